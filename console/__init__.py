@@ -1,0 +1,1 @@
+"""What people touch: the `lethe` command line and the audit log behind it."""

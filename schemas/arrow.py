@@ -1,0 +1,148 @@
+"""The pinned Arrow types of every table. Later versions only add columns, at the end, nullable.
+
+`month` (YYYY-MM, UTC, of the communication) and `window_months` (how long its identifiers are kept) are partition
+columns: they are in the path of a file, not in the file.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+MONEY = pa.decimal128(18, 6)
+TOKEN = pa.binary(16)
+HASH = pa.binary(32)
+
+_POSITION = [
+    pa.field("stream", pa.string(), nullable=False),
+    pa.field("partition", pa.int32(), nullable=False),
+    pa.field("offset", pa.int64(), nullable=False),
+    pa.field("index", pa.int32()),
+]
+_MONTH = pa.field("month", pa.string(), nullable=False)
+_WINDOW = pa.field("window_months", pa.int32(), nullable=False)
+
+METADATA = pa.schema(
+    [
+        *_POSITION,
+        pa.field("event_time", TIMESTAMP, nullable=False),
+        pa.field("done_time", TIMESTAMP),
+        pa.field("channel", pa.string(), nullable=False),
+        pa.field("direction", pa.string(), nullable=False),
+        pa.field("account", pa.string()),
+        pa.field("application", pa.string()),
+        pa.field("sender", pa.string()),  # business senders only
+        pa.field("recipient", pa.string()),  # business recipients only: the short code an inbound message went to
+        pa.field("source_kind", pa.string()),
+        pa.field("destination_kind", pa.string()),
+        pa.field("country", pa.string()),  # ISO 3166 alpha-2 of the end user
+        pa.field("mcc", pa.string()),
+        pa.field("mnc", pa.string()),
+        pa.field("network", pa.string()),
+        pa.field("route", pa.string()),
+        pa.field("parts", pa.int32()),
+        pa.field("duration_ms", pa.int64()),
+        pa.field("status_group", pa.string()),
+        pa.field("status", pa.string()),
+        pa.field("error", pa.string()),
+        pa.field("permanent_error", pa.bool_()),
+        pa.field("price", MONEY),
+        pa.field("currency", pa.string()),
+        pa.field("price_unit", pa.string()),  # message, second or minute: what `price` is the price of
+        pa.field("redacted", pa.string()),  # columns the leak guard emptied, comma-separated
+        pa.field("integrity_hash", HASH),  # null outside the integrity scope
+        pa.field("original_form", pa.string()),  # received or canonical: which bytes `integrity_hash` is of
+        pa.field("format", pa.string(), nullable=False),
+        pa.field("format_version", pa.int32(), nullable=False),
+        _MONTH,
+    ]
+)
+
+IDENTIFIERS = pa.schema(
+    [
+        *_POSITION,
+        pa.field("event_time", TIMESTAMP, nullable=False),
+        pa.field("role", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("token", TOKEN),  # null when the record names no end user and only its message id is kept
+        pa.field("sealed", pa.binary()),  # null when the token alone gives the value back
+        pa.field("message_token", TOKEN),
+        _MONTH,
+        _WINDOW,
+    ]
+)
+
+ORIGINALS = pa.schema(
+    [
+        pa.field("stream", pa.string(), nullable=False),
+        pa.field("partition", pa.int32(), nullable=False),
+        pa.field("first_offset", pa.int64(), nullable=False),
+        pa.field("last_offset", pa.int64(), nullable=False),
+        pa.field("records", pa.int32(), nullable=False),
+        pa.field("page", pa.binary(), nullable=False),  # sealed, compressed: see keys/pages.py
+        _MONTH,
+        _WINDOW,
+    ]
+)
+
+QUARANTINE = pa.schema(
+    [
+        *_POSITION,
+        pa.field("received_time", TIMESTAMP),
+        pa.field("format", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("detail", pa.string()),  # a field's declared name or a limit; never a value
+        pa.field("form", pa.string()),  # received, or stripped of content
+        pa.field("sealed", pa.binary()),  # null for a tombstone and for a month whose window has ended
+        _MONTH,
+        _WINDOW,
+    ]
+)
+
+LEDGER = pa.schema(
+    [
+        pa.field("stream", pa.string(), nullable=False),
+        pa.field("partition", pa.int32(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),  # transaction id: cluster, topic id and partition
+        pa.field("first_offset", pa.int64(), nullable=False),  # offsets covered, both ends included
+        pa.field("last_offset", pa.int64(), nullable=False),
+        pa.field("messages", pa.int64(), nullable=False),
+        pa.field("records", pa.int64(), nullable=False),  # = split + late + rejected + tombstones
+        pa.field("split", pa.int64(), nullable=False),
+        pa.field("late", pa.int64(), nullable=False),
+        pa.field("rejected", pa.int64(), nullable=False),
+        pa.field("tombstones", pa.int64(), nullable=False),
+        pa.field("rejected_by_reason", pa.string(), nullable=False),  # JSON object, keys sorted
+        pa.field("redacted", pa.int64(), nullable=False),
+        pa.field("content_dropped", pa.int64(), nullable=False),
+        pa.field("identifiers", pa.int64(), nullable=False),
+        pa.field("in_scope", pa.int64(), nullable=False),
+        pa.field("merkle_root", HASH, nullable=False),
+        pa.field("rows_sha3_512", pa.binary(64), nullable=False),
+        pa.field("version", pa.int64(), nullable=False),  # of the metadata table: the commit that counts
+        pa.field("committed_time", TIMESTAMP, nullable=False),
+        pa.field("gap", pa.string()),  # why offsets are missing, when an operator accepted that they are
+    ]
+)
+
+TABLES = {
+    "identifiers": IDENTIFIERS,
+    "originals": ORIGINALS,
+    "quarantine": QUARANTINE,
+    "metadata": METADATA,
+    "ledger": LEDGER,
+}
+WINDOW_TABLES = ("identifiers", "originals", "quarantine")
+PARTITIONED_BY = {
+    "identifiers": ["month", "window_months"],
+    "originals": ["month", "window_months"],
+    "quarantine": ["month", "window_months"],
+    "metadata": ["month"],
+    "ledger": [],
+}
+
+
+def file_schema(table: str) -> pa.Schema:
+    """The columns of a table that are inside its files, in order: all but the partition columns."""
+    partitions = PARTITIONED_BY[table]
+    return pa.schema([f for f in TABLES[table] if f.name not in partitions])

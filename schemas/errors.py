@@ -1,0 +1,35 @@
+"""The exception roots of Lethe. Each is raised with what went wrong and what to do, in one line."""
+
+from __future__ import annotations
+
+
+class LetheError(Exception):
+    """Something a person has to act on; the message says what. Never holds an identifier."""
+
+
+class ConfigurationError(LetheError):
+    """A setting, a file or a right is not as it must be."""
+
+
+class TransientError(LetheError):
+    """Trying again later may succeed: a broker or a store that does not answer."""
+
+
+class UnknownOutcomeError(LetheError):
+    """A commit may or may not have landed: reload the table and look, never assume."""
+
+
+class FencedError(LetheError):
+    """Another worker owns this topic-partition now; what this one holds of it must be dropped."""
+
+
+class GapError(LetheError):
+    """Records between the committed position and what the topic still holds are gone."""
+
+
+class ExpiredKeyError(LetheError):
+    """The month's window has ended; its keys may not be opened any more, late sweep or not."""
+
+
+class IntegrityError(LetheError):
+    """Something that was proven once is altered, missing, added or out of order. Raised, never returned."""

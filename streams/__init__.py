@@ -1,0 +1,1 @@
+"""The stream processor: settings, feed, decode, split, seal and the Faust worker."""
