@@ -1,0 +1,97 @@
+"""Child processes that never outlive their parent, and free loopback ports for them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+LOOPBACK = "127.0.0.1"
+
+# Asks the kernel for SIGKILL on the parent's death, then becomes the real program. A program of its own and
+# no `preexec_fn`: nothing may run between fork and exec in a process with threads, and librdkafka has many.
+# If the parent is gone already, nobody would ever send the signal.
+_SHIM = """\
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+def free_ports(count: int) -> list[int]:
+    """Return `count` different loopback TCP ports that were free a moment ago.
+
+    Another process may take one before it is used: whoever binds it has to be ready to try again.
+    """
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in sockets:
+            sock.bind((LOOPBACK, 0))
+        return [sock.getsockname()[1] for sock in sockets]
+
+
+def port_is_open(port: int) -> bool:
+    """Tell whether something on loopback accepts connections on `port`."""
+    with socket.socket() as sock:
+        sock.settimeout(0.5)
+        return sock.connect_ex((LOOPBACK, port)) == 0
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    log: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start `argv` in its own session, its output appended to `log` (or discarded).
+
+    On Linux the kernel kills it when the *thread* that called this ends, so that a test run or a demo that
+    is itself killed with SIGKILL leaves no broker behind. Call it from a thread that lives as long as the
+    child should; elsewhere than on Linux only `stop` ends it.
+    """
+    with _output(log) as output:
+        return subprocess.Popen(  # noqa: S603 - argv comes from this package, never from outside
+            _dying_with_parent(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            # Away from the terminal's process group: Ctrl-C stops the parent, which then stops the child.
+            start_new_session=True,
+        )
+
+
+def stop(process: subprocess.Popen[bytes], *, grace: float = 5.0) -> int:
+    """End `process` with SIGTERM, with SIGKILL after `grace` seconds, and return its exit status."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            return process.wait(grace)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    return process.wait()
+
+
+@contextlib.contextmanager
+def _output(log: Path | None) -> Iterator[IO[bytes] | int]:
+    if log is None:
+        yield subprocess.DEVNULL
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        yield file
+
+
+def _dying_with_parent(argv: Sequence[str]) -> list[str]:
+    if sys.platform != "linux":
+        return list(argv)
+    return [sys.executable, "-I", "-S", "-c", _SHIM, str(os.getpid()), *argv]
