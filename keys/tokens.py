@@ -1,0 +1,251 @@
+"""Pseudonymous tokens: one AES block per subject or message id, deterministic within a month.
+
+A subject's block is `kind byte ‖ 15 bytes`:
+
+    plain     code         value in UTF-8 (1 to 15 bytes, no NUL), padded with NUL
+    hashed    code | 0x80  first 15 bytes of SHA-256(domain ‖ code ‖ value), for every other value
+
+The top bit keeps the two apart, and a plain value has no NUL, so its padding ends it: no two subjects share
+a block unless their truncated hashes collide (2^60 work). A message id's block is the 16 bytes of a
+canonical lower-case UUID of version 1 to 8 (RFC 9562), or, for every other text, SHA-256(domain ‖ id) cut to
+16 bytes with the version nibble set to 15, which no such UUID has.
+
+The token is that block under AES-256 with a key that encrypts nothing else. This is "ECB" only by name: each
+block stands alone and is the whole message, so the cipher is used as what it is, a pseudorandom permutation.
+Equal blocks give equal tokens, which is the purpose; that leak, who occurs how often within one month, is the
+one a look-up index has to have. A hash inside a block is never stored outside the cipher.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import unhexlify
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from uuid import UUID
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.ciphers.modes import ECB
+
+from keys.monthkeys import MonthKeys
+from keys.secret import Secret
+from schemas.errors import IntegrityError
+
+KIND_CODES = {"msisdn": 1, "email": 2, "ip": 3, "sip": 4, "chat": 5, "opaque": 6}
+"""The code byte of each kind of subject. Part of the format: never change one, only add (at most 127)."""
+
+TOKEN_BYTES = 16
+
+_KIND_OF = {code: kind for kind, code in KIND_CODES.items()}
+_HASHED = 0x80
+_ROOM = TOKEN_BYTES - 1
+_SUBJECT_DOMAIN = b"lethe/subject-token/v1\0"
+_MESSAGE_DOMAIN = b"lethe/message-token/v1\0"
+
+_UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"
+_UUID_SCALAR = re.compile(_UUID)
+_UUID_CHARS = 36
+_UUID_HOLDER = "00000000-0000-1000-8000-000000000000"  # stands in for ids whose block is written afterwards
+_VERSION_BYTE = 6
+_NO_VERSION = 0xF0
+
+
+def subject_token(keys: MonthKeys, kind: str, value: str) -> bytes:
+    """The token of one subject, 16 bytes. `ValueError` for an unknown kind or text that is not Unicode."""
+    code = KIND_CODES.get(kind)
+    if code is None:
+        raise ValueError(_UNKNOWN_KIND)
+    return bytes(_encrypt(keys.token_key, _subject_block(code, _utf8(value))))
+
+
+def subject_tokens(keys: MonthKeys, kinds: pl.Series, values: pl.Series) -> pa.FixedSizeBinaryArray:
+    """The tokens of a column of subjects, `binary(16)`, null where the value is null.
+
+    `kinds` holds names (String, Enum or Categorical) or codes (any integer type), `values` text.
+    `ValueError` for an unknown kind or columns of different length, `TypeError` for other types.
+    """
+    if len(kinds) != len(values):
+        raise ValueError("there must be one kind for each value")
+    frame = pl.DataFrame({"kind": _kind_characters(kinds), "value": _text(values)})
+    value = pl.col("value")
+    if not frame.select((pl.col("kind").is_not_null() | value.is_null()).all()).item():
+        raise ValueError(_UNKNOWN_KIND)
+    if not len(values):
+        return pa.array([], pa.binary(TOKEN_BYTES))
+    # Fifteen NULs after any value, cut to 16 bytes, is the plain block; rows it is wrong for are done below.
+    plain = pl.concat_str(pl.col("kind").fill_null("\0"), value.fill_null(""), pl.lit("\0" * _ROOM))
+    cut = frame.select(plain.cast(pl.Binary).bin.slice(0, TOKEN_BYTES)).to_series()
+    blocks = bytearray(_contiguous(cut, TOKEN_BYTES))
+    hashed = frame.with_row_index("row").filter(_is_hashed(value))
+    for row, kind, text in hashed.select("row", "kind", "value").iter_rows():
+        blocks[16 * row : 16 * row + 16] = _subject_block(ord(kind), text.encode())
+    return _column(keys.token_key, blocks, values)
+
+
+def needs_sealing(values: pl.Series) -> pl.Series:
+    """True where a subject's value does not fit its token, so that it must be sealed to be given back.
+
+    Boolean, without nulls: a null value needs nothing.
+    """
+    return _text(values).to_frame("value").select(_is_hashed(pl.col("value")).fill_null(False)).to_series()
+
+
+def reverse_tokens(
+    keys: MonthKeys, tokens: pa.Array | pa.ChunkedArray | Sequence[bytes | None]
+) -> list[tuple[str, str] | None]:
+    """The (kind, value) of each subject token; None for a null and for one made of a hashed value.
+
+    `IntegrityError` for a token that these keys never made (as far as its block shows it: a hashed block of
+    foreign keys passes for a hashed value with a probability of 6 in 256).
+    """
+    blocks = _decrypted(keys.token_key, tokens)
+    return [None if block is None else _subject_of(keys, block) for block in blocks]
+
+
+def message_token(keys: MonthKeys, message_id: str) -> bytes:
+    """The token of one message id, 16 bytes. `ValueError` for text that is not Unicode."""
+    if _UUID_SCALAR.fullmatch(message_id):
+        block = UUID(message_id).bytes
+    else:
+        block = _message_block(_utf8(message_id))
+    return bytes(_encrypt(keys.message_key, block))
+
+
+def message_tokens(keys: MonthKeys, ids: pl.Series) -> pa.FixedSizeBinaryArray:
+    """The tokens of a column of message ids (text), `binary(16)`, null where the id is null.
+
+    Case counts: message ids are opaque, an upper-case UUID is another id than its lower-case spelling.
+    """
+    if not len(ids):
+        return pa.array([], pa.binary(TOKEN_BYTES))
+    text = pl.col("id")
+    frame = _text(ids).to_frame("id").with_columns(uuid=text.str.contains(f"^{_UUID}$").fill_null(True))
+    shaped = pl.when("uuid").then(text.fill_null(_UUID_HOLDER)).otherwise(pl.lit(_UUID_HOLDER))
+    digits = _contiguous(frame.select(shaped).to_series(), _UUID_CHARS).translate(None, b"-")
+    blocks = bytearray(unhexlify(digits))
+    others = frame.with_row_index("row").filter(~pl.col("uuid"))
+    for row, message_id in others.select("row", "id").iter_rows():
+        blocks[16 * row : 16 * row + 16] = _message_block(message_id.encode())
+    return _column(keys.message_key, blocks, ids)
+
+
+def reverse_message_tokens(
+    keys: MonthKeys, tokens: pa.Array | pa.ChunkedArray | Sequence[bytes | None]
+) -> list[str | None]:
+    """The UUID of each message token; None for a null and for an id of another shape.
+
+    Raises as `reverse_tokens` does.
+    """
+    blocks = _decrypted(keys.message_key, tokens)
+    return [None if block is None else _message_of(keys, block) for block in blocks]
+
+
+_UNKNOWN_KIND = "the kind of a subject is one of " + ", ".join(KIND_CODES)
+
+
+def _subject_block(code: int, value: bytes) -> bytes:
+    if 1 <= len(value) <= _ROOM and b"\0" not in value:
+        return bytes([code]) + value.ljust(_ROOM, b"\0")
+    digest = sha256(_SUBJECT_DOMAIN + bytes([code]) + value).digest()
+    return bytes([code | _HASHED]) + digest[:_ROOM]
+
+
+def _message_block(message_id: bytes) -> bytes:
+    block = bytearray(sha256(_MESSAGE_DOMAIN + message_id).digest()[:TOKEN_BYTES])
+    block[_VERSION_BYTE] |= _NO_VERSION
+    return bytes(block)
+
+
+def _subject_of(keys: MonthKeys, block: bytes) -> tuple[str, str] | None:
+    kind = _KIND_OF.get(block[0] & ~_HASHED)
+    if kind is not None and block[0] & _HASHED:
+        return None
+    value = block[1:].rstrip(b"\0")
+    text = value.decode(errors="replace")
+    if kind is None or not value or b"\0" in value or text.encode() != value:
+        raise IntegrityError(f"a token was not made with the keys {keys.key_id}, or is damaged")
+    return kind, text
+
+
+def _message_of(keys: MonthKeys, block: bytes) -> str | None:
+    version = block[_VERSION_BYTE] >> 4
+    if version == _NO_VERSION >> 4:
+        return None
+    if not 1 <= version <= 8:
+        raise IntegrityError(f"a message token was not made with the keys {keys.key_id}, or is damaged")
+    return str(UUID(bytes=block))
+
+
+def _is_hashed(value: pl.Expr) -> pl.Expr:
+    return ~value.str.len_bytes().is_between(1, _ROOM) | value.str.contains("\0", literal=True)
+
+
+def _kind_characters(kinds: pl.Series) -> pl.Series:
+    """The code of each kind as a one-byte character, null where there is no such kind."""
+    if kinds.dtype.is_integer():
+        codes = kinds.cast(pl.Int64)
+        return codes.replace_strict({c: chr(c) for c in _KIND_OF}, default=None, return_dtype=pl.String)
+    names = {kind: chr(code) for kind, code in KIND_CODES.items()}
+    return _text(kinds).replace_strict(names, default=None, return_dtype=pl.String)
+
+
+def _text(values: pl.Series) -> pl.Series:
+    if values.dtype not in (pl.String, pl.Null, pl.Categorical, pl.Enum):
+        raise TypeError(f"tokens are made of a column of text, not of {values.dtype}")
+    return values.cast(pl.String)
+
+
+def _utf8(value: str) -> bytes:
+    # The interpreter's own error would carry the whole value, and so would an error raised while handling it.
+    data = value.encode(errors="replace")
+    if data.decode() != value:
+        raise ValueError("a value holds a lone surrogate: it is not Unicode text")
+    return data
+
+
+def _contiguous(values: pl.Series, width: int) -> bytes:
+    """The bytes of a column without nulls whose values are all `width` bytes long, one after the other."""
+    array = values.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, offsets, data = array.buffers()
+    ends = memoryview(offsets).cast("q")
+    flat = memoryview(data)[ends[array.offset] : ends[array.offset + len(array)]]
+    if len(flat) != width * len(values):
+        raise AssertionError("the values of a block column are not of one width")
+    return flat.tobytes()
+
+
+def _column(key: Secret, blocks: bytearray, source: pl.Series) -> pa.FixedSizeBinaryArray:
+    encrypted = pa.py_buffer(_encrypt(key, blocks))
+    tokens = pa.FixedSizeBinaryArray.from_buffers(pa.binary(TOKEN_BYTES), len(source), [None, encrypted])
+    if not source.null_count():
+        return tokens
+    return pc.if_else(source.is_not_null().to_arrow(), tokens, pa.scalar(None, pa.binary(TOKEN_BYTES)))
+
+
+def _encrypt(key: Secret, blocks: bytes | bytearray) -> memoryview:
+    out = bytearray(len(blocks) + TOKEN_BYTES - 1)  # room that `update_into` asks for
+    Cipher(AES256(key.reveal()), ECB()).encryptor().update_into(blocks, out)  # noqa: S305 - single blocks, see above
+    return memoryview(out)[: len(blocks)]
+
+
+def _decrypted(
+    key: Secret, tokens: pa.Array | pa.ChunkedArray | Sequence[bytes | None]
+) -> Iterator[bytes | None]:
+    given: Sequence[bytes | None] = (
+        tokens.to_pylist() if isinstance(tokens, pa.Array | pa.ChunkedArray) else tokens
+    )
+    if any(token is not None and len(token) != TOKEN_BYTES for token in given):
+        raise IntegrityError(f"a token is {TOKEN_BYTES} bytes long")
+    joined = b"".join(token for token in given if token is not None)
+    blocks = Cipher(AES256(key.reveal()), ECB()).decryptor().update(joined)  # noqa: S305 - single blocks, see above
+    starts = iter(range(0, len(blocks), TOKEN_BYTES))
+    for token in given:
+        if token is None:
+            yield None
+        else:
+            start = next(starts)
+            yield blocks[start : start + TOKEN_BYTES]
