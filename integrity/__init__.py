@@ -1,1 +1,1 @@
-"""Hashes, Merkle trees, signed logs, evidence and verification. The core is pure and usable without the rest."""
+"""Hashes, Merkle trees, signed logs, evidence and verification. A pure core, usable without the rest."""

@@ -1,0 +1,74 @@
+"""What one commit says of the rows of one topic-partition: how many are in scope, and two digests of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha3_512
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from integrity import merkle, rows
+from schemas.errors import LetheError
+
+
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """The rows in integrity scope of one commit and topic-partition.
+
+    `root` (32 bytes) is the RFC 9162 root over their canonical forms in order of offset and index, `sha3_512`
+    (64 bytes) the digest of the same canonical forms, one after the other.
+    """
+
+    count: int
+    root: bytes
+    sha3_512: bytes
+
+
+def commit_rows(table: pa.Table) -> Commitment:
+    """Commit to archive rows, in any order, of one stream, partition and commit.
+
+    `table` has the columns of `schemas.arrow.METADATA`, with or without `month`. Rows without an
+    `integrity_hash` are outside the scope. No row in scope gives the root of the empty tree and the digest of
+    nothing. Raises `LetheError` when the rows are of several partitions or of one position twice.
+    """
+    in_scope = ordered_scope(table)
+    leaves: list[bytes] = []
+    digest = sha3_512()
+    for chunk in rows.encode_chunks(in_scope):
+        leaves += chunk.leaf_hashes()
+        digest.update(chunk.data)
+    return Commitment(len(leaves), merkle.root(leaves), digest.digest())
+
+
+def ordered_scope(table: pa.Table) -> pa.Table:
+    """The rows that have an `integrity_hash`, by offset and index (without index first); see `commit_rows`."""
+    if table.column("integrity_hash").null_count:
+        table = table.filter(pc.is_valid(table.column("integrity_hash")))
+    if table.num_rows < 2:
+        return table
+    for name in ("stream", "partition"):
+        if not pc.all(pc.equal(table.column(name), table.column(name)[0])).as_py():
+            raise LetheError(f"rows of more than one {name} have no common commitment")
+    if _ascends(table):
+        return table
+    order = pc.sort_indices(
+        table, sort_keys=[("offset", "ascending"), ("index", "ascending")], null_placement="at_start"
+    )
+    table = table.take(order)
+    if not _ascends(table):
+        raise LetheError("a position is there twice; a commit holds every record once")
+    return table
+
+
+def _ascends(table: pa.Table) -> bool:
+    """Whether every row's position comes after the one before it."""
+    offset = table.column("offset")
+    before, after = offset.slice(0, len(offset) - 1), offset.slice(1)
+    later = pc.less(before, after)
+    if pc.all(later).as_py():
+        return True
+    # A row without index is alone at its offset, or comes before those that have one.
+    index = pc.fill_null(table.column("index"), -1)
+    same = pc.and_(pc.equal(before, after), pc.less(index.slice(0, len(index) - 1), index.slice(1)))
+    return bool(pc.all(pc.or_(later, same)).as_py())

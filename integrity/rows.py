@@ -1,0 +1,237 @@
+"""The canonical form of an archive row, the bytes that are hashed. Specified in docs/integrity.md, section 2.
+
+    row    = version (0x01) ‖ column* ‖ end (0x00)
+    column = id (1 byte, ascending) ‖ value
+
+A null column is left out, so a nullable column added later changes no old row. An id never changes its column
+or its type and is never used again. Numbers are little-endian, as Arrow holds them: no byte is swapped to
+hash a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import sha256
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.arrow import METADATA
+from schemas.errors import LetheError
+
+VERSION = b"\x01"
+END = b"\x00"
+CHUNK_ROWS = 32_768
+"""Rows encoded at a time: the work stays in the processor's cache, the result far below Arrow's 2 GiB."""
+
+LONG = 255  # a length of 255 and more is this byte, then 4 bytes
+
+
+class Kind(Enum):
+    """How a value is written, with the Arrow type whose buffer holds just these bytes and its width in bytes."""
+
+    INT32 = (pa.int32(), 4)  # two's complement
+    INT64 = (pa.int64(), 8)  # two's complement
+    TIMESTAMP = (pa.timestamp("us", tz="UTC"), 8)  # two's complement: microseconds since 1970-01-01T00:00:00Z
+    DECIMAL = (pa.decimal64(18, 6), 8)  # two's complement: millionths
+    BOOLEAN = (pa.uint8(), 1)  # 0 or 1
+    STRING = (pa.string(), 0)  # length, UTF-8
+    HASH = (pa.binary(32), 32)  # as it is
+
+
+COLUMNS = {
+    "stream": (1, Kind.STRING),
+    "partition": (2, Kind.INT32),
+    "offset": (3, Kind.INT64),
+    "index": (4, Kind.INT32),
+    "event_time": (5, Kind.TIMESTAMP),
+    "done_time": (6, Kind.TIMESTAMP),
+    "channel": (7, Kind.STRING),
+    "direction": (8, Kind.STRING),
+    "account": (9, Kind.STRING),
+    "application": (10, Kind.STRING),
+    "sender": (11, Kind.STRING),
+    "recipient": (12, Kind.STRING),
+    "source_kind": (13, Kind.STRING),
+    "destination_kind": (14, Kind.STRING),
+    "country": (15, Kind.STRING),
+    "mcc": (16, Kind.STRING),
+    "mnc": (17, Kind.STRING),
+    "network": (18, Kind.STRING),
+    "route": (19, Kind.STRING),
+    "parts": (20, Kind.INT32),
+    "duration_ms": (21, Kind.INT64),
+    "status_group": (22, Kind.STRING),
+    "status": (23, Kind.STRING),
+    "error": (24, Kind.STRING),
+    "permanent_error": (25, Kind.BOOLEAN),
+    "price": (26, Kind.DECIMAL),
+    "currency": (27, Kind.STRING),
+    "price_unit": (28, Kind.STRING),
+    "redacted": (29, Kind.STRING),
+    "integrity_hash": (30, Kind.HASH),
+    "original_form": (31, Kind.STRING),
+    "format": (32, Kind.STRING),
+    "format_version": (33, Kind.INT32),
+}
+"""Id and kind of every column of the archive but the partition column `month`, which follows from `event_time`."""
+
+_LENGTHS = pa.array([bytes([n]) for n in range(LONG)], pa.binary())
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRows:
+    """Canonical rows one after the other: row `i` is `data[bounds[i]:bounds[i + 1]]`."""
+
+    data: bytes
+    bounds: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def __getitem__(self, index: int) -> bytes:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self.data[self.bounds[index] : self.bounds[index + 1]]
+
+    def leaf_hashes(self) -> list[bytes]:
+        """SHA-256(0x00 ‖ row) of every row, in order."""
+        # Copying a state that has seen the prefix costs no more than a new one and saves a copy of the row.
+        prefixed = sha256(b"\x00").copy
+        data = memoryview(self.data)
+        hashes: list[bytes] = []
+        append = hashes.append
+        start = self.bounds[0]
+        for end in self.bounds[1:]:
+            state = prefixed()
+            state.update(data[start:end])
+            append(state.digest())
+            start = end
+        return hashes
+
+
+def encode_chunks(table: pa.Table) -> Iterator[EncodedRows]:
+    """Encode a table of any length, `CHUNK_ROWS` rows at a time; see `encode`."""
+    for start in range(0, table.num_rows, CHUNK_ROWS):
+        yield encode(table.slice(start, CHUNK_ROWS))
+
+
+def encode(table: pa.Table) -> EncodedRows:
+    """The canonical form of every row of `table`, in its order.
+
+    `table` has columns of `schemas.arrow.METADATA` (dictionary-encoded or not); `month` is left aside, a
+    column that is absent counts as null. Raises `LetheError` for a column without an id, a position that is
+    null and a value that does not fit its column's type.
+    """
+    if not table.num_rows:
+        return EncodedRows(b"", [0])
+    pieces = _Pieces(table.num_rows)
+    pieces.constant(VERSION)
+    for name in _ordered(table.column_names):
+        pieces.column(name, table.column(name))
+    pieces.constant(END)
+    return pieces.join()
+
+
+def _ordered(names: Sequence[str]) -> list[str]:
+    unknown = sorted(set(names) - COLUMNS.keys() - {"month"})
+    if unknown:
+        raise LetheError(
+            f"no canonical form is defined for the archive column {unknown[0]}: add it to {__name__}"
+        )
+    missing = [name for name in ("stream", "partition", "offset") if name not in names]
+    if missing:
+        raise LetheError(f"rows without {missing[0]} have no position and no canonical form")
+    return [name for name in COLUMNS if name in names]
+
+
+class _Pieces:
+    """What the rows are made of, column by column: byte strings for all rows, and arrays of one byte string
+    per row.
+
+    A null in an array contributes nothing to its row.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.parts: list[bytes | pa.Array] = []
+
+    def constant(self, data: bytes) -> None:
+        if self.parts and isinstance(self.parts[-1], bytes):
+            self.parts[-1] += data
+        else:
+            self.parts.append(data)
+
+    def column(self, name: str, values: pa.ChunkedArray) -> None:
+        if values.null_count == self.rows:
+            return
+        if values.null_count and not METADATA.field(name).nullable:
+            raise LetheError(f"the archive column {name} may not be null")
+        number, kind = COLUMNS[name]
+        if kind is Kind.STRING:
+            self._strings(bytes([number]), values, name)
+            return
+        arrow_type, width = kind.value
+        try:
+            self._fixed(bytes([number]), values.cast(arrow_type).combine_chunks(), width)
+        except pa.ArrowInvalid:
+            raise LetheError(f"a value of the archive column {name} does not fit {arrow_type}") from None
+
+    def _fixed(self, tag: bytes, array: pa.Array, width: int) -> None:
+        """Values whose Arrow buffer already holds their canonical bytes."""
+        validity, data = array.buffers()
+        as_bytes = pa.Array.from_buffers(
+            pa.binary(width), len(array), [validity, data], offset=array.offset
+        ).cast(pa.binary())
+        if array.null_count:
+            tags = pa.py_buffer(tag * (array.offset + len(array)))
+            self.parts.append(
+                pa.Array.from_buffers(
+                    pa.binary(len(tag)), len(array), [validity, tags], offset=array.offset
+                ).cast(pa.binary())
+            )
+        else:
+            self.constant(tag)
+        self.parts.append(as_bytes)
+
+    def _strings(self, tag: bytes, values: pa.ChunkedArray, name: str) -> None:
+        """Few different values each, so each different one is encoded once."""
+        coded = values.combine_chunks()
+        if not pa.types.is_dictionary(coded.type):
+            coded = coded.dictionary_encode()
+        try:
+            pieces = _string_pieces(tag, coded.dictionary.cast(pa.string()).cast(pa.binary()))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise LetheError(f"a value of the archive column {name} is not a string") from None
+        if len(pieces) == 1 and not coded.null_count:
+            self.constant(pieces[0].as_py())
+        else:
+            self.parts.append(pieces.take(coded.indices))
+
+    def join(self) -> EncodedRows:
+        scalars = [pa.scalar(part, pa.binary()) if isinstance(part, bytes) else part for part in self.parts]
+        if not any(isinstance(part, pa.Array) for part in scalars):
+            scalars.append(pa.array([b""] * self.rows, pa.binary()))
+        joined = pc.binary_join_element_wise(*scalars, pa.scalar(b"", pa.binary()), null_handling="skip")
+        _, bounds, data = joined.buffers()
+        return EncodedRows(data.to_pybytes(), memoryview(bounds).cast("i")[: self.rows + 1].tolist())
+
+
+def _string_pieces(tag: bytes, values: pa.Array) -> pa.Array:
+    """tag ‖ length ‖ bytes of each value; nulls stay null."""
+    lengths = pc.binary_length(values)
+    if (pc.max(lengths).as_py() or 0) < LONG:
+        headers = _LENGTHS.take(lengths)
+        return pc.binary_join_element_wise(
+            pa.scalar(tag, pa.binary()), headers, values, pa.scalar(b"", pa.binary())
+        )
+    return pa.array(
+        [None if v is None else tag + length(len(v)) + v for v in values.to_pylist()], pa.binary()
+    )
+
+
+def length(size: int) -> bytes:
+    """How the length of a string is written: one byte, or 0xFF and four."""
+    return bytes([size]) if size < LONG else bytes([LONG]) + size.to_bytes(4, "little")
