@@ -14,7 +14,7 @@ import rfc8785
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 LARGEST_INTEGER = 2**53 - 1
-"""The largest integer, either side of zero, that every JSON reader holds exactly (RFC 8785, section 3.2.2.3)."""
+"""The largest integer, either side of zero, that every JSON reader holds exactly (RFC 8785, 3.2.2.3)."""
 
 
 class CanonicalError(ValueError):

@@ -42,7 +42,7 @@ def commit_rows(table: pa.Table) -> Commitment:
 
 
 def ordered_scope(table: pa.Table) -> pa.Table:
-    """The rows that have an `integrity_hash`, by offset and index (without index first); see `commit_rows`."""
+    """The rows with an `integrity_hash`, by offset and index (without index first); see `commit_rows`."""
     if table.column("integrity_hash").null_count:
         table = table.filter(pc.is_valid(table.column("integrity_hash")))
     if table.num_rows < 2:

@@ -24,13 +24,13 @@ from schemas.errors import LetheError
 VERSION = b"\x01"
 END = b"\x00"
 CHUNK_ROWS = 32_768
-"""Rows encoded at a time: the work stays in the processor's cache, the result far below Arrow's 2 GiB."""
+"""Rows encoded at a time: the work stays in the processor's cache, far below Arrow's limit of 2 GiB."""
 
 LONG = 255  # a length of 255 and more is this byte, then 4 bytes
 
 
 class Kind(Enum):
-    """How a value is written, with the Arrow type whose buffer holds just these bytes and its width in bytes."""
+    """How a value is written: the Arrow type whose buffer holds these bytes, and how many they are."""
 
     INT32 = (pa.int32(), 4)  # two's complement
     INT64 = (pa.int64(), 8)  # two's complement
@@ -76,9 +76,7 @@ COLUMNS = {
     "format": (32, Kind.STRING),
     "format_version": (33, Kind.INT32),
 }
-"""Id and kind of every column of the archive but the partition column `month`, which follows from `event_time`."""
-
-_LENGTHS = pa.array([bytes([n]) for n in range(LONG)], pa.binary())
+"""Id and kind of every column of the archive but `month`, which follows from `event_time`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +146,7 @@ def _ordered(names: Sequence[str]) -> list[str]:
 
 
 class _Pieces:
-    """What the rows are made of, column by column: byte strings for all rows, and arrays of one byte string
-    per row.
+    """What the rows are made of, column by column: a byte string for all rows, or an array of one each.
 
     A null in an array contributes nothing to its row.
     """
@@ -157,79 +154,95 @@ class _Pieces:
     def __init__(self, rows: int) -> None:
         self.rows = rows
         self.parts: list[bytes | pa.Array] = []
+        # Neighbouring string columns are gathered as one, as long as few combinations of their values exist:
+        # the words, and for each row which one (None: there is but one).
+        self.words = [b""]
+        self.codes: pa.Array | None = None
+        self.most_words = min(1024, rows // 16)
 
     def constant(self, data: bytes) -> None:
-        if self.parts and isinstance(self.parts[-1], bytes):
-            self.parts[-1] += data
-        else:
-            self.parts.append(data)
+        self._gather([data], None)
 
     def column(self, name: str, values: pa.ChunkedArray) -> None:
-        if values.null_count == self.rows:
-            return
         if values.null_count and not METADATA.field(name).nullable:
             raise LetheError(f"the archive column {name} may not be null")
-        number, kind = COLUMNS[name]
-        if kind is Kind.STRING:
-            self._strings(bytes([number]), values, name)
+        if values.null_count == self.rows:
             return
+        number, kind = COLUMNS[name]
+        tag = bytes([number])
         arrow_type, width = kind.value
+        if not _is(METADATA.field(name).type, values.type):
+            raise LetheError(f"the archive column {name} is {METADATA.field(name).type}, not {values.type}")
+        if kind is Kind.STRING:
+            self._strings(tag, values)
+            return
         try:
-            self._fixed(bytes([number]), values.cast(arrow_type).combine_chunks(), width)
+            self._fixed(tag, values.cast(arrow_type).combine_chunks(), width)
         except pa.ArrowInvalid:
             raise LetheError(f"a value of the archive column {name} does not fit {arrow_type}") from None
 
     def _fixed(self, tag: bytes, array: pa.Array, width: int) -> None:
         """Values whose Arrow buffer already holds their canonical bytes."""
         validity, data = array.buffers()
-        as_bytes = pa.Array.from_buffers(
-            pa.binary(width), len(array), [validity, data], offset=array.offset
-        ).cast(pa.binary())
         if array.null_count:
             tags = pa.py_buffer(tag * (array.offset + len(array)))
-            self.parts.append(
-                pa.Array.from_buffers(
-                    pa.binary(len(tag)), len(array), [validity, tags], offset=array.offset
-                ).cast(pa.binary())
-            )
+            self._array(_as_binary(len(array), validity, tags, len(tag), array.offset))
         else:
             self.constant(tag)
-        self.parts.append(as_bytes)
+        self._array(_as_binary(len(array), validity, data, width, array.offset))
 
-    def _strings(self, tag: bytes, values: pa.ChunkedArray, name: str) -> None:
-        """Few different values each, so each different one is encoded once."""
+    def _strings(self, tag: bytes, values: pa.ChunkedArray) -> None:
+        """Values of which few are different: each different one is written once."""
         coded = values.combine_chunks()
-        if not pa.types.is_dictionary(coded.type):
-            coded = coded.dictionary_encode()
-        try:
-            pieces = _string_pieces(tag, coded.dictionary.cast(pa.string()).cast(pa.binary()))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise LetheError(f"a value of the archive column {name} is not a string") from None
-        if len(pieces) == 1 and not coded.null_count:
-            self.constant(pieces[0].as_py())
-        else:
-            self.parts.append(pieces.take(coded.indices))
+        if not pa.types.is_dictionary(coded.type) or coded.dictionary.null_count:
+            coded = coded.cast(pa.string()).dictionary_encode()
+        texts = coded.dictionary.cast(pa.string()).cast(pa.binary()).to_pylist()
+        words = [tag + length(len(text)) + text for text in texts]
+        codes = coded.indices.cast(pa.int32())
+        if coded.null_count:
+            codes = codes.fill_null(len(words))
+            words.append(b"")
+        self._gather(words, None if len(words) == 1 else codes)
+
+    def _gather(self, words: list[bytes], codes: pa.Array | None) -> None:
+        if self.codes is not None and codes is not None and len(self.words) * len(words) > self.most_words:
+            self._flush()
+        if self.codes is not None and codes is not None:
+            codes = pc.add(pc.multiply(self.codes, pa.scalar(len(words), pa.int32())), codes)
+        self.codes = self.codes if codes is None else codes
+        self.words = [before + word for before in self.words for word in words]
+
+    def _array(self, values: pa.Array) -> None:
+        self._flush()
+        self.parts.append(values)
+
+    def _flush(self) -> None:
+        if self.codes is not None:
+            self.parts.append(pa.array(self.words, pa.binary()).take(self.codes))
+        elif self.words != [b""]:
+            self.parts.append(self.words[0])
+        self.words, self.codes = [b""], None
 
     def join(self) -> EncodedRows:
-        scalars = [pa.scalar(part, pa.binary()) if isinstance(part, bytes) else part for part in self.parts]
-        if not any(isinstance(part, pa.Array) for part in scalars):
-            scalars.append(pa.array([b""] * self.rows, pa.binary()))
-        joined = pc.binary_join_element_wise(*scalars, pa.scalar(b"", pa.binary()), null_handling="skip")
+        """All parts of every row, in order."""
+        self._flush()
+        parts = [pa.scalar(part, pa.binary()) if isinstance(part, bytes) else part for part in self.parts]
+        joined = pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()), null_handling="skip")
         _, bounds, data = joined.buffers()
         return EncodedRows(data.to_pybytes(), memoryview(bounds).cast("i")[: self.rows + 1].tolist())
 
 
-def _string_pieces(tag: bytes, values: pa.Array) -> pa.Array:
-    """tag ‖ length ‖ bytes of each value; nulls stay null."""
-    lengths = pc.binary_length(values)
-    if (pc.max(lengths).as_py() or 0) < LONG:
-        headers = _LENGTHS.take(lengths)
-        return pc.binary_join_element_wise(
-            pa.scalar(tag, pa.binary()), headers, values, pa.scalar(b"", pa.binary())
-        )
-    return pa.array(
-        [None if v is None else tag + length(len(v)) + v for v in values.to_pylist()], pa.binary()
-    )
+def _is(wanted: pa.DataType, given: pa.DataType) -> bool:
+    """Whether values of the type `given` are just those of `wanted`, strings in any of Arrow's forms."""
+    if not pa.types.is_string(wanted):
+        return bool(given == wanted)
+    text = given.value_type if pa.types.is_dictionary(given) else given
+    return bool(pa.types.is_string(text) or pa.types.is_large_string(text) or pa.types.is_string_view(text))
+
+
+def _as_binary(rows: int, validity: pa.Buffer | None, data: pa.Buffer, width: int, offset: int) -> pa.Array:
+    fixed = pa.Array.from_buffers(pa.binary(width), rows, [validity, data], offset=offset)
+    return fixed.cast(pa.binary())
 
 
 def length(size: int) -> bytes:
