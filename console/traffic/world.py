@@ -1,0 +1,41 @@
+"""What the record builders of one run share: the uniform source, the people, the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from console.traffic.clock import Calendar, styles
+from console.traffic.population import Person, crowd
+from console.traffic.wheels import Draw, source
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One run of one format. `moment(late, delay)` gives start and end of a communication in milliseconds."""
+
+    seed: int
+    draw: Draw
+    anybody: Callable[[], Person]
+    moment: Callable[[bool, int], tuple[int, int]]
+    styles: tuple[Callable[[int], str], ...]
+    until: int
+
+
+def world(format_name: str, seed: int, *, until: datetime, pakistan: float, months: int) -> World:
+    """Set up a run: the same arguments give the same sequence of people and times."""
+    draw = source("lethe traffic 1", format_name, seed)
+    calendar = Calendar(draw, until, months)
+    end = calendar.until
+
+    def moment(late: bool, delay: int) -> tuple[int, int]:
+        if late:
+            start, limit = calendar.late()
+        else:
+            start, limit = calendar.instant(), end
+        # Around the typical delay: a tail to four times of it. Nothing is over after `until`.
+        u = draw()
+        return start, min(start + int(delay * (0.3 + u * u * u * 3.7)), limit - 1)
+
+    return World(seed, draw, crowd(draw, pakistan), moment, styles(), end)
