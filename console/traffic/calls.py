@@ -8,6 +8,7 @@ from typing import Final
 from console.traffic.accounts import ACCOUNT_WHEEL, ACCOUNTS, APPLICATIONS, TERMS, platform
 from console.traffic.marks import bulk_member, callback_member, campaign_member, message_ids
 from console.traffic.outcomes import VOICE_TABLE, outcomes
+from console.traffic.population import msisdn, network
 from console.traffic.wheels import SLOTS, wheel
 from console.traffic.world import World
 
@@ -31,19 +32,19 @@ def voice_reports(world: World) -> Callable[[bool], str]:
     message_id = message_ids("infobip/voice-report", world.seed)
 
     def build(late: bool) -> str:
-        person = anybody()
-        account, country = ACCOUNT_WHEEL[int(draw() * SLOTS)], person.country
+        country, rank = anybody()
+        number, account = msisdn(country, rank), ACCOUNT_WHEEL[int(draw() * SLOTS)]
         terms = TERMS[account][country]
         end = ends[int(draw() * SLOTS)]
         sent, over = moment(late, end.delay)
         written = styles[int(draw() * SLOTS)]
         odd = draw()
-        network = "null" if odd < 0.01 else f'"{person.mcc_mnc}"'
+        home = "null" if odd < 0.01 else f'"{network(country, rank)}"'
         price = terms.second if end.charged else "0"
         return (
-            f'{{{bulk_member(draw(), sent)}"messageId":"{message_id(draw(), person.msisdn)}",'
-            f'"from":"{ACCOUNTS[account].long_number}","to":"{"+" if odd > 0.98 else ""}{person.msisdn}",'
-            f'"sentAt":"{written(sent)}","mccMnc":{network},{callback_member(draw, person.msisdn)}'
+            f'{{{bulk_member(draw(), sent)}"messageId":"{message_id(draw(), number)}",'
+            f'"from":"{ACCOUNTS[account].long_number}","to":"{"+" if odd > 0.98 else ""}{number}",'
+            f'"sentAt":"{written(sent)}","mccMnc":{home},{callback_member(draw, number)}'
             f'"voiceCall":{{{voice_call(sent, over, end.answered, written)}}},'
             f'"price":{{"pricePerSecond":{price},"currency":"{terms.currency}"}},{end.members},'
             f"{campaign_member(draw())}{platform(account, _APPLICATIONS[int(draw() * 64)])},"

@@ -8,6 +8,7 @@ from typing import Final
 from console.traffic.accounts import ACCOUNT_WHEEL, ACCOUNTS, APPLICATIONS, TERMS, platform
 from console.traffic.marks import bulk_member, callback_member, campaign_member, message_ids
 from console.traffic.outcomes import EMAIL_TABLE, outcomes
+from console.traffic.population import email, given_name
 from console.traffic.wheels import SLOTS, wheel
 from console.traffic.world import World
 
@@ -30,8 +31,8 @@ def email_reports(world: World) -> Callable[[bool], str]:
     message_id = message_ids("infobip/email-report", world.seed)
 
     def build(late: bool) -> str:
-        person = anybody()
-        account, country = ACCOUNT_WHEEL[int(draw() * SLOTS)], person.country
+        country, rank = anybody()
+        address, account = email(country, rank), ACCOUNT_WHEEL[int(draw() * SLOTS)]
         business, terms = ACCOUNTS[account], TERMS[account][country]
         end = ends[int(draw() * SLOTS)]
         sent, done = moment(late, end.delay)
@@ -40,21 +41,24 @@ def email_reports(world: World) -> Callable[[bool], str]:
         sender = f"{_MAILBOXES[int(u * 64)]}@{business.domain}.example.com"
         if odd < 0.3:
             sender = f"{business.senders[0]} <{sender}>"
-        to = person.email.upper() if odd > 0.99 else person.email
+        to = address.upper() if odd > 0.99 else address
         text = ""
         if odd > 0.25:
-            text = f'"text":"{_TEXTS[int(u * len(_TEXTS))].format(name=person.given)}",'
+            words = _TEXTS[int(u * len(_TEXTS))]
+            if "{name}" in words:
+                words = words.format(name=given_name(country, rank).capitalize())
+            text = f'"text":"{words}",'
         link = ""
         if odd > 0.4:
-            page = f"https://view.example.net/m/{int(u * 1e9):08x}?to={person.email.replace('@', '%40')}"
+            page = f"https://view.example.net/m/{int(u * 1e9):08x}?to={address.replace('@', '%40')}"
             link = f'"browserLink":"{page}",'
         price = terms.mail if end.charged else "0"
         attempts = 3 if end.delay > 100_000 else 1
         return (
-            f'{{{bulk_member(draw(), sent)}"messageId":"{message_id(draw(), person.email)}","to":"{to}",'
+            f'{{{bulk_member(draw(), sent)}"messageId":"{message_id(draw(), address)}","to":"{to}",'
             f'"sender":"{sender}",{text}"sentAt":"{written(sent)}","doneAt":"{written(done)}","messageCount":1,'
             f'"attemptCount":{attempts},"timeToFirstAttempt":{int(u * 4_000) + 20},'
-            f"{callback_member(draw, person.email)}"
+            f"{callback_member(draw, address)}"
             f'"price":{{"pricePerMessage":{price},"currency":"{terms.currency}"}},'
             f"{end.members},{campaign_member(draw())}{platform(account, _APPLICATIONS[int(draw() * 64)])},"
             f'"sendingIp":"{_POOLS[account % 3]}{10 + account}",{link}"route":"{terms.routes[odd > 0.7]}"}}'

@@ -61,7 +61,7 @@ def bulk_member(u: float, sent: int) -> str:
     if u < 0.4:
         return ""
     if u < 0.95:
-        return f'"bulkId":"{sent}{int(u * 1e6):06d}",'
+        return f'"bulkId":"{sent}{str(1_000_000 + int(u * 1e6))[1:]}",'
     if u < 0.97:
         return '"bulkId":null,'
     return f'"bulkId":"bulk-{sent // 3_600_000}-{int(u * 97) % 10}",'

@@ -8,6 +8,7 @@ from typing import Final
 from console.traffic.accounts import ACCOUNT_WHEEL, ACCOUNTS, APPLICATIONS, TERMS, platform
 from console.traffic.marks import bulk_member, callback_member, campaign_member, message_ids
 from console.traffic.outcomes import SMS_TABLE, outcomes
+from console.traffic.population import msisdn, network
 from console.traffic.wheels import SLOTS, wheel
 from console.traffic.world import World
 
@@ -65,8 +66,8 @@ def sms_reports(world: World) -> Callable[[bool], str]:
     ]
 
     def build(late: bool) -> str:
-        person = anybody()
-        account, country = ACCOUNT_WHEEL[int(draw() * SLOTS)], person.country
+        country, rank = anybody()
+        number, account = msisdn(country, rank), ACCOUNT_WHEEL[int(draw() * SLOTS)]
         end = ends[int(draw() * SLOTS)]
         sent, done = moment(late, end.delay)
         written = styles[int(draw() * SLOTS)]
@@ -74,15 +75,15 @@ def sms_reports(world: World) -> Callable[[bool], str]:
         price = prices[account][country] if end.charged else free[account][country]
         if odd < 0.001:
             price = '"pricePerMessage":0.0,"currency":"UNKNOWN"'
-        to = f"+{person.msisdn}" if odd > 0.98 else person.msisdn
-        network = "null" if 0.001 < odd < 0.01 else f'"{person.mcc_mnc}"'
+        to = f"+{number}" if odd > 0.98 else number
+        home = "null" if 0.001 < odd < 0.01 else f'"{network(country, rank)}"'
         marked = draw()
         return (
-            f'{{{bulk_member(draw(), sent)}"messageId":"{message_id(draw(), person.msisdn)}","to":"{to}",'
+            f'{{{bulk_member(draw(), sent)}"messageId":"{message_id(draw(), number)}","to":"{to}",'
             f'"sender":"{senders[account][int(marked * 64)]}",'
             f'"sentAt":"{written(sent)}","doneAt":"{written(done)}",'
             f'"messageCount":{_PARTS[int(draw() * SLOTS)]},'
-            f'"mccMnc":{network},{callback_member(draw, person.msisdn)}"price":{{{price}}},{end.members},'
+            f'"mccMnc":{home},{callback_member(draw, number)}"price":{{{price}}},{end.members},'
             f"{campaign_member(draw())}{tails[account, country][int(draw() * 64)]}}}"
         )
 
@@ -96,8 +97,8 @@ def sms_inbound(world: World) -> Callable[[bool], str]:
     own = [wheel([(a.short_code, 3), (a.long_number, 2)], 64) for a in ACCOUNTS]
 
     def build(late: bool) -> str:
-        person = anybody()
-        account, country = ACCOUNT_WHEEL[int(draw() * SLOTS)], person.country
+        country, rank = anybody()
+        number, account = msisdn(country, rank), ACCOUNT_WHEEL[int(draw() * SLOTS)]
         terms = TERMS[account][country]
         received, _ = moment(late, 0)
         written = styles[int(draw() * SLOTS)]
@@ -107,13 +108,13 @@ def sms_inbound(world: World) -> Callable[[bool], str]:
         application = _APPLICATIONS[int(draw() * SLOTS)]
         price = terms.message if odd < 0.25 else "0"
         return (
-            f'{{"messageId":"{message_id(draw(), person.msisdn)}",'
-            f'"from":"{"+" if odd > 0.98 else ""}{person.msisdn}",'
+            f'{{"messageId":"{message_id(draw(), number)}",'
+            f'"from":"{"+" if odd > 0.98 else ""}{number}",'
             f'"to":"{own[account][int(draw() * 64)]}","text":"{text}","cleanText":"{rest}",'
             + (f'"keyword":"{keyword}",' if keyword else ("" if odd < 0.5 else '"keyword":null,'))
             + f'"receivedAt":"{written(received)}","smsCount":{parts},'
             f'"price":{{"pricePerMessage":{price},"currency":"{terms.currency}"}},'
-            f"{callback_member(draw, person.msisdn, absent=_NO_CALLBACK) if odd < 0.3 else _NO_CALLBACK}"
+            f"{callback_member(draw, number, absent=_NO_CALLBACK) if odd < 0.3 else _NO_CALLBACK}"
             + (f'"applicationId":"{application}",' if odd < 0.9 else "")
             + f'"entityId":"{ACCOUNTS[account].name}",{campaign_member(draw())}'
             f'"route":"{terms.routes[odd < 0.2]}"}}'

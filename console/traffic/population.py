@@ -17,16 +17,6 @@ FIRST_RANK: Final = 64
 OCTAVES: Final = 12
 
 
-class Person(NamedTuple):
-    """An end user: `country` is an index into `COUNTRIES`, `msisdn` E.164 digits without `+`."""
-
-    country: int
-    msisdn: str
-    mcc_mnc: str
-    email: str
-    given: str
-
-
 @dataclass(frozen=True, slots=True)
 class Country:
     """A numbering plan: mobile numbers are one of `prefixes` and `digits` more."""
@@ -212,7 +202,6 @@ COUNTRIES: Final = (
 )
 PAKISTAN: Final = 0
 _ABROAD: Final = wheel([(index, c.weight) for index, c in enumerate(COUNTRIES) if c.weight])
-_NETWORKS: Final = tuple(wheel([(n[0], n[2]) for n in c.networks], 64) for c in COUNTRIES)
 _DOMAINS: Final = (
     "example.com",
     "example.org",
@@ -225,43 +214,59 @@ _DOMAINS: Final = (
 )
 
 
-def person(country: int, rank: int) -> Person:
-    """The person of a country (index into `COUNTRIES`) and rank: always the same one, each rank another."""
-    plan = COUNTRIES[country]
-    line, prefix = divmod(rank, len(plan.prefixes))
+class _Plan(NamedTuple):
+    prefixes: tuple[str, ...]
+    choices: int
+    lines: int  # 10 to the number of digits after the prefix
+
+
+_PLANS: Final = tuple(_Plan(c.prefixes, len(c.prefixes), 10**c.digits) for c in COUNTRIES)
+_NETWORKS: Final = tuple(wheel([(n[0], n[2]) for n in c.networks], 64) for c in COUNTRIES)
+_MAIL: Final = tuple(tuple(d.format(iso=c.iso.lower()) for d in _DOMAINS) for c in COUNTRIES)
+
+
+def _scattered(rank: int) -> int:
+    return rank * 2_654_435_761 % 2**32 >> 8
+
+
+def msisdn(country: int, rank: int) -> str:
+    """E.164 digits of a person; each rank of a country (an index into `COUNTRIES`) has another number."""
+    prefixes, choices, lines = _PLANS[country]
+    line, prefix = divmod(rank, choices)
     # An odd factor without 5 permutes the numbers of a prefix, so two ranks never share one.
-    number = f"{(line * 6_180_339 + 2_718_281) % 10**plan.digits:0{plan.digits}d}"
-    scattered = rank * 2_654_435_761 % 2**32 >> 8
-    given = plan.given[scattered % len(plan.given)]
-    family = plan.family[scattered // 16 % len(plan.family)]
-    domain = _DOMAINS[scattered // 512 % len(_DOMAINS)].format(iso=plan.iso.lower())
+    return prefixes[prefix] + str(lines + (line * 6_180_339 + 2_718_281) % lines)[1:]
+
+
+def network(country: int, rank: int) -> str:
+    """MCC and MNC of a person's network, which no prefix gives away: numbers are portable."""
+    return _NETWORKS[country][_scattered(rank) % 64]
+
+
+def given_name(country: int, rank: int) -> str:
+    """A person's given name, lower case."""
+    given = COUNTRIES[country].given
+    return given[_scattered(rank) % len(given)]
+
+
+def email(country: int, rank: int) -> str:
+    """A person's e-mail address: no other person has it."""
+    family = COUNTRIES[country].family
+    scattered = _scattered(rank)
     joint = ("", ".", "_", ".")[scattered // 8192 % 4]
-    return Person(
-        country,
-        plan.prefixes[prefix] + number,
-        # Numbers are portable: the network goes with the person, not with the prefix.
-        _NETWORKS[country][scattered % 64],
-        f"{given}{joint}{family}{rank * 16 + country}@{domain}",
-        given.capitalize(),
-    )
+    name = given_name(country, rank) + joint + family[scattered // 16 % len(family)]
+    return f"{name}{rank * 16 + country}@{_MAIL[country][scattered // 512 % len(_DOMAINS)]}"
 
 
-def crowd(draw: Draw, pakistan: float) -> Callable[[], Person]:
-    """People to draw from: a share `pakistan` lives there, the others all over the other countries."""
+def crowd(draw: Draw, pakistan: float) -> Callable[[], tuple[int, int]]:
+    """Draw people, each as (country, rank): a share `pakistan` lives there, the others elsewhere."""
     if not 0 <= pakistan <= 1:
         raise ValueError("the share of end users in Pakistan is between 0 and 1")
-    known: dict[int, Person] = {}
 
-    def anybody() -> Person:
+    def anybody() -> tuple[int, int]:
         country = PAKISTAN if draw() < pakistan else _ABROAD[int(draw() * SLOTS)]
         place = draw() * OCTAVES
         octave = int(place)
         width = FIRST_RANK << octave
-        rank = width + int((place - octave) * width)
-        key = rank * 16 + country
-        found = known.get(key)
-        if found is None:
-            found = known[key] = person(country, rank)
-        return found
+        return country, width + int((place - octave) * width)
 
     return anybody

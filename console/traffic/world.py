@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from console.traffic.clock import Calendar, styles
-from console.traffic.population import Person, crowd
+from console.traffic.population import crowd
 from console.traffic.wheels import Draw, source
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """One run of one format. `moment(late, delay)` gives start and end of a communication in milliseconds."""
+    """One run of one format.
+
+    `anybody()` is a person's (country, rank); `moment(late, delay)` start and end of a communication, `until` the
+    end of all, in milliseconds since 1970.
+    """
 
     seed: int
     draw: Draw
-    anybody: Callable[[], Person]
+    anybody: Callable[[], tuple[int, int]]
     moment: Callable[[bool, int], tuple[int, int]]
     styles: tuple[Callable[[int], str], ...]
     until: int
