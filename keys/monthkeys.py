@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from keys.secret import Secret
+from schemas.errors import IntegrityError
 
-SECRET_BYTES = 32
+_SECRET_BYTES = 32
+
+
+def new_secret() -> Secret:
+    """A random secret for a month's keys."""
+    return Secret(os.urandom(_SECRET_BYTES))
 
 
 class MonthKeys:
@@ -18,12 +26,15 @@ class MonthKeys:
     version can add a fifth key without wrapping anything again. The secret is uniform, so HKDF needs no salt
     (RFC 5869, 3.1); the `info` strings differ, which makes the derived keys independent.
 
-    Whoever holds an instance can use it for ever: ask the ring for it once per batch, and keep it no longer.
+    `IntegrityError` when the secret is not 32 bytes long. Whoever holds an instance can use it for ever: ask
+    the ring for it once per batch, and keep it no longer.
     """
 
     __slots__ = ("key_id", "message_key", "salt_key", "sealing_key", "token_key")
 
     def __init__(self, key_id: str, secret: Secret) -> None:
+        if len(secret.reveal()) != _SECRET_BYTES:
+            raise IntegrityError(f"the secret of the keys {key_id} is not of {_SECRET_BYTES} bytes")
         self.key_id = key_id
         self.token_key = _derive(secret, b"token")
         self.message_key = _derive(secret, b"message")

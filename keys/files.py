@@ -1,0 +1,90 @@
+"""Small files on a local disk that are there completely, durably, once, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from secrets import token_hex
+
+from keys.secret import Secret
+from schemas.errors import ConfigurationError, TransientError
+
+_NEEDS_A_PERSON = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ENAMETOOLONG,
+    errno.EOPNOTSUPP,
+}
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn an `OSError` into one line: `ConfigurationError` if a person must act, else `TransientError`."""
+    try:
+        yield
+    except OSError as error:
+        kind = ConfigurationError if error.errno in _NEEDS_A_PERSON else TransientError
+        raise kind(f"{what}: {error.strerror or type(error).__name__}") from error
+
+
+def create_file(path: Path, content: Secret, mode: int) -> bool:
+    """Create a file with all of its content, durably; False when there is one already, which stays as it is.
+
+    1. Write a temporary file beside it and fsync it. A crash leaves that file, whose name starts with `.` and
+       the name of the file it was for; nothing reads it.
+    2. Link it to its name: the one step that only one of several racing callers gets through.
+    3. Remove the temporary name and fsync the directory. A crash before may lose the file or leave
+       both names.
+
+    The directory is made durable for the loser of a race too: it will build on the winner's file, so it must
+    not return before that file is there to stay.
+    """
+    temporary = path.with_name(f".{path.name}.{token_hex(8)}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
+            file.write(content.reveal())
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(temporary, path)
+        created = True
+    except FileExistsError:
+        created = False
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_directory(path.parent)
+    return created
+
+
+def temporaries(path: Path) -> list[Path]:
+    """What crashes of `create_file` left behind for this file (or what it is working on just now)."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.new")
+    return [Path(entry.path) for entry in os.scandir(path.parent) if name.fullmatch(entry.name)]
+
+
+def make_directories(path: Path, mode: int = 0o777) -> None:
+    """Make a directory, and those above it, durably; leave what is there."""
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    for directory in reversed(missing):
+        directory.mkdir(mode, exist_ok=True)
+        sync_directory(directory.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
