@@ -45,17 +45,17 @@ def voice_reports(world: World) -> Callable[[bool], str]:
             f'{{{bulk_member(draw(), sent)}"messageId":"{message_id(draw(), number)}",'
             f'"from":"{ACCOUNTS[account].long_number}","to":"{"+" if odd > 0.98 else ""}{number}",'
             f'"sentAt":"{written(sent)}","mccMnc":{home},{callback_member(draw, number)}'
-            f'"voiceCall":{{{voice_call(sent, over, end.answered, written)}}},'
+            f'"voiceCall":{{{voice_call(sent, over, end.answered_by, written)}}},'
             f'"price":{{"pricePerSecond":{price},"currency":"{terms.currency}"}},{end.members},'
             f"{campaign_member(draw())}{platform(account, _APPLICATIONS[int(draw() * 64)])},"
             f'"route":"{terms.routes[odd > 0.7]}"}}'
         )
 
-    def voice_call(sent: int, over: int, answered: bool, written: Callable[[int], str]) -> str:
+    def voice_call(sent: int, over: int, answered_by: str, written: Callable[[int], str]) -> str:
         feature = _FEATURES[int(draw() * 64)]
         u = draw()
         media = f'"fileDuration":{int(40 + u * 260)}.{int(u * 1000) % 10}'
-        if not answered:
+        if not answered_by:
             start = min(sent + 700, over)
             return (
                 f'"feature":"{feature}","startTime":"{written(start)}","answerTime":null,"endTime":"{written(over)}",'
@@ -69,12 +69,12 @@ def voice_reports(world: World) -> Callable[[bool], str]:
             f'"feature":"{feature}","startTime":"{written(start)}","answerTime":"{written(over)}",'
             f'"endTime":"{written(finish)}","duration":{duration},"chargedDuration":{charged},{media},'
         )
-        machine = '"answeredBy":"MACHINE",' if u > 0.9 else '"answeredBy":"HUMAN",'
+        who = f'"answeredBy":"{answered_by}",' if u < 0.9 else ""
         recording = ""
         if u < 0.2:
             recording = f'"callRecordingFileId":"rec-{sent:x}-{int(u * 1e6):05x}",'
         digits = _DIGITS[int(draw() * SLOTS)]
-        return f'{head}{machine}{recording}"dtmfCodes":{digits},{_ivr(feature, draw())}'[:-1]
+        return f'{head}{who}{recording}"dtmfCodes":{digits},{_ivr(feature, draw())}'[:-1]
 
     return build
 

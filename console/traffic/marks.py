@@ -51,7 +51,7 @@ def message_ids(*names: object) -> Callable[[float, str], str]:
             return str(10**17 + int(h[:14], 16))
         if u < 0.996:
             return f"ord-{h[:10]}-{int(h[10], 16)}"
-        return f"{address}-{h[:6]}"
+        return f"{h[:6]}-{address}"
 
     return message_id
 

@@ -33,7 +33,7 @@ class Outcome(NamedTuple):
 
     members: str
     charged: bool
-    answered: bool
+    answered_by: str  # HUMAN or MACHINE; empty for no one, and for what is no call
     delay: int
 
 
@@ -125,6 +125,7 @@ EMAIL_TABLE: Final[Table] = (
     (_EXPIRED, _DEFERRED, 86_400_000, 30),
     (_CREDITS, _NONE, 40, 20),
 )
+_ANSWERED_BY: Final = {_ANSWERED: "HUMAN", _HANGUP: "HUMAN", _MACHINE: "MACHINE"}
 _CHARGED: Final = ("DELIVERED", "PENDING", "EXPIRED", "UNDELIVERABLE")
 
 
@@ -146,7 +147,7 @@ def outcomes(table: Table) -> tuple[Outcome, ...]:
                 Outcome(
                     _render(status, fault),
                     status.group in _CHARGED,
-                    fault in (_ANSWERED, _MACHINE, _HANGUP),
+                    _ANSWERED_BY.get(fault, ""),
                     delay,
                 ),
                 weight,

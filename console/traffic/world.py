@@ -15,8 +15,8 @@ from console.traffic.wheels import Draw, source
 class World:
     """One run of one format.
 
-    `anybody()` is a person's (country, rank); `moment(late, delay)` start and end of a communication, `until` the
-    end of all, in milliseconds since 1970.
+    `anybody()` is a person's (country, rank); `moment(late, delay)` start and end of a communication, `until`
+    the end of all, in milliseconds since 1970.
     """
 
     seed: int
