@@ -43,7 +43,7 @@ def seal_page(
     last_offset: int,
     entries: pa.Table,
 ) -> bytes:
-    """Seal entries (columns of `ENTRIES`) whose offsets lie in `first_offset` to `last_offset`, both included.
+    """Seal entries (columns of `ENTRIES`), offsets from `first_offset` to `last_offset`, both included.
 
     No two pages of one table and month may have the same range. `ValueError` for entries that are too many
     (`MOST_PAGE_BYTES`), outside the range, or of other columns.
@@ -70,7 +70,7 @@ def open_page(
 
 
 def encode_page(entries: pa.Table) -> bytes:
-    """Compress entries: the columns of `ENTRIES`, in any order, and no others. `ValueError` as `seal_page`."""
+    """Compress entries: the columns of `ENTRIES`, in any order, no others. `ValueError` as `seal_page`."""
     if set(entries.column_names) != set(ENTRIES.names):
         raise ValueError(f"the columns of a page are {', '.join(ENTRIES.names)}")
     if entries.nbytes > MOST_PAGE_BYTES:
