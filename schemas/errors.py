@@ -20,7 +20,14 @@ class UnknownOutcomeError(LetheError):
 
 
 class FencedError(LetheError):
-    """Another worker owns this topic-partition now; what this one holds of it must be dropped."""
+    """Another worker owns a topic-partition now; what this one holds of it must be dropped.
+
+    `sources` are the transaction ids at fault, empty when the store did not say which.
+    """
+
+    def __init__(self, message: str, sources: frozenset[str] = frozenset()) -> None:
+        super().__init__(message)
+        self.sources = sources
 
 
 class GapError(LetheError):

@@ -1,0 +1,38 @@
+"""The words a column may hold: enumerations and the patterns that bind codes.
+
+Free text is never metadata. A code is bound by a pattern narrow enough that no usual spelling of a phone number, an
+e-mail address, an IP address or a SIP URI passes it, unless the column is there for a business's own address.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KINDS: Final = frozenset({"msisdn", "email", "ip", "sip", "chat", "opaque"})
+CHANNELS: Final = frozenset({"sms", "mms", "voice", "email", "whatsapp", "viber", "rcs", "chat"})
+DIRECTIONS: Final = frozenset({"inbound", "outbound", "internal"})
+PRICE_UNITS: Final = frozenset({"message", "second", "minute"})
+STATUS_GROUPS: Final = frozenset(
+    "ACCEPTED PENDING UNDELIVERABLE DELIVERED EXPIRED REJECTED RECEIVED SEEN OPENED CLICKED UNSUBSCRIBED COMPLAINED "
+    "ANSWERED BUSY NO_ANSWER FAILED CANCELED IN_PROGRESS UNKNOWN".split()
+)
+
+# ISO 4217 codes in use, and the word one vendor writes when it knows none.
+CURRENCIES: Final = frozenset(
+    "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF CHF "
+    "CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG "
+    "HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA "
+    "MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD "
+    "RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX "
+    "USD UYU UZS VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG UNKNOWN".split()
+)
+
+# A code in a column that must not name a person starts with a letter and holds at most eight digits, four in a row.
+CODE_PATTERNS: Final[dict[str, str]] = {
+    "name": r"[A-Za-z][A-Za-z_.-]*(?:[0-9]{1,4}[A-Za-z_.-]*){0,2}",
+    "constant": r"[A-Z][A-Z_]*(?:[0-9]{1,4}[A-Z_]*){0,2}",
+    "number": r"-?[0-9]{1,6}",
+    "mcc": r"[0-9]{3}",
+    "mnc": r"[0-9]{2,3}",
+}
+CODE_MAX_LENGTH: Final = 64

@@ -1,0 +1,211 @@
+"""Text columns become the typed columns of the archive; what does not fit is told apart row by row.
+
+Most fields have few distinct values, so anything that is not a plain cast is worked out once per distinct text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import polars as pl
+
+from schemas.format import ENUM_VALUES, FieldSpec
+from schemas.vocabulary import CODE_MAX_LENGTH, CODE_PATTERNS
+from streams.batch import Reason
+
+TIME = pl.Datetime("us", "UTC")
+MONEY = pl.Decimal(18, 6)
+_MICRO = Decimal("0.000001")
+_MONEY_LIMIT = Decimal(10) ** 12
+_EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+_INT32 = 2**31 - 1
+_INT64 = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """`columns`: archive column -> Series. Where `bad` is true the text did not fit.
+
+    A row with `reason` is rejected; without one the value is withheld from the archive and kept in the window.
+    """
+
+    columns: dict[str, pl.Series]
+    bad: pl.Series | None = None
+    reason: str | None = None
+
+
+def convert(spec: FieldSpec, text: pl.Series) -> Converted:
+    """Convert the text column of one archive field."""
+    assert spec.type is not None and spec.column is not None  # noqa: S101  (checked when the format was read)
+    match spec.type:
+        case "timestamp":
+            return _one(spec, text, times(text, spec.format), Reason.BAD_TIME)
+        case "integer":
+            return _one(spec, text, _integers(text, _INT32).cast(pl.Int32), Reason.NOT_A_NUMBER)
+        case "duration":
+            return _one(spec, text, durations(text, spec.scale), Reason.NOT_A_NUMBER)
+        case "decimal":
+            return _decimal(spec, text)
+        case "boolean":
+            return _one(spec, text, _mapped(text, _boolean, pl.Boolean), Reason.UNKNOWN_VALUE)
+        case "enum":
+            return _one(spec, text, _mapped(text, _enum(spec), pl.String), Reason.UNKNOWN_VALUE)
+        case "code":
+            pattern = CODE_PATTERNS[spec.pattern or ""]
+            return _one(spec, text, _mapped(text, lambda t: _code(t, pattern), pl.String), None)
+        case "mccmnc":
+            return _mccmnc(text)
+
+
+def _one(spec: FieldSpec, text: pl.Series, values: pl.Series, reason: str | None) -> Converted:
+    assert spec.column is not None  # noqa: S101
+    bad = None
+    if values.null_count() > text.null_count():
+        bad = text.is_not_null() & values.is_null() & (text.str.strip_chars() != "")
+    return Converted({spec.column: values.alias(spec.column)}, bad if bad is not None and bad.any() else None, reason)
+
+
+def _mapped(text: pl.Series, convert_one: Callable[[str], Any], dtype: Any) -> pl.Series:
+    """`convert_one` over the distinct texts; None is null."""
+    distinct = text.unique().drop_nulls()
+    values = [convert_one(t) for t in distinct]
+    if dtype == pl.String and values == distinct.to_list():
+        return text
+    return text.replace_strict(distinct, pl.Series(values, dtype=dtype), default=None, return_dtype=dtype)
+
+
+def _boolean(text: str) -> bool | None:
+    return {"true": True, "1": True, "false": False, "0": False}.get(text.strip().lower())
+
+
+def _enum(spec: FieldSpec) -> Callable[[str], str | None]:
+    words = spec.values or {v: v for v in ENUM_VALUES[spec.column or ""]}
+    folded = {w.casefold(): v for w, v in words.items()}
+    return lambda text: words.get(text) or folded.get(text.strip().casefold())
+
+
+def _code(text: str, pattern: str) -> str | None:
+    text = text.strip()
+    return text if len(text) <= CODE_MAX_LENGTH and re.fullmatch(pattern, text, re.ASCII) else None
+
+
+def _mccmnc(text: pl.Series) -> Converted:
+    def part(which: slice) -> Callable[[str], str | None]:
+        return lambda t: t[which] if re.fullmatch(r"[2-79][0-9]{4,5}", t, re.ASCII) else None
+
+    mcc, mnc = _mapped(text, part(slice(0, 3)), pl.String), _mapped(text, part(slice(3, 6)), pl.String)
+    bad = text.is_not_null() & mcc.is_null() & (text != "") if mcc.null_count() > text.null_count() else None
+    return Converted({"mcc": mcc.alias("mcc"), "mnc": mnc.alias("mnc")}, bad if bad is not None and bad.any() else None)
+
+
+def _number(text: str) -> Decimal | None:
+    try:
+        number = Decimal(text.strip()) if len(text) <= 64 and text.isascii() and "_" not in text else None
+    except InvalidOperation:
+        return None
+    return number if number is not None and number.is_finite() else None
+
+
+def _integers(text: pl.Series, limit: int) -> pl.Series:
+    def whole(one: str) -> int | None:
+        number = _number(one)
+        return int(number) if number is not None and number == number.to_integral_value() and 0 <= number <= limit else None
+
+    return _mapped(text, whole, pl.Int64)
+
+
+def durations(text: pl.Series, scale: str) -> pl.Series:
+    """Text in units of `scale` seconds -> whole milliseconds, Int64; null where it is no number or negative."""
+    factor = Decimal(scale) * 1000
+
+    def milliseconds(one: str) -> int | None:
+        number = _number(one)
+        if number is None or not 0 <= number < _INT64 // 10_000:
+            return None
+        return int((number * factor).to_integral_value(ROUND_HALF_EVEN))
+
+    return _mapped(text, milliseconds, pl.Int64)
+
+
+def _decimal(spec: FieldSpec, text: pl.Series) -> Converted:
+    factor = Decimal(spec.scale)
+
+    def money(one: str) -> Decimal | None:
+        number = _number(one)
+        if number is None or abs(number * factor) >= _MONEY_LIMIT:
+            return None
+        return (number * factor).quantize(_MICRO, ROUND_HALF_EVEN)
+
+    converted = _one(spec, text, _mapped(text, money, MONEY), Reason.NOT_A_NUMBER)
+    if spec.unit:
+        unit = pl.select(pl.when(text.is_not_null()).then(pl.lit(spec.unit))).to_series().alias("price_unit")
+        return Converted({**converted.columns, "price_unit": unit}, converted.bad, converted.reason)
+    return converted
+
+
+def times(text: pl.Series, form: str) -> pl.Series:
+    """Text -> Datetime(us, UTC); null where it cannot be read. A time without a zone is in UTC."""
+    values = pl.Series([None], dtype=TIME).new_from_index(0, len(text))
+    if form == "iso":
+        values = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", strict=False)
+    if values.null_count() > text.null_count():
+        rest = text.filter(values.is_null() & text.is_not_null()).unique()
+        table = pl.Series([parse_time(t, form) for t in rest], dtype=TIME)
+        slow = text.replace_strict(rest, table, default=None, return_dtype=TIME)
+        values = values.zip_with(values.is_not_null(), slow)
+    early = values < _EARLIEST
+    return values.set(early, None) if early.any() else values
+
+
+def parse_time(text: str, form: str) -> datetime | None:
+    """One time of a declared form, in UTC; None if it cannot be read."""
+    text = text.strip()
+    try:
+        moment = _READERS[form](text)
+    except (ValueError, TypeError, OverflowError, IndexError, OSError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except (OverflowError, ValueError):
+        return None
+
+
+def _iso(text: str) -> datetime:
+    if len(text) < 10 or not text[4:5] == "-":
+        raise ValueError
+    return datetime.fromisoformat(text)
+
+
+def _epoch(per_second: int) -> Callable[[str], datetime]:
+    def read(text: str) -> datetime:
+        number = _number(text)
+        if number is None or not 0 < number < per_second * 10**11:
+            raise ValueError
+        micros = int((number * 1_000_000 / per_second).to_integral_value(ROUND_HALF_EVEN))
+        return datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
+
+    return read
+
+
+def _compact(text: str) -> datetime:
+    if not re.fullmatch(r"[0-9]{10}", text):
+        raise ValueError
+    return datetime.strptime(text, "%y%m%d%H%M").replace(tzinfo=UTC)
+
+
+_READERS: dict[str, Callable[[str], datetime]] = {
+    "iso": _iso,
+    "rfc2822": parsedate_to_datetime,
+    "epoch_s": _epoch(1),
+    "epoch_ms": _epoch(1_000),
+    "epoch_us": _epoch(1_000_000),
+    "yymmddhhmm": _compact,
+}

@@ -1,0 +1,162 @@
+"""Configuration: `lethe.toml`, overridden by `LETHE_*` variables, as one typed value. Unknown keys are refused."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from schemas.errors import ConfigurationError
+from schemas.policy import RetentionPolicy
+from schemas.position import STREAM_PATTERN
+
+DEFAULT_SOURCES = {
+    "cdr.sms-report": "infobip/sms-report",
+    "cdr.sms-inbound": "infobip/sms-inbound",
+    "cdr.voice-report": "infobip/voice-report",
+    "cdr.email-report": "infobip/email-report",
+}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Kafka(_Section):
+    """How the broker is reached. Names follow librdkafka's."""
+
+    group: str = Field("lethe", min_length=1, max_length=200, description="consumer group of the workers")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_ca_file: Path | None = None
+    ssl_certificate_file: Path | None = None
+    ssl_key_file: Path | None = None
+    session_timeout_ms: int = Field(45_000, ge=1_000, le=1_800_000)
+    control_topics: bool = Field(True, description="let Faust hold its own topics: requests, notices, leadership")
+
+
+class Flush(_Section):
+    """When what is split is committed: whichever comes first."""
+
+    records: int = Field(1_000_000, ge=1, le=20_000_000)
+    seconds: float = Field(10.0, ge=0.05, le=3_600)
+    batch: int = Field(20_000, ge=1, le=200_000, description="messages fetched and split at a time")
+    megabytes: int = Field(256, ge=1, le=16_384, description="raw bytes held before a commit is due")
+
+
+class Integrity(_Section):
+    """Which records are provable."""
+
+    scope: Literal["none", "all"] | tuple[str, ...] = Field(
+        ("PK",), description="`all`, `none`, or the countries whose end users' records carry integrity hashes"
+    )
+    log_name: str = Field("lethe", pattern=r"^[^\s+]{1,200}$", description="name of the log in checkpoints and keys")
+    timestamp_url: str | None = Field(None, description="RFC 3161 authority; none: checkpoints are not time-stamped")
+    timestamp_seconds: float = Field(3_600.0, ge=1)
+
+    @field_validator("scope")
+    @classmethod
+    def _countries(cls, scope: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not isinstance(scope, str) and not all(len(c) == 2 and c.isupper() for c in scope):
+            raise ValueError("countries are ISO 3166 alpha-2 codes such as PK")
+        return scope
+
+
+class Limits(_Section):
+    """Bounds on what comes in."""
+
+    record_bytes: int = Field(256 * 1024, ge=256, le=16 * 1024 * 1024)
+    future_seconds: int = Field(86_400, ge=0, le=7 * 86_400)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. The environment wins over `lethe.toml`; sections are joined by `__`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LETHE_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    root: str = Field("var/warehouse", min_length=1, description="warehouse: a directory or an s3:// URL")
+    keys_dir: Path = Field(Path("var/keys"), description="where the key-encryption keys live; never in the warehouse")
+    audit_dir: Path | None = Field(None, description="audit log; default: `_audit` beside the keys")
+    bootstrap: str = Field("localhost:9092", min_length=1)
+    sources: dict[str, str] = Field(default_factory=lambda: dict(DEFAULT_SOURCES), description="topic -> format")
+    kafka: Kafka = Kafka()
+    flush: Flush = Flush()
+    integrity: Integrity = Integrity()
+    retention: RetentionPolicy = RetentionPolicy()
+    limits: Limits = Limits()
+    metrics_port: int = Field(9464, ge=0, le=65_535, description="/metrics, /live, /ready; 0: a free port")
+    metrics_host: str = "127.0.0.1"
+    log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
+    threads: int = Field(2, ge=1, le=64, description="batches split at the same time")
+    storage: dict[str, SecretStr] = Field(default_factory=dict, description="object-store options, such as endpoints")
+
+    @field_validator("sources")
+    @classmethod
+    def _topics(cls, sources: dict[str, str]) -> dict[str, str]:
+        for topic in sources:
+            if not STREAM_PATTERN.fullmatch(topic):
+                raise ValueError("a topic is named with letters, digits, `.`, `_` and `-` (at most 249)")
+        return sources
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment before what `load` read from the file."""
+        return env_settings, init_settings
+
+
+def load(path: Path | None = None, environment: dict[str, str] | None = None) -> Settings:
+    """Read `lethe.toml` (or `path`, or `$LETHE_CONFIG`) and the environment.
+
+    Raises `ConfigurationError` naming the key and what is wrong with it, never its value.
+    """
+    env = dict(os.environ if environment is None else environment)
+    named = path or (Path(env["LETHE_CONFIG"]) if env.get("LETHE_CONFIG") else None)
+    file = named or Path("lethe.toml")
+    _refuse_unknown_variables(env)
+    values: dict[str, Any] = {}
+    if named or file.exists():
+        values = _read(file)
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"configuration: {key}: {first['msg']} (lethe.toml or LETHE_* variables)") from None
+    except ValueError as error:
+        raise ConfigurationError(f"configuration: a LETHE_* variable cannot be read: {error.__class__.__name__}") from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{file}: {error.strerror}; give the right path with --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file}: not TOML: {error}") from None
+
+
+def _refuse_unknown_variables(env: dict[str, str]) -> None:
+    known = {f"LETHE_{name.upper()}" for name in Settings.model_fields}
+    for name in sorted(env):
+        if not name.startswith("LETHE_") or name in _NOT_SETTINGS or name.startswith("LETHE_TEST_"):
+            continue
+        if name.split("__")[0] not in known:
+            raise ConfigurationError(f"no setting is called {name}; see docs/configuration.md")
+
+
+_NOT_SETTINGS = frozenset({"LETHE_CONFIG", "LETHE_FAIL_POINT", "LETHE_NOW", "LETHE_USER"})

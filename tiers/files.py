@@ -1,0 +1,107 @@
+"""Rows become Parquet files: one per partition of a table, under paths derived from the offset ranges they hold."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from schemas.arrow import PARTITIONED_BY, file_schema
+from tiers.objects import Objects
+from tiers.table import DataFile
+
+_SORTED_BY: Final[dict[str, list[tuple[str, str]]]] = {
+    "identifiers": [("token", "ascending"), ("offset", "ascending"), ("index", "ascending"), ("role", "ascending")],
+}
+_DICTIONARY: Final[dict[str, list[str]]] = {
+    "identifiers": ["stream", "role", "kind"],
+    "originals": ["stream"],
+    "quarantine": ["stream", "format", "reason", "detail", "form"],
+    "metadata": [
+        "stream", "channel", "direction", "account", "application", "sender", "recipient", "source_kind",
+        "destination_kind", "country", "mcc", "mnc", "network", "route", "parts", "status_group", "status", "error",
+        "price", "currency", "price_unit", "redacted", "original_form", "format",
+    ],
+    "ledger": ["stream"],
+}  # fmt: skip
+_DELTA: Final = ("partition", "offset", "index", "event_time", "done_time", "received_time", "duration_ms")
+_ROW_GROUP: Final = {"identifiers": 65_536}
+_BLOOM: Final[dict[str, tuple[str, ...]]] = {"identifiers": ("token", "message_token")}
+_FALSE_POSITIVES: Final = 0.01
+
+
+def range_name(ranges: Sequence[tuple[str, int, int]]) -> str:
+    """A name for the offset ranges (source, first, last) a commit holds."""
+    text = json.dumps(sorted(ranges))
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+def by_partition(table: str, rows: pa.Table) -> Iterator[tuple[dict[str, Any], pa.Table]]:
+    """Rows of each partition of a table, with the partition's values."""
+    keys = PARTITIONED_BY[table]
+    if not rows.num_rows:
+        return
+    distinct = rows.select(keys).group_by(keys).aggregate([])
+    for values in distinct.to_pylist():
+        mask = None
+        for key in keys:
+            same = pc.equal(rows.column(key), values[key])
+            mask = same if mask is None else pc.and_(mask, same)
+        yield values, rows if distinct.num_rows == 1 else rows.filter(mask)
+
+
+def write_files(objects: Objects, table: str, rows: pa.Table, name: str, now_ms: int) -> list[DataFile]:
+    """Write rows as files of a table, not yet committed to it. The same rows give the same paths and bytes."""
+    parts = by_partition(table, rows) if PARTITIONED_BY[table] else iter([({}, rows)] if rows.num_rows else [])
+    return [_write(objects, table, values, part, name, now_ms) for values, part in parts]
+
+
+def _write(
+    objects: Objects, table: str, values: dict[str, Any], rows: pa.Table, name: str, now_ms: int
+) -> DataFile:
+    schema = file_schema(table)
+    rows = rows.select(schema.names).cast(schema)
+    if order := _SORTED_BY.get(table):
+        rows = rows.sort_by(order)
+    data = parquet_bytes(table, rows)
+    folder = "".join(f"{key}={value}/" for key, value in values.items())
+    # The digest of the bytes is in the name: writing again is the same file, and two writers that disagree (another
+    # release, another clock) never overwrite each other.
+    path = f"{folder}{name}-{sha256(data).hexdigest()[:16]}.parquet"
+    objects.put(f"{table}/{path}", data)
+    partition = {key: str(value) for key, value in values.items()}
+    return DataFile(path, len(data), partition, rows.num_rows, now_ms, json.dumps({"numRecords": rows.num_rows}))
+
+
+def parquet_bytes(table: str, rows: pa.Table) -> bytes:
+    """Encode rows (without partition columns) as one Parquet file."""
+    dictionary = _DICTIONARY[table]
+    encodings = {name: "DELTA_BINARY_PACKED" for name in rows.schema.names if name in _DELTA}
+    bloom = {name: {"ndv": max(1, rows.num_rows), "fpp": _FALSE_POSITIVES} for name in _BLOOM.get(table, ())}
+    sink = io.BytesIO()
+    pq.write_table(
+        rows,
+        sink,
+        version="2.6",
+        data_page_version="2.0",
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=dictionary,
+        column_encoding={
+            **encodings,
+            **{n: "PLAIN" for n in rows.schema.names if n not in encodings and n not in dictionary and
+               not pa.types.is_boolean(rows.schema.field(n).type)},
+        },
+        row_group_size=_ROW_GROUP.get(table, 1_048_576),
+        write_statistics=True,
+        write_page_index=bool(bloom),
+        bloom_filter_options=bloom or None,
+        store_schema=False,
+    )  # fmt: skip
+    return sink.getvalue()

@@ -1,0 +1,70 @@
+"""The ledger: one row per commit and topic-partition, derived from what the metadata commit said of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pyarrow as pa
+
+from integrity.commitment import commit_rows
+from schemas.arrow import LEDGER
+from tiers.prepared import Counts, Prepared
+
+SAID: Final = "lethe.ledger"
+"""The key under which a metadata commit says what it accounts for."""
+
+_BINARY: Final = ("merkle_root", "rows_sha3_512")
+
+
+def entries(batches: Sequence[Prepared], now: datetime) -> list[dict[str, Any]]:
+    """What a commit of these batches says: one entry a source, JSON-ready, in the order the sources came."""
+    said = []
+    for source in dict.fromkeys(b.source for b in batches):
+        mine = [b for b in batches if b.source == source]
+        counts = Counts()
+        for batch in mine:
+            counts.add(batch.counts)
+        commitment = commit_rows(pa.concat_tables([b.metadata for b in mine]))
+        said.append(
+            {
+                "stream": mine[0].stream,
+                "partition": mine[0].partition,
+                "source": source,
+                "first_offset": mine[0].first,
+                "last_offset": mine[-1].last,
+                "messages": counts.messages,
+                "records": counts.records,
+                "split": counts.split,
+                "late": counts.late,
+                "rejected": counts.rejected,
+                "tombstones": counts.tombstones,
+                "rejected_by_reason": json.dumps(dict(sorted(counts.reasons.items()))),
+                "redacted": counts.redacted,
+                "content_dropped": counts.content_dropped,
+                "identifiers": counts.identifiers,
+                "in_scope": commitment.count,
+                "merkle_root": commitment.root.hex(),
+                "rows_sha3_512": commitment.sha3_512.hex(),
+                "committed_time": now.astimezone(UTC).isoformat(),
+                "gap": "; ".join(b.gap for b in mine if b.gap) or None,
+            }
+        )
+    return said
+
+
+def rows(said: Sequence[tuple[int, list[dict[str, Any]]]]) -> pa.Table:
+    """Ledger rows of what commits said: (version of the metadata table, entries)."""
+    out = [
+        {
+            **entry,
+            **{name: bytes.fromhex(entry[name]) for name in _BINARY},
+            "version": version,
+            "committed_time": datetime.fromisoformat(entry["committed_time"]),
+        }
+        for version, commit in said
+        for entry in commit
+    ]
+    return pa.Table.from_pylist(out, schema=LEDGER)

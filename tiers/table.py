@@ -1,0 +1,136 @@
+"""A table of the warehouse: opened or made in one way, committed to in one way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
+
+from schemas.arrow import PARTITIONED_BY, TABLES
+from schemas.errors import ConfigurationError, FencedError, UnknownOutcomeError
+from tiers.objects import Objects
+
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A Parquet file ready to be added: its path below the table, its size and where it belongs."""
+
+    path: str
+    size: int
+    partition: Mapping[str, str]
+    rows: int
+    modified_ms: int
+    stats: str
+
+
+class Table:
+    """A handle on one Delta table. Not for use by two threads at a time."""
+
+    def __init__(self, objects: Objects, name: str, storage: Mapping[str, str]) -> None:
+        self.name = name
+        self._objects = objects
+        self._storage = dict(storage)
+        self._delta = self._open_or_create()
+
+    @property
+    def url(self) -> str:
+        """Where a Delta reader finds the table."""
+        return self._objects.url(self.name)
+
+    @property
+    def version(self) -> int:
+        """The version this handle has seen."""
+        return int(self._delta.version())
+
+    @property
+    def delta(self) -> DeltaTable:
+        """The library's own handle, for readers."""
+        return self._delta
+
+    def reload(self) -> None:
+        """See what others have committed."""
+        self._delta.update_incremental()
+
+    def transaction(self, source: str) -> int | None:
+        """The last offset of a source this table holds, as seen by this handle."""
+        found = self._delta.transaction_version(source)
+        return None if found is None else int(found)
+
+    def commit(
+        self,
+        add: Sequence[DataFile],
+        transactions: Mapping[str, int],
+        said: Mapping[str, str],
+        remove: Sequence[RemoveAction] = (),
+    ) -> int:
+        """Commit through this very handle and return the new version.
+
+        Raises `FencedError` when another writer committed one of the transaction ids since this handle was loaded,
+        `UnknownOutcomeError` when the store did not say whether the commit landed.
+        """
+        actions: list[Any] = [
+            AddAction(f.path, f.size, dict(f.partition), f.modified_ms, True, f.stats) for f in add
+        ]
+        before = self.version
+        try:
+            self._delta.create_write_transaction(
+                [*actions, *remove],
+                mode="append",
+                schema=self._delta.schema(),
+                partition_by=PARTITIONED_BY[self.name],
+                commit_properties=CommitProperties(
+                    custom_metadata=dict(said),
+                    app_transactions=[Transaction(source, version) for source, version in transactions.items()],
+                ),
+            )
+        except CommitFailedError as error:
+            if "oncurrent" in str(error):
+                raise FencedError(f"{self.name}: another writer committed the same source") from None
+            raise UnknownOutcomeError(f"{self.name}: the commit failed: {type(error).__name__}") from error
+        except (DeltaError, OSError) as error:
+            raise UnknownOutcomeError(f"{self.name}: the store did not confirm the commit") from error
+        self.reload()
+        for version in range(before + 1, self.version + 1):
+            self._objects.sync(f"{self.name}/_delta_log/{version:020d}.json")
+        return self.version
+
+    def said_since(self, version: int, key: str) -> list[tuple[int, Any]]:
+        """What commits after `version` said under a key of their metadata: (version, parsed JSON), oldest first."""
+        missing = self.version - version
+        if missing <= 0:
+            return []
+        found = [
+            (int(entry["version"]), json.loads(entry[key]))
+            for entry in self._delta.history(missing)
+            if key in entry and int(entry["version"]) > version
+        ]
+        return sorted(found, key=lambda one: one[0])
+
+    def _open_or_create(self) -> DeltaTable:
+        url, schema = self.url, TABLES[self.name]
+        try:
+            try:
+                return DeltaTable(url, storage_options=self._storage or None)
+            except TableNotFoundError:
+                # Racing workers: the first one makes it, the others are told that it is there.
+                DeltaTable.create(
+                    url, schema=_delta_schema(schema), partition_by=PARTITIONED_BY[self.name], mode="ignore",
+                    storage_options=self._storage or None,
+                )  # fmt: skip
+                return DeltaTable(url, storage_options=self._storage or None)
+        except (DeltaError, OSError) as error:
+            raise ConfigurationError(f"table {self.name}: cannot be opened: {type(error).__name__}; check root and storage") from error
+
+
+def _delta_schema(schema: pa.Schema) -> pa.Schema:
+    """Delta knows no fixed-size binary; everything else is said as it is."""
+    return pa.schema(
+        [f.with_type(pa.binary()) if pa.types.is_fixed_size_binary(f.type) else f for f in schema]
+    )

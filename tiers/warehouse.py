@@ -1,0 +1,210 @@
+"""The warehouse: the five tables and the numbered commit that moves a record into both tiers exactly once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from keys.ring import KeyRing
+from schemas.arrow import WINDOW_TABLES
+from schemas.errors import FencedError, UnknownOutcomeError
+from tiers import ledger
+from tiers.failpoint import fail_point
+from tiers.files import range_name, write_files
+from tiers.objects import Objects
+from tiers.pages import to_pages
+from tiers.prepared import Prepared
+from tiers.table import DataFile, Table
+
+_TRIES: Final = 20
+_PUBLISHED: Final = "metadata"
+"""Transaction id in the ledger: the version of the metadata table up to which it has been derived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The offsets of one source in a commit, both ends included."""
+
+    stream: str
+    partition: int
+    first: int
+    last: int
+
+
+Ranges = Mapping[str, Range]
+
+
+class Warehouse:
+    """The tables under one root. One thread at a time; the worker commits from a single one."""
+
+    def __init__(self, objects: Objects, storage: Mapping[str, str], clock: Callable[[], datetime]) -> None:
+        self.objects = objects
+        self._storage = dict(storage)
+        self._clock = clock
+        self.window = {name: self.table(name) for name in WINDOW_TABLES}
+        self.metadata = self.table("metadata")
+        self.ledger = self.table("ledger")
+
+    def table(self, name: str) -> Table:
+        """A fresh handle on a table, made if it is not there."""
+        return Table(self.objects, name, self._storage)
+
+    def position(self, source: str) -> int | None:
+        """The last offset of a source that is done: both halves durable. None: nothing yet."""
+        self.metadata.reload()
+        return self.metadata.transaction(source)
+
+    def commit(self, batches: Sequence[Prepared], ring: KeyRing) -> None:
+        """Move batches into the tables: all of them, or none that counts.
+
+        Batches of one source follow on each other and on what is committed; anything else raises `FencedError`.
+
+        1. Reload and look: each source goes on where the metadata table stands. A crash here leaves nothing.
+        2. Commit identifiers, originals and quarantine, each with the last offset of every source. A crash after any
+           of them leaves window tables ahead of the metadata; the replay gives them only what lies beyond their own
+           version, and as every row depends on its position alone, the rows fit.
+        3. Commit the metadata with the same offsets and the account of the commit. This is the one that counts: a
+           crash before it leaves the records to be read again, a crash after it leaves step 4 to be derived.
+        4. Publish: derive the ledger from what metadata commits said. The next start does what a crash leaves.
+        """
+        if not batches:
+            return
+        now = self._clock()
+        ranges = _ranges(batches)
+        name = range_name([(source, r.first, r.last) for source, r in ranges.items()])
+        # Step 1
+        self._check_follows(ranges)
+        fail_point("commit.begin")
+        # Step 2
+        self._commit_window("identifiers", pa.concat_tables([b.identifiers for b in batches]), ranges, name, now)
+        entries = pa.concat_tables([b.entries for b in batches])
+        self._commit_window("originals", entries, ranges, name, now, ring)
+        self._commit_window("quarantine", pa.concat_tables([b.quarantine for b in batches]), ranges, name, now)
+        # Step 3
+        self._commit_metadata(batches, ranges, name, now)
+        # Step 4
+        self.publish()
+        fail_point("commit.end")
+
+    def _check_follows(self, ranges: Ranges) -> None:
+        self.metadata.reload()
+        moved = frozenset(
+            source
+            for source, offsets in ranges.items()
+            if (done := self.metadata.transaction(source)) is not None and done != offsets.first - 1
+        )
+        if moved:
+            raise FencedError(f"{len(moved)} topic-partition(s) went on elsewhere since they were read here", moved)
+
+    def _commit_window(
+        self,
+        table: str,
+        rows: pa.Table,
+        ranges: Ranges,
+        name: str,
+        now: datetime,
+        ring: KeyRing | None = None,
+    ) -> None:
+        """Commit the rows of a window table that lie beyond what it holds; nothing to add is no commit."""
+        handle = self.window[table]
+        for _ in range(_TRIES):
+            handle.reload()
+            done = {s: at for s in ranges if (at := handle.transaction(s)) is not None}
+            missing = {s: r.last for s, r in ranges.items() if done.get(s, -1) < r.last}
+            beyond = _beyond(rows, [(ranges[s], at) for s, at in done.items() if at >= ranges[s].first])
+            if not beyond.num_rows or not missing:
+                return
+            if ring is not None:
+                beyond = to_pages(beyond, ring)
+            files = write_files(self.objects, table, beyond, name, _milliseconds(now))
+            fail_point(f"{table}.written")
+            if self._try_commit(handle, files, missing, {}):
+                fail_point(f"{table}.committed")
+                return
+        raise FencedError(f"{table}: other writers commit the same topic-partitions all the time", frozenset(ranges))
+
+    def _commit_metadata(
+        self, batches: Sequence[Prepared], ranges: Ranges, name: str, now: datetime
+    ) -> None:
+        rows = pa.concat_tables([b.metadata for b in batches])
+        files = write_files(self.objects, "metadata", rows, name, _milliseconds(now))
+        said = {ledger.SAID: json.dumps(ledger.entries(batches, now))}
+        fail_point("metadata.written")
+        for _ in range(_TRIES):
+            if self._try_commit(self.metadata, files, {s: r.last for s, r in ranges.items()}, said):
+                fail_point("metadata.committed")
+                return
+            self._check_follows(ranges)
+        raise FencedError("metadata: other writers commit the same topic-partitions all the time", frozenset(ranges))
+
+    def _try_commit(
+        self, handle: Table, files: Sequence[DataFile], transactions: Mapping[str, int], said: Mapping[str, str]
+    ) -> bool:
+        """Commit once; False if another writer came first. An unknown outcome is settled by looking."""
+        try:
+            handle.commit(files, transactions, said)
+        except FencedError:
+            handle.reload()
+            return False
+        except UnknownOutcomeError:
+            # Neither success nor failure: the commit carries all its transaction ids or none, so one tells.
+            handle.reload()
+            source, last = next(iter(transactions.items()))
+            if handle.transaction(source) != last:
+                raise
+        return True
+
+    def publish(self) -> None:
+        """Derive the ledger up to the newest metadata commit. Runs on every start and after every commit."""
+        for _ in range(_TRIES):
+            self.metadata.reload()
+            self.ledger.reload()
+            done = self.ledger.transaction(_PUBLISHED)
+            newest = self.metadata.version
+            said = self.metadata.said_since(-1 if done is None else done, ledger.SAID)
+            if not said:
+                return
+            rows = ledger.rows(said)
+            files = write_files(
+                self.objects, "ledger", rows, f"{said[0][0]:020d}-{said[-1][0]:020d}", _milliseconds(self._clock())
+            )
+            fail_point("ledger.written")
+            if self._try_commit(self.ledger, files, {_PUBLISHED: newest}, {}):
+                fail_point("ledger.committed")
+                return
+        raise FencedError("ledger: other writers publish all the time")
+
+
+def _ranges(batches: Sequence[Prepared]) -> dict[str, Range]:
+    """First and last offset of each source; batches of a source must follow on each other."""
+    ranges: dict[str, Range] = {}
+    for batch in batches:
+        known = ranges.get(batch.source)
+        if known is not None and batch.first != known.last + 1:
+            raise ValueError("batches of one source do not follow on each other")
+        ranges[batch.source] = (
+            Range(batch.stream, batch.partition, batch.first, batch.last)
+            if known is None
+            else replace(known, last=batch.last)
+        )
+    return ranges
+
+
+def _beyond(rows: pa.Table, done: Sequence[tuple[Range, int]]) -> pa.Table:
+    """The rows a table that is ahead does not hold yet."""
+    for offsets, at in done:
+        mine = pc.and_(
+            pc.equal(rows.column("stream"), offsets.stream), pc.equal(rows.column("partition"), offsets.partition)
+        )
+        rows = rows.filter(pc.invert(pc.and_(mine, pc.less_equal(rows.column("offset"), at))))
+    return rows
+
+
+def _milliseconds(now: datetime) -> int:
+    return int(now.timestamp() * 1000)
