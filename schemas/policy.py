@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from schemas.retention import ARCHIVE_YEARS, WINDOW_MONTHS, Month, archive_end, window_end
+from schemas.retention import ARCHIVE_YEARS, WINDOW_MONTHS, Month, window_end
 
 
 class CountryPeriod(BaseModel):
@@ -61,4 +61,4 @@ class RetentionPolicy(BaseModel):
 
     def archive_ended(self, year: int, country: str | None, now: datetime) -> bool:
         """Whether the metadata of that year and country may no longer be kept."""
-        return archive_end(year, self.archive_of(country)) <= now
+        return now.astimezone(UTC).year > year + self.archive_of(country)  # `archive_end`, without its last year

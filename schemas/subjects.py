@@ -145,15 +145,30 @@ def normalise_column(values: pl.Series, kind: str = "auto", channel: str = "chat
     )
 
 
-def business_kind(text: str) -> str | None:
-    """What a business's own address is: short_code, number, alphanumeric or email; None if it may not be kept."""
+@dataclass(frozen=True, slots=True)
+class BusinessAddress:
+    """A business's own address: `kind` is short_code, number, alphanumeric or email."""
+
+    kind: str
+    address: str
+
+
+def business_address(text: str) -> BusinessAddress | None:
+    """Read a business's address; None if the text is no address that the archive may keep.
+
+    The display name in front of an e-mail address is free text and is left out.
+    """
     text = text.strip()
-    if re.fullmatch(r"[0-9]{3,8}", text):
-        return "short_code"
-    if re.fullmatch(r"\+?[0-9]{9,15}", text):
-        return "number"
-    if re.fullmatch(r"[A-Za-z0-9 &_.+-]{1,11}", text) and re.search("[A-Za-z]", text):
-        return "alphanumeric"
-    if len(text) <= 254 and re.match(_EMAIL, text.lower()):
-        return "email"
-    return None
+    if match := re.search(r"<([^<>]+)>$", text):
+        text = match[1].strip()
+    for kind, pattern in _BUSINESS.items():
+        if re.fullmatch(pattern, text):
+            return BusinessAddress(kind, text)
+    return BusinessAddress("email", text.lower()) if len(text) <= 254 and re.match(_EMAIL, text.lower()) else None
+
+
+_BUSINESS: Final = {
+    "short_code": r"[0-9]{3,8}",
+    "number": r"\+?[0-9]{9,15}",
+    "alphanumeric": r"(?=.*[A-Za-z])[A-Za-z0-9 &_.+-]{1,11}",
+}

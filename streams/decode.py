@@ -23,6 +23,7 @@ from streams.batch import Reason, Reject
 ROW = "_row"
 INDEX = "_index"
 _SPLIT = 16
+_SCANNED = 4_096  # a failing part no larger than this is looked through value by value
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,14 @@ def _parse(
             return [frame.with_columns(pl.Series(ROW, rows))]
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         pass
+    if 1 < len(values) <= _SCANNED:
+        sound = [at for at, value in enumerate(values) if _is_sound(value, fmt)]
+        if len(sound) < len(values):
+            ill = sorted(set(range(len(values))) - set(sound))
+            frames = _parse([values[at] for at in sound], rows[sound], fmt, rejects, broken)
+            for at in ill:
+                frames += _parse([values[at]], rows[[at]], fmt, rejects, broken)
+            return frames
     if len(values) == 1:
         row = int(rows[0])
         if mended := _without_broken_elements(values[0], row, fmt, broken):
@@ -108,11 +117,28 @@ def _parse(
         rejects.append(Reject(row, None, reason, detail))
         return []
     step = max(1, -(-len(values) // _SPLIT))
-    frames: list[pl.DataFrame] = []
+    frames = []
     for start in range(0, len(values), step):
         part = slice(start, start + step)
         frames += _parse(values[part], rows[part], fmt, rejects, broken)
     return frames
+
+
+def _is_sound(value: bytes, fmt: Format) -> bool:
+    """Whether a value looks as if the parser will take it; the parser has the last word."""
+    try:
+        document = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return False
+    if not isinstance(document, dict):
+        return False
+    records = document.get(fmt.envelope) if fmt.envelope else None
+    if records is None:
+        records = [document]
+    tree = _tree(fmt)
+    return isinstance(records, list) and not any(
+        record is not None and (not isinstance(record, dict) or _wrong_shape(record, tree, "")) for record in records
+    )
 
 
 def _without_broken_elements(value: bytes, row: int, fmt: Format, broken: Broken) -> bytes | None:

@@ -22,6 +22,7 @@ from schemas.retention import Month
 from streams.batch import Batch, Reason, Reject
 from streams.originals import FIELDS, CanonicalError, original, quarantined
 from streams.split import ID, INDEX, ROW, Rules, Split
+from tiers.lookup import subject_place
 from tiers.prepared import ENTRIES, Counts, Prepared
 
 _UUID: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$"
@@ -191,11 +192,6 @@ def _identifiers(batch: Batch, group: pl.DataFrame, parts: Split, keys: Any) -> 
         [filled[f.name] if f.name in filled else rest.column(f.name).cast(f.type) for f in IDENTIFIERS],
         schema=IDENTIFIERS,
     )
-
-
-def subject_place(position: str, token: bytes) -> str:
-    """The place a subject's sealed value is bound to: its record and, as a record may have several, its token."""
-    return f"{position}#{token.hex()}"
 
 
 def _sealed(batch: Batch, rows: pl.DataFrame, tokens: Any, wants: pl.Series, keys: Any) -> pa.Array:

@@ -19,7 +19,7 @@ from schemas.format import Condition, FieldSpec, Format
 from schemas.geography import country_of_mcc, country_of_prefix
 from schemas.policy import RetentionPolicy
 from schemas.retention import Month, first_open_month
-from schemas.subjects import business_kind, normalise_column
+from schemas.subjects import business_address, normalise_column
 from streams.batch import Reason, Reject
 from streams.columns import TIME, convert
 from streams.decode import INDEX, ROW
@@ -113,9 +113,7 @@ def _subject(work: _Work, spec: FieldSpec) -> None:
         found = normalise_column(whose, spec.kind, _channel_name(spec))
         rows = found.with_columns(work.frame.get_column(ID), pl.lit(spec.role).alias("role"))
         work.subjects.append(rows.filter(pl.col("value").is_not_null()).select(ID, "role", "kind", "value"))
-        changed = (whose != found.get_column("value")).fill_null(False)
-        if changed.any():
-            work.respelled[spec.path] = whose.set(~changed, None)
+        _respelled(work, spec, whose, found.get_column("value"))
         _kind_column(work, spec, found.get_column("kind"))
     if person is not None and not person.all():
         _business(work, spec, values.set(person, None))
@@ -152,17 +150,30 @@ def _is_end_user(work: _Work, spec: FieldSpec) -> pl.Series | None:
 
 
 def _business(work: _Work, spec: FieldSpec, values: pl.Series) -> None:
+    values = values.set((values == "").fill_null(False), None)
     distinct = values.unique().drop_nulls()
-    kinds = [business_kind(t) for t in distinct]
-    kind = values.replace_strict(distinct, pl.Series(kinds, dtype=pl.String), default=None, return_dtype=pl.String)
+    known = [business_address(t) for t in distinct]
+    kind, address = (
+        values.replace_strict(distinct, pl.Series(found, dtype=pl.String), default=None, return_dtype=pl.String)
+        for found in ([k and k.kind for k in known], [k and k.address for k in known])
+    )
     _kind_column(work, spec, kind)
-    bad = values.is_not_null() & kind.is_null() & (values != "")
-    if spec.business in ("sender", "recipient"):
-        work.put(spec.business, values.str.strip_chars().set(bad | (values == ""), None))
-        if bad.any():
-            work.withheld[spec.path] = ((spec.business,), bad)
-    else:
+    if spec.business not in ("sender", "recipient"):
         work.respelled[spec.path] = values
+        return
+    work.put(spec.business, address)
+    if (bad := values.is_not_null() & address.is_null()).any():
+        work.withheld[spec.path] = ((spec.business,), bad)
+    _respelled(work, spec, values.set(bad, None), address)
+
+
+def _respelled(work: _Work, spec: FieldSpec, text: pl.Series, value: pl.Series) -> None:
+    """Keep in the window what was written where the value has lost its spelling."""
+    changed = (text != value).fill_null(False)
+    if changed.any():
+        spelling = text.set(~changed, None)
+        known = work.respelled.get(spec.path)
+        work.respelled[spec.path] = spelling if known is None else known.zip_with(known.is_not_null(), spelling)
 
 
 def _kind_column(work: _Work, spec: FieldSpec, kinds: pl.Series) -> None:
@@ -322,7 +333,9 @@ def _guard(
         flag = said.set(said == "", None)  # type: ignore[assignment]  # a column either way
     for spec in fmt.of_class("window"):
         kept[spec.path] = work.frame.get_column(spec.path)
-    kept |= work.respelled
+    for path, spelling in work.respelled.items():
+        known = kept.get(path)
+        kept[path] = spelling if known is None else known.zip_with(known.is_not_null(), spelling)
     fields = pl.DataFrame({ID: work.frame.get_column(ID)} | kept)
     return records.with_columns(flag), fields if whole else fields.filter(pl.col(ID).is_in(ids.implode()))
 

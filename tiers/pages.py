@@ -15,6 +15,7 @@ from schemas.retention import Month
 
 _PAGE_RECORDS: Final = 4_096
 _PAGE_BYTES: Final = 1 << 20
+_ORDER: Final = [("offset", "ascending"), ("index", "ascending")]
 _WHERE: Final = ("month", "window_months", "stream", "partition")
 
 
@@ -26,7 +27,7 @@ def to_pages(entries: pa.Table, ring: KeyRing) -> pa.Table:
         for name in _WHERE:
             mine = mine.filter(pc.equal(mine.column(name), where[name]))
         keys = ring.keys_for(Month.parse(where["month"]), where["window_months"], create=True)
-        ordered = mine.select(["offset", "index", "form", "value"]).combine_chunks()
+        ordered = mine.select(["offset", "index", "form", "value"]).sort_by(_ORDER).combine_chunks()
         for page in _cut(ordered):
             offsets = page.column("offset")
             first, last = offsets[0].as_py(), offsets[-1].as_py()
