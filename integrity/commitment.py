@@ -1,4 +1,4 @@
-"""What one commit says of the rows of one topic-partition: how many are in scope, and two digests of them."""
+"""What one commit says of the rows of one topic-partition: how many are in scope, and two digests."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from schemas.errors import LetheError
 class Commitment:
     """The rows in integrity scope of one commit and topic-partition.
 
-    `root` (32 bytes) is the RFC 9162 root over their canonical forms in order of offset and index, `sha3_512`
-    (64 bytes) the digest of the same canonical forms, one after the other.
+    `root` (32 bytes) is the RFC 9162 root over their canonical forms in order of offset and index,
+    `sha3_512` (64 bytes) the digest of the same canonical forms, one after the other.
     """
 
     count: int
@@ -25,44 +25,57 @@ class Commitment:
     sha3_512: bytes
 
 
+NOTHING = Commitment(0, merkle.EMPTY_ROOT, sha3_512().digest())
+"""The commitment to no rows: the empty tree, and the digest of nothing."""
+
+
 def commit_rows(table: pa.Table) -> Commitment:
     """Commit to archive rows, in any order, of one stream, partition and commit.
 
     `table` has the columns of `schemas.arrow.METADATA`, with or without `month`. Rows without an
-    `integrity_hash` are outside the scope. No row in scope gives the root of the empty tree and the digest of
-    nothing. Raises `LetheError` when the rows are of several partitions or of one position twice.
+    `integrity_hash` are outside the scope. No row in scope gives `NOTHING`. Raises `LetheError` when the
+    rows are of several partitions or of one position twice.
     """
-    in_scope = ordered_scope(table)
+    return commit_ordered(ordered_scope(table))[0]
+
+
+def commit_ordered(in_scope: pa.Table) -> tuple[Commitment, list[bytes]]:
+    """The commitment to rows as `ordered_scope` gives them, and their leaf hashes."""
     leaves: list[bytes] = []
     digest = sha3_512()
     for chunk in rows.encode_chunks(in_scope):
         leaves += chunk.leaf_hashes()
         digest.update(chunk.data)
-    return Commitment(len(leaves), merkle.root(leaves), digest.digest())
+    return Commitment(len(leaves), merkle.root(leaves), digest.digest()), leaves
 
 
 def ordered_scope(table: pa.Table) -> pa.Table:
-    """The rows with an `integrity_hash`, by offset and index (without index first); see `commit_rows`."""
-    if table.column("integrity_hash").null_count:
-        table = table.filter(pc.is_valid(table.column("integrity_hash")))
+    """The rows with an `integrity_hash`, by offset and index, without index first; see `commit_rows`."""
+    table = sort_scope(table)
     if table.num_rows < 2:
         return table
     for name in ("stream", "partition"):
         if not pc.all(pc.equal(table.column(name), table.column(name)[0])).as_py():
             raise LetheError(f"rows of more than one {name} have no common commitment")
-    if _ascends(table):
-        return table
-    order = pc.sort_indices(
-        table, sort_keys=[("offset", "ascending"), ("index", "ascending")], null_placement="at_start"
-    )
-    table = table.take(order)
-    if not _ascends(table):
+    if not ascends(table):
         raise LetheError("a position is there twice; a commit holds every record once")
     return table
 
 
-def _ascends(table: pa.Table) -> bool:
+def sort_scope(table: pa.Table) -> pa.Table:
+    """The rows with an `integrity_hash`, by offset and index; a position may be there twice."""
+    if table.column("integrity_hash").null_count:
+        table = table.filter(pc.is_valid(table.column("integrity_hash")))
+    if ascends(table):
+        return table
+    keys = [("offset", "ascending"), ("index", "ascending")]
+    return table.take(pc.sort_indices(table, sort_keys=keys, null_placement="at_start"))
+
+
+def ascends(table: pa.Table) -> bool:
     """Whether every row's position comes after the one before it."""
+    if table.num_rows < 2:
+        return True
     offset = table.column("offset")
     before, after = offset.slice(0, len(offset) - 1), offset.slice(1)
     later = pc.less(before, after)

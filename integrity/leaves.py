@@ -1,0 +1,132 @@
+"""The leaf file of a commit: position, month and leaf hash of every row in scope.
+
+    file = version (0x01) ‖ first month (2 bytes) ‖ row*
+    row  = offset ‖ index ‖ month ‖ leaf hash (32 bytes)
+
+It lets a verifier name the very row that is missing, and do without rows that have outlived the archive. The
+log entry holds its SHA-256. A leaf hash reveals nothing of its row, which holds `integrity_hash`: nobody can
+guess that without the salt. Specified in docs/integrity.md, section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from integrity.commitment import Commitment, commit_ordered, ordered_scope
+from integrity.tiles import number_path
+from schemas.errors import IntegrityError
+from schemas.retention import Month
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One row as the leaf file has it."""
+
+    offset: int
+    index: int | None
+    month: Month
+    hash: bytes
+
+
+def leaves_path(first_offset: int) -> str:
+    """Where the leaf file of the commit that begins at `first_offset` is kept."""
+    return f"leaves/{number_path(first_offset)}"
+
+
+def commit_with_leaves(table: pa.Table, first_offset: int) -> tuple[Commitment, bytes]:
+    """The commitment of `commitment.commit_rows`, and the leaf file (empty when no row is in scope).
+
+    `first_offset` is the first offset the commit covers, in scope or not.
+    """
+    in_scope = ordered_scope(table)
+    commitment, leaves = commit_ordered(in_scope)
+    return commitment, encode(in_scope, leaves, first_offset) if leaves else b""
+
+
+def encode(in_scope: pa.Table, leaves: list[bytes], first_offset: int) -> bytes:
+    """The leaf file of rows in order, at least one, with their leaf hashes."""
+    offsets = in_scope.column("offset").to_pylist()
+    indexes = in_scope.column("index").to_pylist()
+    months = month_numbers(in_scope.column("event_time"))
+    parts = [bytes([VERSION]), months[0].to_bytes(2, "little")]
+    append = parts.append
+    offset, month = first_offset, months[0]
+    small = [bytes([n]) for n in range(128)]
+    for at, index, in_month, leaf in zip(offsets, indexes, months, leaves, strict=True):
+        step = at - offset
+        append(small[step] if step < 128 else _number(step))
+        append(b"\x00" if index is None else _number(index + 1))
+        append(b"\x00" if in_month == month else _number(_zigzag(in_month - month)))
+        append(leaf)
+        offset, month = at, in_month
+    return b"".join(parts)
+
+
+def decode(data: bytes, first_offset: int) -> Iterator[Leaf]:
+    """Read a leaf file; raises `IntegrityError` when it is damaged. Empty for an empty file."""
+    if not data:
+        return
+    if data[0] != VERSION or len(data) < 3:
+        raise IntegrityError("leaf file: it is of no version known here")
+    offset, number, at = first_offset, int.from_bytes(data[1:3], "little"), 3
+    while at < len(data):
+        step, at = _read_number(data, at)
+        index, at = _read_number(data, at)
+        change, at = _read_number(data, at)
+        offset += step
+        number += change >> 1 if not change & 1 else -(change + 1 >> 1)
+        if at + 32 > len(data) or not 12 <= number < 120_000:
+            raise IntegrityError("leaf file: it is cut short")
+        yield Leaf(offset, index - 1 if index else None, _month(number), data[at : at + 32])
+        at += 32
+
+
+def digest(data: bytes) -> bytes:
+    """What a log entry holds of the leaf file: its SHA-256."""
+    return sha256(data).digest()
+
+
+def month_numbers(times: pa.ChunkedArray) -> list[int]:
+    """Months since year 0 of timestamps, in UTC."""
+    # Through dates: Arrow would look a time zone up for every other way to take a timestamp apart.
+    dates = times.cast(pa.timestamp("us")).cast(pa.date32(), safe=False)
+    number = pc.add(pc.multiply(pc.year(dates), 12), pc.subtract(pc.month(dates), 1))
+    return number.to_pylist()  # type: ignore[no-any-return]
+
+
+def _month(number: int) -> Month:
+    return Month(number // 12, number % 12 + 1)
+
+
+def _zigzag(value: int) -> int:
+    return value * 2 if value >= 0 else -value * 2 - 1
+
+
+def _number(value: int) -> bytes:
+    """LEB128: groups of seven bits, the lowest first, the eighth set on all but the last."""
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _read_number(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            break
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+    raise IntegrityError("leaf file: it is cut short")

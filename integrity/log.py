@@ -1,0 +1,193 @@
+"""The log of one topic-partition: what an entry is, and reading a published log without trusting its storage.
+
+Specified in docs/integrity.md, sections 3 and 5.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from integrity import leaves as leaf_files
+from integrity import merkle
+from integrity.checkpoint import Checkpoint
+from integrity.commitment import NOTHING, Commitment
+from integrity.note import Note
+from integrity.signing import KeyHistory
+from integrity.store import Reader
+from integrity.tiles import ENTRIES, WIDTH, TreeTiles, decode_bundle, read_tile, tile_width
+from schemas.errors import IntegrityError
+from schemas.position import STREAM_PATTERN
+
+ENTRY_VERSION = 1
+CHECKPOINT = "checkpoint"
+
+_HEAD = struct.Struct("<IQQQ")  # partition, first offset, last offset, count
+_TAIL = struct.Struct("<32s64s32sQ")  # root, SHA3-512, leaf file, table version
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One commit of one topic-partition, as its log holds it.
+
+    Offsets are those the commit covers, both ends included; `leaves` is the SHA-256 of the leaf file,
+    `version` that of the metadata table.
+    """
+
+    stream: str
+    partition: int
+    first_offset: int
+    last_offset: int
+    commitment: Commitment
+    leaves: bytes
+    version: int
+
+    def __bytes__(self) -> bytes:
+        stream = self.stream.encode()
+        c = self.commitment
+        return b"".join(
+            (
+                bytes([ENTRY_VERSION, len(stream)]),
+                stream,
+                _HEAD.pack(self.partition, self.first_offset, self.last_offset, c.count),
+                _TAIL.pack(c.root, c.sha3_512, self.leaves, self.version),
+            )
+        )
+
+    @classmethod
+    def parse(cls, data: bytes) -> Entry:
+        """Read an entry; raises `IntegrityError` when it is none."""
+        if len(data) < 2 or data[0] != ENTRY_VERSION:
+            raise IntegrityError("log entry: it is of no version known here")
+        end = 2 + data[1]
+        if len(data) != end + _HEAD.size + _TAIL.size:
+            raise IntegrityError("log entry: it is of the wrong length")
+        stream = data[2:end].decode("ascii", "replace")
+        partition, first, last, count = _HEAD.unpack_from(data, end)
+        root, sha3_512, leaves, version = _TAIL.unpack_from(data, end + _HEAD.size)
+        entry = cls(stream, partition, first, last, Commitment(count, root, sha3_512), leaves, version)
+        nothing = entry.commitment == NOTHING and leaves == leaf_files.digest(b"")
+        if (
+            not STREAM_PATTERN.fullmatch(stream)
+            or first > last
+            or last >= 1 << 63
+            or (not count and not nothing)
+        ):
+            raise IntegrityError("log entry: it makes no sense")
+        return entry
+
+
+@dataclass(frozen=True, slots=True)
+class LogCommit:
+    """A commit ready to be published: its log entry, and its leaf file (empty when no row is in scope)."""
+
+    entry: Entry
+    leaf_file: bytes
+
+    @classmethod
+    def of(
+        cls, table: pa.Table, stream: str, partition: int, offsets: tuple[int, int], version: int
+    ) -> LogCommit:
+        """Of the archive rows of one commit, as `commitment.commit_rows` takes them, in or out of scope.
+
+        `offsets` are the first and the last the commit covers. Raises `LetheError` as `commit_rows` does.
+        """
+        commitment, leaf_file = leaf_files.commit_with_leaves(table, offsets[0])
+        leaves = leaf_files.digest(leaf_file)
+        return cls(Entry(stream, partition, *offsets, commitment, leaves, version), leaf_file)
+
+
+def log_origin(name: str, stream: str, partition: int) -> str:
+    """The name of a topic-partition's log: `<signer's name>/<stream>/<partition>`."""
+    return f"{name}/{stream}/{partition}"
+
+
+class Log:
+    """A published log, read-only: every hash and entry it returns is authenticated by its signed checkpoint.
+
+    Raises `IntegrityError` naming what is missing or altered.
+    """
+
+    def __init__(self, reader: Reader, history: KeyHistory, origin: str) -> None:
+        signed = reader.get(CHECKPOINT)
+        if signed is None:
+            raise IntegrityError(f"the log {origin} has no checkpoint")
+        self.reader = reader
+        self.origin = origin
+        self.note, self.checkpoint, self.signed_by = open_checkpoint(signed, history, origin)
+        self.size = self.checkpoint.size
+        self.tiles = TreeTiles(reader.get, self.size, self.checkpoint.root)
+        self._bundle: tuple[int, list[bytes]] = (-1, [])
+
+    def bundle(self, number: int) -> list[bytes]:
+        """The entries `number * 256` and following, as bytes."""
+        if self._bundle[0] != number:
+            self._bundle = number, self._read(number)
+        return self._bundle[1]
+
+    def _read(self, number: int) -> list[bytes]:
+        width = tile_width(0, number, self.size)
+        entries = decode_bundle(read_tile(self.reader.get, ENTRIES, number, width))[:width]
+        expected = self.tiles.tile(0, number)
+        for place, leaf in enumerate(expected):
+            if place >= len(entries) or merkle.leaf_hash(entries[place]) != leaf:
+                state = "altered" if place < len(entries) else "missing"
+                raise IntegrityError(f"entry {number * WIDTH + place} of the log {self.origin} is {state}")
+        return entries
+
+    def entry(self, index: int) -> Entry:
+        """Entry `index`; raises `ValueError` when the log has none."""
+        if not 0 <= index < self.size:
+            raise ValueError(f"the log has no entry {index}")
+        entry = Entry.parse(self.bundle(index // WIDTH)[index % WIDTH])
+        # The origin ends with the log's stream and partition: a log holds no other's entries.
+        if not self.origin.endswith(log_origin("", entry.stream, entry.partition)):
+            raise IntegrityError(f"entry {index} of the log {self.origin} is of another log")
+        return entry
+
+    def entries(self, start: int = 0) -> Iterator[Entry]:
+        """All entries from `start` on, in order."""
+        return (self.entry(index) for index in range(start, self.size))
+
+    def covering(self, offset: int) -> tuple[int, Entry] | None:
+        """The entry whose commit covers the offset, with its index in the log; None when there is none."""
+        low, high = 0, self.size
+        while low < high:
+            middle = (low + high) // 2
+            entry = self.entry(middle)
+            if entry.last_offset < offset:
+                low = middle + 1
+            elif entry.first_offset > offset:
+                high = middle
+            else:
+                return middle, entry
+        return None
+
+    def leaf_file(self, entry: Entry) -> bytes:
+        """The leaf file of a commit, empty when no row of it is in scope."""
+        if not entry.commitment.count:
+            return b""
+        path = leaf_files.leaves_path(entry.first_offset)
+        data = self.reader.get(path)
+        if data is None:
+            raise IntegrityError(f"{path} of the log {self.origin} is missing")
+        if leaf_files.digest(data) != entry.leaves:
+            raise IntegrityError(f"{path} of the log {self.origin} is altered")
+        return data
+
+
+def open_checkpoint(signed: bytes, history: KeyHistory, origin: str) -> tuple[Note, Checkpoint, int]:
+    """Read and verify a signed checkpoint of the log `origin`.
+
+    Returns the note, the checkpoint and the number of the key set that has signed it. Raises `IntegrityError`
+    when it is not signed by one, or is of another log.
+    """
+    note = Note.parse(signed)
+    signers = history.verify(note)
+    checkpoint = Checkpoint.parse(note.text)
+    if checkpoint.origin != origin or checkpoint.extension:
+        raise IntegrityError(f"the checkpoint is not one of the log {origin}")
+    return note, checkpoint, history.sets.index(signers)

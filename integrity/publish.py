@@ -1,0 +1,126 @@
+"""Publishing the log of one topic-partition: derived from the commits alone, each time to the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from integrity import merkle
+from integrity.checkpoint import Checkpoint
+from integrity.leaves import digest, leaves_path
+from integrity.log import CHECKPOINT, Log, LogCommit, log_origin
+from integrity.note import Note
+from integrity.signing import Signer
+from integrity.store import Store
+from integrity.tiles import (
+    ENTRIES,
+    WIDTH,
+    decode_bundle,
+    edge_root,
+    encode_bundle,
+    grow,
+    parse_tile_path,
+    tile_path,
+)
+from schemas.errors import IntegrityError
+
+
+def publish(
+    store: Store, signer: Signer, stream: str, partition: int, commits: Iterable[LogCommit], now: int
+) -> Note | None:
+    """Bring a topic-partition's log up to date and return its signed checkpoint (None for a log without
+    entries).
+
+    `commits` are in order of their offsets; those that are in the log already may be among them, none that is
+    not may be left out. `now` is in seconds since 1970 and only goes into a new signature.
+
+    1. Open what is published. It must lead to the checkpoint that was signed, or nothing more is signed.
+    2. Leave out the commits that are in the log, after comparing them.
+    3. Put the leaf files, then the entries, then the tiles. A crash in between leaves objects that no
+    checkpoint
+       speaks of; the next run puts the same bytes again.
+    4. Swap in the signed checkpoint: from here on the entries are published.
+    5. Delete the unfinished tiles that a full one has replaced. A crash here leaves some behind, to no harm.
+
+    Raises `IntegrityError` rather than sign a log that contradicts one it has signed (a split view), and
+    `FencedError` when someone else has published meanwhile.
+    """
+    origin = log_origin(signer.name, stream, partition)
+
+    # 1
+    signed = store.get(CHECKPOINT)
+    log = Log(store, signer.history, origin) if signed is not None else None
+    size = log.size if log else 0
+    edge = {level: list(hashes) for level, hashes in log.tiles.edge.items()} if log else {}
+
+    # 2
+    new = _not_in(log, origin, commits)
+    entries = [bytes(commit.entry) for commit in new]
+    old_entries = log.bundle(size // WIDTH) if log and size % WIDTH else []
+    _check_leftovers(store, origin, size // WIDTH, old_entries + entries)
+    if not new and (log is None or log.signed_by == len(signer.history.sets) - 1):
+        return log.note if log else None
+
+    # 3
+    for commit in new:
+        if commit.leaf_file:
+            store.put(leaves_path(commit.entry.first_offset), commit.leaf_file)
+    pending = old_entries + entries
+    for at in range(0, len(pending) if new else 0, WIDTH):
+        bundle = pending[at : at + WIDTH]
+        store.put(tile_path(ENTRIES, (size + at) // WIDTH, len(bundle)), encode_bundle(bundle))
+    full = []
+    for path, tile in grow(size, edge, [merkle.leaf_hash(entry) for entry in entries]):
+        store.put(path, tile)
+        full += [path] if ".p/" not in path else []
+
+    # 4
+    checkpoint = Checkpoint(origin, size + len(new), edge_root(edge))
+    note = signer.sign(checkpoint, now)
+    store.swap(CHECKPOINT, signed, bytes(note))
+
+    # 5
+    for path in full:
+        level, number, _ = parse_tile_path(path)
+        for folder in (path, tile_path(ENTRIES, number)) if level == 0 else (path,):
+            for replaced in store.list(f"{folder}.p"):
+                store.delete(replaced)
+    return note
+
+
+def _not_in(log: Log | None, origin: str, commits: Iterable[LogCommit]) -> list[LogCommit]:
+    """The commits that are not in the log yet, all of them after its last entry."""
+    new: list[LogCommit] = []
+    last = log.entry(log.size - 1).last_offset if log and log.size else -1
+    for commit in commits:
+        entry = commit.entry
+        where = f"offsets {entry.first_offset} to {entry.last_offset} of {entry.stream}/{entry.partition}"
+        if not origin.endswith(log_origin("", entry.stream, entry.partition)):
+            raise IntegrityError(f"the commit of {where} does not belong into the log {origin}")
+        if digest(commit.leaf_file) != entry.leaves:
+            raise IntegrityError(f"the leaf file is not that of the commit of {where}")
+        if entry.first_offset > last:
+            new.append(commit)
+            last = entry.last_offset
+            continue
+        published = log.covering(entry.first_offset) if log else None
+        if published is None or published[1] != entry:
+            raise IntegrityError(f"the log {origin} holds another commit of {where}: nothing was signed")
+    return new
+
+
+def _check_leftovers(store: Store, origin: str, number: int, entries: Sequence[bytes]) -> None:
+    """What an interrupted publication left behind must be what is published now.
+
+    Otherwise the checkpoint was put back to an older one, or removed, and signing on would make a split view.
+    """
+    for at in range(0, len(entries), WIDTH):
+        ours = entries[at : at + WIDTH]
+        path = tile_path(ENTRIES, number + at // WIDTH)
+        for found in (path, *store.list(f"{path}.p")):
+            theirs = decode_bundle(store.get(found) or b"")
+            both = min(len(ours), len(theirs))
+            if ours[:both] != theirs[:both]:
+                raise IntegrityError(
+                    f"{found} of the log {origin} is not what its checkpoint leads to: "
+                    "bring back the newest checkpoint; nothing was signed"
+                )
