@@ -151,15 +151,19 @@ class KeyRing:
            race, and those made a year ago. What cannot be opened again is never used.
         """
         self._refuse_destroyed(key_id)
-        if self._blobs.get(_wrapped_path(key_id)) is None:
-            if not create:
-                raise UnknownKeyError(f"there are no keys {key_id}: nothing was sealed under them")
-            self._make(key_id)
-        data = self._blobs.get(_wrapped_path(key_id))
-        if data is None:
+        try:
+            if self._blobs.get(_wrapped_path(key_id)) is None:
+                if not create:
+                    raise UnknownKeyError(f"there are no keys {key_id}: nothing was sealed under them")
+                self._make(key_id)
+            data = self._blobs.get(_wrapped_path(key_id))
+            if data is None:
+                raise TransientError(f"the wrapped keys {key_id} were made and cannot be read yet: try again")
+            return MonthKeys(key_id, Secret(self._provider.unwrap(key_id, read_wrapped(key_id, data))))
+        except LetheError:
+            # Whatever failed, if somebody destroyed the keys meanwhile then that is why.
             self._refuse_destroyed(key_id)
-            raise TransientError(f"the wrapped keys {key_id} were made and cannot be read yet: try again")
-        return MonthKeys(key_id, Secret(self._provider.unwrap(key_id, read_wrapped(key_id, data))))
+            raise
 
     def _make(self, key_id: str) -> None:
         """Make a secret, unless another worker does so first.

@@ -15,8 +15,8 @@ class Secret:
 
     __slots__ = ("_value",)
 
-    def __init__(self, value: bytes) -> None:
-        self._value = bytes(value)
+    def __init__(self, value: bytes | bytearray | memoryview) -> None:
+        self._value = bytes(memoryview(value))  # of a number, `bytes` alone would make that many zeros
 
     def reveal(self) -> bytes:
         """The bytes. Call it inside the expression that uses them: local variables get into crash reports."""
