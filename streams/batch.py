@@ -42,6 +42,7 @@ class Batch:
     values: list[bytes | None] = field(repr=False)  # None: a tombstone
     received_ms: Offsets = field(repr=False)  # int64, milliseconds since 1970; -1: unknown
     bytes: int = 0
+    gap: str | None = None  # why offsets before the first value are missing, if an operator accepted it
 
 
 class Reason:

@@ -82,6 +82,7 @@ def seal(batch: Batch, fmt: Format, parts: Split, rejects: list[Reject], ring: K
         identifiers=pa.concat_tables([IDENTIFIERS.empty_table(), *identifiers]),
         entries=pa.concat_tables([ENTRIES.empty_table(), *entries]),
         quarantine=_quarantine(batch, fmt, rejects, ring, rules, now),
+        gap=batch.gap,
     )
 
 

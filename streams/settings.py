@@ -38,7 +38,7 @@ class Kafka(_Section):
     ssl_certificate_file: Path | None = None
     ssl_key_file: Path | None = None
     session_timeout_ms: int = Field(45_000, ge=1_000, le=1_800_000)
-    control_topics: bool = Field(True, description="let Faust hold its own topics: requests, notices, leadership")
+    replication: int = Field(1, ge=1, le=10, description="replicas of the topics Lethe makes for itself")
 
 
 class Flush(_Section):

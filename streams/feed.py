@@ -1,0 +1,326 @@
+"""The Kafka feed: one thread that fetches thousands of messages a call and hands them over as batches.
+
+A partition starts at the position of the metadata table, never at Kafka's committed offset, and is started again from
+there whenever something of it was lost on the way. Offsets are committed to Kafka only so that its tools show the lag.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import numpy as np
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from schemas.errors import GapError, LetheError, TransientError
+from streams.batch import Batch, Source
+from streams.settings import Settings
+from streams.topics import client_options
+
+log = logging.getLogger("lethe.feed")
+
+_FATAL: Final = frozenset({KafkaError._FATAL, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART})
+_WATERMARK_SECONDS: Final = 15.0
+
+
+class Sink(Protocol):
+    """Where batches go and who is told of assignments. Called from the feed's thread."""
+
+    def assigned(self, source: Source, epoch: int) -> None:
+        """A partition starts (again); what is held of an earlier epoch is void."""
+
+    def revoked(self, source: Source) -> None:
+        """A partition went to another worker; what is held of it is void."""
+
+    def deliver(self, batch: Batch) -> Future[None]:
+        """Take a batch; the future is done when there is room for the next."""
+
+
+@dataclass(slots=True)
+class Partition:
+    """One assigned partition and what has been read of it."""
+
+    source: Source
+    topic: str
+    epoch: int
+    next: int  # the offset the next batch accounts from
+    start: int  # the first offset fetched
+    end: int  # offsets below were there when the partition was assigned
+    at_end: bool = False
+    sequence: int = 0
+    gap: str | None = None
+    messages: list[Any] = field(default_factory=list)
+    since: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic to read: its name in the warehouse, its identity, its format."""
+
+    stream: str
+    identity: str
+    format: str
+    gap: str | None = None
+
+
+class Feed:
+    """Reads the topics of a consumer group's share. `run` is the thread's body; everything else may be called from outside."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        topics: Mapping[str, Topic],
+        positions: Callable[[str], int | None],
+        sink: Sink,
+        accept_gap: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._positions = positions
+        self._sink = sink
+        self._accept_gap = accept_gap
+        self._partitions: dict[tuple[str, int], Partition] = {}
+        self._epochs = 0
+        self._stop = threading.Event()
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._linger = min(0.5, settings.flush.seconds / 4)
+        self.settled = threading.Event()  # the first assignment has arrived
+        self.error: BaseException | None = None
+        self._consumer: Any = None
+
+    def run(self) -> None:
+        """Consume until stopped; a fatal error is left in `error`."""
+        try:
+            self._consumer = Consumer(self._options())
+            self._consumer.subscribe(
+                list(self._topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+            )
+            while not self._stop.is_set() and self.error is None:
+                self._step()
+        except BaseException as error:  # noqa: BLE001  (the thread's last act: whoever waits must learn of it)
+            self.error = self.error or error
+        finally:
+            self._close()
+
+    def stop(self) -> None:
+        """Ask the thread to leave the group and end."""
+        self._stop.set()
+
+    def restart(self, source: str) -> None:
+        """Drop what is held of a source and read it again from the table's position, if it is still assigned."""
+        self._jobs.put(lambda: self._restart(source))
+
+    def publish_offsets(self, done: Mapping[str, int]) -> None:
+        """Tell Kafka the last offset done of each source, for lag monitoring."""
+        self._jobs.put(lambda: self._commit_offsets(done))
+
+    def caught_up(self) -> bool:
+        """Whether everything that was there at the assignment has been handed over."""
+        return self.settled.is_set() and all(p.at_end and not p.messages for p in list(self._partitions.values()))
+
+    def partitions(self) -> list[Partition]:
+        """The assigned partitions."""
+        return list(self._partitions.values())
+
+    def lag(self) -> dict[tuple[str, int], int]:
+        """Messages behind the end of each assigned partition, as last heard of."""
+        found = {}
+        for (topic, number), partition in list(self._partitions.items()):
+            try:
+                _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, number), cached=True)
+            except (KafkaException, RuntimeError):
+                continue
+            if high >= 0:
+                found[topic, number] = max(0, high - partition.next)
+        return found
+
+    def _options(self) -> dict[str, Any]:
+        kafka = self._settings.kafka
+        return {
+            **client_options(self._settings),
+            "group.id": kafka.group,
+            "session.timeout.ms": kafka.session_timeout_ms,
+            "heartbeat.interval.ms": max(300, kafka.session_timeout_ms // 10),
+            "partition.assignment.strategy": "cooperative-sticky",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "queued.min.messages": max(100_000, 4 * self._settings.flush.batch),
+            "queued.max.messages.kbytes": 131_072,
+            "fetch.message.max.bytes": 4_194_304,
+            "fetch.wait.max.ms": 100,
+        }
+
+    def _step(self) -> None:
+        while not self._jobs.empty():
+            self._jobs.get()()
+        messages = self._consumer.consume(self._settings.flush.batch, self._linger)
+        if self.error is not None:
+            return
+        self._sort_in(messages)
+        now = time.monotonic()
+        for partition in list(self._partitions.values()):
+            if partition.messages and (
+                len(partition.messages) >= self._settings.flush.batch // 2
+                or now - partition.since >= self._linger
+                or partition.at_end
+            ):
+                self._hand_over(partition)
+
+    def _sort_in(self, messages: list[Any]) -> None:
+        now = time.monotonic()
+        for message in messages:
+            if message.error() is not None:
+                self._on_error(message)
+                continue
+            partition = self._partitions.get((message.topic(), message.partition()))
+            if partition is None:
+                continue  # revoked while it was on its way
+            if not partition.messages:
+                partition.since = now
+            partition.messages.append(message)
+
+    def _on_error(self, message: Any) -> None:
+        error: KafkaError = message.error()
+        if error.code() == KafkaError._PARTITION_EOF:
+            partition = self._partitions.get((message.topic(), message.partition()))
+            if partition is not None and message.offset() >= min(partition.end, message.offset()):
+                partition.at_end = True
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            self.error = GapError(
+                f"topic {message.topic()} partition {message.partition()}: the records after the committed position are "
+                "gone from the topic; `lethe worker --accept-gap` notes that down and goes on"
+            )
+        elif error.fatal() or error.code() in _FATAL:
+            self.error = TransientError(f"the broker refuses: {error.name()}; check its log, then start again")
+        else:
+            log.warning("broker: %s", error.name())
+
+    def _hand_over(self, partition: Partition) -> None:
+        """Deliver what was read of a partition; stay in the group while there is no room."""
+        messages, partition.messages = partition.messages, []
+        values = [m.value() for m in messages]
+        offsets = np.array([m.offset() for m in messages], np.int64)
+        last = int(offsets[-1])
+        batch = Batch(
+            source=partition.source,
+            sequence=partition.sequence,
+            epoch=partition.epoch,
+            first=partition.next,
+            last=last,
+            offsets=offsets,
+            values=values,
+            received_ms=np.array([m.timestamp()[1] for m in messages], np.int64),
+            bytes=sum(len(v) for v in values if v is not None),
+            gap=partition.gap,
+        )
+        partition.sequence += 1
+        partition.next = last + 1
+        partition.gap = None
+        if partition.next >= partition.end:
+            partition.at_end = True
+        self._wait_for_room(self._sink.deliver(batch))
+
+    def _wait_for_room(self, room: Future[None]) -> None:
+        paused = False
+        while not self._stop.is_set() and self.error is None:
+            try:
+                room.result(timeout=0.05 if paused else 1.0)
+                break
+            except TimeoutError:
+                # Stop fetching, but keep calling the broker: a worker that is silent too long loses its partitions.
+                self._consumer.pause(self._consumer.assignment())
+                paused = True
+                self._sort_in(self._consumer.consume(1, 0.2))
+        if paused and not self._stop.is_set():
+            self._consumer.resume(self._consumer.assignment())
+
+    def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        # An exception in here would surface once, after which the library reads from offsets of its own choice.
+        try:
+            consumer.incremental_assign([self._start(consumer, p.topic, p.partition) for p in partitions])
+            self.settled.set()
+        except BaseException as error:  # noqa: BLE001
+            self.error = error if isinstance(error, LetheError) else _unexpected("assignment", error)
+            consumer.incremental_assign([])
+
+    def _on_revoke(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+        try:
+            for p in partitions:
+                gone = self._partitions.pop((p.topic, p.partition), None)
+                if gone is not None:
+                    self._sink.revoked(gone.source)
+            consumer.incremental_unassign(partitions)
+        except BaseException as error:  # noqa: BLE001
+            self.error = _unexpected("revocation", error)
+
+    def _start(self, consumer: Any, topic: str, number: int) -> TopicPartition:
+        """Where a partition starts: right behind what the metadata table holds of it."""
+        known = self._topics[topic]
+        source = Source(known.stream, number, f"{known.identity}/{number}", known.format)
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_WATERMARK_SECONDS)
+        done = self._positions(source.id)
+        first = low if done is None else done + 1
+        start, gap = first, known.gap if done is None else None
+        if start < low or start > high:
+            if not self._accept_gap or start > high:
+                raise GapError(_gap_text(topic, number, start, low, high))
+            start, gap = low, f"offsets {first} to {low - 1} were gone from the topic"
+        self._epochs += 1
+        self._partitions[topic, number] = Partition(
+            source, topic, self._epochs, next=first, start=start, end=high, at_end=start >= high, gap=gap
+        )
+        self._sink.assigned(source, self._epochs)
+        return TopicPartition(topic, number, start)
+
+    def _restart(self, source: str) -> None:
+        for (topic, number), partition in list(self._partitions.items()):
+            if partition.source.id == source:
+                log.warning("reading %s/%d again from the table", partition.source.stream, number)
+                self._consumer.incremental_unassign([TopicPartition(topic, number)])
+                self._consumer.incremental_assign([self._start(self._consumer, topic, number)])
+
+    def _commit_offsets(self, done: Mapping[str, int]) -> None:
+        offsets = [
+            TopicPartition(topic, number, done[p.source.id] + 1)
+            for (topic, number), p in self._partitions.items()
+            if p.source.id in done
+        ]
+        if offsets:
+            try:
+                self._consumer.commit(offsets=offsets, asynchronous=True)
+            except KafkaException as error:
+                log.info("offsets for lag monitoring not committed: %s", error.args[0].name())
+
+    def _close(self) -> None:
+        if self._consumer is not None:
+            try:
+                while not self._jobs.empty():
+                    self._jobs.get()()
+                self._consumer.close()
+            except (KafkaException, RuntimeError, LetheError):
+                log.info("the consumer did not close cleanly; its group will notice by itself")
+
+
+def _gap_text(topic: str, number: int, start: int, low: int, high: int) -> str:
+    if start < low:
+        return (
+            f"topic {topic} partition {number}: offsets {start} to {low - 1} are gone from the topic before they were "
+            "read (retention); `lethe worker --accept-gap` notes that down and goes on"
+        )
+    return (
+        f"topic {topic} partition {number} ends at offset {high}, but {start - 1} was committed: the topic lost records "
+        "it had; `lethe worker --accept-gap` goes on with it as a new stream"
+    )
+
+
+def _unexpected(where: str, error: BaseException) -> LetheError:
+    return TransientError(f"{where} failed: {type(error).__name__}; start again")

@@ -1,0 +1,129 @@
+"""Prometheus metrics and the health of the worker. Labels are streams, reasons and stages; never anything of a record."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from schemas.errors import ConfigurationError
+from tiers.prepared import Prepared
+
+
+class Metrics:
+    """One method per event."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._in = Counter("lethe_records_in", "Records taken in", ["stream"], registry=self.registry)
+        self._archived = Counter("lethe_records_archived", "Rows in the archive", ["stream"], registry=self.registry)
+        self._rejected = Counter(
+            "lethe_records_rejected", "Records in quarantine", ["stream", "reason"], registry=self.registry
+        )
+        self._late = Counter(
+            "lethe_records_late", "Records whose month had ended: identifiers not kept", ["stream"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._redacted = Counter(
+            "lethe_records_redacted", "Archive rows the leak guard emptied a column of", ["stream"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._content = Counter(
+            "lethe_content_dropped", "Content fields dropped", ["stream"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "lethe_commit_seconds", "Time of a commit to all tables",
+            buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60), registry=self.registry,
+        )  # fmt: skip
+        self._commits = Counter("lethe_commits", "Commits by outcome", ["outcome"], registry=self.registry)
+        self._restarts = Counter(
+            "lethe_partition_restarts", "Partitions read again from the table", registry=self.registry
+        )
+        self._lag = Gauge("lethe_lag", "Messages behind", ["stream", "partition"], registry=self.registry)
+        self._waiting = Gauge("lethe_records_waiting", "Records split, not committed yet", registry=self.registry)
+
+    def committed(self, batches: list[Prepared], seconds: float) -> None:
+        """A commit has landed."""
+        self._commits.labels("ok").inc()
+        self._seconds.observe(seconds)
+        for batch in batches:
+            counts = batch.counts
+            self._in.labels(batch.stream).inc(counts.records)
+            self._archived.labels(batch.stream).inc(counts.split + counts.late)
+            self._late.labels(batch.stream).inc(counts.late)
+            self._redacted.labels(batch.stream).inc(counts.redacted)
+            self._content.labels(batch.stream).inc(counts.content_dropped)
+            for reason, count in counts.reasons.items():
+                self._rejected.labels(batch.stream, reason).inc(count)
+
+    def fenced(self) -> None:
+        """A commit was refused because another worker owns a partition."""
+        self._commits.labels("fenced").inc()
+
+    def retried(self) -> None:
+        """A commit failed for a passing reason and is tried again."""
+        self._commits.labels("retried").inc()
+
+    def restarted(self) -> None:
+        """A partition is read again from the table."""
+        self._restarts.inc()
+
+    def lag(self, behind: Mapping[tuple[str, int], int]) -> None:
+        """The lag of the assigned partitions."""
+        self._lag.clear()
+        for (stream, partition), messages in behind.items():
+            self._lag.labels(stream, str(partition)).set(messages)
+
+    def waiting(self, records: int) -> None:
+        """Records that are split and wait for their commit."""
+        self._waiting.set(records)
+
+
+class HealthServer:
+    """`/metrics`, `/live` and `/ready` over HTTP. `ready` says why not, or None."""
+
+    def __init__(self, host: str, port: int, metrics: Metrics, ready: Callable[[], str | None]) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:  # noqa: N802  (the library's name)
+                """Answer one request."""
+                path = self.path.split("?")[0]
+                if path == "/metrics":
+                    self._answer(200, generate_latest(metrics.registry))
+                elif path == "/live":
+                    self._answer(200, b"live\n")
+                elif path == "/ready":
+                    reason = ready()
+                    self._answer(503 if reason else 200, f"{reason or 'ready'}\n".encode())
+                else:
+                    self._answer(404, b"there are /metrics, /live and /ready\n")
+
+            def _answer(self, status: int, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                """Requests are not logged."""
+
+        try:
+            self._server = ThreadingHTTPServer((host, port), Handler)
+        except OSError as error:
+            raise ConfigurationError(
+                f"metrics: {host}:{port}: {error.strerror}; set metrics_port (0 chooses a free one)"
+            ) from None
+        self._server.daemon_threads = True
+        self.port = int(self._server.server_address[1])
+        self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
+
+    def start(self) -> None:
+        """Serve until `stop`."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close the port."""
+        self._server.shutdown()
+        self._server.server_close()

@@ -1,0 +1,258 @@
+"""From batches to commits: what is on its way, what may be committed, and what must be read again.
+
+The feed's thread delivers batches, agents split them, one committer moves contiguous runs into the tables. Nothing is
+inferred from an agent having run: a batch counts once it is in the tracker, and a batch that never gets there is
+missed by its number and read again from the table's position.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, Protocol
+
+from schemas import format as formats
+from schemas.errors import ConfigurationError, FencedError, LetheError, TransientError, UnknownOutcomeError
+from streams.batch import Batch, Source
+from streams.kernel import Kernel
+from streams.metrics import Metrics
+from streams.settings import Flush
+from streams.tracker import Tracker
+from tiers.prepared import Prepared
+
+log = logging.getLogger("lethe.pipeline")
+
+_COMMIT_TRIES: Final = 4
+_SPLIT_TRIES: Final = 3
+_LOST_SECONDS: Final = 30.0
+_TICK: Final = 0.05
+
+
+class Reader(Protocol):
+    """The feed, as far as the pipeline needs it."""
+
+    def restart(self, source: str) -> None:
+        """Read a source again from the table's position."""
+
+    def publish_offsets(self, done: dict[str, int]) -> None:
+        """Tell the broker what is done."""
+
+    def caught_up(self) -> bool:
+        """Whether all that was there at the start has been delivered."""
+
+
+Key = tuple[str, int, int]  # source, epoch, sequence
+
+
+class Pipeline:
+    """Bookkeeping between feed, agents and tables. Methods for the feed may be called from its thread."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        commit: Callable[[list[Prepared]], None],
+        flush: Flush,
+        metrics: Metrics,
+        threads: int,
+    ) -> None:
+        self._kernel = kernel
+        self._commit = commit
+        self._flush = flush
+        self._metrics = metrics
+        self._tracker = Tracker()
+        self._lock = threading.Lock()
+        self._waiting: dict[Key, float] = {}  # delivered, not picked up by an agent yet
+        self._working: set[Key] = set()
+        self._failures: dict[str, int] = {}
+        self._splitters = ThreadPoolExecutor(threads, thread_name_prefix="split")
+        self._committer = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._oldest: float | None = None
+        self._room = asyncio.Event()
+        self._room.set()
+        self._put: Callable[[Batch], Future[None]] | None = None
+        self._reader: Reader | None = None
+        self.error: BaseException | None = None
+        self.committed = 0  # records, for the progress bar
+        self.last_commit: float | None = None
+
+    def connect(self, reader: Reader, put: Callable[[Batch], Future[None]]) -> None:
+        """Say who reads, and how a batch gets onto the channel of the agents."""
+        self._reader, self._put = reader, put
+
+    # -- the feed's side -------------------------------------------------------------------------------------
+
+    def assigned(self, source: Source, epoch: int) -> None:
+        """A source starts; whatever is still on its way of an earlier epoch is void."""
+        with self._lock:
+            self._void(source.id)
+            self._tracker.start(source.id, epoch)
+
+    def revoked(self, source: Source) -> None:
+        """A source is no longer ours."""
+        with self._lock:
+            self._void(source.id)
+            self._tracker.drop(source.id)
+
+    def deliver(self, batch: Batch) -> Future[None]:
+        """Put a batch onto the channel; the future is done when the channel has taken it."""
+        assert self._put is not None  # noqa: S101  (connected before the feed starts)
+        with self._lock:
+            self._waiting[_key(batch)] = time.monotonic()
+        return self._put(batch)
+
+    def _void(self, source: str) -> None:
+        self._waiting = {k: t for k, t in self._waiting.items() if k[0] != source}
+
+    # -- the agents' side ------------------------------------------------------------------------------------
+
+    async def process(self, batch: Batch) -> None:
+        """Split one batch and note it as done; a failure starts its source again."""
+        key = _key(batch)
+        with self._lock:
+            if self._waiting.pop(key, None) is None:
+                return  # of an assignment that is over
+            # The channel is first in, first out: an earlier batch nobody picked up is not there any more.
+            lost = [k for k in self._waiting if k[:2] == key[:2] and k[2] < key[2]]
+            self._working.add(key)
+        try:
+            if lost:
+                self._read_again(batch.source.id, "batches were lost on their way to the agents")
+                return
+            await self._room.wait()
+            prepared = await asyncio.get_running_loop().run_in_executor(
+                self._splitters, self._kernel.process, batch, formats.get(batch.source.format)
+            )
+            with self._lock:
+                if self._tracker.done(prepared, batch.epoch, batch.sequence):
+                    self._failures.pop(batch.source.id, None)
+                    self._oldest = self._oldest or time.monotonic()
+                if self._tracker.records >= 2 * self._flush.records:
+                    self._room.clear()
+                self._metrics.waiting(self._tracker.records)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001  (an agent must not die with a batch in its hands)
+            await self._failed(batch, error)
+        finally:
+            with self._lock:
+                self._working.discard(key)
+
+    async def _failed(self, batch: Batch, error: Exception) -> None:
+        source = batch.source.id
+        self._failures[source] = self._failures.get(source, 0) + 1
+        log.error("splitting a batch of %s/%d failed", batch.source.stream, batch.source.partition, exc_info=error)
+        if isinstance(error, ConfigurationError) or self._failures[source] >= _SPLIT_TRIES:
+            self.error = error if isinstance(error, LetheError) else TransientError(
+                f"a batch of {batch.source.stream}/{batch.source.partition} from offset {batch.first} cannot be split "
+                f"({type(error).__name__}); the log says where"
+            )  # fmt: skip
+            return
+        await asyncio.sleep(min(5.0, 0.2 * 2 ** self._failures[source]))
+        self._read_again(source, "an agent failed")
+
+    def _read_again(self, source: str, why: str) -> None:
+        log.warning("%s: the partition is read again from the table", why)
+        self._metrics.restarted()
+        with self._lock:
+            self._void(source)
+            self._tracker.drop(source)
+        if self._reader is not None:
+            self._reader.restart(source)
+
+    # -- the committer's side --------------------------------------------------------------------------------
+
+    async def run(self, stopping: Callable[[], bool]) -> None:
+        """Commit whenever it is due, until `stopping`; what is complete by then is committed last."""
+        while self.error is None and not stopping():
+            if self._due():
+                await self.flush()
+            else:
+                self._watch()
+                await asyncio.sleep(_TICK)
+        if self.error is None:
+            await self.flush()
+
+    def _due(self) -> bool:
+        with self._lock:
+            ready = self._tracker.ready()
+            if not ready:
+                return False
+            aged = self._oldest is not None and time.monotonic() - self._oldest >= self._flush.seconds
+            idle = not self._waiting and not self._working
+        ends = idle and self._reader is not None and self._reader.caught_up() and self.finish_early
+        return aged or ready >= self._flush.records or ends or not self._room.is_set()
+
+    finish_early = False
+    """Commit as soon as everything that was there has been split (`--stop-at-end`)."""
+
+    def drained(self) -> bool:
+        """Whether everything delivered so far is committed."""
+        with self._lock:
+            idle = not self._waiting and not self._working and not self._tracker.records
+        return idle and self._reader is not None and self._reader.caught_up()
+
+    def _watch(self) -> None:
+        """Find batches that were lost with nothing behind them to show it."""
+        now = time.monotonic()
+        with self._lock:
+            lost = {k[0] for k, since in self._waiting.items() if now - since > _LOST_SECONDS and not self._working}
+        for source in lost:
+            self._read_again(source, "batches were lost on their way to the agents")
+
+    async def flush(self) -> None:
+        """Commit every contiguous run. Fenced sources are dropped and read again; the others go on."""
+        with self._lock:
+            batches = self._tracker.take()
+            self._oldest = time.monotonic() if self._tracker.ready() else None
+        tries = 0
+        while batches and self.error is None:
+            started = time.monotonic()
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._committer, self._commit, batches)
+            except FencedError as error:
+                self._metrics.fenced()
+                fenced = error.sources or frozenset(b.source for b in batches)
+                for source in fenced:
+                    self._read_again(source, "another worker committed this partition")
+                batches = [b for b in batches if b.source not in fenced]
+            except (TransientError, UnknownOutcomeError) as error:
+                tries += 1
+                log.warning("a commit failed, try %d of %d", tries, _COMMIT_TRIES, exc_info=error)
+                if tries >= _COMMIT_TRIES:
+                    self.error = error
+                    return
+                self._metrics.retried()
+                await asyncio.sleep(0.5 * 2**tries)
+            except Exception as error:  # noqa: BLE001  (what a commit cannot say, the worker must not go on from)
+                log.error("a commit failed", exc_info=error)
+                self.error = error
+                return
+            else:
+                self._landed(batches, time.monotonic() - started)
+                return
+
+    def _landed(self, batches: list[Prepared], seconds: float) -> None:
+        self._metrics.committed(batches, seconds)
+        self.committed += sum(b.counts.records for b in batches)
+        self.last_commit = time.monotonic()
+        if self._reader is not None:
+            self._reader.publish_offsets({b.source: b.last for b in batches})
+        with self._lock:
+            self._metrics.waiting(self._tracker.records)
+            if self._tracker.records < 2 * self._flush.records:
+                self._room.set()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._splitters.shutdown(wait=True, cancel_futures=True)
+        self._committer.shutdown(wait=True)
+
+
+def _key(batch: Batch) -> Key:
+    return batch.source.id, batch.epoch, batch.sequence
+
+
