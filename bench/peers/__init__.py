@@ -1,0 +1,30 @@
+"""The peers, in the order of the table. To add one: a module with `run(request)`, and a line here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One row of the table: `module` runs in the product's environment or in that of the peers."""
+
+    name: str
+    title: str
+    module: str
+    environment: str = "product"
+    options: dict[str, str] = field(default_factory=dict)
+
+
+BARE = "bare"
+FAUST_EVENTS = "faust-events"
+
+PEERS = [
+    Peer(BARE, "bare `confluent_kafka.consume`, no work", "bench.peers.bare"),
+    Peer(FAUST_EVENTS, "Faust agent, single events, no work", "bench.peers.faust_events"),
+    Peer("faust-batches", "Faust agent, batch channel, no work", "bench.peers.faust_batches"),
+    Peer("faust-usual", "the job record by record in Faust", "bench.peers.faust_usual"),
+    Peer("quix-usual", "the job record by record in Quix Streams", "bench.peers.quix_usual", "peers"),
+    Peer("bytewax-parse", "Bytewax, JSON parse, no work", "bench.peers.bytewax_parse", "peers"),
+    Peer("pathway-parse", "Pathway, JSON parse, no work", "bench.peers.pathway_parse", "peers"),
+]
