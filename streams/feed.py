@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from schemas.errors import GapError, LetheError, TransientError
 from streams.batch import Batch, Source
 from streams.settings import Settings
-from streams.topics import client_options
+from streams.topics import Streams, client_options
 
 log = logging.getLogger("lethe.feed")
 
@@ -51,22 +51,12 @@ class Partition:
     epoch: int
     next: int  # the offset the next batch accounts from
     start: int  # the first offset fetched
-    end: int  # offsets below were there when the partition was assigned
+    end: int | None = None  # offsets below were there when the partition was first fetched from
     at_end: bool = False
     sequence: int = 0
     gap: str | None = None
     messages: list[Any] = field(default_factory=list)
     since: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Topic:
-    """A topic to read: its name in the warehouse, its identity, its format."""
-
-    stream: str
-    identity: str
-    format: str
-    gap: str | None = None
 
 
 class Feed:
@@ -75,13 +65,13 @@ class Feed:
     def __init__(
         self,
         settings: Settings,
-        topics: Mapping[str, Topic],
+        streams: Streams,
         positions: Callable[[str], int | None],
         sink: Sink,
         accept_gap: bool = False,
     ) -> None:
         self._settings = settings
-        self._topics = topics
+        self._streams = streams
         self._positions = positions
         self._sink = sink
         self._accept_gap = accept_gap
@@ -99,7 +89,7 @@ class Feed:
         try:
             self._consumer = Consumer(self._options())
             self._consumer.subscribe(
-                list(self._topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+                list(self._settings.sources), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
             )
             while not self._stop.is_set() and self.error is None:
                 self._step()
@@ -131,13 +121,13 @@ class Feed:
     def lag(self) -> dict[tuple[str, int], int]:
         """Messages behind the end of each assigned partition, as last heard of."""
         found = {}
-        for (topic, number), partition in list(self._partitions.items()):
+        for (_, number), partition in list(self._partitions.items()):
             try:
-                _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, number), cached=True)
+                high = self._high(partition)
             except (KafkaException, RuntimeError):
                 continue
             if high >= 0:
-                found[topic, number] = max(0, high - partition.next)
+                found[partition.source.stream, number] = max(0, high - partition.next)
         return found
 
     def _options(self) -> dict[str, Any]:
@@ -192,13 +182,11 @@ class Feed:
         error: KafkaError = message.error()
         if error.code() == KafkaError._PARTITION_EOF:
             partition = self._partitions.get((message.topic(), message.partition()))
-            if partition is not None and message.offset() >= min(partition.end, message.offset()):
+            if partition is not None:
+                partition.end = partition.end or message.offset()
                 partition.at_end = True
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-            self.error = GapError(
-                f"topic {message.topic()} partition {message.partition()}: the records after the committed position are "
-                "gone from the topic; `lethe worker --accept-gap` notes that down and goes on"
-            )
+            self._out_of_range(message.topic(), message.partition())
         elif error.fatal() or error.code() in _FATAL:
             self.error = TransientError(f"the broker refuses: {error.name()}; check its log, then start again")
         else:
@@ -225,6 +213,8 @@ class Feed:
         partition.sequence += 1
         partition.next = last + 1
         partition.gap = None
+        if partition.end is None:
+            partition.end = max(last + 1, self._high(partition))
         if partition.next >= partition.end:
             partition.at_end = True
         self._wait_for_room(self._sink.deliver(batch))
@@ -264,22 +254,46 @@ class Feed:
 
     def _start(self, consumer: Any, topic: str, number: int) -> TopicPartition:
         """Where a partition starts: right behind what the metadata table holds of it."""
-        known = self._topics[topic]
-        source = Source(known.stream, number, f"{known.identity}/{number}", known.format)
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_WATERMARK_SECONDS)
+        source = self._streams.source(topic, number)
+        low, _ = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_WATERMARK_SECONDS)
         done = self._positions(source.id)
-        first = low if done is None else done + 1
-        start, gap = first, known.gap if done is None else None
-        if start < low or start > high:
-            if not self._accept_gap or start > high:
-                raise GapError(_gap_text(topic, number, start, low, high))
+        first = start = low if done is None else done + 1
+        gap = self._streams.gap(topic) if done is None else None
+        if start < low:
+            if not self._accept_gap:
+                raise GapError(
+                    f"topic {topic} partition {number}: offsets {first} to {low - 1} are gone from the topic before they "
+                    "were read (retention); `lethe worker --accept-gap` notes that down and goes on"
+                )
             start, gap = low, f"offsets {first} to {low - 1} were gone from the topic"
         self._epochs += 1
-        self._partitions[topic, number] = Partition(
-            source, topic, self._epochs, next=first, start=start, end=high, at_end=start >= high, gap=gap
-        )
+        self._partitions[topic, number] = Partition(source, topic, self._epochs, next=first, start=start, gap=gap)
         self._sink.assigned(source, self._epochs)
         return TopicPartition(topic, number, start)
+
+    def _out_of_range(self, topic: str, number: int) -> None:
+        """The broker has nothing at the position we start from: it lost records at one end or the other."""
+        partition = self._partitions.get((topic, number))
+        if partition is None:
+            return
+        low, _ = self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_WATERMARK_SECONDS)
+        if partition.next >= low:
+            if not self._accept_gap:
+                self.error = GapError(
+                    f"topic {topic} partition {number} ends before offset {partition.next}, which was committed: the "
+                    "topic lost records it had; `lethe worker --accept-gap` goes on with it as a new stream"
+                )
+                return
+            self._streams.renew(topic, number)
+        try:
+            self._restart(partition.source.id)
+        except LetheError as error:
+            self.error = error
+
+    def _high(self, partition: Partition) -> int:
+        """The end of the partition as the last fetch told it (the broker's own answer may lag behind)."""
+        place = TopicPartition(partition.topic, partition.source.partition)
+        return int(self._consumer.get_watermark_offsets(place, cached=True)[1])
 
     def _restart(self, source: str) -> None:
         for (topic, number), partition in list(self._partitions.items()):
@@ -308,18 +322,6 @@ class Feed:
                 self._consumer.close()
             except (KafkaException, RuntimeError, LetheError):
                 log.info("the consumer did not close cleanly; its group will notice by itself")
-
-
-def _gap_text(topic: str, number: int, start: int, low: int, high: int) -> str:
-    if start < low:
-        return (
-            f"topic {topic} partition {number}: offsets {start} to {low - 1} are gone from the topic before they were "
-            "read (retention); `lethe worker --accept-gap` notes that down and goes on"
-        )
-    return (
-        f"topic {topic} partition {number} ends at offset {high}, but {start - 1} was committed: the topic lost records "
-        "it had; `lethe worker --accept-gap` goes on with it as a new stream"
-    )
 
 
 def _unexpected(where: str, error: BaseException) -> LetheError:

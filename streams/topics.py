@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from schemas.errors import ConfigurationError, GapError, TransientError
+from streams.batch import Source
 from streams.settings import Settings
-from tiers.warehouse import Warehouse
 
 _SECONDS = 15.0
+_RENEWED = re.compile(r"\+\+([0-9]+)/[0-9]+$")
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
@@ -59,26 +61,65 @@ def identify(settings: Settings, topics: Iterable[str]) -> dict[str, str]:
         ) from None
 
 
-def stream_names(
-    warehouse: Warehouse, identities: dict[str, str], accept_gap: bool
-) -> dict[str, tuple[str, str | None]]:
-    """Topic -> (stream, gap): the name its records go by, and what to note down if the topic is not the one known.
+class Streams:
+    """The names topics go by in the warehouse: the position of a record must name one record for ever.
 
-    A topic keeps its name while its identity stays; created again (or on another cluster) it goes on as `topic~2`,
-    because offsets start over and a position must name one record for ever. Raises `GapError` unless that is accepted.
+    A topic keeps its name while its identity stays. Created again, on another cluster, or with a partition that lost
+    records it had, offsets start over, and it goes on as `topic~2`.
     """
-    known = warehouse.incarnations()
-    names: dict[str, tuple[str, str | None]] = {}
-    for topic, identity in identities.items():
-        mine = {stream: ids for stream, ids in known.items() if stream.split("~")[0] == topic}
-        same = [stream for stream, ids in mine.items() if identity in ids]
-        if same or not mine:
-            names[topic] = (same[0] if same else topic, None)
-        elif accept_gap:
-            names[topic] = (f"{topic}~{len(mine) + 1}", "the topic was created again: records not read by then are gone")
-        else:
-            raise GapError(
-                f"topic {topic} is not the one that was read before: it was created again, or this is another cluster; "
-                "records not read by then are gone. `lethe worker --accept-gap` notes that down and goes on"
-            )
-    return names
+
+    def __init__(self, known: Mapping[str, str], settings: Settings, identities: Mapping[str, str]) -> None:
+        self._known = dict(known)  # source -> stream
+        self._formats = settings.sources
+        self._identities = identities
+        self._names: dict[str, str] = {}
+        self._gaps: dict[str, str] = {}
+
+    def check(self, accept_gap: bool) -> None:
+        """Raises `GapError` when a topic is not the one that was read before, unless that is accepted."""
+        for topic, identity in self._identities.items():
+            mine = {source: stream for source, stream in self._known.items() if stream.split("~")[0] == topic}
+            same = [stream for source, stream in mine.items() if _identity(source) == identity]
+            if same or not mine:
+                self._names[topic] = min(same, default=topic, key=len)
+            elif accept_gap:
+                self._names[topic] = self._next_name(topic)
+                self._gaps[topic] = "the topic was created again: records not read by then are gone"
+            else:
+                raise GapError(
+                    f"topic {topic} is not the one that was read before: it was created again, or this is another "
+                    "cluster; records not read by then are gone. `lethe worker --accept-gap` notes that down and goes on"
+                )
+
+    def source(self, topic: str, partition: int) -> Source:
+        """The source of a partition, in its newest incarnation."""
+        identity = self._identities[topic]
+        mine = [s for s in self._known if _identity(s) == identity and s.endswith(f"/{partition}")]
+        if mine:
+            newest = max(mine, key=_incarnation)
+            return Source(self._known[newest], partition, newest, self._formats[topic])
+        return Source(self._names[topic], partition, f"{identity}/{partition}", self._formats[topic])
+
+    def gap(self, topic: str) -> str | None:
+        """What to note down with the first records of a partition that was never read."""
+        return self._gaps.get(topic)
+
+    def renew(self, topic: str, partition: int) -> None:
+        """Go on with a partition that lost records it had as a new stream."""
+        name = self._next_name(topic)
+        self._gaps[topic] = "the topic lost records that it had: offsets start over"
+        self._known[f"{self._identities[topic]}++{name.rpartition('~')[2]}/{partition}"] = name
+
+    def _next_name(self, topic: str) -> str:
+        names = {stream for stream in self._known.values() if stream.split("~")[0] == topic}
+        return f"{topic}~{len(names) + 1}"
+
+
+def _identity(source: str) -> str:
+    """`cluster/topic id` of a transaction id `cluster/topic id[++n]/partition`."""
+    return _RENEWED.sub("", source) if _RENEWED.search(source) else source.rpartition("/")[0]
+
+
+def _incarnation(source: str) -> int:
+    match = _RENEWED.search(source)
+    return int(match[1]) if match else 1

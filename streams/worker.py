@@ -16,11 +16,11 @@ from schemas import format as formats
 from schemas.errors import LetheError
 from streams.app import make_app, settle
 from streams.batch import Batch
-from streams.feed import Feed, Topic
+from streams.feed import Feed
 from streams.metrics import HealthServer, Metrics
 from streams.pipeline import Pipeline
 from streams.runtime import Runtime
-from streams.topics import identify, stream_names
+from streams.topics import Streams, identify
 from tiers.prepared import Prepared
 from tiers.table import Table
 
@@ -57,19 +57,15 @@ class Worker:
             formats.get(name)
         identities = identify(settings, settings.sources)
         warehouse, ring = self.runtime.warehouse, self.runtime.ring
-        warehouse.publish()
-        names = stream_names(warehouse, identities, self.accept_gap)
-        topics = {
-            topic: Topic(names[topic][0], identity, settings.sources[topic], names[topic][1])
-            for topic, identity in identities.items()
-        }
+        streams = Streams(warehouse.sources(), settings, identities)
+        streams.check(self.accept_gap)
 
         def commit(batches: list[Prepared]) -> None:
             warehouse.commit(batches, ring)
 
         pipeline = Pipeline(self.runtime.kernel, commit, settings.flush, self.metrics, settings.threads)
         pipeline.finish_early = self.stop_at_end
-        feed = Feed(settings, topics, _Positions(warehouse.table("metadata")), pipeline, self.accept_gap)
+        feed = Feed(settings, streams, _Positions(warehouse.table("metadata")), pipeline, self.accept_gap)
         health = HealthServer(
             settings.metrics_host, settings.metrics_port, self.metrics, lambda: _why_not_ready(feed, pipeline)
         )
@@ -130,7 +126,7 @@ class Worker:
         while not self._over(told, feed, pipeline, faust):
             if self.on_progress is not None:
                 progress.committed = pipeline.committed
-                progress.total = max(progress.total, sum(p.end - p.start for p in feed.partitions()))
+                progress.total = max(progress.total, sum((p.end or p.start) - p.start for p in feed.partitions()))
                 self.on_progress(progress)
             if time.monotonic() - heard > _LAG_SECONDS:
                 heard = time.monotonic()

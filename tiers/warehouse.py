@@ -60,15 +60,11 @@ class Warehouse:
         self.metadata.reload()
         return self.metadata.transaction(source)
 
-    def incarnations(self) -> dict[str, set[str]]:
-        """Stream -> the identities (`cluster/topic id`) it was read from, as the ledger has them."""
+    def sources(self) -> dict[str, str]:
+        """Every source the ledger knows -> the stream its records are named by."""
         self.publish()
-        self.ledger.reload()
         rows = self.ledger.delta.to_pyarrow_dataset().to_table(columns=["stream", "source"])
-        known: dict[str, set[str]] = {}
-        for row in rows.group_by(["stream", "source"]).aggregate([]).to_pylist():
-            known.setdefault(row["stream"], set()).add(row["source"].rpartition("/")[0])
-        return known
+        return {r["source"]: r["stream"] for r in rows.group_by(["stream", "source"]).aggregate([]).to_pylist()}
 
     def commit(self, batches: Sequence[Prepared], ring: KeyRing) -> None:
         """Move batches into the tables: all of them, or none that counts.
