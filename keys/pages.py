@@ -10,6 +10,8 @@ themselves so much that uncompressed they would take several times the space.
 
 from __future__ import annotations
 
+import struct
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import zstandard
@@ -75,12 +77,11 @@ def encode_page(entries: pa.Table) -> bytes:
         raise ValueError(f"the columns of a page are {', '.join(ENTRIES.names)}")
     if entries.nbytes > MOST_PAGE_BYTES:
         raise ValueError(f"a page holds at most {MOST_PAGE_BYTES} bytes: cut it into smaller ones")
-    table = entries.select(ENTRIES.names).cast(ENTRIES).combine_chunks()
-    if any(table[field.name].null_count for field in ENTRIES if not field.nullable):
+    if _incomplete(entries):
         raise ValueError("an entry of a page lacks its offset, form or value")
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, ENTRIES) as writer:
-        writer.write_table(table)
+        writer.write_batch(_compact(entries))
     raw = sink.getvalue()
     if raw.size > MOST_PAGE_BYTES:
         raise ValueError(f"a page holds at most {MOST_PAGE_BYTES} bytes: cut it into smaller ones")
@@ -95,7 +96,7 @@ def decode_page(page: bytes) -> pa.Table:
         if 0 <= zstandard.frame_content_size(page) <= MOST_PAGE_BYTES:
             raw = zstandard.ZstdDecompressor().decompress(page, allow_extra_data=False)
             table = _read(raw)
-    except (zstandard.ZstdError, pa.ArrowException, OSError, ValueError):
+    except (zstandard.ZstdError, pa.ArrowException, struct.error, OSError, ValueError):
         table = None  # their texts may quote what they read
     if table is None:
         raise IntegrityError("a page does not decode: it was not written by this version of the format")
@@ -103,14 +104,52 @@ def decode_page(page: bytes) -> pa.Table:
 
 
 def _read(raw: bytes) -> pa.Table | None:
+    if any(_inflates(message) for message in pa.ipc.MessageReader.open_stream(raw)):
+        return None
     with pa.ipc.open_stream(raw) as reader:
         if not reader.schema.equals(ENTRIES):
             return None
         table = reader.read_all()
     table.validate(full=True)
-    too_large = table.nbytes > MOST_PAGE_BYTES
-    incomplete = any(table[field.name].null_count for field in ENTRIES if not field.nullable)
-    return None if too_large or incomplete else table
+    return None if table.nbytes > MOST_PAGE_BYTES or _incomplete(table) else table
+
+
+def _inflates(message: pa.ipc.Message) -> bool:
+    """Whether the body of an IPC message is compressed: ours never is, and Arrow inflates without bound.
+
+    That is said by field 3, `compression`, of the `RecordBatch` which is field 2, `header`, of the `Message`
+    (Message.fbs of the Arrow format).
+    """
+    if message.type == "schema":
+        return False
+    metadata = message.metadata.to_pybytes()
+    (root,) = struct.unpack_from("<I", metadata)
+    header = _flatbuffer_field(metadata, root, 2)
+    if message.type != "record batch" or header is None:
+        return True
+    (offset,) = struct.unpack_from("<I", metadata, header)
+    return _flatbuffer_field(metadata, header + offset, 3) is not None
+
+
+def _flatbuffer_field(data: bytes, table: int, number: int) -> int | None:
+    (back,) = struct.unpack_from("<i", data, table)
+    size, slot = struct.unpack_from("<H", data, table - back)[0], 4 + 2 * number
+    offset = struct.unpack_from("<H", data, table - back + slot)[0] if slot < size else 0
+    return table + offset if offset else None
+
+
+def _incomplete(table: pa.Table) -> bool:
+    return any(table[field.name].null_count for field in ENTRIES if not field.nullable)
+
+
+def _compact(entries: pa.Table) -> pa.RecordBatch:
+    # Of a slice, Arrow would write the last byte of the validity bitmap as it is, with bits of rows outside,
+    # and the same entries would give other bytes. Concatenating copies; one array alone would not be copied.
+    columns = [
+        pa.concat_arrays([*entries[field.name].cast(field.type).chunks, pa.array([], field.type)])
+        for field in ENTRIES
+    ]
+    return pa.record_batch(columns, schema=ENTRIES)
 
 
 def _position(stream: str, partition: int, first_offset: int, last_offset: int) -> str:

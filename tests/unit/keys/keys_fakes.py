@@ -61,6 +61,20 @@ class Mortal:
         return _Wrapping(self, target)
 
 
+class Interrupted(Mortal):
+    """Something that lets another worker run to its end before the call of a given number."""
+
+    def __init__(self, at: int | None, other: Callable[[], object]) -> None:
+        super().__init__(None, persisted=True)
+        self._at = at
+        self._other = other
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if self.calls == self._at:
+            self._other()
+        return super().call(function, *args, **kwargs)
+
+
 class _Wrapping:
     def __init__(self, mortal: Mortal, target: Any) -> None:
         self._mortal = mortal

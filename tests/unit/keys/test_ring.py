@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from keys_fakes import Clock, Crash, ForgetfulProvider, MemoryBlobs, Mortal
+from keys_fakes import Clock, Crash, ForgetfulProvider, Interrupted, MemoryBlobs, Mortal
 
 from keys.blobs import LocalBlobs
 from keys.local import LocalProvider
@@ -272,18 +273,23 @@ def test_a_warehouse_restored_from_a_backup_stays_unreadable(tmp_path: Path, clo
             KeyRing(provider, MemoryBlobs(), clock).keys_for(MONTH, create=create)
 
 
-# Crashes: the process dies before or after each call to the provider and the store
+class World:
+    """A provider and a store, which outlive the workers."""
+
+    def __init__(self) -> None:
+        self.provider, self.blobs, self.clock = ForgetfulProvider(), MemoryBlobs(), Clock(END - TICK)
+
+    def ring(self, through: Mortal | None = None) -> KeyRing:
+        if through is None:
+            return KeyRing(self.provider, self.blobs, self.clock)
+        return KeyRing(through.wrapping(self.provider), through.wrapping(self.blobs), self.clock)
+
+    @property
+    def left(self) -> tuple[list[str], list[str]]:
+        return list(self.provider.keys), list(self.blobs.objects)
 
 
-def crash_points(action: Callable[[KeyRing], object], prepare: Callable[[KeyRing], object]) -> int:
-    provider, blobs, clock = ForgetfulProvider(), MemoryBlobs(), Clock(END - TICK)
-    prepare(KeyRing(provider, blobs, clock))
-    counting = Mortal(None, persisted=True)
-    action(KeyRing(counting.wrapping(provider), counting.wrapping(blobs), clock))
-    return counting.calls
-
-
-def make(ring: KeyRing) -> Any:
+def make(ring: KeyRing) -> MonthKeys:
     return ring.keys_for(MONTH, create=True)
 
 
@@ -291,38 +297,84 @@ def destroy(ring: KeyRing) -> None:
     ring.destroy(MONTH, early=True)
 
 
+def nothing(_: KeyRing) -> None:
+    pass
+
+
+def calls_of(action: Callable[[KeyRing], object], prepare: Callable[[KeyRing], object] = nothing) -> int:
+    world, counting = World(), Mortal(None, persisted=True)
+    prepare(world.ring())
+    action(world.ring(counting))
+    return counting.calls
+
+
+# Crashes: the process dies before or after each call to the provider and the store
+
+
 @pytest.mark.parametrize("persisted", [False, True])
 def test_a_crash_while_a_month_is_made_heals(persisted: bool) -> None:
-    count = crash_points(make, lambda _: None)
+    count = calls_of(make)
     assert count >= 6
     for at in range(count):
-        provider, blobs, clock = ForgetfulProvider(), MemoryBlobs(), Clock(END - TICK)
-        mortal = Mortal(at, persisted)
+        world = World()
         with pytest.raises(Crash):
-            make(KeyRing(mortal.wrapping(provider), mortal.wrapping(blobs), clock))
-        keys = make(KeyRing(provider, blobs, clock))
-        assert same(keys, KeyRing(provider, blobs, clock).keys_for(MONTH))
-        assert list(blobs.objects) == [WRAPPED]
-        assert list(provider.keys) == [KEY]
+            make(world.ring(Mortal(at, persisted)))
+        keys = make(world.ring())
+        assert same(keys, world.ring().keys_for(MONTH))
+        assert world.left == ([KEY], [WRAPPED])
 
 
 @pytest.mark.parametrize("persisted", [False, True])
 def test_a_crash_during_destruction_is_finished_by_the_next_sweep(persisted: bool) -> None:
-    count = crash_points(destroy, make)
+    count = calls_of(destroy, make)
     assert count >= 4
     for at in range(count):
-        provider, blobs, clock = ForgetfulProvider(), MemoryBlobs(), Clock(END - TICK)
-        make(KeyRing(provider, blobs, clock))
-        mortal = Mortal(at, persisted)
+        world = World()
+        make(world.ring())
         with pytest.raises(Crash):
-            destroy(KeyRing(mortal.wrapping(provider), mortal.wrapping(blobs), clock))
-        clock.now = END
-        sweeper = KeyRing(provider, blobs, clock)
+            destroy(world.ring(Mortal(at, persisted)))
+        world.clock.now = END
+        sweeper = world.ring()
         for info in sweeper.list(END):
             if info.state == "ended":
                 sweeper.destroy(info.month, info.window_months)
         assert [info.state for info in sweeper.list(END)] == ["destroyed"]
-        assert (provider.keys, list(blobs.objects)) == ({}, [MARK])
+        assert world.left == ([], [MARK])
+
+
+# Races: another worker does all of its work before each call to the provider and the store
+
+
+def test_two_workers_that_make_a_month_end_with_the_same_keys_in_every_order() -> None:
+    for at in range(calls_of(make)):
+        world, found = World(), []
+        paused = Interrupted(at, lambda w=world, f=found: f.append(make(w.ring())))
+        found.append(make(world.ring(paused)))
+        assert len(found) == 2
+        assert all(same(keys, world.ring().keys_for(MONTH)) for keys in found)
+
+
+@pytest.mark.parametrize("prepare", [nothing, make])
+def test_a_worker_that_opens_a_month_while_it_is_destroyed(prepare: Callable[[KeyRing], object]) -> None:
+    for at in range(calls_of(make, prepare)):
+        world = World()
+        prepare(world.ring())
+        with pytest.raises(ExpiredKeyError):
+            make(world.ring(Interrupted(at, partial(destroy, world.ring()))))
+        assert world.left == ([], [MARK])
+
+
+def test_a_worker_that_destroys_a_month_while_it_is_made() -> None:
+    for at in range(calls_of(destroy)):
+        world = World()
+        paused = Interrupted(at, lambda w=world: suppressing(ExpiredKeyError, make, w.ring()))
+        destroy(world.ring(paused))
+        assert world.left == ([], [MARK])
+
+
+def suppressing(error: type[Exception], action: Callable[[KeyRing], object], ring: KeyRing) -> None:
+    with suppress(error):
+        action(ring)
 
 
 # What is lost or damaged
