@@ -177,7 +177,8 @@ def _message_of(keys: MonthKeys, block: bytes) -> str | None:
         return None
     if not 1 <= version <= 8:
         raise IntegrityError(f"a message token was not made with the keys {keys.key_id}, or is damaged")
-    return str(UUID(bytes=block))
+    digits = block.hex()  # four times as fast as `uuid.UUID`
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _is_hashed(value: pl.Expr) -> pl.Expr:
