@@ -49,22 +49,21 @@ def spawn(
     *,
     log: Path | None = None,
     env: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
+    detached: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start `argv` in its own session, its output appended to `log` (or discarded).
 
     On Linux the kernel kills it when the *thread* that called this ends, so that a test run or a demo that
     is itself killed with SIGKILL leaves no broker behind. Call it from a thread that lives as long as the
-    child should; elsewhere than on Linux only `stop` ends it.
+    child should; elsewhere than on Linux only `stop` ends it. A `detached` child outlives this process.
     """
     with _output(log) as output:
         return subprocess.Popen(  # noqa: S603 - argv comes from this package, never from outside
-            _dying_with_parent(argv),
+            list(argv) if detached else _dying_with_parent(argv),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=None if env is None else dict(env),
-            cwd=cwd,
             # Away from the terminal's process group: Ctrl-C stops the parent, which then stops the child.
             start_new_session=True,
         )

@@ -11,6 +11,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from schemas.errors import TransientError
 
+_ANSWER_SECONDS = 5.0
 _QUIET = {"log_level": "0"}  # a broker that is still starting refuses connections: no news to anybody
 
 
@@ -41,6 +42,19 @@ def delete_topic(bootstrap: str, name: str, *, timeout: float = 20.0) -> None:
     _wait(lambda: _leaders(admin, name) is None, timeout, f"topic {name} is still there")
 
 
+def leader(bootstrap: str, name: str, partition: int) -> int:
+    """Return the id of the broker that leads a partition; raise `TransientError` if none does."""
+    admin = _admin(bootstrap)
+    try:
+        described = admin.describe_topics(TopicCollection([name]))[name].result(_ANSWER_SECONDS)
+    except (KafkaException, TimeoutError) as error:
+        raise TransientError(f"the leader of topic {name} cannot be asked for: {error!r}") from None
+    broker = described.partitions[partition].leader
+    if broker is None or broker.id < 0:
+        raise TransientError(f"topic {name} partition {partition} has no leader")
+    return int(broker.id)
+
+
 def wait_until_ready(bootstrap: str, *, brokers: int = 1, timeout: float, alive: Callable[[], bool]) -> None:
     """Return once `brokers` brokers answer; raise `TransientError` after `timeout` or when not `alive`."""
     admin = _admin(bootstrap)
@@ -64,7 +78,7 @@ def _admin(bootstrap: str) -> AdminClient:
 def _leaders(admin: AdminClient, name: str) -> int | None:
     """Return how many partitions have a leader, None if there is no such topic."""
     try:
-        described = admin.describe_topics(TopicCollection([name]))[name].result(5)
+        described = admin.describe_topics(TopicCollection([name]))[name].result(_ANSWER_SECONDS)
     except KafkaException as error:
         if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             return None
