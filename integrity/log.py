@@ -111,8 +111,9 @@ class Log:
     Raises `IntegrityError` naming what is missing or altered.
     """
 
-    def __init__(self, reader: Reader, history: KeyHistory, origin: str) -> None:
-        signed = reader.get(CHECKPOINT)
+    def __init__(self, reader: Reader, history: KeyHistory, origin: str, signed: bytes | None = None) -> None:
+        """Open the log at its newest checkpoint, or at `signed`, an earlier one."""
+        signed = signed or reader.get(CHECKPOINT)
         if signed is None:
             raise IntegrityError(f"the log {origin} has no checkpoint")
         self.reader = reader
