@@ -144,7 +144,7 @@ def _incomplete(table: pa.Table) -> bool:
 
 def _compact(entries: pa.Table) -> pa.RecordBatch:
     # Of a slice, Arrow would write the last byte of the validity bitmap as it is, with bits of rows outside,
-    # and the same entries would give other bytes. Concatenating copies; one array alone would not be copied.
+    # and the same entries would give other bytes. Concatenating copies (the empty array is for no chunks).
     columns = [
         pa.concat_arrays([*entries[field.name].cast(field.type).chunks, pa.array([], field.type)])
         for field in ENTRIES

@@ -9,7 +9,7 @@ from uuid import UUID
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keys.monthkeys import MonthKeys
@@ -28,6 +28,7 @@ from keys.tokens import (
 )
 from schemas.errors import IntegrityError
 
+LAW = settings(deadline=None)  # a busy machine is no counterexample
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 NEAR = st.text("0123456789+@.ä\0", min_size=12, max_size=18)  # around the border of what fits a block
 PLAIN = st.text(st.characters(max_codepoint=0x7F, min_codepoint=1), min_size=1, max_size=15)
@@ -41,6 +42,7 @@ KEYS = st.binary(min_size=32, max_size=32).map(lambda secret: MonthKeys("2025-01
 ONE = MonthKeys("2025-01.w12", Secret(bytes(32)))
 
 
+@LAW
 @given(KEYS, st.lists(st.tuples(KINDS, st.none() | VALUES)))
 def test_a_column_of_subjects_is_its_single_tokens_and_goes_back(
     keys: MonthKeys, rows: list[tuple[str, str | None]]
@@ -59,6 +61,7 @@ def test_a_column_of_subjects_is_its_single_tokens_and_goes_back(
     ]
 
 
+@LAW
 @given(st.tuples(KINDS, VALUES), st.tuples(KINDS, VALUES))
 def test_subjects_have_the_same_token_exactly_when_they_are_the_same(
     one: tuple[str, str], other: tuple[str, str]
@@ -66,6 +69,7 @@ def test_subjects_have_the_same_token_exactly_when_they_are_the_same(
     assert (subject_token(ONE, *one) == subject_token(ONE, *other)) == (one == other)
 
 
+@LAW
 @given(KEYS, st.lists(st.none() | IDS))
 def test_a_column_of_message_ids_is_its_single_tokens_and_uuids_go_back(
     keys: MonthKeys, ids: list[str | None]
@@ -82,11 +86,13 @@ def is_plain_uuid(text: str) -> bool:
         return False
 
 
+@LAW
 @given(IDS, IDS)
 def test_message_ids_have_the_same_token_exactly_when_they_are_the_same(one: str, other: str) -> None:
     assert (message_token(ONE, one) == message_token(ONE, other)) == (one == other)
 
 
+@LAW
 @given(KEYS, PARTS, PARTS, PARTS, st.binary(max_size=300), st.data())
 def test_a_sealed_value_opens_unchanged_in_its_place_and_in_no_other(
     keys: MonthKeys, table: str, column: str, position: str, value: bytes, data: Any
@@ -109,6 +115,7 @@ def test_a_sealed_value_opens_unchanged_in_its_place_and_in_no_other(
             open_value(other, table, column, position, sealed)
 
 
+@LAW
 @given(st.lists(st.tuples(PARTS, st.none() | st.binary(max_size=30))))
 def test_a_sealed_column_is_its_single_values(rows: list[tuple[str, bytes | None]]) -> None:
     positions, values = [p for p, _ in rows], [v for _, v in rows]
@@ -127,6 +134,7 @@ ENTRY = st.fixed_dictionaries(
 )
 
 
+@LAW
 @given(st.lists(ENTRY, max_size=20), st.data())
 def test_a_page_gives_its_entries_back_and_does_not_depend_on_how_they_came(
     rows: list[dict[str, Any]], data: Any
@@ -141,6 +149,7 @@ def test_a_page_gives_its_entries_back_and_does_not_depend_on_how_they_came(
     assert seal_page(ONE, "originals", "s", 0, 5, 9, pa.concat_tables(parts)) == sealed
 
 
+@LAW
 @given(st.lists(ENTRY, max_size=5), st.data())
 def test_a_damaged_page_is_refused_or_still_a_page(rows: list[dict[str, Any]], data: Any) -> None:
     """Without its seal a page has no integrity: what is asked is that decoding never fails otherwise."""

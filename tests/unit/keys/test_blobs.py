@@ -71,6 +71,41 @@ def test_of_many_writers_one_wins_and_all_agree(blobs: LocalBlobs) -> None:
     assert blobs.list("") == ["_keys/a.json"]
 
 
+def test_what_is_written_is_durable_before_anyone_builds_on_it(
+    blobs: LocalBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs.create("_keys/first.json", b"")
+    steps: list[str] = []
+    sync, link, unlink = os.fsync, os.link, os.unlink
+
+    def recorded_sync(descriptor: int) -> None:
+        directory = Path(f"/proc/self/fd/{descriptor}").resolve().is_dir()
+        steps.append("sync directory" if directory else "sync file")
+        sync(descriptor)
+
+    def recorded_link(source: Path, target: Path) -> None:
+        steps.append("link")
+        link(source, target)
+
+    def recorded_unlink(path: Path) -> None:
+        steps.append("unlink")
+        unlink(path)
+
+    for name, function in (("fsync", recorded_sync), ("link", recorded_link), ("unlink", recorded_unlink)):
+        monkeypatch.setattr(os, name, function)
+    create = ["sync file", "link", "unlink", "sync directory"]
+    for winner in (
+        True,
+        False,
+    ):  # the second finds the object there, and must not return before it is durable
+        steps.clear()
+        assert blobs.create("_keys/a.json", b"") == winner
+        assert steps == create
+    steps.clear()
+    blobs.delete("_keys/a.json")
+    assert steps == ["unlink", "sync directory"]
+
+
 @pytest.mark.parametrize("persisted", [False, True])
 def test_a_crash_leaves_the_whole_object_or_none(tmp_path: Path, persisted: bool) -> None:
     content = os.urandom(10_000)
