@@ -114,6 +114,7 @@ def main() -> None:
     parser.add_argument("result", type=Path)
     arguments = parser.parse_args()
     request = Request(**json.loads(arguments.request.read_text()))
+    os.chdir(request.directory)  # whatever a framework leaves behind goes with it
     status = 1
     try:
         result: Result = importlib.import_module(arguments.module).run(request)
