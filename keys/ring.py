@@ -23,7 +23,7 @@ __all__ = ["KeyInfo", "KeyRing", "MonthKeys", "UnknownKeyError", "month_key_id"]
 _FOLDER = "_keys/"
 _WRAPPED = ".json"
 _DESTROYED = ".destroyed.json"
-_MONTH_KEY_ID = re.compile(r"([0-9]{4}-(?:0[1-9]|1[0-2]))\.w(0|[1-9][0-9]{0,3})")
+_MONTH_KEY_ID = re.compile(r"([1-8][0-9]{3}-(?:0[1-9]|1[0-2]))\.w(0|[1-9][0-9]{0,3})")
 
 
 class UnknownKeyError(LetheError):
@@ -48,10 +48,15 @@ class KeyInfo:
 
 
 def month_key_id(month: Month, window_months: int = WINDOW_MONTHS) -> str:
-    """`YYYY-MM.wN`: months kept for different periods have different keys. `ValueError` beyond 0 to 9999."""
-    if not 0 <= window_months <= 9999:
-        raise ValueError("a window lasts 0 to 9999 months")
-    return f"{month}.w{window_months}"
+    """`YYYY-MM.wN`: months kept for different periods have different keys.
+
+    `ValueError` for years before 1000 or after 8999 and windows of less than 0 or more than 9999 months, so that
+    every window has an end that a date can tell.
+    """
+    key_id = f"{month}.w{window_months}"
+    if not _MONTH_KEY_ID.fullmatch(key_id):
+        raise ValueError("a month is of the years 1000 to 8999, its window lasts 0 to 9999 months")
+    return key_id
 
 
 class KeyRing:

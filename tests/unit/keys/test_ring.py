@@ -108,10 +108,13 @@ def test_nothing_stored_shows_a_key(ring: KeyRing, provider: ForgetfulProvider, 
         assert secret.hex().encode() not in stored
 
 
-@pytest.mark.parametrize("window", [-1, 10_000])
-def test_a_window_beyond_reason_is_refused(window: int) -> None:
+@pytest.mark.parametrize(
+    ("month", "window"), [(MONTH, -1), (MONTH, 10_000), (Month(9000, 1), 12), (Month(1, 1), 12)]
+)
+def test_a_month_or_window_beyond_reason_is_refused(month: Month, window: int) -> None:
     with pytest.raises(ValueError, match="0 to 9999"):
-        month_key_id(MONTH, window)
+        month_key_id(month, window)
+    assert window_end(Month(8999, 12), 9999)
 
 
 # The end of the window
@@ -444,7 +447,9 @@ def test_the_list_tells_what_became_of_each_month(
     for month, window in [(Month(2024, 2), 12), (Month(2024, 1), 6), (Month(2024, 1), 12)]:
         ring.keys_for(month, window, create=True)
     provider.create("2023-12.w12")  # a crash before the secret was stored
-    provider.create("some-other-key")
+    for junk in ("some-other-key", "9999-12.w9999", "0000-01.w0", "2024-13.w12", "2024-01.w012"):
+        provider.create(junk)
+        blobs.create(f"_keys/{junk}.json", b"")
     blobs.create("_keys/README.txt", b"")
     ring.named("hold.7", create=True)
     clock.now = datetime(2025, 2, 1, tzinfo=UTC)
