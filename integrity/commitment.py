@@ -68,8 +68,8 @@ def sort_scope(table: pa.Table) -> pa.Table:
         table = table.filter(pc.is_valid(table.column("integrity_hash")))
     if ascends(table):
         return table
-    keys = [("offset", "ascending"), ("index", "ascending")]
-    return table.take(pc.sort_indices(table, sort_keys=keys, null_placement="at_start"))
+    keys = [("offset", "ascending", "at_start"), ("index", "ascending", "at_start")]
+    return table.take(pc.sort_indices(table, sort_keys=keys))
 
 
 def ascends(table: pa.Table) -> bool:

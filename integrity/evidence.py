@@ -171,6 +171,7 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
         "root": entry.commitment.root.hex(),
         "sha3_512": entry.commitment.sha3_512.hex(),
         "leaves": entry.leaves.hex(),
+        "months": [str(month) for month in entry.months or ()],
         "version": entry.version,
     }
 

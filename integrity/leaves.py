@@ -40,21 +40,28 @@ def leaves_path(first_offset: int) -> str:
     return f"leaves/{number_path(first_offset)}"
 
 
-def commit_with_leaves(table: pa.Table, first_offset: int) -> tuple[Commitment, bytes]:
-    """The commitment of `commitment.commit_rows`, and the leaf file (empty when no row is in scope).
+def commit_with_leaves(
+    table: pa.Table, first_offset: int
+) -> tuple[Commitment, bytes, tuple[Month, Month] | None]:
+    """The commitment of `commitment.commit_rows`, the leaf file, and its first and last month.
+
+    The file is empty and the months are None when no row is in scope.
 
     `first_offset` is the first offset the commit covers, in scope or not.
     """
     in_scope = ordered_scope(table)
     commitment, leaves = commit_ordered(in_scope)
-    return commitment, encode(in_scope, leaves, first_offset) if leaves else b""
+    if not leaves:
+        return commitment, b"", None
+    months = month_numbers(in_scope.column("event_time"))
+    spanned = month_of(min(months)), month_of(max(months))
+    return commitment, encode(in_scope, leaves, months, first_offset), spanned
 
 
-def encode(in_scope: pa.Table, leaves: list[bytes], first_offset: int) -> bytes:
-    """The leaf file of rows in order, at least one, with their leaf hashes."""
+def encode(in_scope: pa.Table, leaves: list[bytes], months: list[int], first_offset: int) -> bytes:
+    """The leaf file of rows in order, at least one, with their leaf hashes and months."""
     offsets = in_scope.column("offset").to_pylist()
     indexes = in_scope.column("index").to_pylist()
-    months = month_numbers(in_scope.column("event_time"))
     parts = [bytes([VERSION]), months[0].to_bytes(2, "little")]
     append = parts.append
     offset, month = first_offset, months[0]
@@ -84,7 +91,7 @@ def decode(data: bytes, first_offset: int) -> Iterator[Leaf]:
         number += change >> 1 if not change & 1 else -(change + 1 >> 1)
         if at + 32 > len(data) or not 12 <= number < 120_000:
             raise IntegrityError("leaf file: it is cut short")
-        yield Leaf(offset, index - 1 if index else None, _month(number), data[at : at + 32])
+        yield Leaf(offset, index - 1 if index else None, month_of(number), data[at : at + 32])
         at += 32
 
 
@@ -101,8 +108,14 @@ def month_numbers(times: pa.ChunkedArray) -> list[int]:
     return number.to_pylist()  # type: ignore[no-any-return]
 
 
-def _month(number: int) -> Month:
+def month_of(number: int) -> Month:
+    """The month that is `number` months after January of year 0."""
     return Month(number // 12, number % 12 + 1)
+
+
+def month_number(month: Month) -> int:
+    """Months since January of year 0."""
+    return month.year * 12 + month.number - 1
 
 
 def _zigzag(value: int) -> int:

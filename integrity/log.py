@@ -15,26 +15,29 @@ from integrity import leaves as leaf_files
 from integrity import merkle
 from integrity.checkpoint import Checkpoint
 from integrity.commitment import NOTHING, Commitment
+from integrity.leaves import month_number, month_of
 from integrity.note import Note
 from integrity.signing import KeyHistory
 from integrity.store import Reader
 from integrity.tiles import ENTRIES, WIDTH, TreeTiles, decode_bundle, read_tile, tile_width
 from schemas.errors import IntegrityError
 from schemas.position import STREAM_PATTERN
+from schemas.retention import Month
 
 ENTRY_VERSION = 1
 CHECKPOINT = "checkpoint"
 
 _HEAD = struct.Struct("<IQQQ")  # partition, first offset, last offset, count
-_TAIL = struct.Struct("<32s64s32sQ")  # root, SHA3-512, leaf file, table version
+_TAIL = struct.Struct("<32s64s32sHHQ")  # root, SHA3-512, leaf file, first and last month, table version
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One commit of one topic-partition, as its log holds it.
 
-    Offsets are those the commit covers, both ends included; `leaves` is the SHA-256 of the leaf file,
-    `version` that of the metadata table.
+    Offsets are those the commit covers, both ends included. `leaves` is the SHA-256 of the leaf file,
+    `months` are the first and the last of its rows (None without rows), `version` is that of the metadata
+    table.
     """
 
     stream: str
@@ -43,17 +46,19 @@ class Entry:
     last_offset: int
     commitment: Commitment
     leaves: bytes
+    months: tuple[Month, Month] | None
     version: int
 
     def __bytes__(self) -> bytes:
         stream = self.stream.encode()
         c = self.commitment
+        months = [month_number(month) for month in self.months] if self.months else [0, 0]
         return b"".join(
             (
                 bytes([ENTRY_VERSION, len(stream)]),
                 stream,
                 _HEAD.pack(self.partition, self.first_offset, self.last_offset, c.count),
-                _TAIL.pack(c.root, c.sha3_512, self.leaves, self.version),
+                _TAIL.pack(c.root, c.sha3_512, self.leaves, *months, self.version),
             )
         )
 
@@ -67,17 +72,18 @@ class Entry:
             raise IntegrityError("log entry: it is of the wrong length")
         stream = data[2:end].decode("ascii", "replace")
         partition, first, last, count = _HEAD.unpack_from(data, end)
-        root, sha3_512, leaves, version = _TAIL.unpack_from(data, end + _HEAD.size)
-        entry = cls(stream, partition, first, last, Commitment(count, root, sha3_512), leaves, version)
-        nothing = entry.commitment == NOTHING and leaves == leaf_files.digest(b"")
-        if (
-            not STREAM_PATTERN.fullmatch(stream)
-            or first > last
-            or last >= 1 << 63
-            or (not count and not nothing)
+        root, sha3_512, leaves, first_month, last_month, version = _TAIL.unpack_from(data, end + _HEAD.size)
+        commitment = Commitment(count, root, sha3_512)
+        nothing = (
+            commitment == NOTHING and leaves == leaf_files.digest(b"") and first_month == last_month == 0
+        )
+        dated = 12 <= first_month <= last_month
+        if not (
+            STREAM_PATTERN.fullmatch(stream) and first <= last < 1 << 63 and (dated if count else nothing)
         ):
             raise IntegrityError("log entry: it makes no sense")
-        return entry
+        months = (month_of(first_month), month_of(last_month)) if count else None
+        return cls(stream, partition, first, last, commitment, leaves, months, version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +101,9 @@ class LogCommit:
 
         `offsets` are the first and the last the commit covers. Raises `LetheError` as `commit_rows` does.
         """
-        commitment, leaf_file = leaf_files.commit_with_leaves(table, offsets[0])
+        commitment, leaf_file, months = leaf_files.commit_with_leaves(table, offsets[0])
         leaves = leaf_files.digest(leaf_file)
-        return cls(Entry(stream, partition, *offsets, commitment, leaves, version), leaf_file)
+        return cls(Entry(stream, partition, *offsets, commitment, leaves, months, version), leaf_file)
 
 
 def log_origin(name: str, stream: str, partition: int) -> str:

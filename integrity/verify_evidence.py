@@ -101,7 +101,8 @@ FIELDS = {
 }  # fmt: skip
 OPTIONAL_FIELDS = {"original", "parties", "time_stamp"}
 ENTRY_FIELDS = {
-    "stream", "partition", "first_offset", "last_offset", "count", "root", "sha3_512", "leaves", "version",
+    "stream", "partition", "first_offset", "last_offset", "count", "root", "sha3_512", "leaves", "months",
+    "version",
 }  # fmt: skip
 
 
@@ -317,6 +318,11 @@ def encode_entry(entry: Object) -> bytes:
         *numbers,
     ]
     parts += [_hex(entry, "root", 32), _hex(entry, "sha3_512", 64), _hex(entry, "leaves", 32)]
+    months = _texts(entry, "months")
+    _demand(len(months) == 2, "the entry's months are not a first and a last one")
+    for month in months:
+        _demand(re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", month), "the entry's months are not months")
+        parts.append((int(month[:4]) * 12 + int(month[5:]) - 1).to_bytes(2, "little"))
     return b"".join(parts) + _natural(entry, "version").to_bytes(8, "little")
 
 
