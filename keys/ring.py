@@ -50,8 +50,8 @@ class KeyInfo:
 def month_key_id(month: Month, window_months: int = WINDOW_MONTHS) -> str:
     """`YYYY-MM.wN`: months kept for different periods have different keys.
 
-    `ValueError` for years before 1000 or after 8999 and windows of less than 0 or more than 9999 months, so that
-    every window has an end that a date can tell.
+    `ValueError` for years before 1000 or after 8999 and windows of less than 0 or more than 9999 months, so
+    that every window has an end that a date can tell.
     """
     key_id = f"{month}.w{window_months}"
     if not _MONTH_KEY_ID.fullmatch(key_id):
