@@ -137,7 +137,7 @@ def main() -> int:
     """Measure, print the table, write the page; exit status 1 if a run of any peer failed."""
     options = _options()
     # SIGTERM ends like Ctrl-C, so that broker and peers are cleaned up.
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     peers = [peer for peer in PEERS if peer.name in options.only]
     load = os.getloadavg()[0]
     with broker(options.broker, TOPIC, options.partitions) as started:

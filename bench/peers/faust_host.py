@@ -16,13 +16,15 @@ logging.basicConfig(level=logging.CRITICAL)
 
 
 def make_app(request: Request) -> faust.App:
-    """Return an app with Faust's defaults, apart from what a short run needs."""
+    """Return an app with Faust's defaults, apart from what a short run and a backlog need."""
     return faust.App(
         request.group,
         broker=f"aiokafka://{request.bootstrap}",
         datadir=tempfile.mkdtemp(dir=request.directory),
         web_enabled=False,
         consumer_auto_offset_reset="earliest",
+        # At the default of 1 MB a partition it waits for the broker half of the time.
+        consumer_max_fetch_size=16 * 2**20,
         broker_session_timeout=6,  # some brokers hold a group's first join for the whole session time-out
         broker_heartbeat_interval=2,
     )
