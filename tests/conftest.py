@@ -1,0 +1,54 @@
+"""Fixtures for every test: the broker of this session, and Kafka clusters that a test may break."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from brokers import NODES, Broker, chosen_kind, running_broker
+
+from deploy.kafka.cluster import KafkaCluster
+from schemas.errors import LetheError
+
+NEEDS_KAFKA = "needs_kafka: runs only where LETHE_TEST_BROKER is kafka or kafka3 (make test-kafka)"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", NEEDS_KAFKA)
+    try:
+        chosen_kind()
+    except LetheError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # Deselected and counted as such. A skip would look like a pass that nobody has to explain.
+    if NODES[chosen_kind()]:
+        return
+    unserved = [item for item in items if item.get_closest_marker("needs_kafka")]
+    if unserved:
+        config.hook.pytest_deselected(items=unserved)
+        items[:] = [item for item in items if item not in unserved]
+
+
+@pytest.fixture(scope="session")
+def session_broker() -> Iterator[Broker]:
+    try:
+        with running_broker(chosen_kind()) as broker:
+            yield broker
+    except LetheError as error:
+        pytest.exit(f"no broker to test with: {error}", returncode=1)
+
+
+@pytest.fixture
+def broker(session_broker: Broker) -> Broker:
+    """The broker that all tests share: make your own topics with `broker.topic()`, and leave it running."""
+    return session_broker
+
+
+@pytest.fixture
+def private_kafka() -> Iterator[Callable[[int], KafkaCluster]]:
+    """Start clusters that this test alone has and may break: `private_kafka(3)`. Mark it `needs_kafka`."""
+    with ExitStack() as stack:
+        yield lambda nodes: stack.enter_context(KafkaCluster(nodes))
