@@ -6,7 +6,7 @@ import time
 
 from confluent_kafka import Consumer, KafkaException
 
-from bench.peer import Clock, Request, Result
+from bench.peer import LIBRDKAFKA, Clock, Request, Result
 
 BATCH = 10_000
 
@@ -18,7 +18,7 @@ def consumer_settings(request: Request) -> dict[str, str | int | bool]:
         "group.id": request.group,
         "auto.offset.reset": "earliest",
         "enable.auto.commit": False,
-        "session.timeout.ms": 6000,  # some brokers hold a group's first join for the whole session time-out
+        **LIBRDKAFKA,
     }
 
 

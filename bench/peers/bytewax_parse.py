@@ -11,7 +11,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.testing import run_main
 
-from bench.peer import Clock, Request, Result
+from bench.peer import LIBRDKAFKA, Clock, Request, Result
 
 
 class _Counter(StatelessSinkPartition[Any]):
@@ -42,7 +42,9 @@ def run(request: Request) -> Result:
         return orjson.loads(message.value)
 
     flow = Dataflow("bench")
-    source = KafkaSource([request.bootstrap], [request.topic], tail=False, batch_size=10_000)
+    source = KafkaSource(
+        [request.bootstrap], [request.topic], tail=False, add_config=dict(LIBRDKAFKA), batch_size=10_000
+    )
     messages = op.input("kafka", flow, source)
     op.output("count", op.map("parse", messages, parse), _CountingSink(counter))
     run_main(flow)

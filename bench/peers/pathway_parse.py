@@ -10,7 +10,7 @@ from typing import Any
 os.environ["PATHWAY_THREADS"] = "2"
 import pathway as pw
 
-from bench.peer import Clock, Request, Result
+from bench.peer import LIBRDKAFKA, Clock, Request, Result
 
 # Pathway hands nothing on before a commit. The default of 1.5 s would hide that much of the work from the
 # clock, which starts at the first count that comes out.
@@ -42,7 +42,7 @@ def run(request: Request) -> Result:
             "bootstrap.servers": request.bootstrap,
             "group.id": request.group,
             "auto.offset.reset": "earliest",
-            "session.timeout.ms": "6000",
+            **LIBRDKAFKA,
         },
         topic=request.topic,
         schema=Report,

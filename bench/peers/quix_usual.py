@@ -8,7 +8,7 @@ from typing import Any
 from quixstreams import Application
 from quixstreams.sinks import BatchingSink, SinkBatch
 
-from bench.peer import Clock, Request, Result
+from bench.peer import LIBRDKAFKA, Clock, Request, Result
 from bench.usual import FLUSH, Halves, Job
 
 
@@ -36,7 +36,7 @@ def run(request: Request) -> Result:
         auto_offset_reset="earliest",
         commit_every=FLUSH * request.partitions,
         state_dir=request.directory,
-        consumer_extra_config={"session.timeout.ms": 6000},
+        consumer_extra_config=LIBRDKAFKA,
         loglevel="ERROR",
     )
     dataframe = app.dataframe(app.topic(request.topic, value_deserializer="json"))
