@@ -152,7 +152,7 @@ def _parties(original: Original) -> list[dict[str, str]]:
     with _as_integrity_error():
         return [
             {"role": role, "pointer": pointer, "value": verify_evidence.resolve(original.data, pointer)}
-            for role, pointer in original.parties
+            for role, pointer in sorted(original.parties, reverse=True)  # origin, then destination
         ]
 
 

@@ -15,6 +15,7 @@ from datetime import datetime
 from cryptography.x509 import Certificate
 from rfc3161_client import TimestampRequestBuilder
 
+from integrity.checkpoint import Checkpoint
 from integrity.log import CHECKPOINT
 from integrity.note import Note
 from integrity.store import Reader, Store
@@ -36,6 +37,11 @@ class Stamped:
     path: str
     note: bytes
     response: bytes
+
+    @staticmethod
+    def folder(size: int) -> str:
+        """Where the stamped checkpoint of a log of that size is kept."""
+        return f"{FOLDER}/{number_path(size)}"
 
 
 def http_authority(url: str, roots: Sequence[Certificate], timeout: float) -> Authority:
@@ -113,7 +119,7 @@ def stamp(store: Store, authority: Authority) -> Stamped | None:
     current = store.get(CHECKPOINT)
     if current is None:
         return None
-    folder = f"{FOLDER}/{number_path(int(Note.parse(current).text.split(chr(10))[1]))}"
+    folder = Stamped.folder(Checkpoint.parse(Note.parse(current).text).size)
     if store.get(f"{folder}/response") is not None:
         return None
 

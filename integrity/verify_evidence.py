@@ -717,6 +717,7 @@ def _parties(file: Object, original: bytes | None) -> dict[str, str]:
             resolve(original or b"", pointer) == value, f"the original does not say that the {role} is that"
         )
         parties[role] = party_text(value, pointer)
+    _demand(list(parties) == [role for role in ROLES if role in parties], "the parties are out of order")
     return parties
 
 
