@@ -109,7 +109,8 @@ class EmbeddedBroker:
         """End the broker; everything it held is gone. Does nothing if it is not running."""
         process, self._process = self._process, None
         if process is not None:
-            stop(process)
+            # It has nothing to save, and on SIGTERM it would wait for every client to hang up first.
+            stop(process, grace=0.0)
 
     def create_topic(self, name: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
         """Create a topic and return once it can be used; see `deploy.topics.create_topic`."""
@@ -145,7 +146,7 @@ class EmbeddedBroker:
                 f"{LOOPBACK}:{port}", timeout=_READY_SECONDS, alive=lambda: process.poll() is None
             )
         except BaseException:
-            stop(process, grace=1.0)
+            stop(process, grace=0.0)
             raise
         self._port, self._process = port, process
 

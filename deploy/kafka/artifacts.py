@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from schemas.errors import ConfigurationError
 
-CACHE_VARIABLE = "LETHE_KAFKA_CACHE"
+CACHE_VARIABLE = "LETHE_TEST_KAFKA_CACHE"
 _HERE = Path(__file__).parent
 _POM = _HERE / "pom.xml"
 _JAVA_WANTED = 17
@@ -45,7 +45,7 @@ def libraries() -> Path:
 
 
 def cache() -> Path:
-    """Return the cache: `LETHE_KAFKA_CACHE`, or `lethe/kafka` under the user's cache directory."""
+    """Return the cache: `LETHE_TEST_KAFKA_CACHE`, or `lethe/kafka` under the user's cache directory."""
     if given := os.environ.get(CACHE_VARIABLE):
         return Path(given)
     user = os.environ.get("XDG_CACHE_HOME")
