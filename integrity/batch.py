@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha3_512
+from itertools import accumulate
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from integrity.commitment import sort_scope
 from integrity.findings import Finding, Kind
-from integrity.rows import EncodedRows, encode_chunks
-from schemas.arrow import TIMESTAMP
+from integrity.rows import CHUNK_ROWS, EncodedRows, check_schema, encode
+from schemas.arrow import TIMESTAMP, file_schema
+from schemas.errors import LetheError
 from schemas.position import Position
 from schemas.retention import Month
 
@@ -66,7 +68,7 @@ class Batch:
         self.unscoped: list[tuple[str | None, pa.Table]] = []
         tables = []
         for file, piece in pieces:
-            kept = months.keep(piece)
+            kept = months.keep(self._readable(file, piece))
             self.findings += _misplaced(kept, file)
             if kept.column("integrity_hash").null_count:
                 self.unscoped.append((file, kept.filter(pc.is_null(kept.column("integrity_hash")))))
@@ -88,10 +90,34 @@ class Batch:
             self.table = table.drop_columns([_FILE])
             self._hash()
 
+    def _readable(self, file: str | None, piece: pa.Table) -> pa.Table:
+        """The rows that can be compared at all: who tampers with a file may leave anything behind."""
+        where = file or "the archive"
+        try:
+            check_schema(piece.schema)
+        except LetheError as error:
+            self.findings.append(Finding(Kind.ALTERED, where, str(error), file))
+            return file_schema("metadata").empty_table()
+        placed = piece
+        for name in ("stream", "partition", "offset"):
+            placed = placed.filter(pc.is_valid(placed.column(name)))
+        if placed.num_rows < piece.num_rows:
+            detail = f"{piece.num_rows - placed.num_rows} rows have lost their position"
+            self.findings.append(Finding(Kind.ALTERED, where, detail, file))
+        return placed
+
     def _hash(self) -> None:
-        for chunk in encode_chunks(self.table):
+        for start in range(0, self.table.num_rows, CHUNK_ROWS):
+            part = self.table.slice(start, CHUNK_ROWS)
+            try:
+                chunk = encode(part)
+                leaves = chunk.leaf_hashes()
+            except LetheError:
+                # Some row has no canonical form, so it is not one that was logged: the others are still
+                # compared.
+                chunk, leaves = _one_by_one(part)
             self.chunks.append(chunk)
-            self.leaves += chunk.leaf_hashes()
+            self.leaves += leaves
         if self.leaves:
             offsets = self.table.column("offset").combine_chunks()
             whole = memoryview(offsets.buffers()[1]).cast("q")
@@ -130,6 +156,21 @@ class Batch:
             if position in _positions(table.filter(pc.equal(table.column("offset"), position.offset))):
                 return file or "the archive"
         return None
+
+
+def _one_by_one(table: pa.Table) -> tuple[EncodedRows, list[bytes]]:
+    """Rows and leaf hashes, both empty for a row that has no canonical form."""
+    forms: list[bytes] = []
+    leaves: list[bytes] = []
+    for row in range(table.num_rows):
+        try:
+            one = encode(table.slice(row, 1))
+            forms.append(one.data)
+            leaves += one.leaf_hashes()
+        except LetheError:
+            forms.append(b"")
+            leaves.append(b"")
+    return EncodedRows(b"".join(forms), list(accumulate(map(len, forms), initial=0))), leaves
 
 
 def _positions(table: pa.Table) -> list[Position]:

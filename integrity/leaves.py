@@ -1,6 +1,6 @@
 """The leaf file of a commit: position, month and leaf hash of every row in scope.
 
-    file = version (0x01) ‖ first month (2 bytes) ‖ row*
+    file = version (0x01) ‖ first month (4 bytes) ‖ row*
     row  = offset ‖ index ‖ month ‖ leaf hash (32 bytes)
 
 It lets a verifier name the very row that is missing, and do without rows that have outlived the archive. The
@@ -23,6 +23,8 @@ from schemas.errors import IntegrityError
 from schemas.retention import Month
 
 VERSION = 1
+FIRST_MONTH, LAST_MONTH = 12, 119_999
+"""Months of the years 1 to 9999, as `month_number` counts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def encode(in_scope: pa.Table, leaves: list[bytes], months: list[int], first_off
     """The leaf file of rows in order, at least one, with their leaf hashes and months."""
     offsets = in_scope.column("offset").to_pylist()
     indexes = in_scope.column("index").to_pylist()
-    parts = [bytes([VERSION]), months[0].to_bytes(2, "little")]
+    parts = [bytes([VERSION]), months[0].to_bytes(4, "little")]
     append = parts.append
     offset, month = first_offset, months[0]
     small = [bytes([n]) for n in range(128)]
@@ -80,16 +82,16 @@ def decode(data: bytes, first_offset: int) -> Iterator[Leaf]:
     """Read a leaf file; raises `IntegrityError` when it is damaged. Empty for an empty file."""
     if not data:
         return
-    if data[0] != VERSION or len(data) < 3:
+    if data[0] != VERSION or len(data) < 5:
         raise IntegrityError("leaf file: it is of no version known here")
-    offset, number, at = first_offset, int.from_bytes(data[1:3], "little"), 3
+    offset, number, at = first_offset, int.from_bytes(data[1:5], "little"), 5
     while at < len(data):
         step, at = _read_number(data, at)
         index, at = _read_number(data, at)
         change, at = _read_number(data, at)
         offset += step
         number += change >> 1 if not change & 1 else -(change + 1 >> 1)
-        if at + 32 > len(data) or not 12 <= number < 120_000:
+        if at + 32 > len(data) or not FIRST_MONTH <= number <= LAST_MONTH:
             raise IntegrityError("leaf file: it is cut short")
         yield Leaf(offset, index - 1 if index else None, month_of(number), data[at : at + 32])
         at += 32

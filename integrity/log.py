@@ -15,7 +15,7 @@ from integrity import leaves as leaf_files
 from integrity import merkle
 from integrity.checkpoint import Checkpoint
 from integrity.commitment import NOTHING, Commitment
-from integrity.leaves import month_number, month_of
+from integrity.leaves import FIRST_MONTH, LAST_MONTH, month_number, month_of
 from integrity.note import Note
 from integrity.signing import KeyHistory
 from integrity.store import Reader
@@ -28,7 +28,7 @@ ENTRY_VERSION = 1
 CHECKPOINT = "checkpoint"
 
 _HEAD = struct.Struct("<IQQQ")  # partition, first offset, last offset, count
-_TAIL = struct.Struct("<32s64s32sHHQ")  # root, SHA3-512, leaf file, first and last month, table version
+_TAIL = struct.Struct("<32s64s32sIIQ")  # root, SHA3-512, leaf file, first and last month, table version
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Entry:
         nothing = (
             commitment == NOTHING and leaves == leaf_files.digest(b"") and first_month == last_month == 0
         )
-        dated = 12 <= first_month <= last_month
+        dated = FIRST_MONTH <= first_month <= last_month <= LAST_MONTH
         if not (
             STREAM_PATTERN.fullmatch(stream) and first <= last < 1 << 63 and (dated if count else nothing)
         ):

@@ -125,24 +125,29 @@ def encode(table: pa.Table) -> EncodedRows:
     """
     if not table.num_rows:
         return EncodedRows(b"", [0])
+    check_schema(table.schema)
     pieces = _Pieces(table.num_rows)
     pieces.constant(VERSION)
-    for name in _ordered(table.column_names):
+    for name in (name for name in COLUMNS if name in table.column_names):
         pieces.column(name, table.column(name))
     pieces.constant(END)
     return pieces.join()
 
 
-def _ordered(names: Sequence[str]) -> list[str]:
-    unknown = sorted(set(names) - COLUMNS.keys() - {"month"})
-    if unknown:
-        raise LetheError(
-            f"no canonical form is defined for the archive column {unknown[0]}: add it to {__name__}"
-        )
-    missing = [name for name in ("stream", "partition", "offset") if name not in names]
-    if missing:
-        raise LetheError(f"rows without {missing[0]} have no position and no canonical form")
-    return [name for name in COLUMNS if name in names]
+def check_schema(schema: pa.Schema) -> None:
+    """Demand that every column is one of the archive, of its type, and that rows have a position.
+
+    Raises `LetheError` otherwise. A column may be absent if it may be null, a string be dictionary-encoded.
+    """
+    for field in schema:
+        if field.name not in COLUMNS and field.name != "month":
+            raise LetheError(f"no canonical form is defined for the archive column {field.name}")
+        wanted = METADATA.field(field.name).type
+        if not _is(wanted, field.type):
+            raise LetheError(f"the archive column {field.name} is {wanted}, not {field.type}")
+    for name in ("stream", "partition", "offset"):
+        if name not in schema.names:
+            raise LetheError(f"rows without {name} have no position and no canonical form")
 
 
 class _Pieces:
@@ -171,8 +176,6 @@ class _Pieces:
         number, kind = COLUMNS[name]
         tag = bytes([number])
         arrow_type, width = kind.value
-        if not _is(METADATA.field(name).type, values.type):
-            raise LetheError(f"the archive column {name} is {METADATA.field(name).type}, not {values.type}")
         if kind is Kind.STRING:
             self._strings(tag, values)
             return

@@ -46,11 +46,13 @@ def verify_archive(
     """
     suspects = Suspects()
     progress = progress or Progress()
+    said: set[Finding] = set()  # of a file that holds rows of several batches
     start, proven = 0, True
     for steps in _batches(log, version):
         end = next((entry.last_offset for entry, _ in reversed(steps) if entry), start)
         batch = Batch(rows(start, end), months)
-        yield from batch.findings
+        yield from (finding for finding in batch.findings if finding not in said)
+        said.update(batch.findings)
         for entry, trouble in steps:
             if entry is None:
                 yield Finding(
@@ -71,7 +73,8 @@ def verify_archive(
             progress.tick(progress)
     if proven:
         batch = Batch(rows(start, None), months)
-        yield from batch.findings
+        yield from (finding for finding in batch.findings if finding not in said)
+        said.update(batch.findings)
         detail = "it comes after the last entry of the log: added, or the log is not published yet"
         yield from added(batch, 0, len(batch), detail, suspects)
     yield from suspects.settle()

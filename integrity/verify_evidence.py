@@ -322,7 +322,7 @@ def encode_entry(entry: Object) -> bytes:
     _demand(len(months) == 2, "the entry's months are not a first and a last one")
     for month in months:
         _demand(re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", month), "the entry's months are not months")
-        parts.append((int(month[:4]) * 12 + int(month[5:]) - 1).to_bytes(2, "little"))
+        parts.append((int(month[:4]) * 12 + int(month[5:]) - 1).to_bytes(4, "little"))
     return b"".join(parts) + _natural(entry, "version").to_bytes(8, "little")
 
 

@@ -136,8 +136,8 @@ def test_the_bytes_of_an_entry_are_those_of_the_specification() -> None:
             b"\x09\x00\x00\x00\x00\x00\x00\x00",
             b"\x02\x00\x00\x00\x00\x00\x00\x00",
             bytes(32 + 64 + 32),
-            (2026 * 12).to_bytes(2, "little"),
-            (2026 * 12 + 1).to_bytes(2, "little"),
+            (2026 * 12).to_bytes(4, "little"),
+            (2026 * 12 + 1).to_bytes(4, "little"),
             b"\x03\x00\x00\x00\x00\x00\x00\x00",
         )
     )
