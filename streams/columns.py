@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from schemas.format import ENUM_VALUES, FieldSpec
+from schemas.fields import ENUM_VALUES, FieldSpec
 from schemas.vocabulary import CODE_MAX_LENGTH, CODE_PATTERNS
 from streams.batch import Reason
 
@@ -57,8 +57,7 @@ def convert(spec: FieldSpec, text: pl.Series) -> Converted:
         case "enum":
             return _one(spec, text, _mapped(text, _enum(spec), pl.String), Reason.UNKNOWN_VALUE)
         case "code":
-            pattern = CODE_PATTERNS[spec.pattern or ""]
-            return _one(spec, text, _mapped(text, lambda t: _code(t, pattern), pl.String), None)
+            return _one(spec, text, _mapped(text, _code(spec), pl.String), None)
         case "mccmnc":
             return _mccmnc(text)
 
@@ -86,18 +85,34 @@ def _boolean(text: str) -> bool | None:
 
 def _enum(spec: FieldSpec) -> Callable[[str], str | None]:
     words = spec.values or {v: v for v in ENUM_VALUES[spec.column or ""]}
-    folded = {w.casefold(): v for w, v in words.items()}
-    return lambda text: words.get(text) or folded.get(text.strip().casefold())
+    folded = {w.casefold(): v for w, v in words.items() if not w.endswith("*")}
+    # The longest beginning wins; "*" stands for every other word, but not for an empty one.
+    beginnings = sorted(((w[:-1].casefold(), v) for w, v in words.items() if w.endswith("*")), key=lambda p: -len(p[0]))
+
+    def word(text: str) -> str | None:
+        text = text.strip().casefold()
+        exact = folded.get(text)
+        return exact or next((v for start, v in beginnings if text and text.startswith(start)), None)
+
+    return word
 
 
-def _code(text: str, pattern: str) -> str | None:
-    text = text.strip()
-    return text if len(text) <= CODE_MAX_LENGTH and re.fullmatch(pattern, text, re.ASCII) else None
+def _code(spec: FieldSpec) -> Callable[[str], str | None]:
+    if spec.values is not None:
+        folded = {w.casefold(): v for w, v in spec.values.items()}
+        return lambda text: folded.get(text.strip().casefold())
+    pattern = re.compile(CODE_PATTERNS[spec.pattern or ""], re.ASCII)
+
+    def code(text: str) -> str | None:
+        text = text.strip()
+        return text if len(text) <= CODE_MAX_LENGTH and pattern.fullmatch(text) else None
+
+    return code
 
 
 def _mccmnc(text: pl.Series) -> Converted:
     def part(which: slice) -> Callable[[str], str | None]:
-        return lambda t: t[which] if re.fullmatch(r"[2-79][0-9]{4,5}", t, re.ASCII) else None
+        return lambda t: t.strip()[which] if re.fullmatch(r"[2-79][0-9]{4,5}", t.strip(), re.ASCII) else None
 
     mcc, mnc = _mapped(text, part(slice(0, 3)), pl.String), _mapped(text, part(slice(3, 6)), pl.String)
     bad = text.is_not_null() & mcc.is_null() & (text != "") if mcc.null_count() > text.null_count() else None
@@ -152,7 +167,7 @@ def _decimal(spec: FieldSpec, text: pl.Series) -> Converted:
 def times(text: pl.Series, form: str) -> pl.Series:
     """Text -> Datetime(us, UTC); null where it cannot be read. A time without a zone is in UTC."""
     values = pl.Series([None], dtype=TIME).new_from_index(0, len(text))
-    if form == "iso":
+    if form in ("iso", "iso_or_epoch_s"):
         values = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", strict=False)
     if values.null_count() > text.null_count():
         rest = text.filter(values.is_null() & text.is_not_null()).unique()
@@ -181,7 +196,7 @@ def parse_time(text: str, form: str) -> datetime | None:
 def _iso(text: str) -> datetime:
     if len(text) < 10 or not text[4:5] == "-":
         raise ValueError
-    return datetime.fromisoformat(text)
+    return datetime.fromisoformat(re.sub(r"\s+(?=(?:[+-][0-9:]{4,6}|Z)$)", "", text))
 
 
 def _epoch(per_second: int) -> Callable[[str], datetime]:
@@ -193,6 +208,10 @@ def _epoch(per_second: int) -> Callable[[str], datetime]:
         return datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
 
     return read
+
+
+def _iso_or_epoch(text: str) -> datetime:
+    return _epoch(1)(text) if text.replace(".", "", 1).isdecimal() else _iso(text)
 
 
 def _compact(text: str) -> datetime:
@@ -207,5 +226,6 @@ _READERS: dict[str, Callable[[str], datetime]] = {
     "epoch_s": _epoch(1),
     "epoch_ms": _epoch(1_000),
     "epoch_us": _epoch(1_000_000),
+    "iso_or_epoch_s": _iso_or_epoch,
     "yymmddhhmm": _compact,
 }

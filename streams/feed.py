@@ -27,6 +27,8 @@ log = logging.getLogger("lethe.feed")
 
 _FATAL: Final = frozenset({KafkaError._FATAL, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART})
 _WATERMARK_SECONDS: Final = 15.0
+_LAG_SECONDS: Final = 2.0
+_SILENT_SECONDS: Final = 20.0  # how long the thread may not call the broker: well below max.poll.interval.ms
 
 
 class Sink(Protocol):
@@ -83,6 +85,8 @@ class Feed:
         self.settled = threading.Event()  # the first assignment has arrived
         self.error: BaseException | None = None
         self._consumer: Any = None
+        self._lag: dict[tuple[str, int], int] = {}
+        self._lag_heard = 0.0
 
     def run(self) -> None:
         """Consume until stopped; a fatal error is left in `error`."""
@@ -119,16 +123,19 @@ class Feed:
         return list(self._partitions.values())
 
     def lag(self) -> dict[tuple[str, int], int]:
-        """Messages behind the end of each assigned partition, as last heard of."""
-        found = {}
-        for (_, number), partition in list(self._partitions.items()):
-            try:
-                high = self._high(partition)
-            except (KafkaException, RuntimeError):
-                continue
-            if high >= 0:
-                found[partition.source.stream, number] = max(0, high - partition.next)
-        return found
+        """Messages behind the end of each assigned partition, as last heard of: (stream, partition) -> messages."""
+        return dict(self._lag)
+
+    def _measure_lag(self) -> None:
+        # In the feed's thread alone: asked from another one, the library can deadlock with its own callbacks.
+        now = time.monotonic()
+        if now - self._lag_heard >= _LAG_SECONDS:
+            self._lag_heard = now
+            self._lag = {
+                (p.source.stream, p.source.partition): max(0, high - p.next)
+                for p in self._partitions.values()
+                if (high := self._high(p)) >= 0
+            }
 
     def _options(self) -> dict[str, Any]:
         kafka = self._settings.kafka
@@ -144,9 +151,10 @@ class Feed:
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
             "queued.min.messages": max(100_000, 4 * self._settings.flush.batch),
-            "queued.max.messages.kbytes": 131_072,
+            "queued.max.messages.kbytes": 65_536,
             "fetch.message.max.bytes": 4_194_304,
             "fetch.wait.max.ms": 100,
+            "fetch.queue.backoff.ms": 10,  # by default a full queue stops fetching for a whole second
         }
 
     def _step(self) -> None:
@@ -156,6 +164,7 @@ class Feed:
         if self.error is not None:
             return
         self._sort_in(messages)
+        self._measure_lag()
         now = time.monotonic()
         for partition in list(self._partitions.values()):
             if partition.messages and (
@@ -220,18 +229,24 @@ class Feed:
         self._wait_for_room(self._sink.deliver(batch))
 
     def _wait_for_room(self, room: Future[None]) -> None:
+        """Wait until the pipeline takes the next batch; if that takes long, stay in the group without fetching."""
+        started = time.monotonic()
         paused = False
         while not self._stop.is_set() and self.error is None:
             try:
-                room.result(timeout=0.05 if paused else 1.0)
+                room.result(timeout=0.5)
                 break
             except TimeoutError:
-                # Stop fetching, but keep calling the broker: a worker that is silent too long loses its partitions.
-                self._consumer.pause(self._consumer.assignment())
-                paused = True
-                self._sort_in(self._consumer.consume(1, 0.2))
-        if paused and not self._stop.is_set():
-            self._consumer.resume(self._consumer.assignment())
+                if time.monotonic() - started >= _SILENT_SECONDS:
+                    self._consumer.pause(self._consumer.assignment())
+                    paused = True
+                    self._sort_in(self._consumer.consume(1, 0.2))
+        if paused and not self._stop.is_set() and self.error is None:
+            # Not `resume`: a partition nothing was fetched from yet would stay silent. Offsets are given instead.
+            for (topic, number), partition in list(self._partitions.items()):
+                behind = partition.messages[-1].offset() + 1 if partition.messages else partition.next
+                self._consumer.incremental_unassign([TopicPartition(topic, number)])
+                self._consumer.incremental_assign([TopicPartition(topic, number, max(behind, partition.start))])
 
     def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         # An exception in here would surface once, after which the library reads from offsets of its own choice.

@@ -1,103 +1,198 @@
-"""The leak guard: no column of an archive row may hold one of the row's own subjects, in any usual spelling.
+"""The leak guard: no column of an archive row may hold one of the row's own subjects, in any usual spelling, and none
+may hold anything shaped like an address where its declaration has none.
 
-Declarations and code patterns keep free text out; the guard is the second lock. Columns have few distinct values, so
-what a value could hide (its digits, its plain text) is worked out once per distinct value, and rows are compared only
-where there is something to compare.
+Declarations and code patterns keep free text out; the guard is the second lock. It is cheap because it turns the
+question round: columns have few distinct values, so the runs of digits and the pieces of text that could be somebody's
+are worked out once for each distinct value, and the subjects of the whole batch are looked up among them in one go.
+Only the few that are found are compared with their own rows.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
 import polars as pl
 
 GUARDED: Final = ("account", "application", "sender", "recipient", "network", "route", "status", "error")
-_DIGITS_COMPARED: Final = 8
-_MIN_DIGITS: Final = 6
-_MIN_TEXT: Final = 4
+ADDRESSES: Final = frozenset({"sender", "recipient"})  # a business's own number or e-mail address may be here
+
+# A subject is recognised by the end of its number: what every spelling of it, national or not, has in common.
+_RUNS: Final = (6, 7, 8)
+# A word this long gives somebody away wherever it stands; a shorter one (`info`, `sara`) only when it stands alone.
+_LONG_WORD: Final = 8
+_SHORT_WORD: Final = 4
+_GRAM: Final = 6
+_DECODED: Final = 3
+
+_SHAPES: Final = re.compile(
+    r"[^\s@<>]@[^\s@<>]|\b(?:sips?|tel|mailto):|(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.])|::|(?:[0-9a-f]{1,4}:){4}"
+)
+_IN_ADDRESSES: Final = re.compile(r"\b(?:sips?|tel|mailto):|(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.])|::")
+_LONG_RUN: Final = 9  # digits: shorter than a phone number with its country, an IMSI (15) or an IMEI (14)
+_LONGEST_NUMBER: Final = 15  # digits of E.164
 
 
 def plain(text: str) -> str:
-    """The text as a searcher would read it: percent-decoded, compatibility-folded, lower case."""
-    return unicodedata.normalize("NFKC", unquote(text)).casefold()
+    """The text as a searcher would read it: percent-decoded (up to three times), compatibility-folded, lower case."""
+    for _ in range(_DECODED):
+        decoded = unquote(text)
+        if decoded == text:
+            break
+        text = decoded
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def digits(text: str) -> str:
-    """The decimal digits of the plain text, in ASCII, punctuation left out."""
+    """The decimal digits of the plain text, in ASCII, whatever stands between them left out."""
     return "".join(str(unicodedata.digit(c)) for c in plain(text) if c.isdecimal())
 
 
-def needles(kind: str, value: str) -> tuple[str | None, str | None]:
-    """What to look for, given a subject: (run of digits, text); either may be None."""
-    if kind == "msisdn":
-        return value[-_DIGITS_COMPARED:], None
-    number = re.sub(r"\D", "", value)
-    run = number[-_DIGITS_COMPARED:] if len(number) >= _DIGITS_COMPARED else None
-    text = value.casefold()
-    if kind in ("email", "sip"):
-        text = text.split("@")[0]
-    elif kind == "chat":
-        text = text.split(":", 1)[-1]
-    return run, text if len(text) >= _MIN_TEXT else None
+@lru_cache(maxsize=1 << 16)
+def misshapen(text: str, column: str, long_digits: bool = False) -> bool:
+    """Whether a value looks like an address that its column has no place for.
+
+    `long_digits`: the declaration fills the column with ids of the vendor's own that have many digits.
+    """
+    read = plain(text)
+    if column in ADDRESSES:
+        return bool(_IN_ADDRESSES.search(read)) or len(digits(text)) > _LONGEST_NUMBER
+    return bool(_SHAPES.search(read)) or (not long_digits and len(digits(text)) >= _LONG_RUN)
 
 
-def leaks(records: pl.DataFrame, subjects: pl.DataFrame) -> dict[str, pl.Series]:
-    """Rows of each guarded column that hold one of their own subjects.
+@lru_cache(maxsize=1 << 16)
+def _traces(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    """What of a value could be part of a subject: runs of its digits, pieces of its plain text."""
+    number, word = digits(text), plain(text)
+    runs = {number[at : at + size] for size in _RUNS for at in range(len(number) - size + 1)}
+    sizes = range(_SHORT_WORD, _GRAM + 1)
+    return frozenset(runs), frozenset(word[at : at + size] for size in sizes for at in range(len(word) - size + 1))
+
+
+def leaks(
+    records: pl.DataFrame, subjects: pl.DataFrame, long_digits: frozenset[str] = frozenset()
+) -> dict[str, pl.Series]:
+    """Rows of each guarded column that hold one of their own subjects, or an address where none may be.
 
     `records`: `_id` and any of `GUARDED` (String). `subjects`: `_id`, `kind`, `value`; several rows an id.
+    `long_digits`: columns that the declaration fills with ids of many digits.
     Returns column -> Boolean Series aligned with `records`; columns without a hit are left out.
     """
     hits: dict[str, pl.Series] = {}
-    if records.is_empty() or subjects.is_empty():
+    distinct: dict[str, list[str]] = {
+        column: records.get_column(column).unique().drop_nulls().to_list()
+        for column in GUARDED
+        if column in records.columns
+    }
+    distinct = {column: values for column, values in distinct.items() if values}
+    name: str
+    for name, values in distinct.items():
+        bad = [v for v in values if misshapen(v, name, name in long_digits)]
+        if bad:
+            hits[name] = records.get_column(name).is_in(bad).fill_null(False)
+    if subjects.is_empty() or not distinct:
         return hits
-    for column in GUARDED:
-        if column not in records.columns or records.get_column(column).null_count() == records.height:
-            continue
-        suspects = _suspects(records.get_column(column), subjects)
-        if suspects is None:
-            continue
-        found = _compare(records.select("_id", pl.col(column).alias("text")), suspects, subjects)
-        if not found.is_empty():
-            hits[column] = records.get_column("_id").is_in(found.implode())
+    suspects = _suspects(subjects, {v for values in distinct.values() for v in values})
+    if suspects.is_empty():
+        return hits
+    for name, mask in _compare(records, suspects, list(distinct)).items():
+        hits[name] = hits[name] | mask if name in hits else mask
     return hits
 
 
-def _suspects(values: pl.Series, subjects: pl.DataFrame) -> pl.DataFrame | None:
-    """Distinct values that could hold a subject of the kinds there are, with their digits and plain text."""
-    distinct = values.unique().drop_nulls()
-    texts = not (subjects.get_column("kind") == "msisdn").all()
-    table = pl.DataFrame(
-        {
-            "text": distinct,
-            "digits": pl.Series([digits(t) for t in distinct], dtype=pl.String),
-            "plain": pl.Series([plain(t) for t in distinct], dtype=pl.String),
-        }
-    )
-    wanted = pl.col("digits").str.len_bytes() >= _MIN_DIGITS
-    if texts:
-        wanted = wanted | (pl.col("plain").str.len_chars() >= _MIN_TEXT)
-    table = table.filter(wanted)
-    return None if table.is_empty() else table
+def _suspects(subjects: pl.DataFrame, values: Iterable[str]) -> pl.DataFrame:
+    """The subjects that some value of the batch could hold: `_id`, `run`, `word`, `whole`."""
+    runs: set[str] = set()
+    grams: set[str] = set()
+    for text in values:
+        some_runs, some_grams = _traces(text)
+        runs |= some_runs
+        grams |= some_grams
+    value = pl.col("value")
+    number = pl.col("kind") == "msisdn"
+    found = []
+    if runs:
+        # Every national number keeps at least this much of the international one, whatever its country code.
+        size = value.str.len_bytes()
+        end = (
+            pl.when(size >= 11).then(value.str.slice(-8)).when(size == 10).then(value.str.slice(-7))
+            .otherwise(value.str.slice(-6))
+        )  # fmt: skip
+        numbers = subjects.lazy().filter(number).select("_id", run=end, word=pl.lit(None, pl.String), whole="value")
+        found.append(numbers.filter(pl.col("run").is_in(list(runs))))
+    others = subjects.filter(~number)
+    if not others.is_empty():
+        looked_for = _words(others)
+        beginning = pl.col("word").str.slice(0, _GRAM)
+        found.append(
+            looked_for.lazy().filter(
+                beginning.is_in(list(grams)).fill_null(False) | pl.col("run").is_in(list(runs)).fill_null(False)
+            )
+        )
+    if not found:
+        return pl.DataFrame(schema={"_id": pl.UInt32, "run": pl.String, "word": pl.String, "whole": pl.String})
+    return pl.concat(found).collect()
 
 
-def _compare(records: pl.DataFrame, suspects: pl.DataFrame, subjects: pl.DataFrame) -> pl.Series:
-    pairs = records.join(suspects, on="text").join(subjects.select("_id", "kind", "value"), on="_id")
-    if pairs.is_empty():
-        return pairs.get_column("_id")
-    distinct = pairs.select("kind", "value").unique()
-    looked_for = [needles(kind, value) for kind, value in distinct.rows()]
-    pairs = pairs.join(
-        distinct.with_columns(
-            run=pl.Series([n[0] for n in looked_for], dtype=pl.String),
-            word=pl.Series([n[1] for n in looked_for], dtype=pl.String),
-        ),
-        on=["kind", "value"],
-    )
-    hit = (
-        pl.col("digits").str.contains(pl.col("run"), literal=True).fill_null(False)
-        | pl.col("plain").str.contains(pl.col("word"), literal=True).fill_null(False)
+def _words(subjects: pl.DataFrame) -> pl.DataFrame:
+    """What to look for, given subjects that are no phone numbers: `_id`, `run` (of digits) and `word`, either may be null; `whole`, the address itself."""
+    value = pl.col("value").str.to_lowercase()
+    local = value.str.split("@").list.first()
+    kind = pl.col("kind")
+    word = (
+        pl.when(kind.is_in(["email", "sip"])).then(pl.when(local.str.len_chars() >= _SHORT_WORD).then(local).otherwise(value))
+        .when(kind == "chat").then(value.str.replace(r"^[^:]*:", "")).otherwise(value)
     )  # fmt: skip
-    return pairs.filter(hit).get_column("_id").unique()
+    number = pl.col("value").str.replace_all(r"[^0-9]", "")
+    words = subjects.select(
+        "_id", run=pl.when(number.str.len_bytes() >= _RUNS[-1]).then(number.str.slice(-_RUNS[-1])), word=word, whole=value
+    ).with_columns(word=pl.when(pl.col("word").str.len_chars() >= _SHORT_WORD).then(pl.col("word")))
+    addresses = subjects.filter(kind == "ip")
+    if addresses.is_empty():
+        return words
+    respelled = [(one, None, form, form) for one, text in addresses.select("_id", "value").rows() for form in _spelt(text)]
+    return pl.concat([words, pl.DataFrame(respelled, schema=words.schema, orient="row")])
+
+
+def _spelt(address: str) -> list[str]:
+    """Other spellings of an IP address: as a decimal number and, version 6, in full."""
+    try:
+        known = ipaddress.ip_address(address)
+    except ValueError:
+        return []
+    return [str(int(known)), known.exploded]
+
+
+def _compare(records: pl.DataFrame, suspects: pl.DataFrame, columns: list[str]) -> dict[str, pl.Series]:
+    """Compare each suspect with its own row."""
+    pairs = records.select("_id", *columns).join(suspects, on="_id")
+    found: dict[str, set[int]] = {}
+    for row in pairs.iter_rows(named=True):
+        for column in columns:
+            if row[column] is not None and _holds(row[column], column, row):
+                found.setdefault(column, set()).add(row["_id"])
+    ids = records.get_column("_id")
+    return {column: ids.is_in(list(some)) for column, some in found.items()}
+
+
+def _holds(text: str, column: str, suspect: dict[str, str | None]) -> bool:
+    run, word, whole = suspect["run"], suspect["word"], suspect["whole"]
+    if run is not None and run in digits(text):
+        return True
+    read = plain(text)
+    if whole is not None and len(whole) >= _SHORT_WORD and _stands_in(plain(whole), read):
+        return True
+    if word is None or (column in ADDRESSES and "@" in read and len(word) < _LONG_WORD):
+        return False  # `info@` of one company is not `info@` of another
+    return _stands_in(plain(word), read)
+
+
+def _stands_in(word: str, text: str) -> bool:
+    if len(word) >= _LONG_WORD:
+        return word in text
+    return re.search(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", text) is not None

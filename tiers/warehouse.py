@@ -60,6 +60,10 @@ class Warehouse:
         self.metadata.reload()
         return self.metadata.transaction(source)
 
+    def forgotten(self) -> bool:
+        """Whether any month's window has been dropped from this warehouse."""
+        return any(path.endswith(".destroyed.json") for path in self.objects.list("_keys"))
+
     def sources(self) -> dict[str, str]:
         """Every source the ledger knows -> the stream its records are named by."""
         self.publish()

@@ -1,0 +1,101 @@
+"""The checks of `lethe doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+import pyarrow.compute as pc
+
+from console.shell import Shell
+from schemas import format as formats
+from schemas.errors import LetheError
+from streams.topics import Streams, identify
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at, what was found, and what to do about it."""
+
+    what: str
+    state: Literal["ok", "warning", "wrong"]
+    found: str
+    advice: str = ""
+
+
+def checks(here: Shell) -> Iterator[Check]:
+    """Every check, cheapest first; one that fails does not keep the others from running."""
+    for what, look in (
+        ("configuration", _configuration),
+        ("keys", _keys),
+        ("warehouse", _warehouse),
+        ("clock", _clock),
+        ("ledger", _ledger),
+        ("broker", _broker),
+    ):
+        try:
+            yield from look(here, what)
+        except LetheError as error:
+            yield Check(what, "wrong", str(error))
+
+
+def _configuration(here: Shell, what: str) -> Iterator[Check]:
+    settings = here.settings
+    for name in settings.sources.values():
+        formats.get(name)
+    yield Check(what, "ok", f"{len(settings.sources)} source(s), warehouse {settings.root}, keys {settings.keys_dir}")
+
+
+def _keys(here: Shell, what: str) -> Iterator[Check]:
+    now = here.runtime.clock()
+    keys = here.runtime.ring.list(now)
+    states = {state: sum(k.state == state for k in keys) for state in ("live", "ended", "destroyed")}
+    text = ", ".join(f"{count} {state}" for state, count in states.items())
+    if states["ended"]:
+        yield Check(what, "warning", text, "ended months are refused already; `lethe expire` destroys their keys")
+    else:
+        yield Check(what, "ok", f"{here.runtime.provider.describe()}: {text}")
+
+
+def _warehouse(here: Shell, what: str) -> Iterator[Check]:
+    warehouse = here.runtime.warehouse
+    tables = {"metadata": warehouse.metadata, "ledger": warehouse.ledger, **warehouse.window}
+    for name, table in tables.items():
+        files = table.delta.file_uris()
+        many = len(files) > 2_000
+        yield Check(
+            f"table {name}", "warning" if many else "ok", f"version {table.version}, {len(files):,} file(s)",
+            "many small files make look-ups slow; compact the table" if many else "",
+        )  # fmt: skip
+
+
+def _clock(here: Shell, what: str) -> Iterator[Check]:
+    now = here.runtime.clock()
+    warehouse = here.runtime.warehouse
+    times = warehouse.ledger.delta.to_pyarrow_dataset().to_table(columns=["committed_time"])
+    newest = pc.max(times.column("committed_time")).as_py() if times.num_rows else None
+    if newest is not None and newest > now + timedelta(minutes=5):
+        yield Check(what, "wrong", f"{now:%Y-%m-%d %H:%M} UTC, but a commit was made at {newest:%Y-%m-%d %H:%M} UTC",
+                    "set the clock before anything is expired")  # fmt: skip
+    else:
+        yield Check(what, "ok", f"{now:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _ledger(here: Shell, what: str) -> Iterator[Check]:
+    rows = here.runtime.warehouse.ledger.delta.to_pyarrow_dataset().to_table(columns=["records", "rejected", "gap"])
+    records, rejected = (int(pc.sum(rows.column(c)).as_py() or 0) for c in ("records", "rejected"))
+    gaps = rows.num_rows - rows.column("gap").null_count
+    text = f"{records:,} records, {rejected:,} rejected, {gaps} accepted gap(s)"
+    if records and rejected > records / 100:
+        yield Check(what, "warning", text, "more than 1 % rejected: `lethe quarantine list` says why")
+    else:
+        yield Check(what, "ok", text)
+
+
+def _broker(here: Shell, what: str) -> Iterator[Check]:
+    settings = here.settings
+    identities = identify(settings, settings.sources)
+    yield Check(what, "ok", f"{settings.bootstrap} answers, {len(identities)} topic(s) are there")
+    Streams(here.runtime.warehouse.sources(), settings, identities).check(accept_gap=False)
