@@ -91,6 +91,6 @@ def _connection() -> Any:
     """An empty database of this thread's own: nothing is ever stored in it."""
     found = getattr(_local, "connection", None)
     if found is None:
-        found = duckdb.connect(":memory:", config={"threads": 1, "temp_directory": "", "enable_external_access": False})
+        found = duckdb.connect(":memory:", config={"threads": 1, "enable_external_access": False})
         _local.connection = found
     return found
