@@ -100,7 +100,8 @@ class Batch:
             return file_schema("metadata").empty_table()
         placed = piece
         for name in ("stream", "partition", "offset"):
-            placed = placed.filter(pc.is_valid(placed.column(name)))
+            if placed.column(name).null_count:
+                placed = placed.filter(pc.is_valid(placed.column(name)))
         if placed.num_rows < piece.num_rows:
             detail = f"{piece.num_rows - placed.num_rows} rows have lost their position"
             self.findings.append(Finding(Kind.ALTERED, where, detail, file))
