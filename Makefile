@@ -1,0 +1,68 @@
+# Lethe: `make demo` shows it, `make test` tests it; both set everything up by themselves.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TEST := $(BIN)/python -m pytest -p no:cacheprovider
+N ?=
+
+.PHONY: help
+help: ## What there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: setup
+setup: $(STAMP) ## Make .venv/ with `lethe` in it
+
+.PHONY: demo
+demo: setup ## Show the whole path on 200,000 made-up records, under var/demo
+	@$(BIN)/lethe demo
+
+.PHONY: test
+test: setup ## The whole test-suite, on the embedded broker
+	$(TEST) tests
+
+.PHONY: test-kafka
+test-kafka: setup ## Integration and fault suites against Apache Kafka
+	LETHE_TEST_BROKER=kafka $(TEST) tests/integration tests/faults
+
+.PHONY: lint
+lint: setup ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: format
+format: setup ## Format the code
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+.PHONY: soak
+soak: setup ## Kill workers at random: make soak N=500
+	$(BIN)/python -m bench.soak --kills $(or $(N),20)
+
+.PHONY: leak-hunt
+leak-hunt: setup ## Hunt for planted identifiers: make leak-hunt N=10000000
+	$(BIN)/python -m bench.leak_hunt --records $(or $(N),100000)
+
+.PHONY: bench
+bench: setup ## Measure against peers; writes bench/RESULTS.md
+	$(BIN)/python -m bench.run
+
+.PHONY: lock
+lock: setup ## Pin today's versions of everything
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile -q pyproject.toml --extra dev --extra registry --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements-dev.lock
+	$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 -c requirements-dev.lock -o requirements.lock
+
+.PHONY: clean
+clean: ## Remove what was built; var/ stays
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
