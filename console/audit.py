@@ -51,7 +51,9 @@ class AuditLog:
                 }
                 signed = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
                 signature = b64encode(key.sign(signed)).decode()
-                file.write(orjson.dumps({**body, "signature": signature}, option=orjson.OPT_SORT_KEYS) + b"\n")
+                file.write(
+                    orjson.dumps({**body, "signature": signature}, option=orjson.OPT_SORT_KEYS) + b"\n"
+                )
                 file.flush()
                 os.fsync(file.fileno())
             sync_directory(self._directory)
@@ -72,7 +74,9 @@ class AuditLog:
                 try:
                     entry = orjson.loads(line)
                     signature = entry.pop("signature")
-                    public.verify(b64decode(signature, validate=True), orjson.dumps(entry, option=orjson.OPT_SORT_KEYS))
+                    public.verify(
+                        b64decode(signature, validate=True), orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
+                    )
                 except (orjson.JSONDecodeError, InvalidSignature, KeyError, ValueError):
                     raise IntegrityError(f"audit log: entry {number} was changed") from None
                 if entry["number"] != number or entry["previous"] != previous:
@@ -87,7 +91,9 @@ class AuditLog:
                 create_file(self._key_file, Secret(Ed25519PrivateKey.generate().private_bytes_raw()), 0o600)
             return Ed25519PrivateKey.from_private_bytes(self._key_file.read_bytes())
         except (OSError, ValueError) as error:
-            raise ConfigurationError(f"the audit log's key {self._key_file} cannot be used: {type(error).__name__}") from None
+            raise ConfigurationError(
+                f"the audit log's key {self._key_file} cannot be used: {type(error).__name__}"
+            ) from None
 
 
 def _last(file: Any) -> tuple[int, str]:

@@ -45,7 +45,9 @@ def _configuration(here: Shell, what: str) -> Iterator[Check]:
     settings = here.settings
     for name in settings.sources.values():
         formats.get(name)
-    yield Check(what, "ok", f"{len(settings.sources)} source(s), warehouse {settings.root}, keys {settings.keys_dir}")
+    yield Check(
+        what, "ok", f"{len(settings.sources)} source(s), warehouse {settings.root}, keys {settings.keys_dir}"
+    )
 
 
 def _keys(here: Shell, what: str) -> Iterator[Check]:
@@ -54,12 +56,14 @@ def _keys(here: Shell, what: str) -> Iterator[Check]:
     states = {state: sum(k.state == state for k in keys) for state in ("live", "ended", "destroyed")}
     text = ", ".join(f"{count} {state}" for state, count in states.items())
     if states["ended"]:
-        yield Check(what, "warning", text, "ended months are refused already; `lethe expire` destroys their keys")
+        yield Check(
+            what, "warning", text, "ended months are refused already; `lethe expire` destroys their keys"
+        )
     else:
         yield Check(what, "ok", f"{here.runtime.provider.describe()}: {text}")
 
 
-def _warehouse(here: Shell, what: str) -> Iterator[Check]:
+def _warehouse(here: Shell, _: str) -> Iterator[Check]:
     warehouse = here.runtime.warehouse
     tables = {"metadata": warehouse.metadata, "ledger": warehouse.ledger, **warehouse.window}
     for name, table in tables.items():
@@ -84,7 +88,9 @@ def _clock(here: Shell, what: str) -> Iterator[Check]:
 
 
 def _ledger(here: Shell, what: str) -> Iterator[Check]:
-    rows = here.runtime.warehouse.ledger.delta.to_pyarrow_dataset().to_table(columns=["records", "rejected", "gap"])
+    rows = here.runtime.warehouse.ledger.delta.to_pyarrow_dataset().to_table(
+        columns=["records", "rejected", "gap"]
+    )
     records, rejected = (int(pc.sum(rows.column(c)).as_py() or 0) for c in ("records", "rejected"))
     gaps = rows.num_rows - rows.column("gap").null_count
     text = f"{records:,} records, {rejected:,} rejected, {gaps} accepted gap(s)"

@@ -17,7 +17,14 @@ from typing import Any
 import orjson
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from schemas.errors import LetheError
@@ -53,11 +60,15 @@ class Shell:
     def answer(self, value: Any, show: Callable[[], None]) -> None:
         """Print a value as JSON, or let `show` print it for a person."""
         if self.json:
-            sys.stdout.write(orjson.dumps(value, default=_jsonable, option=orjson.OPT_INDENT_2).decode() + "\n")
+            sys.stdout.write(
+                orjson.dumps(value, default=_jsonable, option=orjson.OPT_INDENT_2).decode() + "\n"
+            )
         else:
             show()
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str] = ()) -> None:
+    def table(
+        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str] = ()
+    ) -> None:
         """Print rows as a table."""
         table = Table(title=title or None, title_justify="left", header_style="bold")
         for column in columns:
@@ -73,7 +84,9 @@ class Shell:
 
 
 @contextmanager
-def progress(title: str, total: int | None, shown: bool = True) -> Iterator[Callable[[int, int | None], None]]:
+def progress(
+    title: str, total: int | None, shown: bool = True
+) -> Iterator[Callable[[int, int | None], None]]:
     """A progress bar on standard error when it is a terminal; yields `update(done, total)`."""
     console = Console(stderr=True)
     bar = Progress(
@@ -127,7 +140,9 @@ def moment(text: str | None, what: str) -> datetime | None:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(f"{what}: a date or time such as 2026-10-01 or 2026-10-01T12:00:00+05:00") from None
+        raise typer.BadParameter(
+            f"{what}: a date or time such as 2026-10-01 or 2026-10-01T12:00:00+05:00"
+        ) from None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 

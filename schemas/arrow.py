@@ -32,7 +32,9 @@ METADATA = pa.schema(
         pa.field("account", pa.string()),
         pa.field("application", pa.string()),
         pa.field("sender", pa.string()),  # business senders only
-        pa.field("recipient", pa.string()),  # business recipients only: the short code an inbound message went to
+        pa.field(
+            "recipient", pa.string()
+        ),  # business recipients only: the short code an inbound message went to
         pa.field("source_kind", pa.string()),
         pa.field("destination_kind", pa.string()),
         pa.field("country", pa.string()),  # ISO 3166 alpha-2 of the end user

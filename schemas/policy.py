@@ -61,4 +61,6 @@ class RetentionPolicy(BaseModel):
 
     def archive_ended(self, year: int, country: str | None, now: datetime) -> bool:
         """Whether the metadata of that year and country may no longer be kept."""
-        return now.astimezone(UTC).year > year + self.archive_of(country)  # `archive_end`, without its last year
+        return now.astimezone(UTC).year > year + self.archive_of(
+            country
+        )  # `archive_end`, without its last year

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from schemas.errors import LetheError
 
 STREAM_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,249}(?:~[0-9]{1,6})?")
-"""What a stream may be called: a topic's name (Kafka's own rule), with `~2` and so on when the topic was created again."""
+"""What a stream may be called: a topic's name (Kafka's own rule), with `~2` and so on when it was created again."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -16,7 +16,7 @@ from streams.pipeline import Pipeline
 from streams.settings import Kafka, Settings
 
 
-class BatchChannel(Channel):  # type: ignore[misc]  # the library is untyped
+class BatchChannel(Channel[Any]):
     """A channel whose queue no rebalance suspends or clears: Faust's own topics come and go, the feed goes on.
 
     Values go in with `put` as they are; wrapped in events they would be dropped while Faust rebalances.
@@ -31,7 +31,7 @@ class BatchChannel(Channel):  # type: ignore[misc]  # the library is untyped
         return self._queue
 
 
-def make_app(settings: Settings, pipeline: Pipeline, ready: Callable[[], None]) -> tuple[Any, BatchChannel]:
+def make_app(settings: Settings, pipeline: Pipeline, ready: Callable[[], None]) -> tuple[Any, Any]:
     """The application and the channel the feed puts batches on. `ready` is called once the agents listen."""
     kafka = settings.kafka
     session = kafka.session_timeout_ms / 1000
@@ -66,7 +66,9 @@ def _credentials(kafka: Kafka) -> Any:
         return None
     context = None
     if kafka.security_protocol in ("SSL", "SASL_SSL"):
-        context = ssl.create_default_context(cafile=None if kafka.ssl_ca_file is None else str(kafka.ssl_ca_file))
+        context = ssl.create_default_context(
+            cafile=None if kafka.ssl_ca_file is None else str(kafka.ssl_ca_file)
+        )
         if kafka.ssl_certificate_file is not None:
             context.load_cert_chain(str(kafka.ssl_certificate_file), str(kafka.ssl_key_file or ""))
     if kafka.security_protocol == "SSL":

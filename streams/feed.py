@@ -25,7 +25,9 @@ from streams.topics import Streams, client_options
 
 log = logging.getLogger("lethe.feed")
 
-_FATAL: Final = frozenset({KafkaError._FATAL, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART})
+_FATAL: Final = frozenset(
+    {KafkaError._FATAL, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART}
+)
 _WATERMARK_SECONDS: Final = 15.0
 _LAG_SECONDS: Final = 2.0
 _SILENT_SECONDS: Final = 20.0  # how long the thread may not call the broker: well below max.poll.interval.ms
@@ -62,7 +64,7 @@ class Partition:
 
 
 class Feed:
-    """Reads the topics of a consumer group's share. `run` is the thread's body; everything else may be called from outside."""
+    """Reads a worker's share of the topics. `run` is the thread's body; the rest may be called from outside."""
 
     def __init__(
         self,
@@ -93,7 +95,10 @@ class Feed:
         try:
             self._consumer = Consumer(self._options())
             self._consumer.subscribe(
-                list(self._settings.sources), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+                list(self._settings.sources),
+                on_assign=self._on_assign,
+                on_revoke=self._on_revoke,
+                on_lost=self._on_revoke,
             )
             while not self._stop.is_set() and self.error is None:
                 self._step()
@@ -116,7 +121,9 @@ class Feed:
 
     def caught_up(self) -> bool:
         """Whether everything that was there at the assignment has been handed over."""
-        return self.settled.is_set() and all(p.at_end and not p.messages for p in list(self._partitions.values()))
+        return self.settled.is_set() and all(
+            p.at_end and not p.messages for p in list(self._partitions.values())
+        )
 
     def partitions(self) -> list[Partition]:
         """The assigned partitions."""
@@ -197,7 +204,9 @@ class Feed:
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
             self._out_of_range(message.topic(), message.partition())
         elif error.fatal() or error.code() in _FATAL:
-            self.error = TransientError(f"the broker refuses: {error.name()}; check its log, then start again")
+            self.error = TransientError(
+                f"the broker refuses: {error.name()}; check its log, then start again"
+            )
         else:
             log.warning("broker: %s", error.name())
 
@@ -246,7 +255,9 @@ class Feed:
             for (topic, number), partition in list(self._partitions.items()):
                 behind = partition.messages[-1].offset() + 1 if partition.messages else partition.next
                 self._consumer.incremental_unassign([TopicPartition(topic, number)])
-                self._consumer.incremental_assign([TopicPartition(topic, number, max(behind, partition.start))])
+                self._consumer.incremental_assign(
+                    [TopicPartition(topic, number, max(behind, partition.start))]
+                )
 
     def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         # An exception in here would surface once, after which the library reads from offsets of its own choice.
@@ -282,7 +293,9 @@ class Feed:
                 )
             start, gap = low, f"offsets {first} to {low - 1} were gone from the topic"
         self._epochs += 1
-        self._partitions[topic, number] = Partition(source, topic, self._epochs, next=first, start=start, gap=gap)
+        self._partitions[topic, number] = Partition(
+            source, topic, self._epochs, next=first, start=start, gap=gap
+        )
         self._sink.assigned(source, self._epochs)
         return TopicPartition(topic, number, start)
 
@@ -291,7 +304,9 @@ class Feed:
         partition = self._partitions.get((topic, number))
         if partition is None:
             return
-        low, _ = self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_WATERMARK_SECONDS)
+        low, _ = self._consumer.get_watermark_offsets(
+            TopicPartition(topic, number), timeout=_WATERMARK_SECONDS
+        )
         if partition.next >= low:
             if not self._accept_gap:
                 self.error = GapError(

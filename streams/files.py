@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import zstandard
@@ -24,7 +24,6 @@ import zstandard
 from keys.ring import KeyRing
 from schemas import format as formats
 from schemas.errors import LetheError
-from schemas.format import Format
 from streams.batch import Batch, Source
 from streams.runtime import Runtime
 from tiers.prepared import Counts, Prepared
@@ -73,7 +72,7 @@ def ingest(
             pending.clear()
 
     with ThreadPoolExecutor(settings.threads, thread_name_prefix="split") as pool:
-        for batch in _batches(content, source, fmt, report.already, settings.flush.batch, on_bytes):
+        for batch in _batches(content, source, report.already, settings.flush.batch, on_bytes):
             waiting.append(pool.submit(runtime.kernel.process, batch, fmt))
             flush(settings.flush.records)
         while waiting:
@@ -101,16 +100,18 @@ class _Content:
             if len(self._held) > _MOST_STDIN:
                 raise LetheError("standard input holds more than 2 GiB; give a file instead")
 
-    def open(self) -> IO[bytes]:
-        """Open for reading; `.gz` and `.zst` are decompressed."""
+    def open(self) -> Any:
+        """Open for reading; `.gz` and `.zst` are decompressed. To be used as a context."""
         try:
-            self.raw = io.BytesIO(self._held) if self._held is not None else Path(self.path).open("rb")
+            self.raw = io.BytesIO(self._held) if self._held is not None else Path(self.path).open("rb")  # noqa: SIM115
         except OSError as error:
             raise LetheError(f"{self.path}: {error.strerror}") from None
         if self.path.endswith(".gz"):
             return gzip.GzipFile(fileobj=self.raw)
         if self.path.endswith(".zst"):
-            return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(self.raw, read_across_frames=True))
+            return io.BufferedReader(
+                zstandard.ZstdDecompressor().stream_reader(self.raw, read_across_frames=True)
+            )
         return self.raw
 
     def digest(self) -> bytes:
@@ -126,7 +127,11 @@ class _Content:
 
 
 def _batches(
-    content: _Content, source: Source, fmt: Format, skip: int, size: int, on_bytes: Callable[[int], None] | None
+    content: _Content,
+    source: Source,
+    skip: int,
+    size: int,
+    on_bytes: Callable[[int], None] | None,
 ) -> Iterator[Batch]:
     """Batches of lines from line `skip` on; a line's number, from 0, is its offset."""
     sequence, first = 0, skip
@@ -152,7 +157,9 @@ def _lines(
     with content.open() as file:
         while line := file.readline(_MOST_LINE):
             if len(line) == _MOST_LINE:
-                raise LetheError(f"{content.path}: line {number + 1} is longer than 16 MiB; split the file differently")
+                raise LetheError(
+                    f"{content.path}: line {number + 1} is longer than 16 MiB; split the file differently"
+                )
             if number >= skip:
                 lines.append(line.rstrip(b"\n").removesuffix(b"\r"))
             number += 1

@@ -1,4 +1,4 @@
-"""Prometheus metrics and the health of the worker. Labels are streams, reasons and stages; never anything of a record."""
+"""Prometheus metrics and the health of the worker. Labels are streams and reasons; never anything of a record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._in = Counter("lethe_records_in", "Records taken in", ["stream"], registry=self.registry)
-        self._archived = Counter("lethe_records_archived", "Rows in the archive", ["stream"], registry=self.registry)
+        self._archived = Counter(
+            "lethe_records_archived", "Rows in the archive", ["stream"], registry=self.registry
+        )
         self._rejected = Counter(
             "lethe_records_rejected", "Records in quarantine", ["stream", "reason"], registry=self.registry
         )
@@ -42,7 +44,9 @@ class Metrics:
             "lethe_partition_restarts", "Partitions read again from the table", registry=self.registry
         )
         self._lag = Gauge("lethe_lag", "Messages behind", ["stream", "partition"], registry=self.registry)
-        self._waiting = Gauge("lethe_records_waiting", "Records split, not committed yet", registry=self.registry)
+        self._waiting = Gauge(
+            "lethe_records_waiting", "Records split, not committed yet", registry=self.registry
+        )
 
     def committed(self, batches: list[Prepared], seconds: float) -> None:
         """A commit has landed."""
@@ -86,7 +90,7 @@ class HealthServer:
 
     def __init__(self, host: str, port: int, metrics: Metrics, ready: Callable[[], str | None]) -> None:
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802  (the library's name)
+            def do_GET(self) -> None:
                 """Answer one request."""
                 path = self.path.split("?")[0]
                 if path == "/metrics":
@@ -106,7 +110,7 @@ class HealthServer:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            def log_message(self, format: str, *args: object) -> None:
                 """Requests are not logged."""
 
         try:

@@ -144,7 +144,9 @@ class Pipeline:
     async def _failed(self, batch: Batch, error: Exception) -> None:
         source = batch.source.id
         self._failures[source] = self._failures.get(source, 0) + 1
-        log.error("splitting a batch of %s/%d failed", batch.source.stream, batch.source.partition, exc_info=error)
+        log.error(
+            "splitting a batch of %s/%d failed", batch.source.stream, batch.source.partition, exc_info=error
+        )
         if isinstance(error, ConfigurationError) or self._failures[source] >= _SPLIT_TRIES:
             self.error = error if isinstance(error, LetheError) else TransientError(
                 f"a batch of {batch.source.stream}/{batch.source.partition} from offset {batch.first} cannot be split "
@@ -199,7 +201,11 @@ class Pipeline:
         """Find batches that were lost with nothing behind them to show it."""
         now = time.monotonic()
         with self._lock:
-            lost = {k[0] for k, since in self._waiting.items() if now - since > _LOST_SECONDS and not self._working}
+            lost = {
+                k[0]
+                for k, since in self._waiting.items()
+                if now - since > _LOST_SECONDS and not self._working
+            }
         for source in lost:
             self._read_again(source, "batches were lost on their way to the agents")
 
@@ -227,7 +233,7 @@ class Pipeline:
                     return
                 self._metrics.retried()
                 await asyncio.sleep(0.5 * 2**tries)
-            except Exception as error:  # noqa: BLE001  (what a commit cannot say, the worker must not go on from)
+            except Exception as error:
                 log.error("a commit failed", exc_info=error)
                 self.error = error
                 return
@@ -254,5 +260,3 @@ class Pipeline:
 
 def _key(batch: Batch) -> Key:
     return batch.source.id, batch.epoch, batch.sequence
-
-

@@ -53,7 +53,9 @@ class Runtime:
         directory = self.settings.keys_dir
         root = Path(self.objects.root)
         if directory.resolve().is_relative_to(root):
-            raise ConfigurationError(f"keys_dir {directory} lies inside the warehouse; keep keys and data apart")
+            raise ConfigurationError(
+                f"keys_dir {directory} lies inside the warehouse; keep keys and data apart"
+            )
         if directory.exists():
             return LocalProvider(directory)
         if self.objects.list("_keys"):

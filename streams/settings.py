@@ -56,8 +56,12 @@ class Integrity(_Section):
     scope: Literal["none", "all"] | tuple[str, ...] = Field(
         ("PK",), description="`all`, `none`, or the countries whose end users' records carry integrity hashes"
     )
-    log_name: str = Field("lethe", pattern=r"^[^\s+]{1,200}$", description="name of the log in checkpoints and keys")
-    timestamp_url: str | None = Field(None, description="RFC 3161 authority; none: checkpoints are not time-stamped")
+    log_name: str = Field(
+        "lethe", pattern=r"^[^\s+]{1,200}$", description="name of the log in checkpoints and keys"
+    )
+    timestamp_url: str | None = Field(
+        None, description="RFC 3161 authority; none: checkpoints are not time-stamped"
+    )
     timestamp_seconds: float = Field(3_600.0, ge=1)
 
     @field_validator("scope")
@@ -83,10 +87,14 @@ class Settings(BaseSettings):
     )
 
     root: str = Field("var/warehouse", min_length=1, description="warehouse: a directory or an s3:// URL")
-    keys_dir: Path = Field(Path("var/keys"), description="where the key-encryption keys live; never in the warehouse")
+    keys_dir: Path = Field(
+        Path("var/keys"), description="where the key-encryption keys live; never in the warehouse"
+    )
     audit_dir: Path | None = Field(None, description="audit log; default: `_audit` beside the keys")
     bootstrap: str = Field("localhost:9092", min_length=1)
-    sources: dict[str, str] = Field(default_factory=lambda: dict(DEFAULT_SOURCES), description="topic -> format")
+    sources: dict[str, str] = Field(
+        default_factory=lambda: dict(DEFAULT_SOURCES), description="topic -> format"
+    )
     kafka: Kafka = Kafka()
     flush: Flush = Flush()
     integrity: Integrity = Integrity()
@@ -96,7 +104,9 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
     threads: int = Field(2, ge=1, le=64, description="batches split at the same time")
-    storage: dict[str, SecretStr] = Field(default_factory=dict, description="object-store options, such as endpoints")
+    storage: dict[str, SecretStr] = Field(
+        default_factory=dict, description="object-store options, such as endpoints"
+    )
 
     @field_validator("sources")
     @classmethod
@@ -109,11 +119,11 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003  (the library's signature)
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment before what `load` read from the file."""
         return env_settings, init_settings
@@ -136,9 +146,13 @@ def load(path: Path | None = None, environment: dict[str, str] | None = None) ->
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"configuration: {key}: {first['msg']} (lethe.toml or LETHE_* variables)") from None
+        raise ConfigurationError(
+            f"configuration: {key}: {first['msg']} (lethe.toml or LETHE_* variables)"
+        ) from None
     except ValueError as error:
-        raise ConfigurationError(f"configuration: a LETHE_* variable cannot be read: {error.__class__.__name__}") from None
+        raise ConfigurationError(
+            f"configuration: a LETHE_* variable cannot be read: {error.__class__.__name__}"
+        ) from None
 
 
 def _read(file: Path) -> dict[str, Any]:

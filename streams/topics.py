@@ -28,7 +28,9 @@ def client_options(settings: Settings) -> dict[str, Any]:
         "sasl.username": kafka.sasl_username,
         "sasl.password": None if kafka.sasl_password is None else kafka.sasl_password.get_secret_value(),
         "ssl.ca.location": None if kafka.ssl_ca_file is None else str(kafka.ssl_ca_file),
-        "ssl.certificate.location": None if kafka.ssl_certificate_file is None else str(kafka.ssl_certificate_file),
+        "ssl.certificate.location": None
+        if kafka.ssl_certificate_file is None
+        else str(kafka.ssl_certificate_file),
         "ssl.key.location": None if kafka.ssl_key_file is None else str(kafka.ssl_key_file),
         "client.id": "lethe",
         "logger": logging.getLogger("librdkafka"),

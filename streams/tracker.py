@@ -35,12 +35,19 @@ class Tracker:
         """Forget a source and everything held of it."""
         progress = self._sources.pop(source, None)
         if progress is not None:
-            self.records -= sum(_size(p) for p in progress.ready) + sum(_size(p) for p in progress.early.values())
+            self.records -= sum(_size(p) for p in progress.ready) + sum(
+                _size(p) for p in progress.early.values()
+            )
 
     def done(self, prepared: Prepared, epoch: int, sequence: int) -> bool:
         """Take in a batch; False if it is of an assignment that is over, or came twice."""
         progress = self._sources.get(prepared.source)
-        if progress is None or progress.epoch != epoch or sequence < progress.next or sequence in progress.early:
+        if (
+            progress is None
+            or progress.epoch != epoch
+            or sequence < progress.next
+            or sequence in progress.early
+        ):
             return False
         progress.early[sequence] = prepared
         self.records += _size(prepared)

@@ -8,9 +8,10 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from schemas import format as formats
 from schemas.errors import LetheError
@@ -86,10 +87,11 @@ class Worker:
             loop.add_signal_handler(number, told.set)
         app, channel = make_app(self.runtime.settings, pipeline, listening.set)
 
-        def put(batch: Batch) -> asyncio.Future[None]:
-            return asyncio.run_coroutine_threadsafe(channel.put(batch), loop)  # type: ignore[return-value]
+        def put(batch: Batch) -> Future[None]:
+            # As it is, not wrapped in an event: `BatchChannel` says why.
+            return asyncio.run_coroutine_threadsafe(channel.put(batch), loop)
 
-        pipeline.connect(feed, put)  # type: ignore[arg-type]  # a concurrent future, as `put` says to its caller
+        pipeline.connect(feed, put)
         # Faust joins its own group in here, which takes seconds; the agents listen long before.
         faust = asyncio.create_task(app.start(), name="faust")
         thread = threading.Thread(target=feed.run, name="feed")
@@ -97,12 +99,13 @@ class Worker:
             await _first(listening.wait(), faust)
             thread.start()
             await asyncio.gather(
-                pipeline.run(lambda: self._over(told, feed, pipeline, faust)), self._report(told, feed, pipeline, faust)
+                pipeline.run(lambda: self._over(told, feed, pipeline, faust)),
+                self._report(told, feed, pipeline, faust),
             )
         finally:
             feed.stop()
-            while thread.is_alive():
-                await asyncio.sleep(0.02)
+            if thread.ident is not None:
+                await asyncio.to_thread(thread.join)
             stop = asyncio.create_task(app.stop())
             await settle(stop, 10)
             await settle(faust, 1)
@@ -126,7 +129,9 @@ class Worker:
         while not self._over(told, feed, pipeline, faust):
             if self.on_progress is not None:
                 progress.committed = pipeline.committed
-                progress.total = max(progress.total, sum((p.end or p.start) - p.start for p in feed.partitions()))
+                progress.total = max(
+                    progress.total, sum((p.end or p.start) - p.start for p in feed.partitions())
+                )
                 self.on_progress(progress)
             if time.monotonic() - heard > _LAG_SECONDS:
                 heard = time.monotonic()
@@ -156,14 +161,12 @@ def _why_not_ready(feed: Feed, pipeline: Pipeline) -> str | None:
     return None
 
 
-async def _first(event: object, faust: asyncio.Task[None]) -> None:
+async def _first(event: Coroutine[Any, Any, Any], faust: asyncio.Task[None]) -> None:
     """Wait until the agents listen; raise what kept Faust from starting."""
-    waiting = asyncio.ensure_future(event)  # type: ignore[arg-type,var-annotated]
+    waiting = asyncio.ensure_future(event)
     await asyncio.wait({waiting, faust}, return_when=asyncio.FIRST_COMPLETED)
     if not waiting.done():
         waiting.cancel()
         if error := faust.exception():
             raise error
         raise LetheError("Faust ended before its agents started; the log says why")
-
-

@@ -17,7 +17,12 @@ from tiers.objects import Objects
 from tiers.table import DataFile
 
 _SORTED_BY: Final[dict[str, list[tuple[str, str]]]] = {
-    "identifiers": [("token", "ascending"), ("offset", "ascending"), ("index", "ascending"), ("role", "ascending")],
+    "identifiers": [
+        ("token", "ascending"),
+        ("offset", "ascending"),
+        ("index", "ascending"),
+        ("role", "ascending"),
+    ],
 }
 _DICTIONARY: Final[dict[str, list[str]]] = {
     "identifiers": ["stream", "role", "kind"],
@@ -58,7 +63,9 @@ def by_partition(table: str, rows: pa.Table) -> Iterator[tuple[dict[str, Any], p
 
 def write_files(objects: Objects, table: str, rows: pa.Table, name: str, now_ms: int) -> list[DataFile]:
     """Write rows as files of a table, not yet committed to it. The same rows give the same paths and bytes."""
-    parts = by_partition(table, rows) if PARTITIONED_BY[table] else iter([({}, rows)] if rows.num_rows else [])
+    parts = (
+        by_partition(table, rows) if PARTITIONED_BY[table] else iter([({}, rows)] if rows.num_rows else [])
+    )
     return [_write(objects, table, values, part, name, now_ms) for values, part in parts]
 
 
@@ -76,7 +83,9 @@ def _write(
     path = f"{folder}{name}-{sha256(data).hexdigest()[:16]}.parquet"
     objects.put(f"{table}/{path}", data)
     partition = {key: str(value) for key, value in values.items()}
-    return DataFile(path, len(data), partition, rows.num_rows, now_ms, json.dumps({"numRecords": rows.num_rows}))
+    return DataFile(
+        path, len(data), partition, rows.num_rows, now_ms, json.dumps({"numRecords": rows.num_rows})
+    )
 
 
 def parquet_bytes(table: str, rows: pa.Table) -> bytes:

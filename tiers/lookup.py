@@ -45,7 +45,9 @@ class Asked:
 
     def hex(self) -> list[str]:
         """Every token, as text."""
-        return sorted({t.hex() for subjects, message in self.tokens.values() for t in (*subjects, message) if t})
+        return sorted(
+            {t.hex() for subjects, message in self.tokens.values() for t in (*subjects, message) if t}
+        )
 
 
 def tokens_of(query: Query, ring: KeyRing, now: datetime) -> Asked:
@@ -86,8 +88,12 @@ def find(warehouse: Warehouse, asked: Asked, query: Query) -> list[dict[str, Any
             field, bound = pc.field("event_time"), pa.scalar(time, pa.timestamp("us", "UTC"))
             chosen = chosen & (field >= bound if compare == "ge" else field < bound)
     warehouse.window["identifiers"].reload()
-    rows = warehouse.window["identifiers"].delta.to_pyarrow_dataset().to_table(filter=chosen).to_pylist()
-    rows.sort(key=lambda r: (r["event_time"], r["stream"], r["partition"], r["offset"], r["index"] or 0), reverse=True)
+    found = warehouse.window["identifiers"].delta.to_pyarrow_dataset().to_table(filter=chosen)
+    rows: list[dict[str, Any]] = found.to_pylist()
+    rows.sort(
+        key=lambda r: (r["event_time"], r["stream"], r["partition"], r["offset"], r["index"] or 0),
+        reverse=True,
+    )
     return rows
 
 

@@ -68,7 +68,9 @@ class LocalObjects:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigurationError(f"warehouse {directory}: {error.strerror}; choose another root") from None
+            raise ConfigurationError(
+                f"warehouse {directory}: {error.strerror}; choose another root"
+            ) from None
         if not os.access(self._directory, os.W_OK | os.X_OK):
             raise ConfigurationError(f"warehouse {directory}: no right to write there; choose another root")
 
@@ -140,7 +142,9 @@ class StoreObjects:
         allow_http = options.get("AWS_ALLOW_HTTP", os.environ.get("AWS_ALLOW_HTTP", "")).lower() == "true"
         config: Any = {k.lower(): v for k, v in options.items() if k != "AWS_ALLOW_HTTP"}
         try:
-            self._store = S3Store.from_url(self.root, config=config, client_options={"allow_http": allow_http})
+            self._store = S3Store.from_url(
+                self.root, config=config, client_options={"allow_http": allow_http}
+            )
         except Exception as error:
             raise ConfigurationError(f"warehouse {root}: {type(error).__name__}; check `storage`") from error
 
@@ -175,7 +179,9 @@ class StoreObjects:
 
     def list(self, prefix: str) -> list[str]:
         """Every path below a folder, sorted."""
-        return sorted(meta["path"] for page in obstore.list(self._store, prefix=prefix or None) for meta in page)
+        return sorted(
+            meta["path"] for page in obstore.list(self._store, prefix=prefix or None) for meta in page
+        )
 
     def url(self, path: str) -> str:
         """The URL of a table."""
@@ -186,4 +192,6 @@ class StoreObjects:
 
 
 def _refused(error: OSError) -> TransientError:
-    return TransientError(f"the warehouse refused a write: {error.strerror}; free space or mend the rights, then start again")
+    return TransientError(
+        f"the warehouse refused a write: {error.strerror}; free space or mend the rights, then start again"
+    )

@@ -33,7 +33,13 @@ def to_pages(entries: pa.Table, ring: KeyRing) -> pa.Table:
             first, last = offsets[0].as_py(), offsets[-1].as_py()
             sealed = seal_page(keys, "originals", where["stream"], where["partition"], first, last, page)
             rows.append(
-                {**where, "first_offset": first, "last_offset": last, "records": page.num_rows, "page": sealed}
+                {
+                    **where,
+                    "first_offset": first,
+                    "last_offset": last,
+                    "records": page.num_rows,
+                    "page": sealed,
+                }
             )
     return pa.Table.from_pylist(rows, schema=ORIGINALS)
 

@@ -1,4 +1,4 @@
-"""What a batch has become when it reaches the tables: rows, sealed where they must be, and the counts to account for."""
+"""What a batch has become when it reaches the tables: rows, sealed where they must be, and their counts."""
 
 from __future__ import annotations
 

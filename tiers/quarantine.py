@@ -18,7 +18,9 @@ from tiers.warehouse import Warehouse
 _MOST_BYTES = 64 << 20
 
 
-def listed(warehouse: Warehouse, reason: str | None, format_name: str | None, limit: int) -> list[dict[str, Any]]:
+def listed(
+    warehouse: Warehouse, reason: str | None, format_name: str | None, limit: int
+) -> list[dict[str, Any]]:
     """Rows of the quarantine without their values, newest arrival first."""
     condition = None
     for column, value in (("reason", reason), ("format", format_name)):
@@ -27,9 +29,22 @@ def listed(warehouse: Warehouse, reason: str | None, format_name: str | None, li
             condition = same if condition is None else condition & same
     handle = warehouse.window["quarantine"]
     handle.reload()
-    columns = ["stream", "partition", "offset", "index", "received_time", "format", "reason", "detail", "month"]
-    rows = handle.delta.to_pyarrow_dataset().to_table(columns=columns, filter=condition).to_pylist()
-    rows.sort(key=lambda r: (r["month"], r["stream"], r["partition"], r["offset"], r["index"] or 0), reverse=True)
+    columns = [
+        "stream",
+        "partition",
+        "offset",
+        "index",
+        "received_time",
+        "format",
+        "reason",
+        "detail",
+        "month",
+    ]
+    found = handle.delta.to_pyarrow_dataset().to_table(columns=columns, filter=condition)
+    rows: list[dict[str, Any]] = found.to_pylist()
+    rows.sort(
+        key=lambda r: (r["month"], r["stream"], r["partition"], r["offset"], r["index"] or 0), reverse=True
+    )
     return rows[:limit]
 
 

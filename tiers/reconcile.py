@@ -56,7 +56,9 @@ def check(warehouse: Warehouse, on_stream: Callable[[int, int], None] | None = N
         places = _dataset(warehouse, table).to_table(columns=["stream", "partition"])
         for row in places.group_by(["stream", "partition"]).aggregate([]).to_pylist():
             if (row["stream"], row["partition"]) not in known:
-                findings.append(Finding(row["stream"], row["partition"], f"{table} holds rows no ledger row accounts for"))
+                findings.append(
+                    Finding(row["stream"], row["partition"], f"{table} holds rows no ledger row accounts for")
+                )
     return findings
 
 
@@ -70,7 +72,8 @@ def _ranges(rows: pl.DataFrame) -> Iterator[str]:
         if row["records"] != row["split"] + row["late"] + row["rejected"] + row["tombstones"]:
             yield (
                 f"offsets {row['first_offset']} to {row['last_offset']}: {row['records']} records in, but "
-                f"{row['split']} split + {row['late']} late + {row['rejected']} rejected + {row['tombstones']} tombstones"
+                f"{row['split']} split + {row['late']} late + {row['rejected']} rejected + "
+                f"{row['tombstones']} tombstones"
             )
         before = row
 
@@ -80,7 +83,9 @@ def _archive(warehouse: Warehouse, stream: str, partition: int, rows: pl.DataFra
     if found.group_by("offset", "index").len().height != found.height:
         twice = found.group_by("offset", "index").len().filter(pl.col("len") > 1).sort("offset").row(0)
         yield f"record at offset {twice[0]} is in the archive {twice[2]} times"
-    yield from _compare(found.get_column("offset"), rows, rows.get_column("split") + rows.get_column("late"), "archive")
+    yield from _compare(
+        found.get_column("offset"), rows, rows.get_column("split") + rows.get_column("late"), "archive"
+    )
 
 
 def _quarantine(warehouse: Warehouse, stream: str, partition: int, rows: pl.DataFrame) -> Iterator[str]:

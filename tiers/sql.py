@@ -31,9 +31,8 @@ def query(warehouse: Warehouse, statement: str) -> tuple[list[str], list[tuple[A
         for setting in _LOCKED:
             connection.execute(setting)
         answer = connection.execute(statement)
-        if answer.description is None:
-            return [], []
-        return [column[0] for column in answer.description], answer.fetchall()
+        columns = [column[0] for column in answer.description or ()]
+        return columns, answer.fetchall() if columns else []
     except duckdb.Error as error:
         raise LetheError(f"sql: {str(error).splitlines()[0]}") from None
     finally:

@@ -17,7 +17,6 @@ from schemas.errors import ConfigurationError, FencedError, UnknownOutcomeError
 from tiers.objects import Objects
 
 
-
 @dataclass(frozen=True, slots=True)
 class DataFile:
     """A Parquet file ready to be added: its path below the table, its size and where it belongs."""
@@ -87,7 +86,9 @@ class Table:
                 partition_by=PARTITIONED_BY[self.name],
                 commit_properties=CommitProperties(
                     custom_metadata=dict(said),
-                    app_transactions=[Transaction(source, version) for source, version in transactions.items()],
+                    app_transactions=[
+                        Transaction(source, version) for source, version in transactions.items()
+                    ],
                 ),
             )
         except CommitFailedError as error:
@@ -126,7 +127,9 @@ class Table:
                 )  # fmt: skip
                 return DeltaTable(url, storage_options=self._storage or None)
         except (DeltaError, OSError) as error:
-            raise ConfigurationError(f"table {self.name}: cannot be opened: {type(error).__name__}; check root and storage") from error
+            raise ConfigurationError(
+                f"table {self.name}: cannot be opened: {type(error).__name__}; check root and storage"
+            ) from error
 
 
 def _delta_schema(schema: pa.Schema) -> pa.Schema:

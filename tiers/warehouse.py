@@ -68,7 +68,9 @@ class Warehouse:
         """Every source the ledger knows -> the stream its records are named by."""
         self.publish()
         rows = self.ledger.delta.to_pyarrow_dataset().to_table(columns=["stream", "source"])
-        return {r["source"]: r["stream"] for r in rows.group_by(["stream", "source"]).aggregate([]).to_pylist()}
+        return {
+            r["source"]: r["stream"] for r in rows.group_by(["stream", "source"]).aggregate([]).to_pylist()
+        }
 
     def commit(self, batches: Sequence[Prepared], ring: KeyRing) -> None:
         """Move batches into the tables: all of them, or none that counts.
@@ -92,10 +94,14 @@ class Warehouse:
         self._check_follows(ranges)
         fail_point("commit.begin")
         # Step 2
-        self._commit_window("identifiers", pa.concat_tables([b.identifiers for b in batches]), ranges, name, now)
+        self._commit_window(
+            "identifiers", pa.concat_tables([b.identifiers for b in batches]), ranges, name, now
+        )
         entries = pa.concat_tables([b.entries for b in batches])
         self._commit_window("originals", entries, ranges, name, now, ring)
-        self._commit_window("quarantine", pa.concat_tables([b.quarantine for b in batches]), ranges, name, now)
+        self._commit_window(
+            "quarantine", pa.concat_tables([b.quarantine for b in batches]), ranges, name, now
+        )
         # Step 3
         self._commit_metadata(batches, ranges, name, now)
         # Step 4
@@ -110,7 +116,9 @@ class Warehouse:
             if (done := self.metadata.transaction(source)) is not None and done != offsets.first - 1
         )
         if moved:
-            raise FencedError(f"{len(moved)} topic-partition(s) went on elsewhere since they were read here", moved)
+            raise FencedError(
+                f"{len(moved)} topic-partition(s) went on elsewhere since they were read here", moved
+            )
 
     def _commit_window(
         self,
@@ -137,11 +145,11 @@ class Warehouse:
             if self._try_commit(handle, files, missing, {}):
                 fail_point(f"{table}.committed")
                 return
-        raise FencedError(f"{table}: other writers commit the same topic-partitions all the time", frozenset(ranges))
+        raise FencedError(
+            f"{table}: other writers commit the same topic-partitions all the time", frozenset(ranges)
+        )
 
-    def _commit_metadata(
-        self, batches: Sequence[Prepared], ranges: Ranges, name: str, now: datetime
-    ) -> None:
+    def _commit_metadata(self, batches: Sequence[Prepared], ranges: Ranges, name: str, now: datetime) -> None:
         rows = pa.concat_tables([b.metadata for b in batches])
         files = write_files(self.objects, "metadata", rows, name, _milliseconds(now))
         said = {ledger.SAID: json.dumps(ledger.entries(batches, now))}
@@ -151,10 +159,16 @@ class Warehouse:
                 fail_point("metadata.committed")
                 return
             self._check_follows(ranges)
-        raise FencedError("metadata: other writers commit the same topic-partitions all the time", frozenset(ranges))
+        raise FencedError(
+            "metadata: other writers commit the same topic-partitions all the time", frozenset(ranges)
+        )
 
     def _try_commit(
-        self, handle: Table, files: Sequence[DataFile], transactions: Mapping[str, int], said: Mapping[str, str]
+        self,
+        handle: Table,
+        files: Sequence[DataFile],
+        transactions: Mapping[str, int],
+        said: Mapping[str, str],
     ) -> bool:
         """Commit once; False if another writer came first. An unknown outcome is settled by looking."""
         try:
@@ -182,7 +196,11 @@ class Warehouse:
                 return
             rows = ledger.rows(said)
             files = write_files(
-                self.objects, "ledger", rows, f"{said[0][0]:020d}-{said[-1][0]:020d}", _milliseconds(self._clock())
+                self.objects,
+                "ledger",
+                rows,
+                f"{said[0][0]:020d}-{said[-1][0]:020d}",
+                _milliseconds(self._clock()),
             )
             fail_point("ledger.written")
             if self._try_commit(self.ledger, files, {_PUBLISHED: newest}, {}):
@@ -210,7 +228,8 @@ def _beyond(rows: pa.Table, done: Sequence[tuple[Range, int]]) -> pa.Table:
     """The rows a table that is ahead does not hold yet."""
     for offsets, at in done:
         mine = pc.and_(
-            pc.equal(rows.column("stream"), offsets.stream), pc.equal(rows.column("partition"), offsets.partition)
+            pc.equal(rows.column("stream"), offsets.stream),
+            pc.equal(rows.column("partition"), offsets.partition),
         )
         rows = rows.filter(pc.invert(pc.and_(mine, pc.less_equal(rows.column("offset"), at))))
     return rows

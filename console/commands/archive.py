@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from console.shell import fail, progress, shell
+from console.shell import Shell, fail, progress, shell
 from tiers import reconcile, sql
 
 
@@ -35,7 +35,9 @@ def sql_command(
 
 def ledger_command(
     context: typer.Context,
-    check: Annotated[bool, typer.Option("--check", help="Compare with the tables; status 1 if anything differs.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare with the tables; status 1 if anything differs.")
+    ] = False,
     stream: Annotated[str | None, typer.Option("--stream", help="Only this stream.")] = None,
 ) -> None:
     """What was taken in and where each record went, per stream and partition.
@@ -47,8 +49,7 @@ def ledger_command(
         with progress("checking", None, shown=not here.json) as update:
             findings = reconcile.check(here.runtime.warehouse, update)
         here.answer(
-            {"ok": not findings, "findings": [str(f) for f in findings]},
-            lambda: [here.say(f"[red]{f}[/red]") for f in findings] and None or _sound(here, not findings),
+            {"ok": not findings, "findings": [str(f) for f in findings]}, lambda: _said(here, findings)
         )
         if findings:
             fail(f"{len(findings)} finding(s): ledger and tables do not agree", here.json)
@@ -56,7 +57,11 @@ def ledger_command(
     frame = reconcile.ledger_rows(here.runtime.warehouse)
     if stream is not None:
         frame = frame.filter(frame.get_column("stream") == stream)
-    rows = [summed(part.to_dicts()) for part in frame.partition_by("stream", "partition")] if frame.height else []
+    rows = (
+        [summed(part.to_dicts()) for part in frame.partition_by("stream", "partition")]
+        if frame.height
+        else []
+    )
     columns = ["stream", "partition", "last_offset", "commits", "records", "split", "late", "rejected", "tombstones",
                "redacted", "in_scope"]  # fmt: skip
     here.answer(
@@ -68,12 +73,15 @@ def ledger_command(
     )  # fmt: skip
 
 
-def _sound(here: Any, sound: bool) -> None:
-    if sound:
+def _said(here: Shell, findings: list[reconcile.Finding]) -> None:
+    for finding in findings:
+        here.out.print(str(finding), style="red", markup=False)
+    if not findings:
         here.say("[green]every offset is accounted for, and the tables hold what the ledger says[/green]")
 
 
 def summed(commits: list[dict[str, Any]]) -> dict[str, Any]:
+    """The ledger rows of one stream (and partition) added up."""
     reasons: dict[str, int] = {}
     for commit in commits:
         for reason, count in orjson.loads(commit["rejected_by_reason"]).items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import orjson
 import typer
 from rich.panel import Panel
 
@@ -53,8 +51,12 @@ GROUP BY account, month, currency ORDER BY messages DESC LIMIT 12"""
 
 def demo_command(
     context: typer.Context,
-    records: Annotated[int, typer.Option("--records", min=100, max=50_000_000, help="How many records.")] = 200_000,
-    directory: Annotated[Path, typer.Option("--dir", help="Where everything is put; emptied first.")] = Path("var/demo"),
+    records: Annotated[
+        int, typer.Option("--records", min=100, max=50_000_000, help="How many records.")
+    ] = 200_000,
+    directory: Annotated[Path, typer.Option("--dir", help="Where everything is put; emptied first.")] = Path(
+        "var/demo"
+    ),
 ) -> None:
     """Show the whole path on made-up traffic: broker, worker, look-up, billing. Can be repeated.
 
@@ -99,16 +101,29 @@ def _produce(demo: Shell, bootstrap: str, records: int) -> str:
     with progress("records produced", records, shown=not demo.json) as update:
         for (topic, name), share in zip(DEFAULT_SOURCES.items(), _SHARES.values(), strict=True):
             count = int(records * share)
-            made = generate(name, count, 7, until=until, pakistan=0.1, late=0.003, malformed=0.001, envelope=0.01)
-            produce(bootstrap, topic, _watched(made, numbers if name == "infobip/sms-report" else None, done, update))
+            made = generate(
+                name, count, 7, until=until, pakistan=0.1, late=0.003, malformed=0.001, envelope=0.01
+            )
+            produce(
+                bootstrap,
+                topic,
+                _watched(made, numbers if name == "infobip/sms-report" else None, done, update),
+            )
             done += count
             update(done, None)
     return numbers.most_common(1)[0][0]
 
 
-def _watched(records: Iterator[bytes], numbers: Counter[str] | None, done: int, update: Any) -> Iterator[bytes]:
+def _watched(
+    records: Iterator[bytes], numbers: Counter[str] | None, done: int, update: Any
+) -> Iterator[bytes]:
     for number, record in enumerate(records, 1):
-        if numbers is not None and number <= 20_000 and record.startswith(b'{"') and b'"to":"' in record[:200]:
+        if (
+            numbers is not None
+            and number <= 20_000
+            and record.startswith(b'{"')
+            and b'"to":"' in record[:200]
+        ):
             found = record.split(b'"to":"', 1)[1].split(b'"', 1)[0]
             if found.isdigit():
                 numbers[found.decode()] += 1
@@ -121,7 +136,9 @@ def _report(demo: Shell, number: str, seconds: float) -> dict[str, Any]:
     from console.commands.window import audit_log, joined
 
     runtime = demo.runtime
-    ledger = [summed(part.to_dicts()) for part in reconcile.ledger_rows(runtime.warehouse).partition_by("stream")]
+    ledger = [
+        summed(part.to_dicts()) for part in reconcile.ledger_rows(runtime.warehouse).partition_by("stream")
+    ]
     now = runtime.clock()
     subject = normalise(number)
     assert isinstance(subject, Subject)  # noqa: S101
@@ -129,7 +146,14 @@ def _report(demo: Shell, number: str, seconds: float) -> dict[str, Any]:
     asked = lookup.tokens_of(query, runtime.ring, now)
     found = joined(demo, lookup.find(runtime.warehouse, asked, query))
     audit_log(demo).append(
-        {"who": "demo", "case": "DEMO-1", "purpose": "demo", "action": "lookup", "tokens": asked.hex(), "count": len(found)},
+        {
+            "who": "demo",
+            "case": "DEMO-1",
+            "purpose": "demo",
+            "action": "lookup",
+            "tokens": asked.hex(),
+            "count": len(found),
+        },
         now,
     )
     columns, rows = sql.query(runtime.warehouse, BILLING)
@@ -151,13 +175,20 @@ def _show(demo: Shell, report: dict[str, Any], directory: Path) -> None:
         f"1. Where {report['records']:,} records went, in {report['seconds']} s from start to exit",
         columns, [[r[c] for c in columns] for r in report["ledger"]], right=columns[1:],
     )  # fmt: skip
-    demo.say("   split: identifiers to the window, metadata to the archive · late: their month has ended, so metadata only")
-    demo.say("   rejected: sealed in the quarantine, with a reason · in_scope: provable (end users in Pakistan)\n")
+    demo.say(
+        "   split: identifiers to the window, metadata to the archive · late: month ended, metadata only"
+    )
+    demo.say(
+        "   rejected: sealed in the quarantine, with a reason · in_scope: provable (end users in Pakistan)\n"
+    )
     found = report["lookup"]["records"]
     demo.table(
         f"2. What a fraud investigator sees: look-up of +{report['lookup']['value']} ({len(found)} found, newest first)",
         ["time (UTC)", "record", "role", "counterpart", "status", "account", "route"],
-        [[f["event_time"], f["record"], f["role"], f["counterpart"], f["status_group"], f["account"], f["route"]] for f in found[:6]],
+        [
+            [f["event_time"], f["record"], f["role"], f["counterpart"], f["status_group"], f["account"], f["route"]]
+            for f in found[:6]
+        ],
     )  # fmt: skip
     billing = report["billing"]
     demo.table(
@@ -165,8 +196,8 @@ def _show(demo: Shell, report: dict[str, Any], directory: Path) -> None:
         list(billing[0]) if billing else [], [list(b.values()) for b in billing],
         right=["messages", "parts", "amount"],
     )  # fmt: skip
-    program = Path(sys.argv[0]).name if Path(sys.argv[0]).name == "lethe" else "lethe"
-    command = f".venv/bin/{program} --config {directory}/lethe.toml"
+    command = f".venv/bin/lethe --config {directory}/lethe.toml"
+    statement = "SELECT country, count(*) FROM metadata GROUP BY 1 ORDER BY 2 DESC"
     demo.out.print(
         Panel(
             f"archive   {report['warehouse']}/metadata      any Delta or Parquet reader\n"
@@ -174,7 +205,7 @@ def _show(demo: Shell, report: dict[str, Any], directory: Path) -> None:
             f"keys      {report['keys']}      one a month; destroyed, the month is forgotten\n\n"
             "Try next:\n"
             f'  {command} lookup +{report["lookup"]["value"]} --case F-1 --purpose "try it"\n'
-            f'  {command} sql "SELECT country, count(*) FROM metadata GROUP BY 1 ORDER BY 2 DESC"\n'
+            f'  {command} sql "{statement}"\n'
             f"  {command} quarantine list\n"
             f"  {command} ledger --check\n"
             f"  {command} keys list",

@@ -28,11 +28,15 @@ def list_command(context: typer.Context) -> None:
     known = list(formats.builtin().values())
     here.answer(
         [{"name": f.name, "version": f.version, "title": f.title} for f in known],
-        lambda: here.table("", ["format", "version", "what it is"], [[f.name, f.version, f.title] for f in known]),
+        lambda: here.table(
+            "", ["format", "version", "what it is"], [[f.name, f.version, f.title] for f in known]
+        ),
     )
 
 
-def show_command(context: typer.Context, name: Annotated[str, typer.Argument(help="Name of a format.")]) -> None:
+def show_command(
+    context: typer.Context, name: Annotated[str, typer.Argument(help="Name of a format.")]
+) -> None:
     """What a format declares: each field, its class and where it goes.
 
     Example: lethe formats show infobip/sms-report

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,7 +34,10 @@ def worker_command(
         bool, typer.Option("--stop-at-end", help="Process what is there now, commit and exit 0.")
     ] = False,
     accept_gap: Annotated[
-        bool, typer.Option("--accept-gap", help="Go on although the topic has lost records; the ledger notes the gap.")
+        bool,
+        typer.Option(
+            "--accept-gap", help="Go on although the topic has lost records; the ledger notes the gap."
+        ),
     ] = False,
 ) -> None:
     """Consume the configured topics, split every record and commit both halves exactly once.
@@ -59,7 +64,10 @@ def run_worker(here: Shell, stop_at_end: bool, accept_gap: bool = False) -> Work
 
 def ingest_command(
     context: typer.Context,
-    files: Annotated[list[str], typer.Argument(help="Files with one record a line; .gz and .zst too, - for standard input.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Files with one record a line; .gz and .zst too, - for standard input."),
+    ],
     format_name: Annotated[str, typer.Option("--format", help="The declared format of the records.")],
 ) -> None:
     """Back-fill from files: exactly once per content, so a file adds nothing the second time.
@@ -74,7 +82,7 @@ def ingest_command(
     read = 0
     with progress("bytes read", total or None, shown=not here.json) as update:
         for file in files:
-            report = ingest(here.runtime, file, format_name, lambda at, before=read: update(before + at, None))  # type: ignore[misc]
+            report = ingest(here.runtime, file, format_name, partial(_moved, update, read))
             read += Path(file).stat().st_size if file != "-" else 0
             update(read, None)
             counts = report.counts
@@ -95,6 +103,10 @@ def ingest_command(
     )  # fmt: skip
 
 
+def _moved(update: Callable[[int, int | None], None], before: int, at: int) -> None:
+    update(before + at, None)
+
+
 def keys_list(context: typer.Context) -> None:
     """The months there are keys for: live, ended or destroyed, and when they end."""
     here = shell(context)
@@ -105,7 +117,9 @@ def keys_list(context: typer.Context) -> None:
         for k in here.runtime.ring.list(now)
     ]  # fmt: skip
     columns = ["month", "window_months", "key", "state", "created", "ends"]
-    here.answer(rows, lambda: here.table("Keys of the months", columns, [[r[c] for c in columns] for r in rows]))
+    here.answer(
+        rows, lambda: here.table("Keys of the months", columns, [[r[c] for c in columns] for r in rows])
+    )
 
 
 def doctor_command(context: typer.Context) -> None:
@@ -118,10 +132,19 @@ def doctor_command(context: typer.Context) -> None:
     for check in checkup.checks(here):
         results.append(check)
         if not here.json:
-            mark = {"ok": "[green]ok  [/green]", "warning": "[yellow]look[/yellow]", "wrong": "[red]bad [/red]"}[check.state]
-            here.out.print(f"{mark} {check.what}: {check.found}" + (f" -> {check.advice}" if check.advice else ""))
+            mark = {
+                "ok": "[green]ok  [/green]",
+                "warning": "[yellow]look[/yellow]",
+                "wrong": "[red]bad [/red]",
+            }[check.state]
+            here.out.print(
+                f"{mark} {check.what}: {check.found}" + (f" -> {check.advice}" if check.advice else "")
+            )
     wrong = [c for c in results if c.state == "wrong"]
     if here.json:
-        here.answer([{"what": c.what, "state": c.state, "found": c.found, "advice": c.advice} for c in results], lambda: None)
+        here.answer(
+            [{"what": c.what, "state": c.state, "found": c.found, "advice": c.advice} for c in results],
+            lambda: None,
+        )
     if wrong:
         fail(f"{len(wrong)} of {len(results)} checks found something wrong", here.json)

@@ -29,14 +29,26 @@ def generate_command(
     format_name: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")],
     count: Annotated[int, typer.Option("--count", min=0, max=1_000_000_000, help="How many records.")],
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")],
-    pakistan: Annotated[float, typer.Option("--pakistan", min=0, max=1, help="Share of end users in Pakistan.")] = 0.1,
-    late: Annotated[float, typer.Option("--late", min=0, max=1, help="Share of records of a month that has ended.")] = 0.0,
-    malformed: Annotated[float, typer.Option("--malformed", min=0, max=1, help="Share of bad records.")] = 0.0,
-    envelope: Annotated[float, typer.Option("--envelope", min=0, max=1, help="Share of messages with several records.")] = 0.0,
-    months: Annotated[int, typer.Option("--months", min=1, max=12, help="Over how many months, the last one included.")] = 4,
+    pakistan: Annotated[
+        float, typer.Option("--pakistan", min=0, max=1, help="Share of end users in Pakistan.")
+    ] = 0.1,
+    late: Annotated[
+        float, typer.Option("--late", min=0, max=1, help="Share of records of a month that has ended.")
+    ] = 0.0,
+    malformed: Annotated[
+        float, typer.Option("--malformed", min=0, max=1, help="Share of bad records.")
+    ] = 0.0,
+    envelope: Annotated[
+        float, typer.Option("--envelope", min=0, max=1, help="Share of messages with several records.")
+    ] = 0.0,
+    months: Annotated[
+        int, typer.Option("--months", min=1, max=12, help="Over how many months, the last one included.")
+    ] = 4,
     until: Annotated[
         datetime | None,
-        typer.Option("--until", formats=["%Y-%m-%d"], help="No record is later; default: the start of this month."),
+        typer.Option(
+            "--until", formats=["%Y-%m-%d"], help="No record is later; default: the start of this month."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="A file; default: standard output.")] = None,
     topic: Annotated[str | None, typer.Option("--topic", help="A topic instead of a file.")] = None,
@@ -89,7 +101,9 @@ def _write(out: Path, records: Iterator[bytes]) -> int:
     return written
 
 
-def produce(bootstrap: str, topic: str, records: Iterator[bytes], options: dict[str, object] | None = None) -> int:
+def produce(
+    bootstrap: str, topic: str, records: Iterator[bytes], options: dict[str, object] | None = None
+) -> int:
     """Produce records to a topic and return how many the broker has; raises `TransientError` if it lost any."""
     producer = Producer(
         {
@@ -118,5 +132,7 @@ def produce(bootstrap: str, topic: str, records: Iterator[bytes], options: dict[
         if written % 10_000 == 0:
             producer.poll(0)
     if producer.flush(30) or lost[0]:
-        raise TransientError(f"the broker at {bootstrap} did not take every record; is it running, does {topic} exist?")
+        raise TransientError(
+            f"the broker at {bootstrap} did not take every record; is it running, does {topic} exist?"
+        )
     return written

@@ -20,7 +20,9 @@ PURPOSE = Annotated[str, typer.Option("--purpose", help="What the answer is need
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("lookup")(lookup_command)
-    group = typer.Typer(help="Records that were rejected: what, why, and on request their values.", no_args_is_help=True)
+    group = typer.Typer(
+        help="Records that were rejected: what, why, and on request their values.", no_args_is_help=True
+    )
     group.command("list")(quarantine_list)
     group.command("show")(quarantine_show)
     app.add_typer(group, name="quarantine")
@@ -53,7 +55,9 @@ def read_query(value: str, since: str | None, until: str | None) -> lookup.Query
 
 def lookup_command(
     context: typer.Context,
-    value: Annotated[str, typer.Argument(help="A phone number, an e-mail or IP address, a SIP URI, a chat or message id.")],
+    value: Annotated[
+        str, typer.Argument(help="A phone number, an e-mail or IP address, a SIP URI, a chat or message id.")
+    ],
     case: CASE,
     purpose: PURPOSE,
     since: Annotated[str | None, typer.Option("--since", help="Only from this date or time on.")] = None,
@@ -72,7 +76,15 @@ def lookup_command(
     rows = lookup.find(runtime.warehouse, asked, query)
     answer = joined(here, rows)
     audit_log(here).append(
-        {**entry, "action": "lookup", "tokens": asked.hex(), "since": since, "until": until, "count": len(answer)}, now
+        {
+            **entry,
+            "action": "lookup",
+            "tokens": asked.hex(),
+            "since": since,
+            "until": until,
+            "count": len(answer),
+        },
+        now,
     )
     here.answer(answer, lambda: _show(here, answer))
 
@@ -104,7 +116,9 @@ def joined(here: Shell, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return answer
 
 
-def _counterpart(here: Shell, row: dict[str, Any], metadata: dict[str, Any], others: list[dict[str, Any]]) -> str | None:
+def _counterpart(
+    here: Shell, row: dict[str, Any], metadata: dict[str, Any], others: list[dict[str, Any]]
+) -> str | None:
     """The other party: a business as it is, a person masked."""
     for other in others:
         if other["token"] is not None and (other["role"], other["token"]) != (row["role"], row["token"]):
@@ -125,12 +139,16 @@ def _show(here: Shell, answer: list[dict[str, Any]]) -> None:
         ],
     )  # fmt: skip
     if not answer:
-        here.say("Nothing inside the window. Older identifiers have been forgotten; a number needs its country code.")
+        here.say(
+            "Nothing inside the window. Older identifiers have been forgotten; a number needs its country code."
+        )
 
 
 def quarantine_list(
     context: typer.Context,
-    reason: Annotated[str | None, typer.Option("--reason", help="Only records rejected for this reason.")] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Only records rejected for this reason.")
+    ] = None,
     format_name: Annotated[str | None, typer.Option("--format", help="Only records of this format.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most this many.")] = 100,
 ) -> None:
@@ -148,7 +166,10 @@ def quarantine_list(
         lambda: here.table(
             f"{len(rows)} rejected record(s)",
             ["record", "reason", "field", "explanation", "format", "received (UTC)", "month"],
-            [[r["record"], r["reason"], r["detail"], r["explanation"], r["format"], r["received_time"], r["month"]] for r in rows],
+            [
+                [r["record"], r["reason"], r["detail"], r["explanation"], r["format"], r["received_time"], r["month"]]
+                for r in rows
+            ],
         ),
     )  # fmt: skip
 
@@ -156,7 +177,9 @@ def quarantine_list(
 def quarantine_show(
     context: typer.Context,
     record: Annotated[str, typer.Argument(help="A record's name: stream/partition/offset[/index].")],
-    reveal: Annotated[bool, typer.Option("--reveal", help="Decrypt and show the value; needs a case and a purpose.")] = False,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Decrypt and show the value; needs a case and a purpose.")
+    ] = False,
     case: Annotated[str | None, typer.Option("--case", help="The case this look belongs to.")] = None,
     purpose: Annotated[str | None, typer.Option("--purpose", help="What the answer is needed for.")] = None,
 ) -> None:
@@ -175,7 +198,12 @@ def quarantine_show(
         entry = asked_for(case, purpose)
         value = quarantine.value_of(row, here.runtime.ring)
         audit_log(here).append(
-            {**entry, "action": "quarantine.reveal", "record": str(position), "count": int(value is not None)},
+            {
+                **entry,
+                "action": "quarantine.reveal",
+                "record": str(position),
+                "count": int(value is not None),
+            },
             here.runtime.clock(),
         )
         row["value"] = None if value is None else value.decode("utf-8", "backslashreplace")
