@@ -46,7 +46,7 @@ class Authority:
         digest: str = "sha256",
         ess: str = "sha256",
         chain: bool = False,
-        usage: str = "timeStamping",
+        extra: str = "root.pem",
     ) -> None:
         assert shutil.which("openssl"), "these tests need the openssl command line tool"
         self.folder = folder
@@ -56,11 +56,11 @@ class Authority:
             "req", "-x509", *new, "-keyout", "root.key", "-out", "root.pem", "-subj", "/CN=Test root"
         )
         self.openssl("req", *new, "-keyout", "signer.key", "-out", "signer.csr", "-subj", "/CN=Test stamps")
-        (folder / "extensions").write_text(EXTENSIONS.format(usage=usage))
+        (folder / "extensions").write_text(EXTENSIONS.format(usage="timeStamping"))
         (folder / "serial").write_text("01\n")
         issued = ["-in", "signer.csr", "-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial"]
         self.openssl("x509", "-req", *issued, "-extfile", "extensions", "-out", "signer.pem")
-        certs = f"certs = {folder}/root.pem" if chain else ""
+        certs = f"certs = {folder}/{extra}" if chain else ""
         config = CONFIG.format(folder=folder, certs=certs, digest=digest, ess=ess)
         (folder / "tsa.cnf").write_text(config)
         self.roots = x509.load_pem_x509_certificates((folder / "root.pem").read_bytes())

@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,13 @@ from integrity_samples import (
 from rfc3161_client import TimestampRequestBuilder
 
 from integrity import verify_evidence
+from integrity.checkpoint import Checkpoint
 from integrity.evidence import Original, build, check
 from integrity.hashes import salt
+from integrity.note import Note
 from integrity.publish import publish
 from integrity.signing import Signer
-from integrity.stamp import stamp
+from integrity.stamp import stamp, token
 from integrity.verify_evidence import EvidenceError, verify
 from schemas.errors import IntegrityError
 
@@ -302,6 +304,26 @@ def test_parts_of_other_evidence_do_not_fit(case: Case) -> None:
     assert case.refused(case.file | {"key_history": case.file["key_history"][:1]})
 
 
+def test_a_signature_by_one_more_is_refused(case: Case) -> None:
+    stranger = Signer.generate("stranger", NOW)
+    for path in (("checkpoint",), ("key_history", 0)):
+        file = {name: value for name, value in case.file.items() if name != "time_stamp"}
+        note = Note.parse(at(file, path).encode())
+        extra = stranger.sign(Checkpoint.parse(note.text), NOW).signatures
+        at(file, path[:-1])[path[-1]] = bytes(Note(note.text, note.signatures + extra)).decode()
+        assert "more or fewer signatures" in case.refused(file)
+
+
+def test_an_entry_in_the_log_of_another_partition_is_refused(case: Case) -> None:
+    # Only the signer himself could make such a log.
+    file = {name: value for name, value in case.file.items() if name != "time_stamp"}
+    checkpoint = Checkpoint.parse(Note.parse(file["checkpoint"].encode()).text)
+    elsewhere = replace(checkpoint, origin=ORIGIN.replace("/3", "/4"))
+    file["checkpoint"] = bytes(case.archive.signer.sign(elsewhere, NOW)).decode()
+    file["summary"] = [line.replace(ORIGIN, elsewhere.origin) for line in file["summary"][:-1]]
+    assert case.refused(file) == "the checkpoint is of another log"
+
+
 def test_a_swapped_time_stamp_is_refused(case: Case, authority: Authority) -> None:
     publish(case.archive.store, case.archive.signer, STREAM, PARTITION, [], NOW)
     other = stamp_of(authority, b"another checkpoint")
@@ -309,8 +331,6 @@ def test_a_swapped_time_stamp_is_refused(case: Case, authority: Authority) -> No
 
 
 def stamp_of(authority: Authority, data: bytes) -> str:
-    from integrity.stamp import token
-
     return base64.b64encode(token(authority.answer(_query(data)))).decode()
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import socket
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import rfc3161_client
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from integrity_authority import EXTENSIONS, Authority, served
 from integrity_samples import NOW, PARTITION, STREAM, Archive, rows
 from rfc3161_client import TimestampRequestBuilder
@@ -197,15 +200,53 @@ def test_a_certificate_for_something_else_makes_no_stamps(tmp_path: Path) -> Non
 
 def signed_again(authority: Authority, info: bytes, usage: str) -> datetime:
     """The same statement, signed with a certificate of the same root that is for `usage`."""
-    extensions = EXTENSIONS.format(usage=usage)
-    (authority.folder / "extensions").write_text(extensions)
-    (authority.folder / "info").write_bytes(info)
+    (authority.folder / "extensions").write_text(EXTENSIONS.format(usage=usage))
     issued = ["-in", "signer.csr", "-CA", "root.pem", "-CAkey", "root.key", "-set_serial", "7"]
     authority.openssl("x509", "-req", *issued, "-extfile", "extensions", "-out", "other.pem")
+    return verify_stamp(signed_with(authority, info, "other.pem"), DATA, authority.roots)
+
+
+def signed_with(authority: Authority, info: bytes, certificate: str) -> bytes:
+    """A token over the statement, by the holder of that certificate."""
+    (authority.folder / "info").write_bytes(info)
     kind = ["-binary", "-nodetach", "-nosmimecap", "-cades", "-econtent_type", "id-smime-ct-TSTInfo"]
-    signer = ["-signer", "other.pem", "-inkey", "signer.key", "-outform", "DER"]
+    signer = ["-signer", certificate, "-inkey", "signer.key", "-outform", "DER"]
     authority.openssl("cms", "-sign", *kind, "-in", "info", *signer, "-out", "token")
-    return verify_stamp((authority.folder / "token").read_bytes(), DATA, authority.roots)
+    return (authority.folder / "token").read_bytes()
+
+
+@pytest.mark.parametrize(("first", "last"), [(-20, -10), (10, 20)])
+def test_a_certificate_that_was_not_valid_then_makes_no_stamps(tmp_path: Path, first: int, last: int) -> None:
+    authority = Authority(tmp_path)
+    info = (
+        Der.all(token(response(authority)))[0].parts()[1].parts(0xA0)[0].parts()[2].parts()[1].parts(0xA0)[0]
+    )
+    key = serialization.load_pem_private_key((tmp_path / "signer.key").read_bytes(), None)
+    root_key = serialization.load_pem_private_key((tmp_path / "root.key").read_bytes(), None)
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Test stamps")]))
+        .issuer_name(authority.roots[0].subject)
+        .public_key(key.public_key())  # type: ignore[arg-type]
+        .serial_number(7)
+        .not_valid_before(now + timedelta(days=first))
+        .not_valid_after(now + timedelta(days=last))
+        .add_extension(usage, critical=True)
+    )
+    certificate = builder.sign(root_key, hashes.SHA256())  # type: ignore[arg-type]
+    (tmp_path / "dated.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    with pytest.raises(EvidenceError, match="not valid"):
+        verify_stamp(signed_with(authority, info.content, "dated.pem"), DATA, authority.roots)
+
+
+def test_a_certificate_that_has_nothing_to_do_with_it_is_refused(tmp_path: Path) -> None:
+    stranger = Authority(tmp_path / "stranger")
+    authority = Authority(tmp_path / "authority", chain=True, extra="../stranger/root.pem")
+    assert stranger.roots != authority.roots
+    with pytest.raises(IntegrityError, match="not one of its signer's chain"):
+        stamped_at(response(authority), DATA, authority.roots)
 
 
 def test_a_refusal_is_no_stamp(authority: Authority) -> None:

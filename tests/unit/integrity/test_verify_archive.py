@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -352,8 +353,6 @@ def test_a_second_digest_that_does_not_fit_is_noticed(archive: Archive) -> None:
     # As if SHA-256 were broken: a log whose root fits the rows, but not the SHA3-512 digest.
     signer = Signer.generate(NAME, NOW)
     (honest,) = commits(archive.rows[:5], 5)
-    from dataclasses import replace
-
     wrong = replace(honest.entry, commitment=replace(honest.entry.commitment, sha3_512=bytes(64)))
     broken = Archive.of(archive.rows[:5], 5, signer)
     broken.store.objects.clear()

@@ -10,6 +10,7 @@ from integrity_authority import Authority
 from integrity_samples import NAME, NOW, ORIGIN, PARTITION, STREAM, Archive, commits, row, rows
 from rfc3161_client import TimestampRequestBuilder
 
+from integrity import merkle
 from integrity.checkpoint import Checkpoint
 from integrity.findings import Finding
 from integrity.log import CHECKPOINT
@@ -156,8 +157,6 @@ def test_entries_out_of_order_are_found() -> None:
     made = commits(rows(4), 1)
     store = MemoryStore()
     publish(store, signer, STREAM, PARTITION, made[:1], NOW)
-    from integrity import merkle
-
     swapped = [bytes(made[n].entry) for n in (0, 2, 1, 3)]
     hashes = [merkle.leaf_hash(entry) for entry in swapped]
     store.objects["tile/entries/000.p/4"] = encode_bundle(swapped)
@@ -171,8 +170,6 @@ def test_entries_of_another_log_are_found() -> None:
     signer = Signer.generate(NAME, NOW)
     (made,) = commits(rows(4), 4)
     foreign = bytes(replace(made.entry, partition=4))
-    from integrity import merkle
-
     leaf = merkle.leaf_hash(foreign)
     store = MemoryStore(
         {
