@@ -1,157 +1,58 @@
 """Format declarations: which field of an inbound record is what, and where each part goes.
 
-A format is a TOML file (see `docs/formats.md`). What it does not declare never reaches the archive.
+A format is a TOML file (see `docs/formats.md`). What it does not declare never reaches the archive. A file with
+`kinds` is no format but says which of several formats a message of a mixed topic has.
 """
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterator
 from functools import cache
 from importlib import resources
-from typing import Annotated, Literal, Self
+from pathlib import Path
+from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from schemas.arrow import METADATA
 from schemas.errors import ConfigurationError
-from schemas.vocabulary import (
-    CHANNELS,
-    CODE_PATTERNS,
-    CURRENCIES,
-    DIRECTIONS,
-    KINDS,
-    PRICE_UNITS,
-    STATUS_GROUPS,
-)
+from schemas.fields import BY_TYPE, ENUM_VALUES, Condition, Declared, FieldPath, FieldSpec, Rule
 
-FieldPath = Annotated[str, StringConstraints(pattern=r"^[^\s.\[\]]+(\[\])?(\.[^\s.\[\]]+)*$", max_length=200)]
-TimeFormat = Literal["iso", "rfc2822", "epoch_s", "epoch_ms", "epoch_us", "yymmddhhmm"]
-ArchiveType = Literal["timestamp", "integer", "decimal", "duration", "boolean", "enum", "code", "mccmnc"]
-
-_BY_TYPE: dict[str, frozenset[str]] = {
-    "timestamp": frozenset({"event_time", "done_time"}),
-    "integer": frozenset({"parts"}),
-    "decimal": frozenset({"price"}),
-    "duration": frozenset({"duration_ms"}),
-    "boolean": frozenset({"permanent_error"}),
-    "enum": frozenset({"channel", "direction", "status_group", "currency", "price_unit"}),
-    "code": frozenset(
-        {"account", "application", "sender", "recipient", "mcc", "mnc", "network", "route", "status", "error"}
-    ),
-    "mccmnc": frozenset({"mcc"}),
-}
-ENUM_VALUES: dict[str, frozenset[str]] = {
-    "channel": CHANNELS,
-    "direction": DIRECTIONS,
-    "status_group": STATUS_GROUPS,
-    "currency": CURRENCIES,
-    "price_unit": PRICE_UNITS,
-}
+NAME: Final = r"^[a-z0-9-]{1,60}/[a-z0-9-]{1,60}$"
+_CONSTANTS: Final = ("channel", "direction", "price_unit", "status_group", "currency")
+_MOST_BYTES: Final = 1 << 20
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Condition(_Model):
-    """Holds when the text of another field is (or is not) one of the given values, or matches a pattern."""
-
-    field: FieldPath
-    is_: tuple[str, ...] | None = Field(None, alias="is")
-    is_not: tuple[str, ...] | None = None
-    matches: str | None = None
-
-    @model_validator(mode="after")
-    def _one_test(self) -> Self:
-        if sum(test is not None for test in (self.is_, self.is_not, self.matches)) != 1:
-            raise ValueError("a condition has exactly one of `is`, `is_not`, `matches`")
-        if self.matches is not None:
-            re.compile(self.matches)
-        return self
-
-
-class FieldSpec(_Model):
-    """One declared field of a record."""
-
-    path: FieldPath
-    class_: Literal["subject", "window", "archive", "content"] = Field(alias="class")
-    required: bool = False
-
-    # subject
-    role: str | None = Field(None, pattern=r"^[a-z_]{2,24}$")
-    end_user: Literal["always", "never"] | Condition | None = None
-    kind: str = "auto"
-    business: Literal["sender", "recipient", "withheld"] | None = None  # archive column when not an end user
-
-    # window
-    message_id: bool = False
-
-    # archive
-    column: str | None = None
-    type: ArchiveType | None = None
-    format: TimeFormat = "iso"
-    pattern: str | None = None  # name of a pattern in schemas.vocabulary.CODE_PATTERNS
-    values: dict[str, str] | None = None  # enum: the record's word -> our word
-    scale: str = "1"  # decimal: factor to whole currency units, "0.01" for cents; duration: factor to seconds
-    unit: str | None = None  # decimal: price_unit that goes with this field
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        check = {"subject": self._subject, "archive": self._archive}.get(self.class_)
-        if check:
-            check()
-        if "[]" in self.path and self.class_ in ("archive",):
-            raise ValueError("a list cannot fill a column of the archive")
-        return self
-
-    def _subject(self) -> None:
-        if self.role is None or self.end_user is None:
-            raise ValueError("a subject has a `role` and says in `end_user` whether it is an end user")
-        if self.kind != "auto" and self.kind not in KINDS:
-            raise ValueError(f"kind is `auto` or one of {', '.join(sorted(KINDS))}")
-        if self.end_user != "always" and self.business is None:
-            raise ValueError("a subject that may be a business says in `business` which column it goes to")
-
-    def _archive(self) -> None:
-        if self.type is None or self.column is None:
-            raise ValueError("an archive field has a `type` and a `column`")
-        if self.column not in _BY_TYPE[self.type]:
-            raise ValueError(f"type {self.type} fills {', '.join(sorted(_BY_TYPE[self.type]))}")
-        if self.type == "enum":
-            outside = set((self.values or {}).values()) - ENUM_VALUES[self.column]
-            if outside:
-                raise ValueError(f"{self.column} has no value {', '.join(sorted(outside))}")
-        if self.type == "code" and self.pattern not in CODE_PATTERNS:
-            raise ValueError(f"a code has a `pattern`: one of {', '.join(sorted(CODE_PATTERNS))}")
-
-
-class Format(_Model):
+class Format(Declared):
     """A declared inbound format."""
 
-    name: str = Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")
+    name: str = Field(pattern=NAME)
     version: int = Field(ge=1)
-    title: str
+    title: str = Field(max_length=200)
     encoding: Literal["json", "csv"] = "json"
-    columns: tuple[str, ...] = ()  # csv: the names of the columns, in order
-    envelope: str | None = None  # the key of a list of records in one message
+    columns: tuple[str, ...] = Field((), max_length=500)  # csv: the names of the columns, in order
+    percent_encoded: bool = False  # texts are written as in a URL (FreeSWITCH)
+    envelope: str | None = Field(None, pattern=r"^[^\s.\[\]]{1,100}$")  # the key of a list of records in one message
     channel: str | None = None
     direction: str | None = None
     price_unit: str | None = None
+    currency: str | None = None
     status_group: str | None = None  # for records that exist only once something has happened, such as an inbound message
+    rules: tuple[Rule, ...] = Field((), alias="rule", max_length=50)
     fields: tuple[FieldSpec, ...] = Field(alias="field", min_length=1, max_length=500)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        paths = [f.path for f in self.fields]
-        if len(set(paths)) != len(paths):
+        paths = {f.path for f in self.fields}
+        if len(paths) != len(self.fields):
             raise ValueError("a field is declared twice")
-        filled = {f.column for f in self.archive} | {n for n in ENUM_VALUES if getattr(self, n, None)}
+        self._check_nesting(paths)
+        always = {f.column for f in self.archive} | {n for n in _CONSTANTS if getattr(self, n)}
         for column in ("event_time", "channel", "direction"):
-            if column not in filled:
+            if column not in always:
                 raise ValueError(f"nothing fills {column}")
-        for name in ("channel", "direction", "price_unit", "status_group"):
+        for name in _CONSTANTS:
             value = getattr(self, name)
             if value is not None and value not in ENUM_VALUES[name]:
                 raise ValueError(f"{name} has no value {value}")
@@ -162,7 +63,33 @@ class Format(_Model):
             raise ValueError("at most one field is the message id")
         if (self.encoding == "csv") != bool(self.columns):
             raise ValueError("csv, and only csv, names its `columns`")
+        if self.columns and (len(set(self.columns)) != len(self.columns) or self.envelope or not paths <= set(self.columns)):
+            raise ValueError("the fields of csv are among its `columns`, each named once, without an envelope")
+        self._check_conditions(paths)
         return self
+
+    def _check_nesting(self, paths: set[str]) -> None:
+        plain = {p.replace("[]", "") for p in paths}
+        if len(plain) != len(paths) or (self.envelope and any(p.split(".")[0] == self.envelope for p in plain)):
+            raise ValueError("a name is a list in one field and none in another")
+        for path in plain:
+            steps = path.split(".")
+            for at in range(1, len(steps)):
+                if ".".join(steps[:at]) in plain:
+                    raise ValueError(f"{'.'.join(steps[:at])} and {path}: a field is declared inside another")
+        lists = {p.split("[]")[0] for p in paths if "[]" in p}
+        if any(p.split(".")[0] in lists and "[]" not in p for p in paths):
+            raise ValueError("a name is a list in one field and none in another")
+
+    def _check_conditions(self, paths: set[str]) -> None:
+        conditions = [f.end_user for f in self.fields if isinstance(f.end_user, Condition)]
+        for condition in [*conditions, *(r.when for r in self.rules)]:
+            for path in sorted(condition.fields()):
+                if path not in paths or "[]" in path:
+                    raise ValueError(f"a condition looks at {path}, which is not declared as a single field")
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.version))
 
     def of_class(self, name: str) -> tuple[FieldSpec, ...]:
         """The fields of one class, as declared."""
@@ -189,38 +116,131 @@ class Format(_Model):
         return next((f for f in self.fields if f.message_id), None)
 
 
+class Kinds(Declared):
+    """Which format a message of a mixed topic has: by a header or by the value of a field at the top of the record."""
+
+    name: str = Field(pattern=NAME)
+    version: int = Field(ge=1)
+    title: str = Field(max_length=200)
+    header: str | None = Field(None, min_length=1, max_length=200)
+    by_field: FieldPath | None = None
+    kinds: dict[str, str] = Field(min_length=1, max_length=200)  # word in the header or field -> name of a format
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.header is None) == (self.by_field is None):
+            raise ValueError("the kind is told either by a `header` or `by_field`")
+        if self.by_field is not None and "[]" in self.by_field:
+            raise ValueError("`by_field` is a single field")
+        return self
+
+
+Declaration = Format | Kinds
+
+
 def parse(text: str, origin: str) -> Format:
-    """Read a declaration; raises `ConfigurationError` naming `origin`, the field and what is wrong."""
+    """Read a format; raises `ConfigurationError` naming `origin`, the field and what is wrong."""
+    found = parse_any(text, origin)
+    if isinstance(found, Kinds):
+        raise ConfigurationError(f"{origin}: declares kinds, not a format")
+    return found
+
+
+def parse_any(text: str, origin: str) -> Declaration:
+    """Read a format or a file of kinds; raises `ConfigurationError` as `parse`."""
     try:
-        return Format.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        values = tomllib.loads(text)
+        return Kinds.model_validate(values) if "kinds" in values else Format.model_validate(values)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{origin}: not TOML: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "format"
-        raise ConfigurationError(f"{origin}: {where}: {first['msg']}") from None
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        where = ".".join(_named(values, first["loc"])) or "format"
+        raise ConfigurationError(f"{origin}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _named(values: dict[str, object], loc: tuple[int | str, ...]) -> Iterator[str]:
+    """The place of an error; a field by its path rather than its number."""
+    for at, part in enumerate(loc):
+        fields = values.get("field")
+        if at == 1 and loc[0] == "field" and isinstance(part, int) and isinstance(fields, list):
+            spec = fields[part] if part < len(fields) else None
+            yield str(spec.get("path", part)) if isinstance(spec, dict) else str(part)
+        else:
+            yield str(part)
 
 
 @cache
-def builtin() -> dict[str, Format]:
-    """The formats that come with Lethe, by name."""
-    return {f.name: f for f in _read_builtin()}
-
-
-def _read_builtin() -> Iterator[Format]:
+def builtin() -> dict[str, Declaration]:
+    """What comes with Lethe, by name."""
     folder = resources.files("schemas") / "formats"
-    for file in sorted(folder.iterdir(), key=lambda f: f.name):
-        if file.name.endswith(".toml"):
-            yield parse(file.read_text("utf-8"), file.name)
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
+    found = [parse_any(f.read_text("utf-8"), f.name) for f in files]
+    return {f.name: f for f in found}
 
 
-def get(name: str) -> Format:
-    """A built-in format by name; raises `ConfigurationError` listing what there is."""
+def read_directory(directory: Path) -> dict[str, Declaration]:
+    """The declarations in the `*.toml` files of a directory; raises `ConfigurationError` for the first that is wrong."""
     try:
-        return builtin()[name]
-    except KeyError:
-        known = ", ".join(builtin())
-        raise ConfigurationError(f"no format {name[:80]!r}; known formats: {known}") from None
+        files = sorted(directory.glob("*.toml"))
+        if not directory.is_dir():
+            raise ConfigurationError(f"formats_dir {directory}: no such directory")
+        texts = {f: f.read_bytes()[: _MOST_BYTES + 1].decode("utf-8") for f in files}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"formats_dir {directory}: {type(error).__name__}") from None
+    found: dict[str, Declaration] = {}
+    for file, text in texts.items():
+        declared = parse_any(text, file.name)
+        if declared.name in found or declared.name in builtin():
+            raise ConfigurationError(f"{file.name}: there is another format {declared.name}; give this one its own name")
+        found[declared.name] = declared
+    return found
 
 
-assert set().union(*_BY_TYPE.values()) <= set(METADATA.names)  # noqa: S101  (a slip here would lose a column)
+_added: dict[str, Declaration] = {}
+
+
+def use_directory(directory: Path | None) -> None:
+    """Let `get` know the formats of a configured directory too (and no other's); called once, with the settings."""
+    fresh = read_directory(directory) if directory is not None else {}
+    _added.clear()
+    _added.update(fresh)
+    for declared in fresh.values():
+        if isinstance(declared, Kinds):
+            formats_of(declared)
+
+
+def known() -> dict[str, Declaration]:
+    """Every declaration there is, by name."""
+    return dict(sorted({**builtin(), **_added}.items()))
+
+
+def get(name: str) -> Declaration:
+    """A declaration by name; raises `ConfigurationError` listing what there is."""
+    found = _added.get(name) or builtin().get(name)
+    if found is None:
+        raise ConfigurationError(f"no format {name[:80]!r}; known formats: {', '.join(known())}")
+    return found
+
+
+def get_format(name: str) -> Format:
+    """A single format by name; raises `ConfigurationError` for kinds and for unknown names."""
+    found = get(name)
+    if isinstance(found, Kinds):
+        raise ConfigurationError(f"{name} is a mix of kinds; name one format: {', '.join(sorted(set(found.kinds.values())))}")
+    return found
+
+
+def formats_of(declared: Declaration) -> dict[str, Format]:
+    """The formats a declaration can lead to, by word (a format's own name for a format)."""
+    if isinstance(declared, Format):
+        return {declared.name: declared}
+    return {word: get_format(name) for word, name in declared.kinds.items()}
+
+
+assert set().union(*BY_TYPE.values()) <= set(METADATA.names)  # noqa: S101  (a slip here would lose a column)
+
+__all__ = [
+    "ENUM_VALUES", "Condition", "Declaration", "FieldSpec", "Format", "Kinds", "Rule", "builtin", "formats_of", "get",
+    "get_format", "known", "parse", "parse_any", "read_directory", "use_directory",
+]  # fmt: skip

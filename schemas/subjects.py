@@ -27,10 +27,14 @@ import polars as pl
 
 MAX_LENGTH: Final = 1024
 CHAT_CHANNELS: Final = frozenset({"whatsapp", "viber", "rcs", "telegram", "messenger", "instagram", "line", "chat"})
+_NUMBERED: Final = frozenset({"whatsapp", "viber", "rcs"})  # where bare digits are a phone number; elsewhere an id
 
 _E164: Final = r"^\+?([1-9][0-9]{6,14})$"
 _EMAIL: Final = r"^[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9](?:[a-z0-9.-]{0,252}[a-z0-9])?$"
+_NESTED: Final = 6  # schemes and brackets around one another
 _SIP: Final = re.compile(r"sips?:(?:([^@;?>\s]+)@)?([^;?>\s]+)", re.IGNORECASE)
+_JID: Final = re.compile(r"\+?([1-9][0-9]{6,14})@(?:s\.whatsapp\.net|c\.us)", re.IGNORECASE)
+_JID_HOSTS: Final = ("@s.whatsapp.net", "@c.us")
 _SEPARATED: Final = re.compile(r"(?:\+|00)[\d\s().\-/\u2010-\u2015\u00a0]+")
 
 
@@ -47,34 +51,54 @@ class Subject:
     __str__ = __repr__
 
 
-def normalise(text: str, kind: str = "auto", channel: str = "chat") -> Subject | None:
+def normalise(text: str, kind: str = "auto", channel: str | None = None) -> Subject | None:
     """Normalise one address; `kind` is what the declaration says it is (`auto`: look), None for nothing there.
 
-    `channel` scopes chat ids. Equal, row by row, to `normalise_column`.
+    `channel` scopes chat ids: the same id on another channel is somebody else. Equal, row by row, to
+    `normalise_column`.
     """
     text = unicodedata.normalize("NFKC", text[:MAX_LENGTH]).replace("\0", "").strip()
     if not text:
         return None
-    if kind == "chat":
-        return _phone(text) or Subject("chat", f"{channel}:{text}")
     if kind == "opaque":
         return Subject("opaque", text)
+    if kind == "chat" and channel in CHAT_CHANNELS and text.partition(":")[0].lower() not in CHAT_CHANNELS:
+        return _on_channel(text, str(channel))
     return _by_shape(text)
 
 
-def _by_shape(text: str) -> Subject:
+def _on_channel(text: str, channel: str, depth: int = 0) -> Subject:
+    """Somebody on a chat channel: by number where the channel goes by numbers, else by the channel's own id or name."""
+    if match := _JID.fullmatch(text):
+        return Subject("msisdn", match[1])
+    if channel in _NUMBERED or text.startswith(("+", "%2B", "%2b")):
+        found = _by_shape(text, depth + 1)
+        if found.kind == "msisdn":
+            return found
+    return Subject("chat", f"{channel}:{text.removeprefix('@') or text}")
+
+
+def _by_shape(text: str, depth: int = 0) -> Subject:
+    if depth > _NESTED:
+        return Subject("opaque", text)
+    for _ in range(3):  # percent-encoded, perhaps more than once on its way through several gateways
+        decoded = unquote(text).replace("\0", "").strip() if "%" in text else text
+        if not decoded or decoded == text:
+            break
+        text = decoded
     lowered = text.lower()
     scheme, colon, rest = lowered.partition(":")
-    if "%" in text and (decoded := unquote(text).strip()) and decoded != text and "%" not in decoded:
-        return _by_shape(decoded)
+    if match := _JID.fullmatch(text):
+        return Subject("msisdn", match[1])
     if (found := _phone(text)) or (found := _email(lowered)):
         return found
     if colon and scheme in ("tel", "mailto"):
-        return _by_shape(rest.split(";")[0].split("?")[0].strip() or text)
-    if colon and scheme in CHAT_CHANNELS and rest:
-        return _phone(rest) or Subject("chat", f"{scheme}:{text[len(scheme) + 1 :].strip()}")
-    if (match := re.search(r"<([^<>]+)>\s*(?:;.*)?$", text)) and match[1].strip():
-        return _by_shape(match[1].strip())
+        bare = rest.split(";")[0].split("?")[0].strip()
+        return _by_shape(bare, depth + 1) if bare else Subject("opaque", text)
+    if colon and scheme in CHAT_CHANNELS and (name := text[len(scheme) + 1 :].strip()):
+        return _on_channel(name, scheme, depth)
+    if (match := re.search(r"<([^<>]+)>\s*(?:;.*)?$", text)) and (inner := match[1].strip()):
+        return _by_shape(inner, depth + 1)
     if match := _SIP.match(text):
         user, host = match[1], match[2].lower()
         if user and user.startswith("+") and (number := _phone(user)):
@@ -109,40 +133,45 @@ def _ip(text: str) -> Subject | None:
         return None
 
 
-def normalise_column(values: pl.Series, kind: str = "auto", channel: str = "chat") -> pl.DataFrame:
+def normalise_column(
+    values: pl.Series, kind: str = "auto", channel: str | pl.Series | None = None
+) -> pl.DataFrame:
     """Normalise a String column; returns columns `kind` and `value`, null where there is nothing.
 
-    The common spellings (E.164 digits with or without `+`, lower-case e-mail addresses) stay columnar; only the
-    distinct others go through `normalise` one by one.
+    `channel` is one for all rows, or a String column. The common spellings (E.164 digits with or without `+`, plain
+    e-mail addresses) stay columnar; only the distinct others go through `normalise` one by one.
     """
-    text = pl.col("text")
-    digits = text.str.extract(_E164)
-    if kind == "opaque":
-        digits = pl.lit(None, pl.String)
-    frame = values.rename("text").to_frame()
-    frame = frame.with_columns(value=digits)
-    fast = frame.select(
-        kind=pl.when(pl.col("value").is_not_null()).then(pl.lit("msisdn")),
-        value="value",
+    text, scope = pl.col("text"), pl.col("channel")
+    frame = values.rename("text").to_frame().with_columns(
+        channel.alias("channel") if isinstance(channel, pl.Series) else pl.lit(channel, pl.String).alias("channel")
     )
-    rest = frame.filter(pl.col("value").is_null() & text.is_not_null()).get_column("text").unique()
+    fast = frame.select(kind=pl.lit(None, pl.String), value=pl.lit(None, pl.String))
+    if kind != "opaque":
+        by_number = scope.is_in(list(CHAT_CHANNELS - _NUMBERED)).fill_null(False).not_() if kind == "chat" else pl.lit(True)
+        lowered = text.str.to_lowercase()
+        plain = lowered.str.contains(_EMAIL) & ~text.str.contains_any(["%", *_JID_HOSTS], ascii_case_insensitive=True)
+        if kind == "chat":
+            plain = plain & ~scope.is_in(list(CHAT_CHANNELS)).fill_null(False)
+        number = pl.when(by_number | text.str.starts_with("+")).then(text.str.extract(_E164))
+        fast = frame.with_columns(number=number).with_columns(
+            email=pl.when(pl.col("number").is_null() & plain).then(lowered)
+        ).select(
+            kind=pl.when(pl.col("number").is_not_null()).then(pl.lit("msisdn"))
+            .when(pl.col("email").is_not_null()).then(pl.lit("email")),
+            value=pl.coalesce("number", "email"),
+        )  # fmt: skip
+    rest = frame.filter(fast.get_column("value").is_null() & values.is_not_null()).unique()
     if rest.is_empty():
         return fast
-    known = [normalise(one, kind, channel) for one in rest]
-    table = pl.DataFrame(
-        {
-            "text": rest,
-            "other_kind": pl.Series([s.kind if s else None for s in known], dtype=pl.String),
-            "other_value": pl.Series([s.value if s else None for s in known], dtype=pl.String),
-        }
+    known = [normalise(one, kind, where) for one, where in rest.select("text", "channel").rows()]
+    table = rest.with_columns(
+        pl.Series("other_kind", [s.kind if s else None for s in known], dtype=pl.String),
+        pl.Series("other_value", [s.value if s else None for s in known], dtype=pl.String),
     )
-    joined = pl.concat([frame.select("text"), fast], how="horizontal").join(
-        table, on="text", how="left", maintain_order="left"
+    joined = pl.concat([frame, fast], how="horizontal").join(
+        table, on=["text", "channel"], how="left", nulls_equal=True, maintain_order="left"
     )
-    return joined.select(
-        kind=pl.coalesce("kind", "other_kind"),
-        value=pl.coalesce("value", "other_value"),
-    )
+    return joined.select(kind=pl.coalesce("kind", "other_kind"), value=pl.coalesce("value", "other_value"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,22 +182,33 @@ class BusinessAddress:
     address: str
 
 
-def business_address(text: str) -> BusinessAddress | None:
+def business_address(text: str, longest: int = 11) -> BusinessAddress | None:
     """Read a business's address; None if the text is no address that the archive may keep.
 
-    The display name in front of an e-mail address is free text and is left out.
+    Numbers lose their `+`, spaces and channel prefix. `longest` bounds alphanumeric names. The display name in front of
+    an e-mail address is free text and is left out.
     """
-    text = text.strip()
+    text = unicodedata.normalize("NFC", text[:MAX_LENGTH]).strip()
     if match := re.search(r"<([^<>]+)>$", text):
         text = match[1].strip()
-    for kind, pattern in _BUSINESS.items():
-        if re.fullmatch(pattern, text):
-            return BusinessAddress(kind, text)
-    return BusinessAddress("email", text.lower()) if len(text) <= 254 and re.match(_EMAIL, text.lower()) else None
+    scheme, colon, rest = text.partition(":")
+    if colon and scheme.lower() in (*CHAT_CHANNELS, "tel"):
+        text = rest.strip()
+    if re.fullmatch(r"[0-9]{3,8}", text):
+        return BusinessAddress("short_code", text)
+    if re.fullmatch(r"[0-9]{9,15}", text):
+        return BusinessAddress("number", text)
+    if text.startswith(("+", "00")) and (number := _phone(text)):
+        return BusinessAddress("number", number.value)
+    lowered = text.lower()
+    if len(text) <= 254 and re.match(_EMAIL, lowered):
+        return BusinessAddress("email", lowered)
+    few_digits = sum(c.isdigit() for c in text) <= _NAME_DIGITS
+    if len(text) <= longest and few_digits and _NAME.fullmatch(text):
+        return BusinessAddress("alphanumeric", text)
+    return None
 
 
-_BUSINESS: Final = {
-    "short_code": r"[0-9]{3,8}",
-    "number": r"\+?[0-9]{9,15}",
-    "alphanumeric": r"(?=.*[A-Za-z])[A-Za-z0-9 &_.+-]{1,11}",
-}
+# A name has a letter in it, in any script, and too few digits for a phone number or an id to hide in.
+_NAME: Final = re.compile(r"(?=.*[^\W\d_])[^\W_][\w &.+-]*")
+_NAME_DIGITS: Final = 6

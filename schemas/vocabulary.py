@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Final
 
 KINDS: Final = frozenset({"msisdn", "email", "ip", "sip", "chat", "opaque"})
-CHANNELS: Final = frozenset({"sms", "mms", "voice", "email", "whatsapp", "viber", "rcs", "chat"})
-DIRECTIONS: Final = frozenset({"inbound", "outbound", "internal"})
+CHANNELS: Final = frozenset(
+    "sms mms voice email whatsapp viber rcs telegram messenger instagram line chat".split()
+)
+DIRECTIONS: Final = frozenset({"inbound", "outbound", "internal", "unknown"})
 PRICE_UNITS: Final = frozenset({"message", "second", "minute"})
 STATUS_GROUPS: Final = frozenset(
     "ACCEPTED PENDING UNDELIVERABLE DELIVERED EXPIRED REJECTED RECEIVED SEEN OPENED CLICKED UNSUBSCRIBED COMPLAINED "
@@ -28,11 +30,17 @@ CURRENCIES: Final = frozenset(
 )
 
 # A code in a column that must not name a person starts with a letter and holds at most eight digits, four in a row.
+# `sid`, `key` and `account_number` are for ids that the vendor gives out and no client can set.
 CODE_PATTERNS: Final[dict[str, str]] = {
     "name": r"[A-Za-z][A-Za-z_.-]*(?:[0-9]{1,4}[A-Za-z_.-]*){0,2}",
     "constant": r"[A-Z][A-Z_]*(?:[0-9]{1,4}[A-Z_]*){0,2}",
     "number": r"-?[0-9]{1,6}",
     "mcc": r"[0-9]{3}",
     "mnc": r"[0-9]{2,3}",
+    "sid": r"[A-Z]{2}[0-9a-f]{32}",
+    "key": r"[0-9a-z]{8}",
+    "account_number": r"[0-9]{12}",
 }
 CODE_MAX_LENGTH: Final = 64
+LONG_DIGITS: Final = frozenset({"sid", "account_number"})
+"""Patterns whose codes may hold a run of digits as long as an IMSI or a phone number."""

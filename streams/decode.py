@@ -8,7 +8,7 @@ and told apart one by one; the rest is parsed again in one call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -23,7 +23,7 @@ from schemas.format import Format
 from streams.batch import Reason, Reject
 from streams.delimited import to_json
 from streams.diagnose import diagnose, is_sound, tree
-from streams.sift import Mask, sound_shape, sound_syntax
+from streams.sift import Mask, misread, sound_syntax
 
 ROW: Final = "_row"
 INDEX: Final = "_index"
@@ -61,7 +61,7 @@ def decode(values: Sequence[bytes | None], fmt: Format, max_bytes: int) -> Decod
     frame = pl.concat(parsed) if parsed else _nothing(fmt)
     if len(parsed) > 1:
         frame = frame.sort(ROW)
-    frame = _refuse_nul(_flatten(frame, fmt, faults), joined, faults.rejects)
+    frame = _refuse_nul(_flatten(frame, fmt, faults), faults.rejects)
     return Decoded(frame, faults.rejects)
 
 
@@ -103,36 +103,47 @@ def _unusable(value: bytes | None, max_bytes: int) -> str | None:
     return None
 
 
-def _parse(values: list[bytes], rows: Rows, fmt: Format, faults: _Faults, joined: bytes) -> list[pl.DataFrame]:
+def _parse(
+    values: list[bytes], rows: Rows, fmt: Format, faults: _Faults, joined: bytes, sifted: bool = False
+) -> list[pl.DataFrame]:
     """Frames of everything that can be parsed; what cannot is explained among the faults."""
-    sifts: list[Callable[[list[bytes], Format], Mask]] = [sound_syntax, sound_shape]
-    ill: list[tuple[bytes, int]] = []
-    while values:
-        frame = _read(joined, len(values), fmt)
-        if frame is not None:
-            return [frame.with_columns(pl.Series(ROW, rows)), *_explain(ill, fmt, faults)]
-        if len(values) == 1 or not sifts:
-            break
-        sound = sifts.pop(0)(values, fmt)
-        if not sound.all():
-            ill += [(values[at], int(rows[at])) for at in np.flatnonzero(~sound).tolist()]
-            values = [values[at] for at in np.flatnonzero(sound).tolist()]
-            rows = rows[sound]
-            joined = b"\n".join(values)
-    frames: list[pl.DataFrame] = []
+    if not values:
+        return []
+    frame = _read(joined, len(values), fmt)
+    if frame is not None:
+        return [frame.with_columns(pl.Series(ROW, rows))]
     if len(values) == 1:
-        ill.append((values[0], int(rows[0])))
-    else:  # something only the parser knows of: close in on it
-        step = max(1, -(-len(values) // _PARTS))
-        for start in range(0, len(values), step):
-            part = slice(start, start + step)
-            frames += _parse(values[part], rows[part], fmt, faults, b"\n".join(values[part]))
+        return _explain([(values[0], int(rows[0]))], fmt, faults)
+    ill: list[tuple[bytes, int]] = []
+    if not sifted:
+        values, rows, joined = _set_aside(sound_syntax(values, joined, fmt), values, rows, ill)
+    # Whatever has another shape than declared is left out now, as if it were not there: those rows are not used.
+    frame = _read(joined, len(values), fmt, lenient=True)
+    if frame is not None:
+        wrong = misread(frame, values, joined, fmt)
+        frame = frame.with_columns(pl.Series(ROW, rows)).filter(pl.Series(~wrong, dtype=pl.Boolean))
+        _set_aside(~wrong, values, rows, ill)
+        return [frame, *_explain(ill, fmt, faults)]
+    frames: list[pl.DataFrame] = []
+    step = max(1, -(-len(values) // _PARTS))  # something only the parser knows of: close in on it
+    for start in range(0, len(values), step):
+        part = slice(start, start + step)
+        frames += _parse(values[part], rows[part], fmt, faults, b"\n".join(values[part]), sifted=True)
     return frames + _explain(ill, fmt, faults)
 
 
-def _read(joined: bytes, count: int, fmt: Format) -> pl.DataFrame | None:
+def _set_aside(
+    sound: Mask, values: list[bytes], rows: Rows, ill: list[tuple[bytes, int]]
+) -> tuple[list[bytes], Rows, bytes]:
+    """The sound values, their rows, and joined; the others are added to `ill`."""
+    ill += [(values[at], int(rows[at])) for at in np.flatnonzero(~sound).tolist()]
+    kept = [values[at] for at in np.flatnonzero(sound).tolist()]
+    return kept, rows[sound], b"\n".join(kept)
+
+
+def _read(joined: bytes, count: int, fmt: Format, lenient: bool = False) -> pl.DataFrame | None:
     try:
-        frame = pl.read_ndjson(joined, schema=parse_schema(fmt))
+        frame = pl.read_ndjson(joined, schema=parse_schema(fmt), ignore_errors=lenient)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
     return frame if frame.height == count else None
@@ -232,16 +243,16 @@ def _leaf(path: str) -> pl.Expr:
     return expr.alias(path)
 
 
-def _refuse_nul(frame: pl.DataFrame, joined: bytes, rejects: list[Reject]) -> pl.DataFrame:
+def _refuse_nul(frame: pl.DataFrame, rejects: list[Reject]) -> pl.DataFrame:
     """The parser turns half a surrogate pair into NUL; a record that holds either would be stored altered."""
-    if b"\\u0000" not in joined and b"\\ud" not in joined and b"\\uD" not in joined:
-        return frame
     nul = [
         (pl.col(name) if dtype == pl.String else pl.col(name).list.join("")).str.contains("\0", literal=True)
         for name, dtype in frame.schema.items()
         if dtype in (pl.String, pl.List(pl.String))
     ]
-    bad = frame.select(pl.any_horizontal([n.fill_null(False) for n in nul])).to_series()
+    bad = frame.select(pl.any_horizontal(nul).fill_null(False).alias("bad")).to_series()
+    if not bad.any():
+        return frame
     for row, index in frame.filter(bad).select(ROW, INDEX).rows():
         rejects.append(Reject(row, index, Reason.BAD_UNICODE))
     return frame.filter(~bad)

@@ -69,7 +69,7 @@ def is_sound(value: bytes, fmt: Format) -> bool:
     try:
         document = orjson.loads(value)
     except orjson.JSONDecodeError as error:
-        return "surrogate" in error.msg
+        return "no low surrogate" in error.msg
     if not isinstance(document, dict):
         return False
     records = document.get(fmt.envelope) if fmt.envelope else None

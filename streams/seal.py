@@ -12,6 +12,7 @@ import pyarrow as pa
 import zstandard
 
 from integrity.hashes import integrity_hashes
+from keys.monthkeys import MonthKeys
 from keys.ring import KeyRing
 from keys.sealing import seal_column
 from keys.tokens import message_tokens, needs_sealing, subject_tokens
@@ -44,7 +45,6 @@ def seal(batch: Batch, fmt: Format, parts: Split, rejects: list[Reject], ring: K
     for (month, window), group in kept.group_by("month", "window_months", maintain_order=True):
         keys = ring.keys_for(Month.parse(str(month)), int(str(window)), create=True)
         ids = group.get_column(ID)
-        sealed = pa.table({ID: pa.array(ids.to_numpy(), pa.uint32())})
         scope = [i for i in ids.filter(group.get_column("in_scope")) if i in values] if values else []
         if scope:
             names = _names(batch, group.filter(pl.col(ID).is_in(scope)))
@@ -54,7 +54,6 @@ def seal(batch: Batch, fmt: Format, parts: Split, rejects: list[Reject], ring: K
                 pa.table({ID: pa.array(scope, pa.uint32()), "hash": hashed.cast(pa.binary()),
                           "form": pa.array([o.form for o in found])})
             )  # fmt: skip
-        del sealed
         identifiers.append(_identifiers(batch, group, parts, keys))
         entries += _entries(group, parts, values, scope)
     metadata = _metadata(records, fmt, hashes)
@@ -260,13 +259,11 @@ def _quarantine(
         form, sealed = None, None
         message = reject.value if reject.value is not None else batch.values[reject.row]
         if message is not None and not policy.window_ended(month, None, now):
-            form, value = quarantined(message, None if reject.value is not None else reject.index, fmt)
-            try:
-                keys = ring.keys_for(month, policy.window_months, create=True)
-            except ExpiredKeyError:
-                form = None
-            else:
-                packed = zstandard.compress(value, _COMPRESSION)
+            kept = quarantined(message, None if reject.value is not None else reject.index, fmt)
+            keys = _keys(ring, month, policy.window_months) if kept is not None else None
+            if kept is not None and keys is not None:
+                form = kept[0]
+                packed = zstandard.compress(kept[1], _COMPRESSION)
                 sealed = seal_column(keys, "quarantine", "sealed", [place], [packed])[0].as_py()
         rows.append(
             {
@@ -277,3 +274,11 @@ def _quarantine(
             }
         )  # fmt: skip
     return pa.Table.from_pylist(rows, schema=QUARANTINE)
+
+
+def _keys(ring: KeyRing, month: Month, window_months: int) -> MonthKeys | None:
+    """The month's keys, None when it has ended meanwhile."""
+    try:
+        return ring.keys_for(month, window_months, create=True)
+    except ExpiredKeyError:
+        return None

@@ -6,7 +6,6 @@ what it suspects, and only that, is looked at exactly.
 
 from __future__ import annotations
 
-import re
 import threading
 from typing import Any, Final
 
@@ -21,62 +20,80 @@ from streams.diagnose import is_sound, tree
 
 Mask = npt.NDArray[np.bool_]
 
-# What the validator lets pass and the parser does not: numbers that are none, and commas before a closing bracket.
-_LENIENT: Final = r"[:,\[]\s*[+-]?(?:NaN|nan|Inf|inf|[.0-9]+[eE])|,\s*[}\]]"
-_PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+# What the validator lets pass and the parser does not: numbers that are none, commas before a closing bracket, and
+# nesting beyond any measure, which shows in its closing brackets. Rarer spellings of the same are left to be closed in on.
+_LENIENT: Final = ("NaN", "Inf", ",}", ",]")
+_NESTED: Final = r"[}\]]{12}"
 _local = threading.local()
 
 
-def sound_syntax(values: list[bytes], fmt: Format) -> Mask:
-    """Which values are JSON the parser will take, as far as syntax goes."""
-    texts, sound = _texts(values)
+def sound_syntax(values: list[bytes], joined: bytes, fmt: Format) -> Mask:
+    """Which values are JSON the parser will take, as far as syntax goes. `joined`: the values, joined by newlines."""
+    texts = _texts(values, joined)
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:  # not UTF-8
+        known = np.array([_is_text(value) for value in values], np.bool_)
+        readable = [v for v, k in zip(values, known, strict=True) if k]
+        known[known] = sound_syntax(readable, b"\n".join(readable), fmt)
+        return known
+    if not values:
+        return np.ones(0, np.bool_)
     table = pa.table({"v": texts})
     valid = _connection().from_arrow(table).project("coalesce(json_valid(v), false) AS ok").to_arrow_table()
     suspected = ~valid.column("ok").to_numpy()
-    frame = pl.Series(texts)
-    suspected |= frame.str.contains(_LENIENT).fill_null(True).to_numpy()
-    return _exactly(values, sound, suspected, fmt)
-
-
-def sound_shape(values: list[bytes], fmt: Format) -> Mask:
-    """Which values have objects and lists where the declaration has them."""
-    texts, sound = _texts(values)
-    paths = ["$"]
-    shape = tree(fmt)
-    exact = False
-    for name, below in shape.items():
-        exact = exact or not _PLAIN_KEY.fullmatch(name.removesuffix("[]"))
-        if below is None and not name.endswith("[]"):
-            continue
-        paths.append(f'$."{name}"')
-        exact = exact or name.endswith("[]") or any(inner is not None for inner in below.values())
-    if exact:
-        return _exactly(values, sound, np.ones(len(values), np.bool_), fmt)
-    if fmt.envelope:
-        paths.append(f'$."{fmt.envelope}"')
-    kinds = ", ".join(f"json_type(v, '{path}')" for path in paths)
-    wrong = f"list_any_value(list_filter([{kinds}], lambda t: t NOT IN ('OBJECT', 'NULL'))) IS NOT NULL"
-    found = (
-        _connection().from_arrow(pa.table({"v": texts}))
-        .project(f"CASE WHEN json_valid(v) THEN {wrong} ELSE true END AS bad").to_arrow_table()
-    )  # fmt: skip
-    return _exactly(values, sound, found.column("bad").to_numpy(), fmt)
-
-
-def _exactly(values: list[bytes], sound: Mask, suspected: Mask, fmt: Format) -> Mask:
-    for at in np.flatnonzero(sound & suspected).tolist():
+    series = pl.Series(texts)
+    suspected |= series.str.contains(_NESTED).to_numpy()
+    for written in _LENIENT:
+        suspected |= series.str.contains(written, literal=True).to_numpy()
+    sound = np.ones(len(values), np.bool_)
+    for at in np.flatnonzero(suspected).tolist():
         sound[at] = is_sound(values[at], fmt)
     return sound
 
 
-def _texts(values: list[bytes]) -> tuple[pa.Array, Mask]:
-    """The values as an Arrow column of texts (null where one is not UTF-8), and which they are."""
-    raw = pa.array(values, pa.binary())
-    try:
-        return raw.cast(pa.string()), np.ones(len(values), np.bool_)
-    except pa.ArrowInvalid:
-        known = [_is_text(value) for value in values]
-        return pa.array([v if k else None for v, k in zip(values, known, strict=True)], pa.string()), np.array(known)
+def misread(frame: pl.DataFrame, values: list[bytes], joined: bytes, fmt: Format) -> Mask:
+    """Rows of a leniently parsed frame that were read as if something was not there, because it had the wrong shape."""
+    suspected = frame.select(_maybe_misread(fmt).fill_null(True).alias("s")).to_series().to_numpy()
+    listed = [name.removesuffix("[]") for name in tree(fmt) if name.endswith("[]")]
+    texts = pl.Series(_texts(values, joined))
+    for name in [*listed, *([fmt.envelope] if fmt.envelope else [])]:
+        written = texts.str.contains(f'"{name}"', literal=True) | texts.str.contains("\\u00", literal=True)
+        suspected |= (frame.get_column(name).is_null() & written).to_numpy()
+    wrong = np.zeros(len(values), np.bool_)
+    for at in np.flatnonzero(suspected).tolist():
+        wrong[at] = not is_sound(values[at], fmt)
+    return wrong
+
+
+def _maybe_misread(fmt: Format) -> pl.Expr:
+    """Objects that are missing, and records in which everything is: the parser leaves out what it cannot read."""
+    whole = pl.all_horizontal(pl.all().exclude("_row").is_null())
+    within = [_holes(pl.col(name), below) for name, below in tree(fmt).items() if below is not None and "[]" not in name]
+    alone = pl.any_horizontal(whole, *within)
+    lists = [
+        pl.col(name.removesuffix("[]")).list.eval(pl.element().is_null()).list.any()
+        for name in tree(fmt) if name.endswith("[]")
+    ]  # fmt: skip
+    if lists:
+        alone = alone | pl.any_horizontal(lists).fill_null(False)
+    if not fmt.envelope:
+        return alone
+    return pl.when(pl.col(fmt.envelope).is_null()).then(alone).otherwise(pl.lit(True))
+
+
+def _holes(struct: pl.Expr, below: dict[str, Any]) -> pl.Expr:
+    inner = [_holes(struct.struct.field(name), deeper) for name, deeper in below.items() if deeper is not None]
+    return pl.any_horizontal(struct.is_null(), *inner)
+
+
+def _texts(values: list[bytes], joined: bytes) -> pa.Array:
+    """The values as an Arrow column of texts, each with the newline behind it, over the same bytes."""
+    ends = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, values), np.int64, len(values)) + 1, out=ends[1:])
+    if len(values):
+        ends[-1] = len(joined)
+    return pa.Array.from_buffers(pa.large_string(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(joined)])
 
 
 def _is_text(value: bytes) -> bool:
@@ -91,6 +108,6 @@ def _connection() -> Any:
     """An empty database of this thread's own: nothing is ever stored in it."""
     found = getattr(_local, "connection", None)
     if found is None:
-        found = duckdb.connect(":memory:", config={"threads": 1, "enable_external_access": False})
+        found = duckdb.connect(":memory:", config={"threads": 2, "enable_external_access": False})
         _local.connection = found
     return found
