@@ -1,0 +1,198 @@
+"""The command line over a small warehouse: answers, JSON, errors in one line, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LETHE = [str(Path(sys.executable).parent / "lethe")]
+ROOT = Path(__file__).parents[3]
+
+
+class Lethe:
+    """A warehouse of its own and the command over it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("LETHE_")}
+        self.env |= {"LETHE_ROOT": str(home / "warehouse"), "LETHE_KEYS_DIR": str(home / "keys"),
+                     "LETHE_BOOTSTRAP": "127.0.0.1:1", "LETHE_METRICS_PORT": "0"}  # fmt: skip
+
+    def __call__(self, *arguments: str, status: int = 0, stdin: bytes | None = None, **env: str) -> str:
+        done = subprocess.run(
+            [*LETHE, *arguments], env=self.env | env, cwd=self.home, input=stdin, capture_output=True, timeout=60
+        )
+        assert done.returncode == status, (arguments, done.stdout[-500:], done.stderr[-2000:])
+        self.errors = done.stderr.decode()
+        if status == 1:
+            assert len(self.errors.strip().splitlines()) == 1, self.errors
+        return done.stdout.decode()
+
+    def json(self, *arguments: str, **env: str) -> object:
+        return json.loads(self(*arguments, "--json", **env))
+
+
+@pytest.fixture(scope="module")
+def lethe(tmp_path_factory: pytest.TempPathFactory) -> Lethe:
+    lethe = Lethe(tmp_path_factory.mktemp("lethe"))
+    lethe("generate", "--format", "infobip/sms-report", "--count", "400", "--seed", "3", "--malformed", "0.02",
+          "--out", "records.ndjson")  # fmt: skip
+    lethe("ingest", "records.ndjson", "--format", "infobip/sms-report")
+    return lethe
+
+
+@pytest.fixture(scope="module")
+def record(lethe: Lethe) -> dict[str, object]:
+    for line in (lethe.home / "records.ndjson").read_bytes().splitlines():
+        try:
+            found: dict[str, object] = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict) and str(found.get("to", "")).startswith("92"):
+            return found
+    raise AssertionError("the traffic has no record of Pakistan")
+
+
+def spellings(number: str) -> list[str]:
+    return [number, f"+{number}", f"00{number}", f"+{number[:2]} {number[2:5]} {number[5:]}", f"tel:+{number}"]
+
+
+def test_a_number_is_found_in_every_spelling(lethe: Lethe, record: dict[str, object]) -> None:
+    number = str(record["to"]).lstrip("+")
+    answers = [lethe.json("lookup", s, "--case", "C", "--purpose", "test") for s in spellings(number)]
+    assert answers[0]
+    assert all(answer == answers[0] for answer in answers)
+    for row in answers[0]:  # type: ignore[attr-defined]
+        assert row["role"] == "recipient"
+        assert row["kind"] == "msisdn"
+        assert row["record"].startswith(row["stream"] + "/0/")
+        assert row["country"] == "PK"
+        assert row["integrity_hash"] is not None
+    times = [row["event_time"] for row in answers[0]]  # type: ignore[attr-defined]
+    assert times == sorted(times, reverse=True)
+
+
+def test_a_message_id_is_found(lethe: Lethe, record: dict[str, object]) -> None:
+    answer = lethe.json("lookup", str(record["messageId"]), "--case", "C", "--purpose", "test")
+    assert len(answer) == 1  # type: ignore[arg-type]
+
+
+def test_the_audit_log_holds_tokens_and_no_value(lethe: Lethe, record: dict[str, object]) -> None:
+    number = str(record["to"]).lstrip("+")
+    lethe("lookup", number, "--case", "F-77", "--purpose", "audit test", LETHE_USER="inspector")
+    text = (lethe.home / "audit" / "audit.jsonl").read_text()
+    entry = json.loads(text.splitlines()[-1])
+    assert (entry["case"], entry["purpose"], entry["who"]) == ("F-77", "audit test", "inspector")
+    assert entry["count"] >= 1
+    assert entry["tokens"]
+    assert number not in text
+    assert number[2:] not in text
+
+
+def test_without_an_audit_entry_there_is_no_answer(lethe: Lethe, record: dict[str, object]) -> None:
+    blocked = lethe.home / "blocked"
+    blocked.write_text("")
+    out = lethe("lookup", str(record["to"]), "--case", "C", "--purpose", "p", status=1, LETHE_AUDIT_DIR=str(blocked))
+    assert out == ""
+    assert "audit log" in lethe.errors
+
+
+def test_times_limit_a_look_up(lethe: Lethe, record: dict[str, object]) -> None:
+    ask = ("lookup", str(record["to"]), "--case", "C", "--purpose", "p")
+    assert lethe.json(*ask, "--until", "2020-01-01") == []
+    assert lethe.json(*ask, "--since", "2020-01-01") == lethe.json(*ask)
+
+
+def test_sql_reads_the_archive_and_nothing_else(lethe: Lethe) -> None:
+    rows = lethe.json("sql", "SELECT count(*) AS n, min(event_time) AS first FROM metadata")
+    assert rows[0]["n"] > 380  # type: ignore[index]
+    for statement in (
+        "SELECT * FROM read_text('/etc/hostname')",
+        "COPY metadata TO '/tmp/lethe-test.csv'",
+        "ATTACH '/tmp/lethe-test.db'",
+        "INSTALL httpfs",
+        "SET enable_external_access = true",
+        "SELECT * FROM warehouse",
+        "SELECT nonsense FROM metadata",
+    ):
+        lethe("sql", statement, status=1)
+        assert lethe.errors.startswith("lethe: sql: ")
+
+
+def test_the_ledger_adds_up_and_says_when_it_does_not(lethe: Lethe) -> None:
+    assert lethe.json("ledger", "--check") == {"ok": True, "findings": []}
+    row = lethe.json("ledger")[0]  # type: ignore[index]
+    assert row["records"] == row["split"] + row["late"] + row["rejected"] + row["tombstones"]
+    assert sum(row["rejected_by_reason"].values()) == row["rejected"]
+
+
+def test_the_quarantine_explains_and_reveals_only_with_a_case(lethe: Lethe) -> None:
+    rows = lethe.json("quarantine", "list")
+    assert rows
+    assert all(r["explanation"] and "sealed" not in r for r in rows)  # type: ignore[attr-defined]
+    name = rows[0]["record"]  # type: ignore[index]
+    assert "value" not in lethe.json("quarantine", "show", name)  # type: ignore[operator]
+    lethe("quarantine", "show", name, "--reveal", status=2)
+    shown = lethe.json("quarantine", "show", name, "--reveal", "--case", "Q", "--purpose", "mend")
+    lines = (lethe.home / "records.ndjson").read_bytes().split(b"\n")
+    line = lines[int(name.split("/")[2])].decode("utf-8", "backslashreplace")
+    assert shown["value"] == line  # type: ignore[index]
+    lethe("quarantine", "show", "nowhere/0/1", status=1)
+    lethe("quarantine", "show", "not a record", status=1)
+
+
+def test_keys_are_listed_with_their_end(lethe: Lethe) -> None:
+    keys = lethe.json("keys", "list")
+    assert {k["state"] for k in keys} == {"live"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("nope",), ("lookup",), ("lookup", "1"), ("lookup", "1", "--case", " ", "--purpose", "x"),
+     ("ingest", "x"), ("generate",), ("sql",), ("quarantine",), ("worker", "--nope"),
+     ("generate", "--format", "nope/nope", "--count", "1", "--seed", "1")],
+)  # fmt: skip
+def test_wrong_usage_is_status_2(lethe: Lethe, arguments: tuple[str, ...]) -> None:
+    lethe(*arguments, status=2)
+
+
+def test_every_command_has_help_with_an_example(lethe: Lethe) -> None:
+    for command in ("worker", "ingest", "generate", "lookup", "sql", "ledger", "doctor", "demo"):
+        assert "Example: lethe " in " ".join(lethe(command, "--help").split())
+
+
+def test_the_same_seed_gives_the_same_bytes(lethe: Lethe) -> None:
+    ask = ("generate", "--format", "infobip/email-report", "--count", "50", "--seed")
+    assert lethe(*ask, "9") == lethe(*ask, "9")
+    assert lethe(*ask, "9") != lethe(*ask, "10")
+
+
+def test_wrong_configuration_is_one_line(lethe: Lethe) -> None:
+    lethe("keys", "list", status=1, LETHE_NO_SUCH="1")
+    assert "LETHE_NO_SUCH" in lethe.errors
+    lethe("keys", "list", status=1, LETHE_FLUSH__SECONDS="soon")
+    assert "flush.seconds" in lethe.errors
+    assert "soon" not in lethe.errors
+    lethe("--config", "missing.toml", "keys", "list", status=1)
+    (lethe.home / "bad.toml").write_text("colour = 1")
+    lethe("--config", "bad.toml", "keys", "list", status=1)
+    assert "colour" in lethe.errors
+    lethe("keys", "list", status=1, LETHE_KEYS_DIR=str(lethe.home / "warehouse" / "keys"))
+    assert "inside the warehouse" in lethe.errors
+
+
+def test_a_missing_key_directory_is_not_made_anew(lethe: Lethe) -> None:
+    lethe("lookup", "1234567", "--case", "C", "--purpose", "p", status=1, LETHE_KEYS_DIR=str(lethe.home / "gone"))
+    assert "is missing, but the warehouse has keys" in lethe.errors
+    assert not (lethe.home / "gone").exists()
+
+
+def test_an_unreachable_broker_is_one_line(lethe: Lethe) -> None:
+    lethe("worker", "--stop-at-end", status=1)
+    assert "no answer from the broker" in lethe.errors
+    lethe("doctor", status=1)
