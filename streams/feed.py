@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import numpy as np
+import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import GapError, LetheError, TransientError
@@ -84,7 +85,9 @@ class Feed:
         self._stop = threading.Event()
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._linger = min(0.5, settings.flush.seconds / 4)
-        self.settled = threading.Event()  # the first assignment has arrived
+        self._restarts_asked = 0  # counted by whoever asks, in one thread
+        self._restarts_begun = 0  # counted by the feed's thread
+        self.settled = threading.Event()  # the group has given this worker its share, be it nothing
         self.error: BaseException | None = None
         self._consumer: Any = None
         self._lag: dict[tuple[str, int], int] = {}
@@ -103,7 +106,7 @@ class Feed:
             while not self._stop.is_set() and self.error is None:
                 self._step()
         except BaseException as error:  # noqa: BLE001  (the thread's last act: whoever waits must learn of it)
-            self.error = self.error or error
+            self.error = self.error or (error if isinstance(error, LetheError) else _unexpected("reading", error))
         finally:
             self._close()
 
@@ -113,7 +116,8 @@ class Feed:
 
     def restart(self, source: str) -> None:
         """Drop what is held of a source and read it again from the table's position, if it is still assigned."""
-        self._jobs.put(lambda: self._restart(source))
+        self._restarts_asked += 1  # first: what is to be read again is not at its end
+        self._jobs.put(lambda: self._restart_asked(source))
 
     def publish_offsets(self, done: Mapping[str, int]) -> None:
         """Tell Kafka the last offset done of each source, for lag monitoring."""
@@ -121,8 +125,10 @@ class Feed:
 
     def caught_up(self) -> bool:
         """Whether everything that was there at the assignment has been handed over."""
-        return self.settled.is_set() and all(
-            p.at_end and not p.messages for p in list(self._partitions.values())
+        return (
+            self.settled.is_set()
+            and self._restarts_asked == self._restarts_begun
+            and all(p.at_end and not p.messages for p in list(self._partitions.values()))
         )
 
     def partitions(self) -> list[Partition]:
@@ -162,6 +168,8 @@ class Feed:
             "fetch.message.max.bytes": 4_194_304,
             "fetch.wait.max.ms": 100,
             "fetch.queue.backoff.ms": 10,  # by default a full queue stops fetching for a whole second
+            "statistics.interval.ms": 1_000,
+            "stats_cb": self._on_statistics,
         }
 
     def _step(self) -> None:
@@ -278,6 +286,11 @@ class Feed:
         except BaseException as error:  # noqa: BLE001
             self.error = _unexpected("revocation", error)
 
+    def _on_statistics(self, text: str) -> None:
+        # The library calls back for no share that is empty: only its statistics tell that the group is at rest.
+        if not self.settled.is_set() and orjson.loads(text).get("cgrp", {}).get("join_state") == "steady":
+            self.settled.set()
+
     def _start(self, consumer: Any, topic: str, number: int) -> TopicPartition:
         """Where a partition starts: right behind what the metadata table holds of it."""
         source = self._streams.source(topic, number)
@@ -325,6 +338,12 @@ class Feed:
         place = TopicPartition(partition.topic, partition.source.partition)
         return int(self._consumer.get_watermark_offsets(place, cached=True)[1])
 
+    def _restart_asked(self, source: str) -> None:
+        try:
+            self._restart(source)
+        finally:
+            self._restarts_begun += 1
+
     def _restart(self, source: str) -> None:
         for (topic, number), partition in list(self._partitions.items()):
             if partition.source.id == source:
@@ -355,4 +374,5 @@ class Feed:
 
 
 def _unexpected(where: str, error: BaseException) -> LetheError:
+    log.error("%s failed", where, exc_info=error)
     return TransientError(f"{where} failed: {type(error).__name__}; start again")

@@ -14,7 +14,7 @@ from schemas.errors import ConfigurationError, GapError, TransientError
 from streams.batch import Source
 from streams.settings import Settings
 
-_SECONDS = 15.0
+_SECONDS = 10.0
 _RENEWED = re.compile(r"\+\+([0-9]+)/[0-9]+$")
 
 

@@ -56,6 +56,7 @@ class Worker:
         settings = self.runtime.settings
         for name in settings.sources.values():
             formats.get(name)
+        _ = self.runtime.objects  # a root that cannot be is found out before the broker is asked for
         identities = identify(settings, settings.sources)
         warehouse, ring = self.runtime.warehouse, self.runtime.ring
         streams = Streams(warehouse.sources(), settings, identities)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from brokers import NODES, Broker, chosen_kind, running_broker
+from workers import Site, sites
 
 from deploy.kafka.cluster import KafkaCluster
 from schemas.errors import LetheError
@@ -52,3 +54,15 @@ def private_kafka() -> Iterator[Callable[[int], KafkaCluster]]:
     """Start clusters that this test alone has and may break: `private_kafka(3)`. Mark it `needs_kafka`."""
     with ExitStack() as stack:
         yield lambda nodes: stack.enter_context(KafkaCluster(nodes))
+
+
+@pytest.fixture
+def site(tmp_path: Path, session_broker: Broker) -> Iterator[Site]:
+    """An installation of its own on the session's broker; its processes are ended with the test."""
+    yield from sites(tmp_path, session_broker)
+
+
+@pytest.fixture
+def bare_site(tmp_path: Path) -> Iterator[Site]:
+    """An installation without a broker."""
+    yield from sites(tmp_path, None)

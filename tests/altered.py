@@ -1,0 +1,49 @@
+"""`lethe` with something altered that cannot be set from outside; what, is said by LETHE_TEST_ALTERED (JSON).
+
+`consumer`: settings of the feed's Kafka client; `slow_commit`: seconds every commit takes longer; `first_assignment`:
+an exception in the first assignment callback; `no_revoke`: the feed is never told that partitions were taken away.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+from console.cli import main
+from streams import feed
+from tiers.warehouse import Warehouse
+
+altered: dict[str, Any] = json.loads(os.environ["LETHE_TEST_ALTERED"])
+
+if "consumer" in altered:
+    options = feed.Feed._options
+    feed.Feed._options = lambda self: {**options(self), **altered["consumer"]}  # type: ignore[method-assign]
+
+if "slow_commit" in altered:
+    commit = Warehouse.commit
+
+    def slowly(self: Warehouse, *arguments: Any) -> None:
+        time.sleep(altered["slow_commit"])
+        commit(self, *arguments)
+
+    Warehouse.commit = slowly  # type: ignore[method-assign]
+
+if "first_assignment" in altered:
+    start = feed.Feed._start
+
+    def refuse(self: Any, *arguments: Any) -> Any:
+        raise RuntimeError("a stranger's text")
+
+    feed.Feed._start = refuse  # type: ignore[method-assign]
+
+if "no_revoke" in altered:
+
+    def unheard(self: Any, consumer: Any, partitions: Any) -> None:
+        consumer.incremental_unassign(partitions)
+
+    feed.Feed._on_revoke = unheard  # type: ignore[method-assign]
+
+if __name__ == "__main__":
+    main()
