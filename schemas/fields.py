@@ -126,6 +126,7 @@ class FieldSpec(Declared):
     format: TimeFormat = "iso"
     pattern: str | None = None  # name of a pattern in schemas.vocabulary.CODE_PATTERNS
     values: dict[str, str] | None = None  # the record's word -> ours; "4*" is a beginning, "*" everything else
+    keep: Literal["status", "error"] | None = None  # enum: where the vendor's own word goes as well
     scale: str = "1"  # decimal: factor to whole currency units, "0.01" for cents; duration: factor to seconds
     unit: str | None = None  # decimal: price_unit that goes with this field
 
@@ -164,6 +165,10 @@ class FieldSpec(Declared):
             outside = set((self.values or {}).values()) - ENUM_VALUES[self.column]
             if outside:
                 raise ValueError(f"{self.column} has no value {', '.join(sorted(outside))}")
+        elif self.keep is not None:
+            raise ValueError("only an enumeration keeps the vendor's own word in `keep`")
+        if self.keep is not None:
+            _check_words(self.values or {})
         if self.type == "code":
             self._code()
 
@@ -172,15 +177,22 @@ class FieldSpec(Declared):
             raise ValueError("a code has either a `pattern` or its `values`")
         if self.pattern is not None and self.pattern not in CODE_PATTERNS:
             raise ValueError(f"a code has a `pattern`: one of {', '.join(sorted(CODE_PATTERNS))}")
-        words = {w for pair in (self.values or {}).items() for w in pair}
-        if any("*" in w or len(w) > CODE_MAX_LENGTH or sum(c.isdigit() for c in w) > 4 for w in words):
-            raise ValueError("the `values` of a code are fixed words with at most four digits")
+        if self.values is not None:
+            _check_words(self.values)
+            if any("*" in w for w in self.values):
+                raise ValueError("the `values` of a code are whole words")
 
 
+def _check_words(values: dict[str, str]) -> None:
+    if any(len(w) > CODE_MAX_LENGTH or sum(c.isdigit() for c in w) > _WORD_DIGITS for pair in values.items() for w in pair):
+        raise ValueError("words that are kept are short and have at most four digits")
+
+
+_WORD_DIGITS: Final = 4
 _COMMON: Final = frozenset({"path", "class_", "required"})
 _OF_CLASS: Final[dict[str, frozenset[str]]] = {
     "subject": frozenset({"role", "end_user", "kind", "business", "longest"}),
     "window": frozenset({"message_id"}),
-    "archive": frozenset({"column", "type", "format", "pattern", "values", "scale", "unit"}),
+    "archive": frozenset({"column", "type", "format", "pattern", "values", "keep", "scale", "unit"}),
     "content": frozenset(),
 }

@@ -55,7 +55,7 @@ def convert(spec: FieldSpec, text: pl.Series) -> Converted:
         case "boolean":
             return _one(spec, text, _mapped(text, _boolean, pl.Boolean), Reason.UNKNOWN_VALUE)
         case "enum":
-            return _one(spec, text, _mapped(text, _enum(spec), pl.String), Reason.UNKNOWN_VALUE)
+            return _enumeration(spec, text)
         case "code":
             return _one(spec, text, _mapped(text, _code(spec), pl.String), None)
         case "mccmnc":
@@ -81,6 +81,27 @@ def _mapped(text: pl.Series, convert_one: Callable[[str], Any], dtype: Any) -> p
 
 def _boolean(text: str) -> bool | None:
     return {"true": True, "1": True, "false": False, "0": False}.get(text.strip().lower())
+
+
+def _enumeration(spec: FieldSpec, text: pl.Series) -> Converted:
+    converted = _one(spec, text, _mapped(text, _enum(spec), pl.String), Reason.UNKNOWN_VALUE)
+    if spec.keep is None:
+        return converted
+    own = _mapped(text, _own_word(spec), pl.String).alias(spec.keep)
+    return Converted({**converted.columns, spec.keep: own}, converted.bad, converted.reason)
+
+
+def _own_word(spec: FieldSpec) -> Callable[[str], str | None]:
+    """The vendor's word as declared; one that only a `*` stands for must be shaped like a code."""
+    known = {w.casefold(): w for w in spec.values or {} if not w.endswith("*")}
+    code = re.compile(f"{CODE_PATTERNS['name']}|{CODE_PATTERNS['number']}", re.ASCII)
+
+    def word(text: str) -> str | None:
+        text = text.strip()
+        fits = len(text) <= CODE_MAX_LENGTH and code.fullmatch(text)
+        return known.get(text.casefold()) or (text if fits else None)
+
+    return word
 
 
 def _enum(spec: FieldSpec) -> Callable[[str], str | None]:
