@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from console.commands import archive, formats, operate, traffic, window
-from console.shell import Shell, errors_in_one_line
+from console.shell import Shell, errors_in_one_line, leave
 
 app = typer.Typer(
     name="lethe",
@@ -46,8 +46,13 @@ def main() -> None:
     if as_json:
         at = head.index("--json")
         arguments = ["--json", *arguments[:at], *arguments[at + 1 :]]
-    with errors_in_one_line(as_json):
-        app(args=arguments, prog_name="lethe")
+    try:
+        with errors_in_one_line(as_json):
+            app(args=arguments, prog_name="lethe")
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    leave(status)
 
 
 if __name__ == "__main__":

@@ -183,7 +183,7 @@ def _show(demo: Shell, report: dict[str, Any], directory: Path) -> None:
     )
     found = report["lookup"]["records"]
     demo.table(
-        f"2. What a fraud investigator sees: look-up of +{report['lookup']['value']} ({len(found)} found, newest first)",
+        f"2. What a fraud investigator sees: +{report['lookup']['value']} ({len(found)} found, newest first)",
         ["time (UTC)", "record", "role", "counterpart", "status", "account", "route"],
         [
             [f["event_time"], f["record"], f["role"], f["counterpart"], f["status_group"], f["account"], f["route"]]

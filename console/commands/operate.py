@@ -15,7 +15,6 @@ from console.shell import Shell, fail, progress, shell
 from schemas import format as formats
 from streams.files import ingest
 from streams.logs import set_up
-from streams.worker import Progress, Worker
 
 
 def register(app: typer.Typer) -> None:
@@ -48,8 +47,10 @@ def worker_command(
     run_worker(here, stop_at_end, accept_gap)
 
 
-def run_worker(here: Shell, stop_at_end: bool, accept_gap: bool = False) -> Worker:
+def run_worker(here: Shell, stop_at_end: bool, accept_gap: bool = False) -> None:
     """Run a worker in this process; with a terminal it shows a progress bar when it stops at the end."""
+    from streams.worker import Progress, Worker  # here: Faust alone takes a third of a second to import
+
     bar = stop_at_end and sys.stderr.isatty()
     set_up("ERROR" if bar else here.settings.log_level)
     with progress("records committed", None, shown=bar) as update:
@@ -59,7 +60,6 @@ def run_worker(here: Shell, stop_at_end: bool, accept_gap: bool = False) -> Work
 
         worker = Worker(here.runtime, stop_at_end=stop_at_end, accept_gap=accept_gap, on_progress=moved)
         worker.run()
-    return worker
 
 
 def ingest_command(
