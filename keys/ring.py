@@ -100,6 +100,15 @@ class KeyRing:
             self._refuse_ended(key_id, ends)
         return cached[1]
 
+    def for_setting_aside(self, month: Month, window_months: int = WINDOW_MONTHS) -> MonthKeys:
+        """The keys of a month whose window may have ended, for what a hold keeps from being forgotten.
+
+        The one way in after the end, until the sweep has destroyed the keys; only `tiers.holds` uses it, and
+        nothing read through it is shown to anybody. Never cached. Raises as `named` does.
+        """
+        with self._lock:
+            return self._open(month_key_id(month, window_months), create=False)
+
     def named(self, name: str, create: bool = False) -> MonthKeys:
         """The keys of something that has no calendar end, such as a hold: `hold.ID`.
 
