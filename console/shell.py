@@ -6,6 +6,7 @@ import getpass
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,6 +116,10 @@ def errors_in_one_line(as_json: bool) -> Iterator[None]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(FAILED) from None
+    except Exception as error:  # noqa: BLE001  (the text of a stranger's exception may quote what it choked on)
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(frame.filename).name}:{frame.lineno}"
+        fail(f"unexpected {type(error).__name__} at {where} in {frame.name}; nothing more was done", as_json)
 
 
 def leave(status: int) -> NoReturn:

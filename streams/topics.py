@@ -14,6 +14,7 @@ from schemas.errors import ConfigurationError, GapError, TransientError
 from streams.batch import Source
 from streams.settings import Settings
 
+_REACHED_SECONDS = 5.0
 _SECONDS = 10.0
 _RENEWED = re.compile(r"\+\+([0-9]+)/[0-9]+$")
 
@@ -47,7 +48,7 @@ def identify(settings: Settings, topics: Iterable[str]) -> dict[str, str]:
     admin = AdminClient({**client_options(settings), "socket.timeout.ms": int(_SECONDS * 1000)})
     wanted = sorted(topics)
     try:
-        admin.list_topics(timeout=_SECONDS)
+        admin.list_topics(timeout=_REACHED_SECONDS)
         cluster = admin.describe_cluster(request_timeout=_SECONDS).result(_SECONDS).cluster_id
         described = admin.describe_topics(TopicCollection(wanted), request_timeout=_SECONDS)
         return {topic: f"{cluster}/{described[topic].result(_SECONDS).topic_id}" for topic in wanted}
