@@ -42,6 +42,7 @@ class Batch:
     values: list[bytes | None] = field(repr=False)  # None: a tombstone
     received_ms: Offsets = field(repr=False)  # int64, milliseconds since 1970; -1: unknown
     bytes: int = 0
+    kinds: list[bytes | str | None] | None = field(default=None, repr=False)  # what a header says of each value's kind
     gap: str | None = None  # why offsets before the first value are missing, if an operator accepted it
 
 
@@ -70,6 +71,8 @@ class Reason:
     TOO_OLD: Final = "too_old"
     UNKNOWN_KIND: Final = "unknown_kind"
     WRONG_COLUMNS: Final = "wrong_columns"
+    NO_SCHEMA: Final = "no_schema"
+    NOT_DECODED: Final = "not_decoded"
 
 
 EXPLAINED: Final[dict[str, str]] = {
@@ -95,6 +98,8 @@ EXPLAINED: Final[dict[str, str]] = {
     Reason.TOO_OLD: "the event is older than the archive keeps",
     Reason.UNKNOWN_KIND: "no declared format goes with the message",
     Reason.WRONG_COLUMNS: "the line has another number of columns than the declaration says",
+    Reason.NO_SCHEMA: "the schema registry does not know the schema the value names",
+    Reason.NOT_DECODED: "the value does not fit the schema it names",
 }
 
 

@@ -1,40 +1,83 @@
-"""The kernel: one batch of raw values in, rows for the tables out. No I/O but the key ring; safe to run in a thread."""
+"""The kernel: one batch of raw values in, rows for the tables out. No I/O but keys and schemas; safe to run in a thread.
+
+1. Values in a schema registry's framing become JSON.
+2. A batch of several kinds is divided by kind; a record of an unknown kind is refused.
+3. Each part is decoded, split and sealed.
+4. The parts are put together again in the order of the offsets.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+
+import pyarrow as pa
 
 from keys.ring import KeyRing
 from schemas.errors import ExpiredKeyError
-from schemas.format import Format
-from streams.batch import Batch
+from schemas.format import Declaration, Format
+from streams.batch import Batch, Reject
 from streams.decode import decode
+from streams.kinds import Part, by_kind
+from streams.registry import Registry, unframed
 from streams.seal import seal
-from streams.split import Rules, split
-from tiers.prepared import Prepared
+from streams.split import split
+from streams.work import Rules
+from tiers.prepared import Counts, Prepared
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """Decode, split and seal under fixed rules."""
+    """Decode, split and seal under fixed rules. Without a registry a framed value is refused like any other non-JSON."""
 
     ring: KeyRing
     rules: Rules
     max_bytes: int
     clock: Callable[[], datetime]
+    registry: Registry | None = None
 
-    def process(self, batch: Batch, fmt: Format) -> Prepared:
+    def process(self, batch: Batch, fmt: Declaration) -> Prepared:
         """Every record of the batch ends in the metadata (and the window, unless it is late) or in the quarantine."""
-        decoded = decode(batch.values, fmt, self.max_bytes)
+        rejects: list[Reject] = []
+        reframed: frozenset[int] = frozenset()
+        if self.registry is not None:
+            values, reframed = unframed(batch.values, self.registry, self.max_bytes, rejects)
+            batch = replace(batch, values=values)
+        done = {reject.row for reject in rejects}
+        if isinstance(fmt, Format) and not done:
+            return self._process(Part(batch, fmt, range(len(batch.values))), [], reframed)
+        parts = by_kind(batch, fmt, done, rejects, self.max_bytes)
+        prepared = [self._process(part, part.rejects, reframed) for part in parts]
+        return _together(batch, prepared)
+
+    def _process(self, part: Part, refused: list[Reject], reframed: frozenset[int]) -> Prepared:
+        batch, fmt = part.batch, part.fmt
+        decoded = decode(batch.values, fmt, self.max_bytes) if not part.refused_whole else None
+        changed = frozenset(at for at, row in enumerate(part.rows) if row in reframed) if reframed else reframed
         for last_try in (False, False, True):
             now = self.clock()
-            parts = split(decoded.frame, fmt, self.rules, now)
+            parts = split(decoded.frame if decoded else decode([], fmt, self.max_bytes).frame, fmt, self.rules, now)
+            rejects = [*refused, *(decoded.rejects if decoded else []), *parts.rejects]
             try:
-                return seal(batch, fmt, parts, decoded.rejects + parts.rejects, self.ring, self.rules, now)
+                return seal(batch, fmt, parts, rejects, self.ring, self.rules, now, changed)
             except ExpiredKeyError:
                 # A month ended between the split and its keys: split again, it is late now.
                 if last_try:
                     raise
         raise AssertionError("unreachable")
+
+
+def _together(batch: Batch, parts: list[Prepared]) -> Prepared:
+    """One batch again of the parts it was divided into."""
+    counts = Counts()
+    for part in parts:
+        counts.add(part.counts)
+    order = [("offset", "ascending"), ("index", "ascending")]
+    tables: dict[str, pa.Table] = {}
+    for name in ("metadata", "identifiers", "entries", "quarantine"):
+        tables[name] = pa.concat_tables([getattr(part, name) for part in parts]).sort_by(order)
+    return Prepared(
+        stream=batch.source.stream, partition=batch.source.partition, source=batch.source.id, first=batch.first,
+        last=batch.last, counts=counts, gap=batch.gap, **tables,
+    )  # fmt: skip

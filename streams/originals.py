@@ -90,6 +90,8 @@ def quarantined(message: bytes, index: int | None, fmt: Format) -> tuple[str, by
     """
     if not fmt.content and index is None:
         return RECEIVED, message
+    if b"\0" in message:  # framed, or in another encoding: names of fields do not show in it
+        return None
     if fmt.encoding == "csv":
         line = read_line(message, fmt)
         return None if isinstance(line, str) else (STRIPPED, orjson.dumps(without_content(line, fmt)))
@@ -97,6 +99,8 @@ def quarantined(message: bytes, index: int | None, fmt: Format) -> tuple[str, by
         document = orjson.loads(message)
     except orjson.JSONDecodeError:
         return _scrubbed(message, fmt)
+    if not isinstance(document, dict | list):
+        return None  # a bare text may be all content
     if index is not None and isinstance(document, dict):
         listed = document.get(fmt.envelope)
         document = listed[index] if isinstance(listed, list) and index < len(listed) else None
@@ -124,7 +128,7 @@ def _strip(document: Any, fmt: Format) -> None:
 
 
 def _scrubbed(message: bytes, fmt: Format) -> tuple[str, bytes] | None:
-    if b"\\u00" in message:
+    if b"\\u00" in message or not message.lstrip().startswith((b"{", b"[")):
         return None  # a name may be written with escapes: what cannot be recognised cannot be taken out
     cleaned = _content_pattern(fmt).sub(rb'\1""', message)
     return (RECEIVED if cleaned == message else STRIPPED), cleaned

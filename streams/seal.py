@@ -22,7 +22,8 @@ from schemas.format import Format
 from schemas.retention import Month
 from streams.batch import Batch, Reason, Reject
 from streams.originals import FIELDS, CanonicalError, original, quarantined
-from streams.split import ID, INDEX, ROW, Rules, Split
+from streams.split import ID, INDEX, ROW, Split
+from streams.work import Rules
 from tiers.lookup import subject_place
 from tiers.prepared import ENTRIES, Counts, Prepared
 
@@ -30,12 +31,16 @@ _UUID: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{
 _COMPRESSION: Final = 3
 
 
-def seal(batch: Batch, fmt: Format, parts: Split, rejects: list[Reject], ring: KeyRing, rules: Rules, now: datetime) -> Prepared:
+def seal(
+    batch: Batch, fmt: Format, parts: Split, rejects: list[Reject], ring: KeyRing, rules: Rules, now: datetime,
+    reframed: frozenset[int] = frozenset(),
+) -> Prepared:
     """Turn the frames of a split into the rows of the tables.
 
-    `rejects` are those of decode and split together. Raises `ExpiredKeyError` when a month ends while it is sealed.
+    `rejects` are those of decode and split together. `reframed`: rows whose values were no JSON when they came; their
+    originals are canonical. Raises `ExpiredKeyError` when a month ends while it is sealed.
     """
-    parts, values, refused = _originals(batch, fmt, parts)
+    parts, values, refused = _originals(batch, fmt, parts, reframed)
     rejects = rejects + refused
     records = _positioned(batch, parts.records)
     hashes: list[pa.Table] = []
@@ -107,7 +112,9 @@ def _names(batch: Batch, records: pl.DataFrame) -> list[str]:
     ]
 
 
-def _originals(batch: Batch, fmt: Format, parts: Split) -> tuple[Split, dict[int, Any], list[Reject]]:
+def _originals(
+    batch: Batch, fmt: Format, parts: Split, reframed: frozenset[int]
+) -> tuple[Split, dict[int, Any], list[Reject]]:
     """The originals of the records in scope, by id; a record that should have a canonical form and has none is refused."""
     scope = parts.records.filter(pl.col("in_scope") & ~pl.col("late"))
     values: dict[int, Any] = {}
@@ -116,7 +123,7 @@ def _originals(batch: Batch, fmt: Format, parts: Split) -> tuple[Split, dict[int
         message = batch.values[row]
         assert message is not None  # noqa: S101  (a tombstone was never split)
         try:
-            values[one] = original(message, index, has_content, fmt)
+            values[one] = original(message, index, has_content or row in reframed, fmt)
         except CanonicalError as error:
             refused[one] = Reject(row, index, Reason.NOT_CANONICAL, str(error), when)
     if not refused:
