@@ -10,6 +10,7 @@ from pathlib import Path
 
 from keys.local import LocalProvider
 from keys.ring import KeyRing
+from schemas import format as formats
 from schemas.errors import ConfigurationError
 from streams.kernel import Kernel
 from streams.settings import Settings
@@ -31,6 +32,10 @@ class Runtime:
 
     settings: Settings
     clock: Clock = system_clock
+
+    def __post_init__(self) -> None:
+        """Make the configured formats known."""
+        formats.use_directory(self.settings.formats_dir)
 
     @cached_property
     def storage(self) -> dict[str, str]:

@@ -95,6 +95,8 @@ class Settings(BaseSettings):
     sources: dict[str, str] = Field(
         default_factory=lambda: dict(DEFAULT_SOURCES), description="topic -> format"
     )
+    formats_dir: Path | None = Field(None, description="declarations of formats of your own (*.toml)")
+    registry_url: str | None = Field(None, description="schema registry of Avro and Protobuf values")
     kafka: Kafka = Kafka()
     flush: Flush = Flush()
     integrity: Integrity = Integrity()
