@@ -103,9 +103,14 @@ def check_complete(records: int, request: Request) -> None:
         raise RuntimeError(f"{records} records were done, {request.count} are in the topic")
 
 
-def _now() -> tuple[float, float]:
+def used() -> float:
+    """Return the processor seconds of this process and of the children it has waited for."""
     own, waited = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.perf_counter(), own.ru_utime + own.ru_stime + waited.ru_utime + waited.ru_stime
+    return own.ru_utime + own.ru_stime + waited.ru_utime + waited.ru_stime
+
+
+def _now() -> tuple[float, float]:
+    return time.perf_counter(), used()
 
 
 def _status_kb(pid: int, name: str) -> int:

@@ -1,0 +1,54 @@
+"""Lethe's kernel alone: decode, split and seal in as many threads as the worker uses, no Kafka and no tables."""
+
+from __future__ import annotations
+
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from bench.peer import Clock, Request, Result
+from bench.traffic import reports
+from keys.local import LocalProvider
+from keys.ring import KeyRing
+from schemas import format as formats
+from schemas.policy import RetentionPolicy
+from streams.batch import Batch, Source
+from streams.kernel import Kernel
+from streams.settings import Settings
+from streams.work import Rules
+from tiers.objects import open_objects
+
+_POOL = 200_000  # records held in memory and worked on again and again
+
+
+def run(request: Request) -> Result:
+    """Work on batches of the worker's size until the count is reached; their results are dropped."""
+    settings = Settings()
+    now = datetime.now(UTC)
+    values: list[bytes | None] = list(reports(min(_POOL, request.count), end_ms=int(now.timestamp() * 1000)))
+    fmt = formats.get("infobip/sms-report")
+    with tempfile.TemporaryDirectory(dir=request.directory) as folder:
+        objects = open_objects(f"{folder}/warehouse", {})
+        ring = KeyRing(LocalProvider.initialise(Path(folder, "keys")), objects, lambda: now)
+        rules = Rules(RetentionPolicy(), settings.integrity.scope, timedelta(days=1))
+        kernel = Kernel(ring, rules, settings.limits.record_bytes, lambda: now)
+        size = settings.flush.batch
+        batches = []
+        for first in range(0, request.count, size):
+            start, count = first % len(values), min(size, request.count - first)
+            some = values[start : start + count]
+            count = len(some)
+            offsets = np.arange(first, first + count, dtype=np.int64)
+            received = np.full(count, int(now.timestamp() * 1000), np.int64)
+            source = Source("bench", 0, "bench/0", fmt.name)
+            batches.append(Batch(source, 0, 1, first, first + count - 1, offsets, some, received))
+        kernel.process(batches[0], fmt)
+        clock = Clock()
+        clock.start()
+        with ThreadPoolExecutor(settings.threads) as pool:
+            done = sum(pool.map(lambda batch: kernel.process(batch, fmt).counts.records, batches))
+        clock.stop()
+    return clock.result(done)
