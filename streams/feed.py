@@ -106,7 +106,9 @@ class Feed:
             while not self._stop.is_set() and self.error is None:
                 self._step()
         except BaseException as error:  # noqa: BLE001  (the thread's last act: whoever waits must learn of it)
-            self.error = self.error or (error if isinstance(error, LetheError) else _unexpected("reading", error))
+            self.error = self.error or (
+                error if isinstance(error, LetheError) else _unexpected("reading", error)
+            )
         finally:
             self._close()
 

@@ -16,7 +16,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, Protocol
 
 from schemas import format as formats
-from schemas.errors import ConfigurationError, FencedError, LetheError, TransientError, UnknownOutcomeError
+from schemas.errors import (
+    ConfigurationError,
+    ExpiredKeyError,
+    FencedError,
+    LetheError,
+    TransientError,
+    UnknownOutcomeError,
+)
 from streams.batch import Batch, Source
 from streams.kernel import Kernel
 from streams.metrics import Metrics
@@ -27,6 +34,7 @@ from tiers.prepared import Prepared
 log = logging.getLogger("lethe.pipeline")
 
 _COMMIT_TRIES: Final = 4
+_RETRY_SECONDS: Final = 0.5
 _SPLIT_TRIES: Final = 3
 _LOST_SECONDS: Final = 30.0
 _TICK: Final = 0.05
@@ -66,8 +74,11 @@ class Pipeline:
         self._tracker = Tracker()
         self._lock = threading.Lock()
         self._waiting: dict[Key, float] = {}  # delivered, not picked up by an agent yet
+        self._newest_picked = 0.0  # when the newest batch an agent ever picked up was delivered
         self._working: set[Key] = set()
-        self._failures: dict[str, int] = {}
+        self._failures: dict[
+            str, tuple[int, int]
+        ] = {}  # since the last commit: how often, and in which epoch last
         self._splitters = ThreadPoolExecutor(threads, thread_name_prefix="split")
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._oldest: float | None = None
@@ -113,8 +124,10 @@ class Pipeline:
         """Split one batch and note it as done; a failure starts its source again."""
         key = _key(batch)
         with self._lock:
-            if self._waiting.pop(key, None) is None:
+            delivered = self._waiting.pop(key, None)
+            if delivered is None:
                 return  # of an assignment that is over
+            self._newest_picked = max(self._newest_picked, delivered)
             # The channel is first in, first out: an earlier batch nobody picked up is not there any more.
             lost = [k for k in self._waiting if k[:2] == key[:2] and k[2] < key[2]]
             self._working.add(key)
@@ -128,7 +141,6 @@ class Pipeline:
             )
             with self._lock:
                 if self._tracker.done(prepared, batch.epoch, batch.sequence):
-                    self._failures.pop(batch.source.id, None)
                     self._oldest = self._oldest or time.monotonic()
                 if self._tracker.records >= 2 * self._flush.records:
                     self._room.clear()
@@ -143,17 +155,21 @@ class Pipeline:
 
     async def _failed(self, batch: Batch, error: Exception) -> None:
         source = batch.source.id
-        self._failures[source] = self._failures.get(source, 0) + 1
+        times, epoch = self._failures.get(source, (0, -1))
+        if batch.epoch <= epoch:
+            return  # one of several that failed together: their partition is read again already
+        times += 1
+        self._failures[source] = times, batch.epoch
         log.error(
             "splitting a batch of %s/%d failed", batch.source.stream, batch.source.partition, exc_info=error
         )
-        if isinstance(error, ConfigurationError) or self._failures[source] >= _SPLIT_TRIES:
+        if isinstance(error, ConfigurationError) or times >= _SPLIT_TRIES:
             self.error = error if isinstance(error, LetheError) else TransientError(
                 f"a batch of {batch.source.stream}/{batch.source.partition} from offset {batch.first} cannot be split "
                 f"({type(error).__name__}); the log says where"
             )  # fmt: skip
             return
-        await asyncio.sleep(min(5.0, 0.2 * 2 ** self._failures[source]))
+        await asyncio.sleep(min(5.0, 0.2 * 2**times))
         self._read_again(source, "an agent failed")
 
     def _read_again(self, source: str, why: str) -> None:
@@ -170,6 +186,7 @@ class Pipeline:
     async def run(self, stopping: Callable[[], bool]) -> None:
         """Commit whenever it is due, until `stopping`; what is complete by then is committed last."""
         while self.error is None and not stopping():
+            self._make_room()
             if self._due():
                 await self.flush()
             else:
@@ -177,6 +194,12 @@ class Pipeline:
                 await asyncio.sleep(_TICK)
         if self.error is None:
             await self.flush()
+
+    def _make_room(self) -> None:
+        """Let the agents go on. Asked all the time: what is dropped makes room as well as what is committed."""
+        with self._lock:
+            if self._tracker.records < 2 * self._flush.records:
+                self._room.set()
 
     def _due(self) -> bool:
         with self._lock:
@@ -198,13 +221,16 @@ class Pipeline:
         return idle and self._reader is not None and self._reader.caught_up()
 
     def _watch(self) -> None:
-        """Find batches that were lost with nothing behind them to show it."""
+        """Find batches that were lost with nothing of their own source behind them to show it.
+
+        While agents are busy or held back, a batch may wait for long; but not behind one delivered after it.
+        """
         now = time.monotonic()
         with self._lock:
             lost = {
                 k[0]
                 for k, since in self._waiting.items()
-                if now - since > _LOST_SECONDS and not self._working
+                if now - since > _LOST_SECONDS and (not self._working or since < self._newest_picked)
             }
         for source in lost:
             self._read_again(source, "batches were lost on their way to the agents")
@@ -225,6 +251,11 @@ class Pipeline:
                 for source in fenced:
                     self._read_again(source, "another worker committed this partition")
                 batches = [b for b in batches if b.source not in fenced]
+            except ExpiredKeyError:
+                # A month ended between the split and the commit: split again, its records are late now.
+                for source in dict.fromkeys(b.source for b in batches):
+                    self._read_again(source, "a month ended before its records were committed")
+                return
             except (TransientError, UnknownOutcomeError) as error:
                 tries += 1
                 log.warning("a commit failed, try %d of %d", tries, _COMMIT_TRIES, exc_info=error)
@@ -232,7 +263,7 @@ class Pipeline:
                     self.error = error
                     return
                 self._metrics.retried()
-                await asyncio.sleep(0.5 * 2**tries)
+                await asyncio.sleep(_RETRY_SECONDS * 2**tries)
             except Exception as error:
                 log.error("a commit failed", exc_info=error)
                 self.error = error
@@ -245,12 +276,12 @@ class Pipeline:
         self._metrics.committed(batches, seconds)
         self.committed += sum(b.counts.records for b in batches)
         self.last_commit = time.monotonic()
+        for batch in batches:
+            self._failures.pop(batch.source, None)
         if self._reader is not None:
             self._reader.publish_offsets({b.source: b.last for b in batches})
         with self._lock:
             self._metrics.waiting(self._tracker.records)
-            if self._tracker.records < 2 * self._flush.records:
-                self._room.set()
 
     def close(self) -> None:
         """End the threads."""

@@ -73,7 +73,11 @@ class Checker:
     """Reads one warehouse. `storage` and `blobs` are for one on an object store."""
 
     def __init__(
-        self, root: str | Path, keys: Path, storage: Mapping[str, str] | None = None, blobs: Blobs | None = None
+        self,
+        root: str | Path,
+        keys: Path,
+        storage: Mapping[str, str] | None = None,
+        blobs: Blobs | None = None,
     ) -> None:
         self._root = str(root).rstrip("/")
         self._storage = dict(storage or {}) or None

@@ -54,11 +54,15 @@ class Process:
     def says(self, words: str, seconds: float = 40) -> None:
         """Wait until its log holds these words."""
         until(
-            lambda: words in self.text() or (self.popen.poll() is not None and self._ended(words)), seconds, words
+            lambda: words in self.text() or (self.popen.poll() is not None and self._ended(words)),
+            seconds,
+            words,
         )
 
     def _ended(self, words: str) -> bool:
-        assert words in self.text(), f"ended with {self.popen.returncode} before it said {words!r}:\n{self.text()}"
+        assert words in self.text(), (
+            f"ended with {self.popen.returncode} before it said {words!r}:\n{self.text()}"
+        )
         return True
 
     @property
@@ -173,7 +177,11 @@ class Site:
         return topic
 
     def produce(
-        self, topic: str, values: Iterable[tuple[str, bytes | None]], partition: int = 0, first: int | None = None
+        self,
+        topic: str,
+        values: Iterable[tuple[str, bytes | None]],
+        partition: int = 0,
+        first: int | None = None,
     ) -> None:
         """Write labelled records to a partition. `first` is the offset of the first, by default what follows."""
         assert self.broker is not None
@@ -184,7 +192,9 @@ class Site:
         for offset, (label, value) in enumerate(values, start):
             self.remember(topic, partition, offset, value, label)
 
-    def remember(self, stream: str, partition: int, offset: int, value: bytes | None, label: str = "good") -> None:
+    def remember(
+        self, stream: str, partition: int, offset: int, value: bytes | None, label: str = "good"
+    ) -> None:
         """Note what the checker is to expect."""
         good = label in ("good", "late", "envelope")
         self.produced.append(Message(stream, partition, offset, value, good=good))

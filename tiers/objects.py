@@ -6,6 +6,7 @@ after a power cut. An object store promises as much itself.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -14,12 +15,12 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, PreconditionError
 from obstore.store import S3Store
 
 from keys.files import create_file, make_directories, sync_directory
 from keys.secret import Secret
-from schemas.errors import ConfigurationError, TransientError
+from schemas.errors import ConfigurationError, LetheError, TransientError
 
 
 class Objects(Protocol):
@@ -35,6 +36,9 @@ class Objects(Protocol):
 
     def create(self, path: str, data: bytes) -> bool:
         """Write an object unless there is one already; atomic. False if there is."""
+
+    def swap(self, path: str, old: bytes | None, new: bytes) -> bool:
+        """Replace an object that holds `old` (None: there is none); atomic. False if something else is there."""
 
     def delete(self, path: str) -> None:
         """Remove an object; nothing happens if there is none."""
@@ -106,6 +110,23 @@ class LocalObjects:
         except OSError as error:
             raise _refused(error) from None
 
+    def swap(self, path: str, old: bytes | None, new: bytes) -> bool:
+        """Replace an object that holds `old` (None: there is none); atomic. False if something else is there.
+
+        The lock file stays: whoever removed it could let two in at once.
+        """
+        target = self._directory / path
+        try:
+            make_directories(target.parent)
+            with target.with_name(f".{target.name}.lock").open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if self.get(path) != old:
+                    return False
+                self.put(path, new)
+                return True
+        except OSError as error:
+            raise _refused(error) from None
+
     def delete(self, path: str) -> None:
         """Remove an object; nothing happens if there is none."""
         target = self._directory / path
@@ -129,9 +150,15 @@ class LocalObjects:
 
     def sync(self, path: str) -> None:
         """Sync a file that the table library wrote, and its directory entry."""
-        with (self._directory / path).open("rb") as file:
-            os.fsync(file.fileno())
-        sync_directory((self._directory / path).parent)
+        try:
+            with (self._directory / path).open("rb") as file:
+                os.fsync(file.fileno())
+            sync_directory((self._directory / path).parent)
+        except OSError as error:
+            # Nothing to try again: what a disk failed to keep once, it may report as kept the next time.
+            raise LetheError(
+                f"the warehouse could not make a commit durable: {error.strerror}; check the disk, then start again"
+            ) from error
 
 
 class StoreObjects:
@@ -154,6 +181,8 @@ class StoreObjects:
             return bytes(obstore.get(self._store, path).bytes())
         except FileNotFoundError:
             return None
+        except obstore.exceptions.BaseError as error:
+            raise _silent(error) from None
 
     def put(self, path: str, data: bytes) -> None:
         """Write an object, replacing what is there."""
@@ -168,6 +197,27 @@ class StoreObjects:
             obstore.put(self._store, path, data, mode="create", use_multipart=False)
         except AlreadyExistsError:
             return False
+        except obstore.exceptions.BaseError as error:
+            raise TransientError(f"the object store refused a write: {type(error).__name__}") from None
+        return True
+
+    def swap(self, path: str, old: bytes | None, new: bytes) -> bool:
+        """Replace an object that holds `old` (None: there is none); atomic. False if something else is there."""
+        try:
+            mode: Any = "create"
+            if old is not None:
+                found = obstore.get(self._store, path)
+                if bytes(found.bytes()) != old:
+                    return False
+                mode = {"e_tag": found.meta["e_tag"], "version": found.meta.get("version")}
+            obstore.put(self._store, path, new, mode=mode, use_multipart=False)
+        except FileNotFoundError:
+            return False
+        except (AlreadyExistsError, PreconditionError):
+            # Perhaps by ourselves: the client sends a request again whose answer was lost.
+            return self.get(path) == new
+        except obstore.exceptions.BaseError as error:
+            raise TransientError(f"the object store refused a write: {type(error).__name__}") from None
         return True
 
     def delete(self, path: str) -> None:
@@ -176,12 +226,17 @@ class StoreObjects:
             obstore.delete(self._store, path)
         except FileNotFoundError:
             return
+        except obstore.exceptions.BaseError as error:
+            raise _silent(error) from None
 
     def list(self, prefix: str) -> list[str]:
         """Every path below a folder, sorted."""
-        return sorted(
-            meta["path"] for page in obstore.list(self._store, prefix=prefix or None) for meta in page
-        )
+        try:
+            return sorted(
+                meta["path"] for page in obstore.list(self._store, prefix=prefix or None) for meta in page
+            )
+        except obstore.exceptions.BaseError as error:
+            raise _silent(error) from None
 
     def url(self, path: str) -> str:
         """The URL of a table."""
@@ -189,6 +244,10 @@ class StoreObjects:
 
     def sync(self, path: str) -> None:
         """Nothing to do: the store answered, so the object is durable."""
+
+
+def _silent(error: Exception) -> TransientError:
+    return TransientError(f"the object store does not answer: {type(error).__name__}; is it reachable?")
 
 
 def _refused(error: OSError) -> TransientError:

@@ -13,7 +13,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from schemas.arrow import PARTITIONED_BY, TABLES
-from schemas.errors import ConfigurationError, FencedError, UnknownOutcomeError
+from schemas.errors import ConfigurationError, FencedError, TransientError, UnknownOutcomeError
 from tiers.objects import Objects
 
 
@@ -54,8 +54,11 @@ class Table:
         return self._delta
 
     def reload(self) -> None:
-        """See what others have committed."""
-        self._delta.update_incremental()
+        """See what others have committed; raises `TransientError` when the store does not answer."""
+        try:
+            self._delta.update_incremental()
+        except (DeltaError, OSError) as error:
+            raise TransientError(f"table {self.name}: the store does not answer; is it reachable?") from error
 
     def transaction(self, source: str) -> int | None:
         """The last offset of a source this table holds, as seen by this handle."""
@@ -96,11 +99,17 @@ class Table:
                 raise FencedError(f"{self.name}: another writer committed the same source") from None
             raise UnknownOutcomeError(f"{self.name}: the commit failed: {type(error).__name__}") from error
         except (DeltaError, OSError) as error:
-            raise UnknownOutcomeError(f"{self.name}: the store did not confirm the commit") from error
+            raise UnknownOutcomeError(
+                f"{self.name}: the store did not confirm the commit; has it space, and are the rights right?"
+            ) from error
         self.reload()
+        self.sync(before)
+        return self.version
+
+    def sync(self, before: int) -> None:
+        """Make the commits after version `before`, as far as this handle has seen them, survive a power cut."""
         for version in range(before + 1, self.version + 1):
             self._objects.sync(f"{self.name}/_delta_log/{version:020d}.json")
-        return self.version
 
     def said_since(self, version: int, key: str) -> list[tuple[int, Any]]:
         """What commits after `version` said under a key of their metadata: (version, parsed JSON), oldest first."""

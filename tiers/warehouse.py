@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 
 from keys.ring import KeyRing
 from schemas.arrow import WINDOW_TABLES
-from schemas.errors import FencedError, UnknownOutcomeError
+from schemas.errors import FencedError, TransientError, UnknownOutcomeError
 from tiers import ledger
 from tiers.failpoint import fail_point
 from tiers.files import range_name, write_files
@@ -21,6 +22,8 @@ from tiers.objects import Objects
 from tiers.pages import to_pages
 from tiers.prepared import Prepared
 from tiers.table import DataFile, Table
+
+log = logging.getLogger("lethe.warehouse")
 
 _TRIES: Final = 20
 _PUBLISHED: Final = "metadata"
@@ -105,7 +108,11 @@ class Warehouse:
         # Step 3
         self._commit_metadata(batches, ranges, name, now)
         # Step 4
-        self.publish()
+        try:
+            self.publish()
+        except (TransientError, UnknownOutcomeError, FencedError) as error:
+            # The commit counts all the same: the next one, or the next start, derives what is missing.
+            log.warning("the ledger is behind for now", exc_info=error)
         fail_point("commit.end")
 
     def _check_follows(self, ranges: Ranges) -> None:
@@ -171,17 +178,18 @@ class Warehouse:
         said: Mapping[str, str],
     ) -> bool:
         """Commit once; False if another writer came first. An unknown outcome is settled by looking."""
+        before = handle.version
         try:
             handle.commit(files, transactions, said)
         except FencedError:
             handle.reload()
             return False
         except UnknownOutcomeError:
-            # Neither success nor failure: the commit carries all its transaction ids or none, so one tells.
+            # Neither success nor failure. All ids are looked at: one alone may be somebody else's commit.
             handle.reload()
-            source, last = next(iter(transactions.items()))
-            if handle.transaction(source) != last:
+            if any(handle.transaction(source) != last for source, last in transactions.items()):
                 raise
+            handle.sync(before)
         return True
 
     def publish(self) -> None:

@@ -42,11 +42,17 @@ def one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
         assert word in lines[0]
 
 
-def test_a_worker_killed_in_the_middle_of_a_load_and_started_again_loses_and_doubles_nothing(site: Site) -> None:
+def test_a_worker_killed_in_the_middle_of_a_load_and_started_again_loses_and_doubles_nothing(
+    site: Site,
+) -> None:
     topic = site.topic(partitions=2)
     for partition in (0, 1):
         site.produce(topic, traffic(8_000, seed=partition, malformed=0.02, envelope=0.02), partition)
-    site.variables |= {"LETHE_FLUSH__SECONDS": "0.1", "LETHE_FLUSH__BATCH": "400", "LETHE_FLUSH__RECORDS": "1000"}
+    site.variables |= {
+        "LETHE_FLUSH__SECONDS": "0.1",
+        "LETHE_FLUSH__BATCH": "400",
+        "LETHE_FLUSH__RECORDS": "1000",
+    }
 
     first = site.worker()
     until(lambda: site.archived() > 1_000, 60, "some records are in the archive")
@@ -220,7 +226,13 @@ class TestExitStatus:
         assert set(json.loads(done.stderr)) == {"error"}
 
     @pytest.mark.parametrize(
-        "arguments", [["worker", "--no-such"], ["lookup", "1234"], ["generate", "--format", "x", "--count", "1"], ["nothing"]]
+        "arguments",
+        [
+            ["worker", "--no-such"],
+            ["lookup", "1234"],
+            ["generate", "--format", "x", "--count", "1"],
+            ["nothing"],
+        ],
     )
     def test_2_for_wrong_usage(self, bare_site: Site, arguments: list[str]) -> None:
         assert bare_site.run(*arguments).returncode == 2

@@ -1,0 +1,238 @@
+"""The commit's answer: failed, failed but persisted, late, or none; storage that refuses, hangs or is full."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError, DeltaError
+from plant import Plant, Reels, Writer, source_of
+from workers import traffic
+
+from schemas.errors import LetheError, TransientError, UnknownOutcomeError
+from streams import pipeline as pipelines
+from tiers.objects import LocalObjects
+from tiers.reconcile import check
+
+SOURCE = source_of("cdr")
+TABLES = ("identifiers", "originals", "quarantine", "metadata", "ledger")
+Patch = pytest.MonkeyPatch
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: Patch) -> None:
+    """Waiting between tries is not what is tested."""
+    monkeypatch.setattr(pipelines, "_RETRY_SECONDS", 0.02)
+
+
+def disturb(monkeypatch: Patch, table: str, times: int, how: Callable[[Callable[[], Any]], Any]) -> list[str]:
+    """Let `how` stand in for the next commits to a table; it is given the real one to call or not."""
+    real = DeltaTable.create_write_transaction
+    hit: list[str] = []
+
+    def commit(self: DeltaTable, *arguments: Any, **named: Any) -> Any:
+        if self.table_uri.rstrip("/").endswith(table) and len(hit) < times:
+            hit.append(table)
+            return how(lambda: real(self, *arguments, **named))
+        return real(self, *arguments, **named)
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", commit)
+    return hit
+
+
+def not_persisted(_: Callable[[], Any]) -> None:
+    raise OSError(5, "the store gave no answer")
+
+
+def persisted(commit: Callable[[], Any]) -> None:
+    commit()
+    raise DeltaError("the answer was lost on its way")
+
+
+def retries_used_up(_: Callable[[], Any]) -> None:
+    raise CommitFailedError("Transaction failed: max retries exceeded")
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("how", [not_persisted, persisted, retries_used_up])
+def test_an_answer_that_does_not_come(plant: Plant, monkeypatch: Patch, table: str, how: Any) -> None:
+    values = plant.records(SOURCE, traffic(300, seed=2, malformed=0.05))
+    reels = Reels(plant, {SOURCE: values})
+    hit = disturb(monkeypatch, table, 1, how)
+    reels.run()
+    assert hit == [table]
+    plant.judge()
+
+
+def test_a_commit_that_arrives_after_it_was_given_up(plant: Plant, monkeypatch: Patch) -> None:
+    values = plant.records(SOURCE, traffic(300, seed=2))
+    reels = Reels(plant, {SOURCE: values})
+    held: list[Callable[[], Any]] = []
+    late: list[BaseException] = []
+
+    def delayed(commit: Callable[[], Any]) -> None:
+        held.append(commit)
+        raise OSError(110, "timed out")
+
+    disturb(monkeypatch, "metadata", 1, delayed)
+
+    def arrives() -> None:
+        # The retry has not been made yet when the first request reaches the store after all.
+        if held and not late:
+            try:
+                held.pop()()
+                late.append(Warning("it landed"))
+            except DeltaError as error:
+                late.append(error)
+
+    reels.before_step = arrives
+    reels.run()
+    assert len(late) == 1
+    plant.judge()
+
+
+def test_a_store_that_never_takes_the_commit_stops_the_worker_and_leaves_nothing_half_done(
+    plant: Plant, monkeypatch: Patch
+) -> None:
+    values = plant.records(SOURCE, traffic(100, seed=2))
+    reels = Reels(plant, {SOURCE: values})
+    hit = disturb(monkeypatch, "metadata", 1_000, not_persisted)
+    with pytest.raises(UnknownOutcomeError, match="metadata"):
+        reels.run()
+    assert len(hit) == pipelines._COMMIT_TRIES
+    assert reels.pipeline.committed == 0
+    monkeypatch.undo()
+    Writer(plant).go_on(SOURCE, values)
+    plant.judge()
+
+
+def test_a_store_that_cannot_be_read_after_the_commit(plant: Plant, monkeypatch: Patch) -> None:
+    """The commit landed, but neither its answer nor the look that follows came through."""
+    values = plant.records(SOURCE, traffic(300, seed=2))
+    reels = Reels(plant, {SOURCE: values})
+    down = threading.Event()
+    real = DeltaTable.update_incremental
+
+    def update(self: DeltaTable) -> Any:
+        if down.is_set():
+            down.clear()
+            raise OSError(5, "the store gave no answer")
+        return real(self)
+
+    monkeypatch.setattr(DeltaTable, "update_incremental", update)
+
+    def lost(commit: Callable[[], Any]) -> None:
+        commit()
+        down.set()
+        raise OSError(5, "the store gave no answer")
+
+    assert disturb(monkeypatch, "metadata", 1, lost) == []
+    reels.run()
+    plant.judge()
+
+
+def test_the_answer_of_one_partition_is_not_taken_for_that_of_all(plant: Plant, monkeypatch: Patch) -> None:
+    """Somebody else's commit of one partition up to the same offset says nothing about the other partition's."""
+    one, two = source_of("cdr", 0), source_of("cdr", 1)
+    values = {s: plant.records(s, traffic(50, seed=s.partition)) for s in (one, two)}
+    rival = Writer(plant)
+
+    def rival_first(_: Callable[[], Any]) -> None:
+        monkeypatch.undo()
+        rival.go_on(one, values[one])
+        raise OSError(5, "the store gave no answer")
+
+    writer = Writer(plant)
+    disturb(monkeypatch, "metadata", 1, rival_first)
+    from plant import prepare
+
+    batches = [prepare(writer.runtime.kernel, s, 0, values[s]) for s in (one, two)]
+    with pytest.raises(LetheError):
+        writer.warehouse.commit(batches, writer.ring)
+    Writer(plant).go_on(two, values[two])
+    plant.judge()
+
+
+def test_a_ledger_that_cannot_be_written_does_not_make_a_commit_fail(
+    plant: Plant, monkeypatch: Patch
+) -> None:
+    values = plant.records(SOURCE, traffic(100, seed=2))
+    writer = Writer(plant)
+    disturb(monkeypatch, "ledger", 1, not_persisted)
+    writer.commit(SOURCE, values, 0, 99)
+    assert writer.warehouse.ledger.delta.to_pyarrow_table().num_rows == 0
+    assert writer.warehouse.sources() == {SOURCE.id: "cdr"}  # any reader's start derives it
+    plant.judge()
+
+
+def test_a_disk_that_refuses_for_a_while(plant: Plant, monkeypatch: Patch) -> None:
+    values = plant.records(SOURCE, traffic(300, seed=2, malformed=0.05))
+    reels = Reels(plant, {SOURCE: values})
+    refusals = [0]
+    real = LocalObjects.put
+
+    def put(self: LocalObjects, path: str, data: bytes) -> None:
+        if refusals[0] < 3:
+            refusals[0] += 1
+            raise TransientError("the warehouse refused a write: No space left on device")
+        real(self, path, data)
+
+    monkeypatch.setattr(LocalObjects, "put", put)
+    reels.run()
+    assert refusals == [3]
+    plant.judge()
+
+
+def test_a_disk_that_hangs_and_comes_back(plant: Plant, monkeypatch: Patch) -> None:
+    values = plant.records(SOURCE, traffic(300, seed=2))
+    reels = Reels(plant, {SOURCE: values})
+    released = threading.Event()
+    threading.Timer(1.0, released.set).start()
+    real = LocalObjects.put
+
+    def put(self: LocalObjects, path: str, data: bytes) -> None:
+        assert released.wait(10)
+        real(self, path, data)
+
+    monkeypatch.setattr(LocalObjects, "put", put)
+    reels.run()
+    assert released.is_set()
+    plant.judge()
+
+
+def test_a_disk_that_fails_to_keep_a_commit_stops_the_worker(plant: Plant, monkeypatch: Patch) -> None:
+    """fsync failed: trying it again may report success for what was never written."""
+    values = plant.records(SOURCE, traffic(100, seed=2))
+    reels = Reels(plant, {SOURCE: values})
+    real = LocalObjects.sync
+
+    def sync(self: LocalObjects, path: str) -> None:
+        if path.startswith("metadata"):
+            Path(self.url(path)).rename(
+                self.url(path) + ".away"
+            )  # what fsync then finds is not the disk's fault
+            try:
+                real(self, path)
+            finally:
+                Path(self.url(path) + ".away").rename(self.url(path))
+        real(self, path)
+
+    monkeypatch.setattr(LocalObjects, "sync", sync)
+    with pytest.raises(LetheError, match="durable"):
+        reels.run()
+
+
+def test_a_table_that_lost_a_row_is_noticed(plant: Plant) -> None:
+    """The check of these tests is not blind: what the ledger says and the archive no longer holds is named."""
+    values = plant.records(SOURCE, traffic(50, seed=2))
+    Writer(plant).go_on(SOURCE, values)
+    plant.judge()
+    DeltaTable(str(plant.directory / "warehouse" / "metadata")).delete("offset = 7")
+    (finding,) = check(plant.runtime().warehouse)
+    assert str(finding) == "cdr/0: offsets 0 to 49: archive holds 49 records, the ledger says 50"
+    with pytest.raises(AssertionError, match="1 lost"):
+        plant.judge()

@@ -1,0 +1,266 @@
+"""Between feed and commit: agents that raise, a channel that loses batches, partitions taken away under load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from plant import Plant, Reels, source_of
+from workers import traffic
+
+from schemas.errors import FencedError, LetheError
+from streams import pipeline as pipelines
+from streams.batch import Batch
+from streams.kernel import Kernel
+from streams.settings import Flush
+from tiers.prepared import Prepared
+
+ONE, TWO = source_of("cdr", 0), source_of("cdr", 1)
+Patch = pytest.MonkeyPatch
+
+
+@pytest.fixture
+def values(plant: Plant) -> dict[Any, Sequence[bytes | None]]:
+    return {s: plant.records(s, traffic(600, seed=s.partition, malformed=0.02)) for s in (ONE, TWO)}
+
+
+def failing(
+    monkeypatch: Patch, when: set[tuple[int, int]], error: type[Exception] = RuntimeError
+) -> list[int]:
+    """Let the split of the batches that begin at (partition, offset) raise, once each."""
+    real = Kernel.process
+    hit: list[int] = []
+
+    def process(self: Kernel, batch: Batch, fmt: Any) -> Prepared:
+        place = (batch.source.partition, batch.first)
+        if place in when:
+            when.remove(place)
+            hit.append(batch.first)
+            raise error("it quotes 923001234567")
+        return real(self, batch, fmt)
+
+    monkeypatch.setattr(Kernel, "process", process)
+    return hit
+
+
+def test_an_agent_raises(plant: Plant, values: Any, monkeypatch: Patch, caplog: Any) -> None:
+    hit = failing(monkeypatch, {(0, 0), (0, 150), (1, 550)})
+    reels = Reels(plant, values)
+    reels.run()
+    assert len(hit) == 3
+    assert len(reels.restarts) >= 2
+    plant.judge()
+
+
+def test_a_batch_that_can_never_be_split_stops_the_worker_and_leaves_what_is_before_it(
+    plant: Plant, values: Any, monkeypatch: Patch
+) -> None:
+    real = Kernel.process
+
+    def process(self: Kernel, batch: Batch, fmt: Any) -> Prepared:
+        if batch.source == ONE and batch.last >= 320:
+            raise RuntimeError("it quotes 923001234567")
+        return real(self, batch, fmt)
+
+    monkeypatch.setattr(Kernel, "process", process)
+    reels = Reels(plant, values)
+    with pytest.raises(
+        LetheError, match=r"cdr/0 from offset 3[05]0 cannot be split \(RuntimeError\)"
+    ) as stopped:
+        reels.run()
+    assert "923001234567" not in str(stopped.value)
+    assert reels.writer.warehouse.position(ONE.id) == 299
+    monkeypatch.undo()
+    Reels(plant, values).run()
+    plant.judge()
+
+
+def test_a_failure_while_everything_behind_it_waits_for_room(
+    plant: Plant, values: Any, monkeypatch: Patch
+) -> None:
+    """What is dropped makes room: the agents must not wait for ever for a commit that has nothing to commit."""
+    failing(monkeypatch, {(0, 0)})
+    reels = Reels(plant, {ONE: values[ONE]}, size=20, flush=Flush(records=20, seconds=0.2, batch=20))
+    plant.produced = [m for m in plant.produced if m.partition == 0]
+    reels.run(20)
+    plant.judge()
+
+
+def test_fenced_while_the_agents_wait_for_room(plant: Plant, values: Any) -> None:
+    reels = Reels(plant, values, size=20, flush=Flush(records=20, seconds=60, batch=20))
+    fences = [3]
+    real = reels.commit
+
+    def commit(batches: list[Prepared]) -> None:
+        if fences[0]:
+            fences[0] -= 1
+            raise FencedError("elsewhere")
+        real(batches)
+
+    reels.commit = commit
+    reels.run(20)
+    assert fences == [0]
+    plant.judge()
+
+
+def test_taken_away_while_the_agents_wait_for_room(plant: Plant, values: Any) -> None:
+    reels = Reels(plant, values, size=20, flush=Flush(records=20, seconds=0.3, batch=20))
+    steps = iter(range(10_000))
+
+    def take_away_and_give_back() -> None:
+        if next(steps) % 40 == 20:
+            reels.revoke(ONE.id)
+            reels.start(ONE.id)
+
+    reels.before_step = take_away_and_give_back
+    stop_at = iter(range(200))
+
+    def for_a_while() -> None:
+        if next(stop_at, None) is not None:
+            take_away_and_give_back()
+
+    reels.before_step = for_a_while
+    reels.run(30)
+    plant.judge()
+
+
+@pytest.mark.parametrize("lost", [{0}, {3}, {1, 2, 7}, {11}, {5, 11}], ids=str)
+def test_the_channel_loses_batches(plant: Plant, values: Any, monkeypatch: Patch, lost: set[int]) -> None:
+    monkeypatch.setattr(pipelines, "_LOST_SECONDS", 0.3)
+    numbers = set(lost)
+
+    def lose(batch: Batch) -> bool:
+        if batch.source == ONE and batch.epoch <= 2 and batch.sequence in numbers:
+            numbers.remove(batch.sequence)
+            return True
+        return False
+
+    reels = Reels(plant, values)
+    reels.lose = lose
+    reels.run()
+    assert not numbers & set(range(12)) or len(lost) > 1
+    assert ONE.id in reels.restarts
+    plant.judge()
+
+
+def test_the_last_batch_of_a_quiet_partition_is_missed_while_others_are_busy(
+    plant: Plant, values: Any, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(pipelines, "_LOST_SECONDS", 0.2)
+    busy = source_of("busy")
+    values[busy] = plant.records(busy, traffic(3_000, seed=9))
+    reels = Reels(plant, values, size=50)
+    gone: list[int] = []
+    noticed: list[int] = []
+
+    def lose(batch: Batch) -> bool:
+        if batch.source == ONE and batch.last == 599 and not gone:
+            gone.append(batch.last)
+            return True
+        if batch.source == busy and gone and ONE.id in reels.restarts and not noticed:
+            noticed.append(batch.sequence)
+        return False
+
+    real = reels.writer.runtime.kernel.process
+    monkeypatch.setattr(
+        Kernel, "process", lambda self, batch, fmt: (__import__("time").sleep(0.03), real(batch, fmt))[1]
+    )
+    reels.lose = lose
+    reels.run()
+    assert gone == [599]
+    assert noticed, "it was only noticed when nothing else was left to do"
+    plant.judge()
+
+
+def test_the_end_is_not_reported_while_something_is_to_be_read_again(plant: Plant, values: Any) -> None:
+    """`--stop-at-end` must not end between a fenced commit and the new start of its partitions."""
+    reels = Reels(plant, values)
+    real, last = reels.commit, [True]
+
+    def commit(batches: list[Prepared]) -> None:
+        if last[0] and any(b.last == 599 for b in batches):
+            last[0] = False
+            raise FencedError("elsewhere")
+        real(batches)
+
+    reels.commit = commit
+    reels.run()
+    assert not last[0]
+    plant.judge()
+
+
+def test_batches_that_come_twice_or_late_count_once(plant: Plant, values: Any) -> None:
+    reels = Reels(plant, values)
+    process, again = reels.pipeline.process, [0]
+
+    async def repeated(batch: Batch) -> None:
+        await process(batch)
+        again[0] += 1
+        await process(batch)
+        if batch.sequence > 3:
+            await process(reels.delivered[0])
+
+    reels.pipeline.process = repeated  # type: ignore[method-assign]
+    reels.run()
+    assert again[0] >= 24
+    plant.judge()
+
+
+def test_a_clock_that_jumps_forwards_over_the_end_of_a_month_and_back(
+    plant: Plant, values: Any, monkeypatch: Patch
+) -> None:
+    """Records whose month ends between split and commit lose their identifiers, not themselves."""
+    reels = Reels(plant, {ONE: values[ONE]})
+    plant.produced = [m for m in plant.produced if m.partition == 0]
+    real, jumped = reels.commit, [False]
+
+    def commit(batches: list[Prepared]) -> None:
+        if not jumped[0] and any(b.first >= 200 for b in batches):
+            jumped[0] = True
+            plant.ahead = timedelta(days=13 * 31)
+        real(batches)
+
+    reels.commit = commit
+    reels.run()
+    assert jumped == [True]
+    plant.ahead = None
+    ledger = plant.runtime().warehouse.ledger.delta.to_pyarrow_table().to_pylist()
+    late = sum(row["late"] for row in ledger)
+    assert late > 0
+    assert sum(row["records"] for row in ledger) == 600
+    assert sum(row["split"] + row["late"] + row["rejected"] for row in ledger) == 600
+    archive = plant.runtime().warehouse.metadata.delta.to_pyarrow_table(columns=["offset"])
+    assert (
+        archive.num_rows
+        == len(set(archive.column("offset").to_pylist()))
+        == sum(row["split"] + row["late"] for row in ledger)
+    )
+
+
+def test_a_clock_that_jumps_backwards_changes_nothing(plant: Plant, values: Any) -> None:
+    reels = Reels(plant, values)
+    real, jumped = reels.commit, [0]
+
+    def commit(batches: list[Prepared]) -> None:
+        jumped[0] += 1
+        plant.ahead = timedelta(hours=-6 * (jumped[0] % 2))
+        real(batches)
+
+    reels.commit = commit
+    reels.run()
+    assert jumped[0] > 1
+    plant.judge()
+
+
+def test_agents_that_fail_together_are_tried_again_together(
+    plant: Plant, values: Any, monkeypatch: Patch
+) -> None:
+    """One hiccup of a key provider fails as many batches as there are agents: that is one failure, not several."""
+    hit = failing(monkeypatch, {(0, first) for first in range(0, 250, 50)})
+    reels = Reels(plant, {ONE: values[ONE]}, agents=5)
+    plant.produced = [m for m in plant.produced if m.partition == 0]
+    reels.run()
+    assert len(hit) == 5
+    plant.judge()
