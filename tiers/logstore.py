@@ -1,0 +1,113 @@
+"""Where the integrity log lies in the warehouse: a store of its own for each topic-partition, and one for its keys.
+
+_log/<stream>/<partition>/…   the log of a topic-partition (docs/integrity.md, section 5)
+_log/keys/<n>                 the note that brought in key set n
+_log/published                the version of the metadata table up to which every log is complete
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from integrity.signing import KeyHistory
+from schemas.errors import FencedError, IntegrityError, TransientError
+from tiers.failpoint import fail_point
+from tiers.objects import Objects
+
+FOLDER: Final = "_log"
+_TAKEN: Final = frozenset({".", "..", "keys", "published"})
+
+
+def folder_of(stream: str) -> str:
+    """The folder of a stream's logs. `=` is in no stream's name, so that no two have the same folder."""
+    # A store may write `~` in another way than it was given, and these names mean something else already.
+    name = stream.replace("~", "=")
+    return f"{FOLDER}/={name}" if name in _TAKEN else f"{FOLDER}/{name}"
+
+
+class LogStore:
+    """A folder of the warehouse as `integrity.store.Store`."""
+
+    def __init__(self, objects: Objects, folder: str) -> None:
+        self._objects = objects
+        self._folder = folder
+
+    @classmethod
+    def of(cls, objects: Objects, stream: str, partition: int) -> LogStore:
+        """The store of a topic-partition's log."""
+        return cls(objects, f"{folder_of(stream)}/{partition}")
+
+    def get(self, path: str) -> bytes | None:
+        """See `integrity.store.Reader.get`."""
+        with _answering():
+            return self._objects.get(f"{self._folder}/{path}")
+
+    def list(self, folder: str) -> list[str]:
+        """See `integrity.store.Reader.list`."""
+        with _answering():
+            found = self._objects.list(f"{self._folder}/{folder}")
+        return sorted(path.removeprefix(f"{self._folder}/") for path in found)
+
+    def put(self, path: str, data: bytes) -> None:
+        """See `integrity.store.Store.put`."""
+        with _answering():
+            created = self._objects.create(f"{self._folder}/{path}", data)
+        if not created and self.get(path) != data:
+            raise IntegrityError(
+                f"{self._folder}/{path} is there already with other bytes; nothing of a log is ever rewritten"
+            )
+        fail_point("log.put")
+
+    def swap(self, path: str, old: bytes | None, new: bytes) -> None:
+        """See `integrity.store.Store.swap`."""
+        fail_point("log.swap")
+        with _answering():
+            swapped = self._objects.swap(f"{self._folder}/{path}", old, new)
+        if not swapped:
+            raise FencedError(f"{self._folder}/{path} was changed by someone else meanwhile")
+        fail_point("log.swapped")
+
+    def delete(self, path: str) -> None:
+        """See `integrity.store.Store.delete`."""
+        with _answering():
+            self._objects.delete(f"{self._folder}/{path}")
+        fail_point("log.deleted")
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TransientError(
+            f"the integrity log's store does not answer ({type(error).__name__}); is it reachable?"
+        ) from error
+
+
+def publish_history(objects: Objects, history: KeyHistory) -> None:
+    """Put the notes that brought in the signing keys where a verifier finds them.
+
+    Raises `IntegrityError` when the warehouse has another chain: somebody signs with other keys.
+    """
+    store = LogStore(objects, f"{FOLDER}/keys")
+    for number, note in enumerate(history.notes):
+        # Not `put`: its words would not say what to do about it.
+        known = store.get(str(number))
+        if known is None:
+            store.put(str(number), bytes(note))
+        elif known != bytes(note):
+            raise IntegrityError(
+                f"the warehouse's signing keys (set {number}) are not those of this key directory: "
+                "bring back the key file log.signing this warehouse was made with"
+            )
+
+
+def published_history(objects: Objects) -> KeyHistory | None:
+    """The chain of signing keys as the warehouse has it; None when there is none. To be tied to a trusted key."""
+    store = LogStore(objects, f"{FOLDER}/keys")
+    notes: list[bytes] = []
+    while (note := store.get(str(len(notes)))) is not None:
+        notes.append(note)
+    return KeyHistory.parse(notes) if notes else None
