@@ -22,10 +22,12 @@ from streams.batch import Reason
 TIME = pl.Datetime("us", "UTC")
 MONEY = pl.Decimal(18, 6)
 _MICRO = Decimal("0.000001")
-_MONEY_LIMIT = Decimal(10) ** 12
+# Beyond what any of these can be lie phone numbers: a bound keeps one that is put in the wrong field out of the archive.
+_MONEY_LIMIT = Decimal(10) ** 7
+_FIGURE_LIMIT = Decimal(10) ** 8  # as written, in whatever unit
+_MOST_PARTS = 10**6
+_MOST_SECONDS = 366 * 86_400
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
-_INT32 = 2**31 - 1
-_INT64 = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def convert(spec: FieldSpec, text: pl.Series) -> Converted:
         case "timestamp":
             return _one(spec, text, times(text, spec.format), Reason.BAD_TIME)
         case "integer":
-            return _one(spec, text, _integers(text, _INT32).cast(pl.Int32), Reason.NOT_A_NUMBER)
+            return _one(spec, text, _integers(text, _MOST_PARTS).cast(pl.Int32), Reason.NOT_A_NUMBER)
         case "duration":
             return _one(spec, text, durations(text, spec.scale), Reason.NOT_A_NUMBER)
         case "decimal":
@@ -162,7 +164,7 @@ def durations(text: pl.Series, scale: str) -> pl.Series:
 
     def milliseconds(one: str) -> int | None:
         number = _number(one)
-        if number is None or not 0 <= number < _INT64 // 10_000:
+        if number is None or not 0 <= number * factor <= _MOST_SECONDS * 1000:
             return None
         return int((number * factor).to_integral_value(ROUND_HALF_EVEN))
 
@@ -174,7 +176,7 @@ def _decimal(spec: FieldSpec, text: pl.Series) -> Converted:
 
     def money(one: str) -> Decimal | None:
         number = _number(one)
-        if number is None or abs(number * factor) >= _MONEY_LIMIT:
+        if number is None or abs(number) >= _FIGURE_LIMIT or abs(number * factor) >= _MONEY_LIMIT:
             return None
         return (number * factor).quantize(_MICRO, ROUND_HALF_EVEN)
 

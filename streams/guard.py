@@ -142,17 +142,17 @@ def _suspects(subjects: pl.DataFrame, values: Iterable[str]) -> pl.DataFrame:
 def _words(subjects: pl.DataFrame) -> pl.DataFrame:
     """What to look for, given subjects that are no phone numbers: `_id`, `run` (of digits) and `word`, either may be null; `whole`, the address itself."""
     value = pl.col("value").str.to_lowercase()
-    local = value.str.split("@").list.first()
     kind = pl.col("kind")
-    word = (
-        pl.when(kind.is_in(["email", "sip"])).then(pl.when(local.str.len_chars() >= _SHORT_WORD).then(local).otherwise(value))
-        .when(kind == "chat").then(value.str.replace(r"^[^:]*:", "")).otherwise(value)
-    )  # fmt: skip
+    # Whatever kind it was taken for: the user of a SIP URI, the local part of an e-mail address, the id on a channel.
+    bare = pl.when(kind == "chat").then(value.str.replace(r"^[^:]*:", "")).otherwise(value)
+    bare = bare.str.replace(r"^(?:sips?|tel|mailto|client):", "")
+    local = bare.str.split("@").list.first()
+    word = pl.when(local.str.len_chars() >= _SHORT_WORD).then(local).otherwise(bare)
     number = pl.col("value").str.replace_all(r"[^0-9]", "")
     words = subjects.select(
         "_id", run=pl.when(number.str.len_bytes() >= _RUNS[-1]).then(number.str.slice(-_RUNS[-1])), word=word, whole=value
     ).with_columns(word=pl.when(pl.col("word").str.len_chars() >= _SHORT_WORD).then(pl.col("word")))
-    addresses = subjects.filter(kind == "ip")
+    addresses = subjects.filter(pl.col("kind") == "ip")
     if addresses.is_empty():
         return words
     respelled = [(one, None, form, form) for one, text in addresses.select("_id", "value").rows() for form in _spelt(text)]

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import unquote
 
@@ -29,6 +29,8 @@ from streams.parties import read_parties
 from streams.placing import place
 from streams.work import ID, Rules, Work, no_subjects
 
+_BEFORE: Final = timedelta(days=1)
+_BEHIND: Final = timedelta(days=400)  # a message may be seen long after it was sent
 _CONSTANTS: Final = ("channel", "direction", "status_group", "currency", "price_unit")
 
 
@@ -58,6 +60,7 @@ def split(frame: pl.DataFrame, fmt: Format, rules: Rules, now: datetime) -> Spli
         work.put(rule.column, work.everywhere(rule.column, rule.value).set(~where, None))
     for spec in fmt.archive:
         _convert(work, spec)
+    _doubt_done_time(work, fmt)
     _constants(work, fmt)
     read_parties(work, fmt)
     for spec in fmt.fields:
@@ -92,6 +95,20 @@ def _convert(work: Work, spec: FieldSpec) -> None:
             work.refuse(converted.bad, converted.reason, spec.path)
         else:
             work.withheld[spec.path] = (tuple(converted.columns), converted.bad)
+
+
+def _doubt_done_time(work: Work, fmt: Format) -> None:
+    """Withhold an end that does not belong to its beginning: as seconds since 1970, many a phone number is a time."""
+    begun, done = work.columns.get("event_time"), work.columns.get("done_time")
+    if begun is None or done is None:
+        return
+    odd = ((done < begun - _BEFORE) | (done > begun + _BEHIND)).fill_null(False)
+    if odd.any():
+        work.columns["done_time"] = done.set(odd, None)
+        for spec in fmt.archive:
+            if spec.column == "done_time":
+                text = work.frame.get_column(spec.path)
+                work.withheld[spec.path] = (("done_time",), odd & text.is_not_null())
 
 
 def _constants(work: Work, fmt: Format) -> None:

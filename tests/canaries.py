@@ -1,0 +1,191 @@
+"""Records of any declared format with somebody's address planted everywhere, and the search for it in what comes out.
+
+Nobody's address: each number ends in MARK and two digits, each name begins with NAME. Whatever of a record reaches the
+archive, a log or a file name is searched for both, as a searcher would read it: percent-decoded, folded, digits alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+from kernel_kit import NOW
+
+from schemas.fields import Condition, FieldSpec
+from schemas.format import Format
+from streams.guard import digits, plain
+from tiers.prepared import Prepared
+
+MARK = "739184"
+NAME = "kanaria"
+_EXAMPLES = {
+    "name": "acme-1", "constant": "DELIVERED_OK", "number": "401", "mcc": "410", "mnc": "01", "sid": "AC" + "a" * 32,
+    "key": "abcd1234", "account_number": "123456789012",
+}  # fmt: skip
+_TIMES = {
+    "iso": "2026-10-01T10:00:00.000+0000", "rfc2822": "Thu, 01 Oct 2026 10:00:00 +0000", "epoch_s": "1790848800",
+    "epoch_ms": "1790848800000", "epoch_us": "1790848800000000", "yymmddhhmm": "2610011000",
+    "iso_or_epoch_s": "2026-10-01 10:00:00",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Person:
+    """One made-up end user: `address` as a vendor writes it."""
+
+    address: str
+    spellings: tuple[str, ...]
+
+
+def person(draw: Random) -> Person:
+    tail = MARK + f"{draw.randrange(100):02d}"
+    kind = draw.randrange(6)
+    if kind <= 2:
+        code, trunk, start = draw.choice([("92", "0", "300"), ("44", "0", "77"), ("1", "1", "21"), ("49", "0", "151")])
+        number, national = f"{code}{start}{tail}", f"{start}{tail}"
+        spaced = f"+{code} {start} {tail[:4]} {tail[4:]}"
+        spellings = (
+            number, f"+{number}", f"00{number}", f"{trunk}{national}", spaced, spaced.replace(" ", "-"),
+            spaced.replace(" ", "."), f"({trunk}{start}) {tail[:3]}-{tail[3:]}", quote(f"+{number}"), quote(quote(spaced)),
+            f"tel:+{number}", f"sip:+{number}@gw.example.net;user=phone", f"<sip:{number}@192.0.2.1>", f"whatsapp:+{number}",
+            f"{number}@s.whatsapp.net", f"call {number} now", f"otp-{number}-1", f"/u/{national}/x", f"{{\"to\":\"{number}\"}}",
+            "".join(chr(0x660 + int(c)) for c in number), "".join(chr(0xFF10 + int(c)) for c in f"{trunk}{national}"),
+            " ".join(number), f"SIP/{number}-0000002a", f"{number}.mp3", f"x{national}",
+        )  # fmt: skip
+        return Person(draw.choice(spellings[:3]), spellings)
+    word = f"{NAME}.{''.join(draw.choice('bcdfg') for _ in range(5))}"
+    if kind == 3:
+        address = f"{word}@example.org"
+        spellings = (address, address.upper(), quote(address, safe=""), f"mailto:{address}", f"K <{address}>", word,
+                     f"550 5.1.1 <{address}>: unknown", f"sip:{address}", f"u={word}&x=1")  # fmt: skip
+        return Person(address, spellings)
+    if kind == 4:
+        address = f"sip:{word}@pbx.example.com"
+        spellings = (address, address.upper(), quote(address, safe=""), f"\"K\" <{address}>;tag=1", f"sofia/x/{word}@pbx",
+                     word, f"SIP/{word}-00000001")  # fmt: skip
+        return Person(address, spellings)
+    address = f"{NAME.upper()}{draw.randrange(10**6):06d}{MARK}"
+    return Person(address, (address, address.lower(), quote(address), f"id={address}", f"@{address}"))
+
+
+def record(fmt: Format, who: Person, draw: Random, planted: float) -> bytes:
+    """A record about somebody, the address in any spelling at every place with probability `planted`."""
+    texts = {spec.path: _usual(spec, draw) for spec in fmt.fields}
+    for spec in fmt.subjects:
+        end_user = spec.end_user == "always" or (
+            isinstance(spec.end_user, Condition) and _holds(spec.end_user, texts) is not False
+        )
+        texts[spec.path] = who.address if end_user else draw.choice(["ACME", "24365", "385958110027"])
+
+    def spelt() -> str:
+        return draw.choice(who.spellings)
+
+    for spec in fmt.fields:
+        deciding = any(spec.path in c.fields() for f in fmt.subjects if isinstance(c := f.end_user, Condition))
+        if draw.random() < planted * (0.2 if spec.required else 1) and not deciding and spec.class_ != "subject":
+            texts[spec.path] = spelt()
+        elif spec.class_ == "subject" and spec.end_user == "never" and draw.random() < planted:
+            texts[spec.path] = spelt()
+    if fmt.encoding == "csv":
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow([texts.get(c, spelt()) for c in fmt.columns])
+        return line.getvalue().encode()
+    document: dict[str, Any] = {}
+    for path, text in texts.items():
+        _put(document, path, quote(text) if fmt.percent_encoded and draw.random() < 0.5 else text)
+    _plant(document, spelt, draw, planted)
+    if fmt.envelope and draw.random() < 0.2:
+        document = {fmt.envelope: [document], spelt(): spelt()}
+    return orjson.dumps(document)
+
+
+def _usual(spec: FieldSpec, draw: Random) -> str:
+    if spec.class_ != "archive":
+        return f"{spec.class_}-{draw.randrange(10**4)}"
+    if spec.type == "timestamp":
+        return _TIMES[spec.format]
+    if spec.values:
+        return draw.choice(list(spec.values)).replace("*", "x")
+    if spec.type == "enum":
+        return {"currency": "EUR", "direction": "outbound", "channel": "sms", "status_group": "DELIVERED"}[spec.column or ""]
+    if spec.type == "code":
+        return _EXAMPLES[spec.pattern or ""]
+    return {"boolean": "true", "mccmnc": "41001"}.get(spec.type or "", "2")
+
+
+def _holds(condition: Condition, texts: dict[str, str]) -> bool | None:
+    """As the conditions of a declaration read, told by hand."""
+    if condition.any is not None:
+        return any(_holds(c, texts) for c in condition.any)
+    if condition.all is not None:
+        return all(_holds(c, texts) for c in condition.all)
+    text = texts[condition.field or ""].strip()
+    if condition.matches is not None:
+        return re.search(condition.matches, text) is not None
+    if condition.is_ is not None:
+        return text.lower() in {w.lower() for w in condition.is_}
+    return text.lower() not in {w.lower() for w in condition.is_not or ()}
+
+
+def _put(node: dict[str, Any], path: str, value: str) -> None:
+    *parents, leaf = path.split(".")
+    for parent in parents:
+        if parent.endswith("[]"):
+            node = node.setdefault(parent[:-2], [{}])[0]
+        else:
+            node = node.setdefault(parent, {})
+    node[leaf.removesuffix("[]")] = [value] if leaf.endswith("[]") else value
+
+
+def _plant(node: Any, spelt: Any, draw: Random, planted: float) -> None:
+    """Names, lists and objects that nobody declared, at every level."""
+    for below in list(node.values()):
+        for inner in below if isinstance(below, list) else [below]:
+            if isinstance(inner, dict):
+                _plant(inner, spelt, draw, planted)
+    if draw.random() < planted:
+        node[spelt()] = spelt()
+    if draw.random() < planted:
+        node["extra"] = {spelt(): [spelt(), {"x": spelt()}], "route": spelt(), "account": spelt()}
+
+
+def found_in(text: str) -> bool:
+    """Whether somebody can be read out of a text."""
+    return NAME in plain(text) or MARK in digits(text)
+
+
+def leaks_of(prepared: Prepared) -> list[str]:
+    """Where in what is stored in the clear somebody is found: tables and columns, never a value."""
+    found = []
+    clear = {
+        "metadata": prepared.metadata,
+        "identifiers": prepared.identifiers.drop_columns(["token", "sealed", "message_token"]),
+        "quarantine": prepared.quarantine.drop_columns(["sealed"]),
+    }
+    for table, rows in clear.items():
+        for column in rows.column_names:
+            values = rows.column(column)
+            if pa.types.is_binary(values.type) or pa.types.is_fixed_size_binary(values.type):
+                continue
+            if any(found_in(str(v)) for v in values.unique().to_pylist() if v is not None):
+                found.append(f"{table}.{column}")
+    for word in (*prepared.counts.reasons, repr(prepared)):
+        if found_in(word):
+            found.append("counts")
+    file = io.BytesIO()
+    pq.write_table(prepared.metadata, file, compression="none", use_dictionary=False)
+    raw = file.getvalue()
+    if MARK.encode() in raw or NAME.encode() in raw.lower():
+        found.append("parquet")
+    return found
+
+
+__all__ = ["MARK", "NAME", "NOW", "Person", "found_in", "leaks_of", "person", "record"]
