@@ -21,6 +21,7 @@ from schemas.errors import ExpiredKeyError
 from schemas.format import Format
 from schemas.retention import Month
 from streams.batch import Batch, Reason, Reject
+from streams.fields import as_json
 from streams.originals import FIELDS, CanonicalError, original, quarantined
 from streams.split import ID, INDEX, ROW, Split
 from streams.work import Rules
@@ -29,6 +30,7 @@ from tiers.prepared import ENTRIES, Counts, Prepared
 
 _UUID: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _COMPRESSION: Final = 3
+_TEXT: Final = "_text"
 
 
 def seal(
@@ -233,9 +235,8 @@ def _entries(group: pl.DataFrame, parts: Split, values: dict[int, Any], scope: l
                 joined = joined.with_columns(
                     pl.when(~pl.col(path).str.contains(_UUID)).then(pl.col(path)).alias(path)
                 )
-        joined = joined.filter(pl.any_horizontal(pl.col(columns).is_not_null()))
-        text = joined.select(pl.struct(columns).struct.json_encode().alias("v")).get_column("v")
-        data = text.to_arrow().cast(pa.binary())
+        joined = joined.with_columns(as_json(joined, columns).alias(_TEXT)).drop_nulls(_TEXT)
+        data = joined.get_column(_TEXT).to_arrow().cast(pa.binary())
         forms_ = pa.array([FIELDS]).take(pa.array(np.zeros(joined.height, np.int8)))
         out.append(_entry_table(joined.to_arrow(), forms_, data))
     return out
