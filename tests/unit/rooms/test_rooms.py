@@ -40,12 +40,13 @@ def test_a_room_imports_only_what_lies_below_it(room: str) -> None:
 
 
 def test_schemas_does_no_io() -> None:
-    for file in (ROOT / "schemas").rglob("*.py"):
+    # But for reading declarations, which are its data.
+    for file in set((ROOT / "schemas").rglob("*.py")) - {ROOT / "schemas" / "format.py"}:
         assert not imported(file) & {"os", "pathlib", "socket", "subprocess", "obstore", "deltalake"}, file.name
 
 
 def test_one_module_each_owns_its_library() -> None:
-    owners = {"obstore": {"tiers/objects.py"}, "faust": {"streams/app.py"}}
+    owners = {"obstore": {"tiers/objects.py"}, "duckdb": {"tiers/sql.py", "streams/sift.py"}}
     for library, allowed in owners.items():
         users = {
             str(file.relative_to(ROOT))
@@ -53,4 +54,4 @@ def test_one_module_each_owns_its_library() -> None:
             for file in (ROOT / room).rglob("*.py")
             if library in imported(file)
         }
-        assert users - allowed == set() or library == "faust", f"{library} is used by {sorted(users - allowed)}"
+        assert users == allowed, f"{library} is used by {sorted(users)}"
