@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import pyarrow as pa
 
-from integrity.commitment import commit_rows
+from integrity.commitment import Commitment
+from integrity.leaves import commit_with_leaves
 from schemas.arrow import LEDGER
+from schemas.retention import Month
 from tiers.prepared import Counts, Prepared
 
 SAID: Final = "lethe.ledger"
@@ -19,15 +22,44 @@ SAID: Final = "lethe.ledger"
 _BINARY: Final = ("merkle_root", "rows_sha3_512")
 
 
-def entries(batches: Sequence[Prepared], now: datetime) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """What the log needs of one source in a commit: computed once, for the account of the commit and for the log.
+
+    `leaf_file` and `months` are those of `integrity.leaves.commit_with_leaves`.
+    """
+
+    stream: str
+    partition: int
+    first: int
+    last: int
+    commitment: Commitment
+    leaf_file: bytes = field(repr=False)
+    months: tuple[Month, Month] | None
+
+
+def hashed(batches: Sequence[Prepared]) -> dict[str, Hashed]:
+    """The rows in scope of each source, hashed; batches of a source follow on each other."""
+    found = {}
+    for source in dict.fromkeys(b.source for b in batches):
+        mine = [b for b in batches if b.source == source]
+        rows = pa.concat_tables([b.metadata for b in mine])
+        commitment, leaf_file, months = commit_with_leaves(rows, mine[0].first)
+        found[source] = Hashed(
+            mine[0].stream, mine[0].partition, mine[0].first, mine[-1].last, commitment, leaf_file, months
+        )
+    return found
+
+
+def entries(batches: Sequence[Prepared], hashes: Mapping[str, Hashed], now: datetime) -> list[dict[str, Any]]:
     """What a commit of these batches says: one entry a source, JSON-ready, in the order the sources came."""
     said = []
-    for source in dict.fromkeys(b.source for b in batches):
+    for source, one in hashes.items():
         mine = [b for b in batches if b.source == source]
         counts = Counts()
         for batch in mine:
             counts.add(batch.counts)
-        commitment = commit_rows(pa.concat_tables([b.metadata for b in mine]))
+        commitment = one.commitment
         said.append(
             {
                 "stream": mine[0].stream,

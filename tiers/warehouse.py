@@ -18,6 +18,7 @@ from schemas.errors import FencedError, TransientError, UnknownOutcomeError
 from tiers import ledger
 from tiers.failpoint import fail_point
 from tiers.files import range_name, write_files
+from tiers.ledger import Hashed
 from tiers.objects import Objects
 from tiers.pages import to_pages
 from tiers.prepared import Prepared
@@ -75,8 +76,8 @@ class Warehouse:
             r["source"]: r["stream"] for r in rows.group_by(["stream", "source"]).aggregate([]).to_pylist()
         }
 
-    def commit(self, batches: Sequence[Prepared], ring: KeyRing) -> None:
-        """Move batches into the tables: all of them, or none that counts.
+    def commit(self, batches: Sequence[Prepared], ring: KeyRing) -> list[Hashed]:
+        """Move batches into the tables: all of them, or none that counts. Returns what the log needs of them.
 
         Batches of one source follow on each other and on what is committed; anything else raises `FencedError`.
 
@@ -89,7 +90,7 @@ class Warehouse:
         4. Publish: derive the ledger from what metadata commits said. The next start does what a crash leaves.
         """
         if not batches:
-            return
+            return []
         now = self._clock()
         ranges = _ranges(batches)
         name = range_name([(source, r.first, r.last) for source, r in ranges.items()])
@@ -106,7 +107,8 @@ class Warehouse:
             "quarantine", pa.concat_tables([b.quarantine for b in batches]), ranges, name, now
         )
         # Step 3
-        self._commit_metadata(batches, ranges, name, now)
+        hashes = ledger.hashed(batches)
+        self._commit_metadata(batches, hashes, ranges, name, now)
         # Step 4
         try:
             self.publish()
@@ -114,6 +116,7 @@ class Warehouse:
             # The commit counts all the same: the next one, or the next start, derives what is missing.
             log.warning("the ledger is behind for now", exc_info=error)
         fail_point("commit.end")
+        return list(hashes.values())
 
     def _check_follows(self, ranges: Ranges) -> None:
         self.metadata.reload()
@@ -156,10 +159,17 @@ class Warehouse:
             f"{table}: other writers commit the same topic-partitions all the time", frozenset(ranges)
         )
 
-    def _commit_metadata(self, batches: Sequence[Prepared], ranges: Ranges, name: str, now: datetime) -> None:
+    def _commit_metadata(
+        self,
+        batches: Sequence[Prepared],
+        hashes: Mapping[str, Hashed],
+        ranges: Ranges,
+        name: str,
+        now: datetime,
+    ) -> None:
         rows = pa.concat_tables([b.metadata for b in batches])
         files = write_files(self.objects, "metadata", rows, name, _milliseconds(now))
-        said = {ledger.SAID: json.dumps(ledger.entries(batches, now))}
+        said = {ledger.SAID: json.dumps(ledger.entries(batches, hashes, now))}
         fail_point("metadata.written")
         for _ in range(_TRIES):
             if self._try_commit(self.metadata, files, {s: r.last for s, r in ranges.items()}, said):
