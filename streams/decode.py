@@ -61,7 +61,9 @@ def decode(values: Sequence[bytes | None], fmt: Format, max_bytes: int) -> Decod
     frame = pl.concat(parsed) if parsed else _nothing(fmt)
     if len(parsed) > 1:
         frame = frame.sort(ROW)
-    frame = _refuse_nul(_flatten(frame, fmt, faults), faults.rejects)
+    frame = _flatten(frame, fmt, faults)
+    if b"\\u" in joined or b"\0" in joined:  # nothing else reads as NUL
+        frame = _refuse_nul(frame, faults.rejects)
     return Decoded(frame, faults.rejects)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,20 +17,15 @@ from schemas.retention import Month
 
 _PAGE_RECORDS: Final = 4_096
 _PAGE_BYTES: Final = 1 << 20
-_ORDER: Final = [("offset", "ascending"), ("index", "ascending")]
 _WHERE: Final = ("month", "window_months", "stream", "partition")
 
 
 def to_pages(entries: pa.Table, ring: KeyRing) -> pa.Table:
     """Rows of the originals table for entries (`tiers.prepared.ENTRIES`), in the order of their offsets."""
     rows: list[dict[str, Any]] = []
-    for where in entries.select(_WHERE).group_by(_WHERE, use_threads=False).aggregate([]).to_pylist():
-        mine = entries
-        for name in _WHERE:
-            mine = mine.filter(pc.equal(mine.column(name), where[name]))
+    for where, mine in _groups(entries):
         keys = ring.keys_for(Month.parse(where["month"]), where["window_months"], create=True)
-        ordered = mine.select(["offset", "index", "form", "value"]).sort_by(_ORDER).combine_chunks()
-        for page in _cut(ordered):
+        for page in _cut(mine.select(["offset", "index", "form", "value"])):
             offsets = page.column("offset")
             first, last = offsets[0].as_py(), offsets[-1].as_py()
             sealed = seal_page(keys, "originals", where["stream"], where["partition"], first, last, page)
@@ -44,14 +41,42 @@ def to_pages(entries: pa.Table, ring: KeyRing) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=ORIGINALS)
 
 
+def _groups(entries: pa.Table) -> Iterator[tuple[dict[str, Any], pa.Table]]:
+    """The entries of each month, window and topic-partition, by offset and index.
+
+    They come almost in this order: nothing is moved unless it has to be, since moving is what costs.
+    """
+    if not entries.num_rows:
+        return
+    group = np.zeros(entries.num_rows, np.int64)
+    for name in _WHERE:
+        codes = entries.column(name).combine_chunks().dictionary_encode()
+        group = group * len(codes.dictionary) + codes.indices.to_numpy()
+    # Numbered as they come, so that groups one after the other are in order.
+    group = pa.array(group).dictionary_encode().indices.to_numpy()
+    offset = entries.column("offset").to_numpy()
+    index = entries.column("index").fill_null(-1).to_numpy()
+    before, after = slice(None, -1), slice(1, None)
+    later = (offset[before] < offset[after]) | (
+        (offset[before] == offset[after]) & (index[before] <= index[after])
+    )
+    ordered = (group[before] < group[after]) | ((group[before] == group[after]) & later)
+    if not ordered.all():
+        order = np.lexsort((index, offset, group))
+        entries, group = entries.take(pa.array(order)), group[order]
+    ends = [*(np.flatnonzero(np.diff(group)) + 1).tolist(), len(group)]
+    for start, end in pairwise([0, *ends]):
+        mine = entries.slice(start, end - start)
+        yield mine.select(_WHERE).slice(0, 1).to_pylist()[0], mine
+
+
 def _cut(entries: pa.Table) -> Iterator[pa.Table]:
     """Pages of a bounded size; the elements of one message stay together, so that offset ranges never overlap."""
-    sizes = pc.cumulative_sum(pc.binary_length(entries.column("value")).cast(pa.int64())).to_pylist()
-    offsets = entries.column("offset").to_pylist()
-    start = 0
-    spent = 0
-    for at in range(1, len(offsets) + 1):
-        full = at - start >= _PAGE_RECORDS or sizes[at - 1] - spent >= _PAGE_BYTES
-        if at == len(offsets) or (full and offsets[at] != offsets[at - 1]):
-            yield entries.slice(start, at - start)
-            start, spent = at, sizes[at - 1]
+    sizes = np.cumsum(pc.binary_length(entries.column("value")).to_numpy(), dtype=np.int64)
+    offsets = entries.column("offset").to_numpy()
+    start, spent = 0, 0
+    while start < len(offsets):
+        full = min(start + _PAGE_RECORDS, int(np.searchsorted(sizes, spent + _PAGE_BYTES)) + 1, len(offsets))
+        end = int(np.searchsorted(offsets, offsets[full - 1], side="right"))
+        yield entries.slice(start, end - start)
+        start, spent = end, int(sizes[end - 1])
