@@ -19,7 +19,9 @@ import numpy as np
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from schemas import format as formats
 from schemas.errors import GapError, LetheError, TransientError
+from schemas.format import Kinds
 from streams.batch import Batch, Source
 from streams.settings import Settings
 from streams.topics import Streams, client_options
@@ -236,6 +238,7 @@ class Feed:
             values=values,
             received_ms=np.array([m.timestamp()[1] for m in messages], np.int64),
             bytes=sum(len(v) for v in values if v is not None),
+            kinds=_kinds(messages, partition.source.format),
             gap=partition.gap,
         )
         partition.sequence += 1
@@ -373,6 +376,14 @@ class Feed:
                 self._consumer.close()
             except (KafkaException, RuntimeError, LetheError):
                 log.info("the consumer did not close cleanly; its group will notice by itself")
+
+
+def _kinds(messages: list[Any], format_name: str) -> list[bytes | str | None] | None:
+    """What each message's header says of its kind, for a topic whose kinds are told by a header; the last one counts."""
+    declared = formats.get(format_name)
+    if not isinstance(declared, Kinds) or declared.header is None:
+        return None
+    return [dict(m.headers() or ()).get(declared.header) for m in messages]
 
 
 def _unexpected(where: str, error: BaseException) -> LetheError:

@@ -15,16 +15,20 @@ from datetime import datetime
 import pyarrow as pa
 
 from keys.ring import KeyRing
+from schemas.arrow import IDENTIFIERS, METADATA, QUARANTINE
 from schemas.errors import ExpiredKeyError
 from schemas.format import Declaration, Format
 from streams.batch import Batch, Reject
 from streams.decode import decode
-from streams.kinds import Part, by_kind
+from streams.kinds import by_kind
 from streams.registry import Registry, unframed
-from streams.seal import seal
+from streams.seal import refuse, seal
 from streams.split import split
 from streams.work import Rules
-from tiers.prepared import Counts, Prepared
+from tiers.prepared import ENTRIES, Counts, Prepared
+
+
+_TABLES = {"metadata": METADATA, "identifiers": IDENTIFIERS, "entries": ENTRIES, "quarantine": QUARANTINE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +50,23 @@ class Kernel:
             batch = replace(batch, values=values)
         done = {reject.row for reject in rejects}
         if isinstance(fmt, Format) and not done:
-            return self._process(Part(batch, fmt, range(len(batch.values))), [], reframed)
-        parts = by_kind(batch, fmt, done, rejects, self.max_bytes)
-        prepared = [self._process(part, part.rejects, reframed) for part in parts]
+            return self._process(batch, fmt, reframed)
+        prepared = []
+        for part in by_kind(batch, fmt, rejects, self.max_bytes):
+            if part.rejects:
+                prepared.append(refuse(part.batch, part.fmt, part.rejects, self.ring, self.rules, self.clock()))
+            else:
+                changed = frozenset(at for at, row in enumerate(part.rows) if row in reframed)
+                prepared.append(self._process(part.batch, part.fmt, changed))
         return _together(batch, prepared)
 
-    def _process(self, part: Part, refused: list[Reject], reframed: frozenset[int]) -> Prepared:
-        batch, fmt = part.batch, part.fmt
-        decoded = decode(batch.values, fmt, self.max_bytes) if not part.refused_whole else None
-        changed = frozenset(at for at, row in enumerate(part.rows) if row in reframed) if reframed else reframed
+    def _process(self, batch: Batch, fmt: Format, reframed: frozenset[int]) -> Prepared:
+        decoded = decode(batch.values, fmt, self.max_bytes)
         for last_try in (False, False, True):
             now = self.clock()
-            parts = split(decoded.frame if decoded else decode([], fmt, self.max_bytes).frame, fmt, self.rules, now)
-            rejects = [*refused, *(decoded.rejects if decoded else []), *parts.rejects]
+            parts = split(decoded.frame, fmt, self.rules, now)
             try:
-                return seal(batch, fmt, parts, rejects, self.ring, self.rules, now, changed)
+                return seal(batch, fmt, parts, decoded.rejects + parts.rejects, self.ring, self.rules, now, reframed)
             except ExpiredKeyError:
                 # A month ended between the split and its keys: split again, it is late now.
                 if last_try:
@@ -75,8 +81,8 @@ def _together(batch: Batch, parts: list[Prepared]) -> Prepared:
         counts.add(part.counts)
     order = [("offset", "ascending"), ("index", "ascending")]
     tables: dict[str, pa.Table] = {}
-    for name in ("metadata", "identifiers", "entries", "quarantine"):
-        tables[name] = pa.concat_tables([getattr(part, name) for part in parts]).sort_by(order)
+    for name, schema in _TABLES.items():
+        tables[name] = pa.concat_tables([schema.empty_table(), *(getattr(p, name) for p in parts)]).sort_by(order)
     return Prepared(
         stream=batch.source.stream, partition=batch.source.partition, source=batch.source.id, first=batch.first,
         last=batch.last, counts=counts, gap=batch.gap, **tables,

@@ -15,25 +15,22 @@ from streams.decode import ROW, decode
 class Part:
     """The messages of a batch that have one format. `rows` are their places in the batch; those of `rejects` are local.
 
-    `refused_whole`: none of them was recognised, all are among the rejects; `fmt` says what could be content in them.
+    Of a part with rejects every message is refused; `fmt` says what could be content in them.
     """
 
     batch: Batch
     fmt: Format
     rows: Sequence[int]
     rejects: list[Reject] = field(default_factory=list)
-    refused_whole: bool = False
 
 
-def by_kind(
-    batch: Batch, declared: Declaration, done: set[int], rejects: list[Reject], max_bytes: int
-) -> list[Part]:
-    """Divide a batch; at least one part comes back. `done` are rows refused already, `rejects` why."""
+def by_kind(batch: Batch, declared: Declaration, rejects: list[Reject], max_bytes: int) -> list[Part]:
+    """Divide a batch; `rejects` are the messages refused already."""
     refused = {reject.row: reject for reject in rejects}
     where: dict[str, list[int]] = {}
     formats = formats_of(declared)
     if isinstance(declared, Kinds):
-        for row, word in enumerate(_words(batch, declared, done, refused, max_bytes)):
+        for row, word in enumerate(_words(batch, declared, refused, max_bytes)):
             if row in refused:
                 continue
             if word is None or word not in formats:
@@ -41,18 +38,18 @@ def by_kind(
             else:
                 where.setdefault(formats[word].name, []).append(row)
     else:
-        where[declared.name] = [row for row in range(len(batch.values)) if row not in done]
+        where[declared.name] = [row for row in range(len(batch.values)) if row not in refused]
     named = {fmt.name: fmt for fmt in formats.values()}
     parts = [Part(_some(batch, rows), named[name], rows) for name, rows in where.items()]
-    if refused or not parts:
+    if refused:
         rows = sorted(refused)
         local = [replace(refused[row], row=at) for at, row in enumerate(rows)]
-        parts.append(Part(_some(batch, rows), _of_any_kind(declared, list(named.values())), rows, local, True))
+        parts.append(Part(_some(batch, rows), _of_any_kind(declared, list(named.values())), rows, local))
     return parts
 
 
 def _words(
-    batch: Batch, declared: Kinds, done: set[int], refused: dict[int, Reject], max_bytes: int
+    batch: Batch, declared: Kinds, refused: dict[int, Reject], max_bytes: int
 ) -> list[str | None]:
     """What each message says its kind is."""
     count = len(batch.values)
@@ -60,7 +57,7 @@ def _words(
         told = batch.kinds if batch.kinds is not None else [None] * count
         return [_text(word) for word in told]
     words: list[str | None] = [None] * count
-    values = [None if row in done else value for row, value in enumerate(batch.values)]
+    values = [None if row in refused else value for row, value in enumerate(batch.values)]
     decoded = decode(values, _looking_at(declared), max_bytes)
     for reject in decoded.rejects:
         refused.setdefault(reject.row, replace(reject, index=None, value=None))

@@ -50,6 +50,7 @@ class Registry:
             raise ConfigurationError("a schema registry needs an extra: pip install 'lethe[registry]'") from None
         try:
             self._client = SchemaRegistryClient(options)
+            self._compiled = SchemaRegistryClient(options)  # a client remembers a schema in one form only
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigurationError(f"schema registry: {type(error).__name__}: check its url and options") from None
         self._known: dict[int, Decoder | None] = {}
@@ -76,50 +77,48 @@ class Registry:
             return self._known[number]
 
     def _make(self, number: int) -> Decoder | None:
+        schema = self._fetched(number, None)
+        if schema is None:
+            return None
+        kind, text, built_on = schema
+        if kind == "PROTOBUF":  # the text of a .proto file needs a compiler; the registry has it compiled as well
+            schema = self._fetched(number, "serialized")
+            if schema is None:
+                return None
+            _, text, built_on = schema
+        try:
+            if kind == "PROTOBUF":
+                return _protobuf([base64.b64decode(file) for file in (*built_on, text)])
+            if kind == "AVRO":
+                return _avro(text, built_on)
+            return orjson.loads if kind == "JSON" else None
+        except Exception:  # noqa: BLE001  (a schema is outside data, and this one is none)
+            return None
+
+    def _fetched(self, number: int, fmt: str | None) -> tuple[str, str, list[str]] | None:
+        """(type, text, texts of what it builds on, those first that are built on) of a schema; None if there is none."""
         from confluent_kafka.schema_registry.error import SchemaRegistryError
 
+        client = self._client if fmt is None else self._compiled
         try:
-            schema = self._client.get_schema(number)
-            if schema.schema_type == "PROTOBUF":
-                return _protobuf(self._files(number))
-            if schema.schema_type == "AVRO":
-                return _avro(schema.schema_str or "", self._named(schema))
-            return orjson.loads if schema.schema_type == "JSON" else None
+            schema = client.get_schema(number, fmt=fmt)
+            return schema.schema_type or "AVRO", schema.schema_str or "", _references(client, schema, fmt)
         except SchemaRegistryError as error:
             if error.http_status_code in _NO_SUCH:
                 return None
             raise TransientError(f"the schema registry answers {error.http_status_code}; check its log") from None
-        except (OSError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001  (the HTTP client's own kinds; a text of theirs may hold a password)
             raise TransientError(f"the schema registry does not answer: {type(error).__name__}") from None
-        except Exception as error:  # the HTTP client's own kinds  # noqa: BLE001
-            if type(error).__module__.split(".")[0] in ("httpx", "httpcore", "requests", "urllib3"):
-                raise TransientError(f"the schema registry does not answer: {type(error).__name__}") from None
-            return None  # a schema that is none
 
-    def _named(self, schema: Any) -> dict[str, Any]:
-        """The Avro types a schema refers to, by name."""
-        from fastavro.schema import parse_schema
 
-        found: dict[str, Any] = {}
-        for reference in self._references(schema):
-            parse_schema(orjson.loads(reference.schema.schema_str), found)
-        return found
-
-    def _files(self, number: int) -> list[bytes]:
-        """The Protobuf file of a schema behind the files it imports, each as a serialised `FileDescriptorProto`."""
-        schema = self._client.get_schema(number, fmt="serialized")
-        files = [base64.b64decode(r.schema.schema_str or "") for r in self._references(schema, fmt="serialized")]
-        return [*files, base64.b64decode(schema.schema_str or "")]
-
-    def _references(self, schema: Any, fmt: str | None = None) -> list[Any]:
-        """What a schema builds on, what that builds on first."""
-        found: list[Any] = []
-        for reference in schema.references or []:
-            if len(found) > _MOST_DEPENDENCIES:
-                raise ValueError("too many references")
-            version = self._client.get_version(reference.subject, reference.version, fmt=fmt)
-            found += [*self._references(version.schema, fmt), version]
-        return found
+def _references(client: Any, schema: Any, fmt: str | None) -> list[str]:
+    found: list[str] = []
+    for reference in schema.references or []:
+        if len(found) > _MOST_DEPENDENCIES:
+            return found
+        version = client.get_version(reference.subject, reference.version, fmt=fmt)
+        found += [*_references(client, version.schema, fmt), version.schema.schema_str or ""]
+    return found
 
 
 def unframed(
@@ -143,10 +142,13 @@ def unframed(
     return found, frozenset(framed) - {reject.row for reject in rejects}
 
 
-def _avro(text: str, named: dict[str, Any]) -> Decoder:
+def _avro(text: str, built_on: list[str]) -> Decoder:
     from fastavro import schemaless_reader
     from fastavro.schema import parse_schema
 
+    named: dict[str, Any] = {}
+    for below in built_on:
+        parse_schema(orjson.loads(below), named)
     schema = parse_schema(orjson.loads(text), named)
 
     def decode(payload: bytes) -> dict[str, Any]:

@@ -92,6 +92,21 @@ def seal(
     )
 
 
+def refuse(
+    batch: Batch, fmt: Format, rejects: list[Reject], ring: KeyRing, rules: Rules, now: datetime
+) -> Prepared:
+    """A batch of which every message is refused. Of `fmt` only the name and what could be content count."""
+    tombstones = sum(r.reason == Reason.TOMBSTONE for r in rejects)
+    counts = Counts(
+        messages=len(batch.values), records=len(rejects), rejected=len(rejects) - tombstones, tombstones=tombstones,
+        reasons=Counter(r.reason for r in rejects if r.reason != Reason.TOMBSTONE),
+    )  # fmt: skip
+    return Prepared(
+        stream=batch.source.stream, partition=batch.source.partition, source=batch.source.id, first=batch.first,
+        last=batch.last, counts=counts, quarantine=_quarantine(batch, fmt, rejects, ring, rules, now), gap=batch.gap,
+    )  # fmt: skip
+
+
 def _positioned(batch: Batch, records: pl.DataFrame) -> pl.DataFrame:
     offsets = batch.offsets[records.get_column(ROW).to_numpy()] if records.height else np.empty(0, np.int64)
     return records.with_columns(
