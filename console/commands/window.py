@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +12,8 @@ from console.shell import Shell, moment, shell, who
 from schemas.position import Position
 from schemas.subjects import CHAT_CHANNELS, Subject, normalise
 from streams.batch import EXPLAINED
-from tiers import lookup, quarantine
+from tiers import lookup, quarantine, restrictions
+from tiers.holds import Holds, held_roles
 
 CASE = Annotated[str, typer.Option("--case", help="The case this look belongs to.")]
 PURPOSE = Annotated[str, typer.Option("--purpose", help="What the answer is needed for.")]
@@ -62,6 +64,12 @@ def lookup_command(
     purpose: PURPOSE,
     since: Annotated[str | None, typer.Option("--since", help="Only from this date or time on.")] = None,
     until: Annotated[str | None, typer.Option("--until", help="Only before this date or time.")] = None,
+    law: Annotated[
+        str | None, typer.Option("--law", help="The reason of law to see records of a restricted person.")
+    ] = None,
+    hold: Annotated[
+        str | None, typer.Option("--hold", help="Ask what was set aside for the hold with this reference.")
+    ] = None,
 ) -> None:
     """Every communication of a number, address or message id inside the window, newest first.
 
@@ -72,9 +80,15 @@ def lookup_command(
     query = read_query(value, since, until)
     runtime = here.runtime
     now = runtime.clock()
+    if hold is not None:
+        _held(here, entry, query, hold)
+        return
     asked = lookup.tokens_of(query, runtime.ring, now)
     rows = lookup.find(runtime.warehouse, asked, query)
-    answer = joined(here, rows)
+    lawful = (law or "").strip()[:500] or None
+    hidden = set() if lawful else restrictions.tokens(runtime.objects, runtime.ring, now)
+    shown = [r for r in rows if (r["month"], r["window_months"], r["token"]) not in hidden]
+    answer = joined(here, shown, hidden)
     audit_log(here).append(
         {
             **entry,
@@ -82,15 +96,66 @@ def lookup_command(
             "tokens": asked.hex(),
             "since": since,
             "until": until,
+            "law": lawful,
             "count": len(answer),
+            "restricted": len(shown) < len(rows),
         },
         now,
     )
-    here.answer(answer, lambda: _show(here, answer))
+    restricted = len(shown) < len(rows)
+    told: list[dict[str, Any]] = [*answer, {"restricted": True}] if restricted else answer
+    here.answer(told, lambda: _show(here, answer, restricted))
 
 
-def joined(here: Shell, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Identifier rows joined with their archive rows and the other party."""
+RESTRICTED = "restricted: this person's records are not shown; --law TEXT with a reason of law shows them"
+
+
+def _held(here: Shell, entry: dict[str, str], query: lookup.Query, reference: str) -> None:
+    """Answer with what a hold has set aside of the person or message that was asked for."""
+    runtime = here.runtime
+    holds = Holds(runtime.objects, runtime.ring)
+    found = holds.find(reference)
+    answer = [
+        {"hold": found.reference, "record": r["record"], **(r["metadata"] or {}), "roles": roles}
+        for r in holds.records(found)
+        if (roles := held_roles(r, query))
+    ]
+    answer.sort(key=lambda a: str(a.get("event_time")), reverse=True)
+    audit_log(here).append(
+        {
+            **entry,
+            "action": "lookup.hold",
+            "hold": found.id,
+            "reference": found.reference,
+            "count": len(answer),
+        },
+        runtime.clock(),
+    )
+    columns = [
+        "event_time",
+        "record",
+        "hold",
+        "roles",
+        "channel",
+        "direction",
+        "status_group",
+        "account",
+        "country",
+    ]
+    here.answer(
+        answer,
+        lambda: here.table(
+            f"{len(answer)} communication(s) set aside",
+            columns,
+            [[a.get(c) for c in columns] for a in answer],
+        ),
+    )
+
+
+def joined(
+    here: Shell, rows: list[dict[str, Any]], hidden: Collection[tuple[str, int, bytes]] = ()
+) -> list[dict[str, Any]]:
+    """Identifier rows joined with their archive rows and the other party, unless that one's token is hidden."""
     runtime = here.runtime
     archive = lookup.metadata_of(runtime.warehouse, rows)
     others: dict[Position, list[dict[str, Any]]] = {}
@@ -108,7 +173,7 @@ def joined(here: Shell, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "event_time": row["event_time"],
                 "role": row["role"],
                 "kind": row["kind"],
-                "counterpart": _counterpart(here, row, metadata, others.get(position, [])),
+                "counterpart": _counterpart(here, row, metadata, others.get(position, []), hidden),
                 **{k: v for k, v in metadata.items() if k not in ("event_time", "integrity_hash")},
                 "integrity_hash": metadata["integrity_hash"],
             }
@@ -117,18 +182,26 @@ def joined(here: Shell, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _counterpart(
-    here: Shell, row: dict[str, Any], metadata: dict[str, Any], others: list[dict[str, Any]]
+    here: Shell,
+    row: dict[str, Any],
+    metadata: dict[str, Any],
+    others: list[dict[str, Any]],
+    hidden: Collection[tuple[str, int, bytes]],
 ) -> str | None:
     """The other party: a business as it is, a person masked."""
     for other in others:
         if other["token"] is not None and (other["role"], other["token"]) != (row["role"], row["token"]):
+            if (other["month"], other["window_months"], other["token"]) in hidden:
+                return "restricted"
             subject = lookup.value_of(other, here.runtime.ring)
             return None if subject is None else lookup.masked(subject)
     business: str | None = metadata["recipient"] if row["role"] == "sender" else metadata["sender"]
     return business
 
 
-def _show(here: Shell, answer: list[dict[str, Any]]) -> None:
+def _show(here: Shell, answer: list[dict[str, Any]], restricted: bool) -> None:
+    if restricted:
+        here.say(RESTRICTED)
     here.table(
         f"{len(answer)} communication(s) inside the window",
         ["time (UTC)", "record", "role", "kind", "channel", "direction", "counterpart", "status", "account", "country"],
@@ -138,7 +211,7 @@ def _show(here: Shell, answer: list[dict[str, Any]]) -> None:
             for a in answer
         ],
     )  # fmt: skip
-    if not answer:
+    if not answer and not restricted:
         here.say(
             "Nothing inside the window. Older identifiers have been forgotten; a number needs its country code."
         )

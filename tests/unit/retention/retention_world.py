@@ -1,0 +1,152 @@
+"""What the retention tests share: a warehouse, a clock that is moved, records of one's own making, and byte scans."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from console.traffic import generate
+from keys.tokens import subject_token
+from schemas.retention import Month
+from schemas.subjects import Subject, normalise
+from streams.files import ingest
+from streams.runtime import Runtime
+from streams.settings import Settings
+from streams.sweep import forgetting
+from tiers import lookup
+from tiers.expiry import Forgetting, Outcome
+from tiers.sweep import sweep
+
+WINDOW_TABLES = ("identifiers", "originals", "quarantine")
+
+
+@dataclass
+class World:
+    """One installation below a directory."""
+
+    folder: Path
+    settings_: dict[str, Any] = field(default_factory=dict)
+    now: datetime = datetime(2025, 4, 1, tzinfo=UTC)
+    files: int = 0
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.folder, self.settings_ = folder, settings
+        self.now = datetime(2025, 4, 1, tzinfo=UTC)
+        self.files = 0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "warehouse"
+
+    @property
+    def keys(self) -> Path:
+        return self.folder / "keys"
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(root=str(self.root), keys_dir=self.keys, **self.settings_)
+
+    @property
+    def runtime(self) -> Runtime:
+        """A fresh runtime, as a new process has it."""
+        return Runtime(self.settings, lambda: self.now)
+
+    def doing(self, forced: bool = False) -> Forgetting:
+        return forgetting(self.runtime, forced)
+
+    def sweep(self, forced: bool = False) -> list[Outcome]:
+        return sweep(self.doing(forced), self.settings.retention)
+
+    def ingest(self, lines: Iterable[bytes], format_name: str = "infobip/sms-report") -> Any:
+        self.files += 1
+        path = self.folder / f"input{self.files}.ndjson"
+        path.write_bytes(b"\n".join(lines) + b"\n")
+        report = ingest(self.runtime, str(path), format_name)
+        path.unlink()
+        return report.counts
+
+    def traffic(self, count: int = 60, seed: int = 1, **more: Any) -> Any:
+        return self.ingest(generate("infobip/sms-report", count, seed, until=self.now, months=1, **more))
+
+    def found(self, value: str) -> list[dict[str, Any]]:
+        """What a look-up finds of an address now."""
+        subject = normalise(value)
+        assert subject is not None
+        query = lookup.Query((subject,), value)
+        runtime = self.runtime
+        return lookup.find(runtime.warehouse, lookup.tokens_of(query, runtime.ring, self.now), query)
+
+    def tokens(self, value: str, months: Iterable[str], window: int = 12) -> dict[str, bytes]:
+        """The tokens of an address, taken while the months open."""
+        subject = normalise(value)
+        assert subject is not None
+        ring = self.runtime.ring
+        return {
+            m: subject_token(ring.keys_for(Month.parse(m), window), subject.kind, subject.value)
+            for m in months
+        }
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        warehouse = self.runtime.warehouse
+        handle = warehouse.metadata if table == "metadata" else warehouse.window[table]
+        return list(handle.delta.to_pyarrow_dataset().to_table().to_pylist())
+
+    def paths(self, folder: str = "") -> list[str]:
+        """Every file below the warehouse, hidden ones too."""
+        base = self.root / folder
+        return sorted(str(p.relative_to(self.root)) for p in base.rglob("*") if p.is_file())
+
+    def every_byte(self) -> Iterator[tuple[str, bytes]]:
+        """Name and bytes of every file of warehouse and key directory; Parquet also as its decoded values."""
+        import pyarrow.parquet as pq
+
+        for base in (self.root, self.keys):
+            for path in base.rglob("*"):
+                if path.is_file():
+                    data = path.read_bytes()
+                    if path.suffix == ".parquet":
+                        table = pq.ParquetFile(path).read()
+                        for column in table.columns:
+                            for value in column.to_pylist():
+                                data += value if isinstance(value, bytes) else str(value).encode() + b"\n"
+                    yield str(path.relative_to(self.folder)), data
+
+    def holding(self, *needles: bytes) -> list[str]:
+        """The files that hold one of the byte strings."""
+        return sorted(
+            name for name, data in self.every_byte() if any(n in data or n in name.encode() for n in needles)
+        )
+
+
+def report(
+    number: int, to: str, when: datetime, account: str = "acme", message_id: str | None = None, **more: Any
+) -> bytes:
+    """One delivery report of Infobip's shape for a recipient."""
+    sent = when.astimezone(UTC)
+    stamp = sent.strftime("%Y-%m-%dT%H:%M:%S.") + f"{sent.microsecond // 1000:03d}+0000"
+    done = (sent + timedelta(seconds=2)).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
+    record = {
+        "bulkId": f"bulk-{number}", "messageId": message_id or f"m-{number:08d}", "to": to, "sender": "ACME",
+        "sentAt": stamp, "doneAt": done, "messageCount": 1, "mccMnc": "41003",
+        "price": {"pricePerMessage": 0.02, "currency": "EUR"},
+        "status": {"groupId": 3, "groupName": "DELIVERED", "id": 5, "name": "DELIVERED_TO_HANDSET", "description": "d"},
+        "error": {"groupId": 0, "groupName": "OK", "id": 0, "name": "NO_ERROR", "description": "No", "permanent": False},
+        "platform": {"entityId": account, "applicationId": "app"}, **more,
+    }  # fmt: skip
+    return json.dumps(record).encode()
+
+
+def person(value: str) -> tuple[Subject, ...]:
+    found = normalise(value)
+    assert found is not None
+    return (found, Subject("opaque", value))
+
+
+def digits(text: str) -> str:
+    return re.sub(r"\D", "", text)

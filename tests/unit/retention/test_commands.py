@@ -1,0 +1,175 @@
+"""The commands, as a person runs them: answers, exit codes, audit before answer, and no identifier anywhere else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from retention_world import World, report
+from typer.testing import CliRunner
+
+import console.shell
+from console.audit import AuditLog
+from console.cli import app
+from schemas.errors import LetheError
+from streams.runtime import Runtime
+
+HER = "+923001234567"
+MARCH = datetime(2025, 3, 9, 12, tzinfo=UTC)
+LOOK = ("--case", "F-1", "--purpose", "fraud")
+
+
+class Prompt:
+    """`lethe` against a world."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.world = world
+        self.config = world.folder / "lethe.toml"
+        self.config.write_text(f'root = "{world.root}"\nkeys_dir = "{world.keys}"\n')
+        monkeypatch.setattr(console.shell, "Runtime", lambda settings: Runtime(settings, lambda: world.now))
+        monkeypatch.setenv("LETHE_USER", "eve")
+
+    def run(self, *arguments: str) -> Any:
+        result = CliRunner().invoke(app, ["--config", str(self.config), "--json", *arguments])
+        if isinstance(result.exception, LetheError):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    def plain(self, *arguments: str) -> str:
+        result = CliRunner().invoke(app, ["--config", str(self.config), *arguments])
+        assert result.exit_code == 0, (result.output, result.exception)
+        return result.stdout
+
+    def audit(self) -> list[dict[str, Any]]:
+        return list(AuditLog(self.world.folder / "audit", self.world.keys).entries())
+
+
+@pytest.fixture
+def lethe(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> Prompt:
+    world = make_world()
+    world.now = datetime(2025, 3, 31, tzinfo=UTC)
+    world.ingest([report(i, n, MARCH) for i, n in enumerate((HER, "+4915112345678", HER))])
+    return Prompt(world, monkeypatch)
+
+
+def test_expire_certificates_and_their_verification(lethe: Prompt, tmp_path: Path) -> None:
+    assert lethe.run("expire") == []
+    with pytest.raises(LetheError, match="future"):
+        lethe.run("expire", "--now", "2026-04-01")
+    (due,) = lethe.run("expire", "--dry-run", "--now", "2026-04-01")
+    assert (due["what"], due["state"], due["rows"]) == ("2025-03.w12", "would forget", 4)
+    (done,) = lethe.run("expire", "--now", "2026-04-01", "--force", "--reason", "rehearsal")
+    assert (done["state"], done["certificate"]) == ("forgotten", 0)
+    forced = [e for e in lethe.audit() if e["action"] == "expire"][-1]
+    assert (forced["forced"], forced["reason"], forced["who"]) == (True, "rehearsal", "eve")
+    (listed,) = lethe.run("certificates", "list")
+    assert (listed["kind"], listed["what"]) == ("window", "2025-03")
+    copy = tmp_path / "c.json"
+    assert lethe.run("certificates", "show", "0", "--out", str(copy))["what"]["key_ids"] == ["2025-03.w12"]
+    assert lethe.run("certificates", "verify") == {"ok": True, "verified": 1}
+    assert lethe.run("certificates", "verify", str(copy)) == {"ok": True, "verified": 1}
+    copy.write_bytes(copy.read_bytes().replace(b'"rows": 4', b'"rows": 3'))
+    with pytest.raises(LetheError, match="was changed"):
+        lethe.run("certificates", "verify", str(copy))
+    assert "2025-03.w12" in lethe.plain("certificates", "list") or "2025-03" in lethe.plain(
+        "certificates", "list"
+    )
+
+
+def test_a_hold_from_order_to_release(lethe: Prompt) -> None:
+    placed = lethe.run("hold", "place", "--authority", "High Court", "--reference", "HC-7", "--review", "2025-12-31",
+                       "--subject", HER)  # fmt: skip
+    assert lethe.run("hold", "list")[0]["state"] == "in force"
+    lethe.world.now = datetime(2026, 4, 1, tzinfo=UTC)
+    assert lethe.run("expire", "--force", "--reason", "test")[0]["held"] == 2
+    assert lethe.run("hold", "list")[0]["state"] == "overdue"
+    shown = lethe.run("hold", "show", "HC-7")
+    assert (shown["set_aside"], shown["waiting_deletions"], shown["covers"]["subjects"]) == (2, 1, 1)
+    assert lethe.run("lookup", HER, *LOOK) == []
+    found = lethe.run("lookup", "0092 300 1234567", *LOOK, "--hold", "HC-7")
+    assert [(f["hold"], f["roles"], f["account"]) for f in found] == [("HC-7", ["recipient"], "acme")] * 2
+    assert lethe.run("lookup", "+4915112345678", *LOOK, "--hold", "HC-7") == []
+    assert (
+        lethe.run("lookup", "m-00000002", *LOOK, "--hold", "HC-7") == []
+    )  # only a UUID is kept by its token
+    assert lethe.run("hold", "release", "HC-7")["completed"] == 1
+    assert lethe.run("hold", "list")[0]["state"] == "released"
+    with pytest.raises(LetheError, match="no hold in force"):
+        lethe.run("lookup", HER, *LOOK, "--hold", "HC-7")
+    with pytest.raises(LetheError, match="released already"):
+        lethe.run("hold", "release", placed["hold"])
+    actions = [e["action"] for e in lethe.audit()]
+    assert [a for a in actions if a.startswith("hold")] == ["hold.place", "hold.show", "hold.release"]
+
+
+def test_erase_previews_then_erases(lethe: Prompt) -> None:
+    preview = lethe.run("erase", HER, "--dry-run")
+    assert preview["months"][0]["identifiers"] == 2
+    assert len(lethe.run("lookup", HER, *LOOK)) == 2
+    assert lethe.run("erase", HER)["certificate"] == 0
+    assert lethe.run("lookup", HER, *LOOK) == []
+    assert lethe.run("erase", HER)["certificate"] is None
+    assert "Nothing about this person" in lethe.plain("erase", HER)
+
+
+def test_a_restricted_person_is_shown_to_the_law_alone(lethe: Prompt) -> None:
+    assert lethe.run("restrict", HER)["changed"] is True
+    assert lethe.run("lookup", HER, *LOOK) == [{"restricted": True}]
+    assert "restricted" in lethe.plain("lookup", HER, *LOOK)
+    assert len(lethe.run("lookup", HER, *LOOK, "--law", "court order 12")) == 2
+    assert len(lethe.run("lookup", "+4915112345678", *LOOK)) == 1
+    assert lethe.run("restrict", HER, "--lift")["changed"] is True
+    assert len(lethe.run("lookup", HER, *LOOK)) == 2
+    looks = [(e["restricted"], e["law"]) for e in lethe.audit() if e["action"] == "lookup"]
+    assert looks[0] == (True, None)
+    assert (False, "court order 12") in looks
+
+
+def test_an_export_names_who_has_looked(lethe: Prompt, tmp_path: Path) -> None:
+    lethe.run("lookup", HER, *LOOK)
+    export = lethe.run("export", HER)
+    assert len(export["records"]) == 2
+    assert [(e["who"], e["case"]) for e in export["looked_at"]] == [("eve", "F-1")]
+    out = tmp_path / "out"
+    lethe.run("export", HER, "--out", str(out))
+    assert {p.name: p.stat().st_mode & 0o777 for p in out.iterdir()} == {
+        "export.csv": 0o600,
+        "export.json": 0o600,
+    }
+
+
+def test_no_command_leaves_an_identifier_behind(lethe: Prompt) -> None:
+    lethe.run(
+        "hold", "place", "--authority", "A", "--reference", "R", "--review", "2025-12-31", "--subject", HER
+    )
+    lethe.run("restrict", HER)
+    lethe.run("export", HER)
+    lethe.run("erase", HER)
+    world = lethe.world
+    scanned = [p for folder in (world.root, world.keys, world.folder / "audit") for p in folder.rglob("*")]
+    assert len(scanned) > 20
+    spelt = [HER[1:].encode(), b"3001234567", b"%2B92300"]
+    hits = [
+        p for p in scanned if p.is_file() and any(s in p.read_bytes() or s in p.name.encode() for s in spelt)
+    ]
+    assert hits == []
+
+
+def test_wrong_usage_is_said(lethe: Prompt) -> None:
+    for arguments in (
+        ["expire", "--force"],
+        ["hold", "place", "--authority", "A", "--reference", "R", "--review", "2025-12-31"],
+        ["hold", "place", "--authority", "A", "--reference", "R", "--review", "2025-01-01", "--subject", HER],
+    ):
+        result = CliRunner().invoke(app, ["--config", str(lethe.config), *arguments])
+        assert result.exit_code == 2, result.output
+
+
+def test_a_day_of_time_changes_nothing_for_the_look_up(lethe: Prompt) -> None:
+    lethe.world.now += timedelta(days=1)
+    assert len(lethe.run("lookup", HER, *LOOK)) == 2

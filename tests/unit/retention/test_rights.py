@@ -1,0 +1,169 @@
+"""The rights of the person: a copy, erasure, restriction."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from retention_world import World, person, report
+
+from tiers import reconcile, restrictions
+from tiers.erasure import erase, open_parts, preview_erasure
+from tiers.records import entries_of
+from tiers.subject_export import as_csv, build
+
+HER = "+923001234567"
+HIM = "+4915112345678"
+MARCH = datetime(2025, 3, 9, 12, tzinfo=UTC)
+
+
+def traffic(world: World) -> None:
+    world.now = datetime(2025, 3, 31, tzinfo=UTC)
+    world.ingest(
+        [
+            report(1, HER, MARCH),
+            report(2, HIM, MARCH),
+            report(3, HER, MARCH + timedelta(days=2), callbackData="her own note"),
+            b'{"messageId":"broken","to":"+92 300 1234567","sentAt":"never"}',
+            b'{"messageId":"broken","to":"+4915112345678","sentAt":"never"}',
+            b'{"messageId":"broken","to":"\\u002b92\\u0033001234567"',
+        ]
+    )
+
+
+def all_entries(world: World) -> set[int]:
+    do = world.doing()
+    found: set[int] = set()
+    for part in open_parts(do):
+        positions = {reconcile_position(r) for r in world.rows("metadata")}
+        found |= {p.offset for p in entries_of(do.warehouse, part, positions)}
+    return found
+
+
+def reconcile_position(row: dict[str, object]) -> object:
+    from tiers.lookup import position_of
+
+    return position_of(row)
+
+
+def test_erasure_takes_a_person_out_of_every_table_and_page(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    traffic(world)
+    token = world.tokens(HER, ["2025-03"])["2025-03"]
+    before = set(world.paths("identifiers")) | set(world.paths("originals")) | set(world.paths("quarantine"))
+    preview = preview_erasure(world.doing(), person(HER))
+    counts = {"identifiers": 2, "originals": 2, "quarantine": 2, "held": 0, "holds": []}
+    assert preview.months == [{"month": "2025-03", "window_months": 12, **counts}]
+    assert len(world.found(HER)) == 2, "a preview changes nothing"
+    erased = erase(world.doing(), person(HER))
+    assert (erased.total("identifiers"), erased.total("originals"), erased.total("quarantine")) == (2, 2, 2)
+    assert world.found(HER) == []
+    assert len(world.found(HIM)) == 1
+    assert all_entries(world) == {1}, "his original still opens, hers are gone"
+    assert world.holding(token) == []
+    assert len(world.rows("metadata")) == 3, "the archive names nobody and stays"
+    assert sum(r["sealed"] is not None for r in world.rows("quarantine")) == 1
+    assert reconcile.check(world.runtime.warehouse) == [], "every offset stays accounted for"
+    gone = {f["path"] for f in erased.files}
+    assert gone <= before
+    assert not gone & set(world.paths())
+
+
+def test_erasing_again_finds_nothing(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    traffic(world)
+    first = erase(world.doing(), person(HER))
+    assert first.certificate == 0
+    again = erase(world.doing(), person(HER))
+    assert (again.months, again.certificate) == ([], None)
+
+
+def test_an_older_version_of_a_table_holds_no_erased_row(make_world: Callable[..., World]) -> None:
+    from deltalake import DeltaTable
+
+    world = make_world()
+    traffic(world)
+    version = DeltaTable(str(world.root / "identifiers")).version()
+    erase(world.doing(), person(HER))
+    with pytest.raises((OSError, FileNotFoundError)):
+        DeltaTable(str(world.root / "identifiers"), version=version).to_pyarrow_dataset().to_table()
+
+
+def test_workers_go_on_where_they_were_after_an_erasure(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    world.files = 100
+    path = world.folder / "again.ndjson"
+    path.write_bytes(b"\n".join(report(i, HER if i % 2 else HIM, MARCH) for i in range(10)) + b"\n")
+    from streams.files import ingest
+
+    ingest(world.runtime, str(path), "infobip/sms-report")
+    erase(world.doing(), person(HER))
+    assert ingest(world.runtime, str(path), "infobip/sms-report").already == 10
+    assert world.found(HER) == []
+    assert len(world.rows("metadata")) == 10
+
+
+def test_an_export_says_everything_and_names_nobody_else(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    traffic(world)
+    do = world.doing()
+    token = world.tokens(HER, ["2025-03"])["2025-03"].hex()
+    looks = [
+        {"time": "t", "who": "eve", "action": "lookup", "case": "F-1", "purpose": "fraud", "tokens": [token]},
+        {
+            "time": "t",
+            "who": "bob",
+            "action": "lookup",
+            "case": "F-2",
+            "purpose": "fraud",
+            "tokens": ["00" * 16],
+        },
+    ]
+    export = build(do, world.settings.retention, person(HER), looks, world.now)
+    assert [r["record"].split("/")[2] for r in export["records"]] == ["2", "0"]
+    newest = export["records"][0]
+    assert newest["identifiers"] == [{"role": "recipient", "kind": "msisdn", "value": HER[1:]}]
+    assert "her own note" in newest["kept_fields"][0]["text"]
+    assert newest["identifiers_kept_until"] == "2026-04-01T00:00:00+00:00"
+    assert newest["metadata_kept_until"] == "2036-01-01T00:00:00+00:00"
+    assert [entry["who"] for entry in export["looked_at"]] == ["eve"]
+    assert {"kind": "account", "name": "acme"} in export["recipients"]
+    assert len(export["rejected_records"]) == 2
+    assert HIM[1:] not in str(export)
+    rows = list(csv.DictReader(io.StringIO(as_csv(export))))
+    assert [r["account"] for r in rows] == ["acme", "acme"]
+    assert "integrity_hash" not in str(export)
+
+
+def test_a_restriction_lasts_while_there_is_something_to_restrict(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    traffic(world)
+    runtime = world.runtime
+    policy = world.settings.retention
+    assert restrictions.place(runtime.objects, runtime.ring, policy, person(HER), world.now)
+    assert not restrictions.place(runtime.objects, runtime.ring, policy, person(HER), world.now)
+    token = world.tokens(HER, ["2025-03"])["2025-03"]
+    assert ("2025-03", 12, token) in restrictions.tokens(runtime.objects, runtime.ring, world.now)
+    assert world.holding(HER[1:].encode()) == []
+    # A year on: something newer is there, so the restriction is carried over before its month ends.
+    world.now = datetime(2026, 3, 20, tzinfo=UTC)
+    world.ingest([report(8, HER, world.now - timedelta(days=1))])
+    world.sweep(forced=True)
+    world.now = datetime(2026, 4, 2, tzinfo=UTC)
+    assert len(list(restrictions.every(world.runtime.objects, world.runtime.ring))) == 1
+    # Another year, and nothing new: it ends with its month, and nothing of it is left.
+    world.now = datetime(2027, 4, 2, tzinfo=UTC)
+    world.sweep(forced=True)
+    assert world.paths("_restrictions") == []
+
+
+def test_a_restriction_is_lifted_in_any_spelling(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    runtime = world.runtime
+    restrictions.place(runtime.objects, runtime.ring, world.settings.retention, person(HER), world.now)
+    assert restrictions.lift(runtime.objects, runtime.ring, person("0092 300 1234567"))
+    assert not restrictions.lift(runtime.objects, runtime.ring, person(HER))
+    assert restrictions.tokens(runtime.objects, runtime.ring, world.now) == set()

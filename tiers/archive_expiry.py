@@ -1,0 +1,237 @@
+"""Forgetting a year of the archive: whole months of it, or the rows of the countries whose period is over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Final
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.errors import FencedError, IntegrityError
+from schemas.policy import RetentionPolicy
+from schemas.retention import Month, archive_end
+from tiers.certificates import DELETION
+from tiers.expiry import Forgetting, Outcome
+from tiers.failpoint import fail_point
+from tiers.files import write_files
+from tiers.journal import Journal, file_entry, open_names
+from tiers.objects import Objects
+from tiers.rewrite import everything_below, files_of, range_of, read_file, removed_files, replace
+from tiers.table import DataFile
+from tiers.warehouse import Warehouse
+
+_TRIES: Final = 20
+_LOOKED: Final = "_sweep/archive.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Which rows of an archive month have to go: those of `gone` countries, or all but those of `kept`."""
+
+    month: Month
+    everyone: bool  # the default period is over
+    gone: frozenset[str]
+    kept: frozenset[str]
+    ended: datetime
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing of the month stays."""
+        return self.everyone and not self.kept
+
+    @property
+    def name(self) -> str:
+        """What its journal is called."""
+        return f"archive-{self.month}"
+
+    def stays(self, rows: pa.Table) -> Any:
+        """The mask of the rows that stay."""
+        country = rows.column("country").cast(pa.string())
+        if self.everyone:
+            return pc.fill_null(pc.is_in(country, pa.array(sorted(self.kept), pa.string())), False)
+        return pc.invert(pc.fill_null(pc.is_in(country, pa.array(sorted(self.gone), pa.string())), False))
+
+
+def ended(policy: RetentionPolicy, month: Month, now: datetime) -> Ended | None:
+    """What of an archive month must go by now; None if all of it may stay."""
+    year = month.year
+    everyone = policy.archive_ended(year, None, now)
+    gone = frozenset(c.country for c in policy.countries if policy.archive_ended(year, c.country, now))
+    kept = frozenset(c.country for c in policy.countries) - gone
+    if not everyone and not gone:
+        return None
+    years = [policy.archive_of(c) for c in gone] + ([policy.archive_years] if everyone else [])
+    return Ended(month, everyone, gone, kept if everyone else frozenset(), archive_end(year, max(years)))
+
+
+def due_archive(warehouse: Warehouse, policy: RetentionPolicy, now: datetime) -> list[Ended]:
+    """The archive months of which something has to go, oldest first.
+
+    A month that some countries' rows stay in is looked into once: it is due again when its files change.
+    """
+    warehouse.metadata.reload()
+    months = {Month.parse(f.partition["month"]) for f in files_of(warehouse.metadata)}
+    months |= {
+        Month.parse(n.removeprefix("archive-"))
+        for n in open_names(warehouse.objects)
+        if n.startswith("archive-")
+    }
+    months |= {
+        Month.parse(p.split("=")[1][:7])
+        for p in everything_below(warehouse.objects, "metadata")
+        if "/month=" in p
+    }
+    looked = _looked(warehouse.objects)
+    found = []
+    for month in sorted(months):
+        one = ended(policy, month, now)
+        if one is not None and (one.whole or looked.get(str(month)) != _state(warehouse, one)):
+            found.append(one)
+    return found
+
+
+def preview_archive(warehouse: Warehouse, due: Ended) -> Outcome:
+    """What forgetting an archive month would take away."""
+    files, rows = [], 0
+    for file in files_of(warehouse.metadata, {"month": str(due.month)}):
+        gone = _gone(warehouse, due, file)
+        if gone:
+            files.append(file)
+            rows += gone
+    return Outcome(due.name, "would forget", due.ended, len(files), rows, sum(f.size for f in files))
+
+
+def forget_archive(do: Forgetting, due: Ended) -> Outcome:
+    """Forget what has to go of an archive month. Nothing is read unless rows stay or an account is under a hold.
+
+    1. Open the journal. A crash from here on leaves it, and the next sweep goes on.
+    2. File by file: set aside what holds cover, write what stays as a new file. A crash leaves a file in no commit.
+    3. Take the old files out and the new ones in, in one commit for the month. A crash before it leaves all as it was.
+    4. Delete the old files' bytes.
+    5. Check, write the certificate, remove the journal.
+    """
+    objects, table, month = do.warehouse.objects, do.warehouse.metadata, {"month": str(due.month)}
+    # Step 1
+    journal = Journal.open(objects, due.name, do.clock())
+    fail_point("archive.noted")
+    # Steps 2 and 3
+    held = 0
+    for _ in range(_TRIES):
+        table.reload()
+        old, new, kept = _rewritten(do, due, files_of(table, month))
+        journal.note("file", (file_entry("metadata", f.path, f.size, f.rows) for f in old))
+        if kept:
+            journal.note("held", [{"records": kept}])
+        journal.note("stays", [{"rows": sum(f.rows for f in new)}] * bool(new))
+        fail_point("archive.written")
+        try:
+            replace(table, old, new, int(do.clock().timestamp() * 1000), f"expire {due.name}")
+        except FencedError:
+            continue
+        held = kept
+        break
+    else:
+        raise FencedError("metadata: other maintenance changes the same month all the time; try again")
+    fail_point("archive.dropped")
+    # Step 4
+    known = {f["path"] for f in journal.noted("file")}
+    table.reload()
+    current = {f"metadata/{f.path}" for f in files_of(table, month)}
+    once = {f"metadata/{p}" for p in removed_files(table)}
+    for path in everything_below(objects, f"metadata/month={due.month}"):
+        if path not in current and (path in known or path in once or due.whole):
+            objects.delete(path)
+    fail_point("archive.deleted")
+    # Step 5
+    files = sorted(journal.noted("file"), key=lambda f: f["path"])
+    stay = sum(s["rows"] for s in journal.noted("stays"))
+    held = max([held, *(h["records"] for h in journal.noted("held"))])
+    rows, size = sum(f["rows"] or 0 for f in files) - stay, sum(f["bytes"] or 0 for f in files)
+    if not files:
+        journal.close()
+        _note_looked(do.warehouse, due)
+        return Outcome(due.name, "forgotten", due.ended, 0, 0, 0)
+    if due.whole and (files_of(do.warehouse.table("metadata"), month)):
+        raise IntegrityError(f"{due.name}: rows came into the archive meanwhile; the next sweep removes them")
+    body = {
+        "what": {
+            "month": str(due.month),
+            "countries": "all" if due.whole else {"gone": sorted(due.gone), "kept": sorted(due.kept)},
+            "default_period_over": due.everyone,
+        },
+        "due": due.ended.isoformat(),
+        "begun": journal.begun,
+        "done": do.clock().astimezone(UTC).isoformat(timespec="microseconds"),
+        "files": files,
+        "counts": {"files": len(files), "bytes": size, "rows": rows},
+        "held": [{"records": held}] if held else [],
+        "method": DELETION,
+        "checks": ["the archive has no row of them", "none of the files that held them is left"],
+        "clock_forced": do.forced,
+    }
+    certificate = do.registrar.issue(journal.work, "archive", body, do.clock(), journal.since)
+    fail_point("archive.certified")
+    journal.close()
+    _note_looked(do.warehouse, due)
+    return Outcome(due.name, "forgotten", due.ended, len(files), rows, size, held, certificate["number"])
+
+
+def _rewritten(
+    do: Forgetting, due: Ended, files: Sequence[DataFile]
+) -> tuple[list[DataFile], list[DataFile], int]:
+    """Files to take out, files to put in, records set aside for holds."""
+    accounts = any(h.scope.accounts for h in do.holds.active())
+    if due.whole and not accounts:
+        return list(files), [], 0
+    old: list[DataFile] = []
+    new: list[DataFile] = []
+    kept = 0
+    now_ms = int(do.clock().timestamp() * 1000)
+    for file in files:
+        rows = read_file(do.warehouse.objects, "metadata", file)
+        if rows is None:
+            raise IntegrityError(
+                f"metadata/{file.path} is missing; bring it back from the backup or drop it first"
+            )
+        mask = pa.array([False] * rows.num_rows) if due.whole else due.stays(rows)
+        if rows.num_rows and pc.all(mask).as_py():
+            continue
+        stays = rows.filter(mask)
+        kept += do.holds.keep_archive(rows.filter(pc.invert(mask)), str(due.month))
+        old.append(file)
+        if stays.num_rows:
+            new += write_files(do.warehouse.objects, "metadata", stays, range_of(file), now_ms)
+    return old, new, kept
+
+
+def _gone(warehouse: Warehouse, due: Ended, file: DataFile) -> int:
+    if due.whole:
+        return file.rows
+    rows = read_file(warehouse.objects, "metadata", file)
+    return 0 if rows is None else rows.num_rows - int(pc.sum(due.stays(rows)).as_py() or 0)
+
+
+def _state(warehouse: Warehouse, due: Ended) -> str:
+    """A digest of what was looked at: the files of the month, and the countries."""
+    paths = [f.path for f in files_of(warehouse.metadata, {"month": str(due.month)})]
+    text = orjson.dumps([paths, due.everyone, sorted(due.gone), sorted(due.kept)])
+    return sha256(text).hexdigest()[:32]
+
+
+def _looked(objects: Objects) -> dict[str, str]:
+    try:
+        return dict(orjson.loads(objects.get(_LOOKED) or b"{}"))
+    except (ValueError, TypeError):
+        return {}  # looked into again
+
+
+def _note_looked(warehouse: Warehouse, due: Ended) -> None:
+    if not due.whole:
+        warehouse.metadata.reload()
+        state = {**_looked(warehouse.objects), str(due.month): _state(warehouse, due)}
+        warehouse.objects.put(_LOOKED, orjson.dumps(state))
