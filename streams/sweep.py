@@ -1,0 +1,47 @@
+"""The sweep as a process runs it: from the settings, with the signer's keys."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from schemas.errors import LetheError
+from streams.runtime import Runtime
+from streams.signer import make_signer
+from tiers.certificates import Registrar
+from tiers.expiry import Forgetting, Outcome
+from tiers.sweep import sweep
+from tiers.warehouse import Warehouse
+
+log = logging.getLogger("lethe.sweep")
+
+
+def registrar(runtime: Runtime) -> Registrar:
+    """Who signs the deletion certificates. The key directory is looked at first: a missing one is an error."""
+    ring_directory = runtime.provider.describe()
+    assert ring_directory  # noqa: S101  (made or refused by now)
+    name = runtime.settings.integrity.log_name
+    return Registrar(runtime.objects, make_signer(runtime.settings.keys_dir, name, runtime.clock()))
+
+
+def forgetting(
+    runtime: Runtime, forced: bool = False, on_step: Callable[[str], None] = lambda _: None
+) -> Forgetting:
+    """What forgetting works with. A warehouse of its own: the sweep may run in another thread than the commits."""
+    warehouse = Warehouse(runtime.objects, runtime.storage, runtime.clock)
+    return Forgetting(warehouse, runtime.ring, registrar(runtime), runtime.clock, forced, on_step)
+
+
+def run_sweep(runtime: Runtime) -> list[Outcome]:
+    """One sweep of the leader. What keeps it from forgetting is logged; the worker goes on."""
+    try:
+        outcomes = sweep(forgetting(runtime), runtime.settings.retention)
+    except LetheError as error:
+        log.error("sweep: %s", error)
+        return []
+    for outcome in outcomes:
+        log.info(
+            "%s: %s, %d file(s), %d row(s), %d record(s) held", outcome.what, outcome.state, outcome.files,
+            outcome.rows, outcome.held,
+        )  # fmt: skip
+    return outcomes
