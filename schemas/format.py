@@ -154,7 +154,9 @@ def parse_any(text: str, origin: str) -> Declaration:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{origin}: not TOML: {error}") from None
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        found = error.errors(include_input=False, include_url=False, include_context=False)
+        # Of the ways in which a field could have been meant, the one with something to say about it.
+        first = next((e for e in found if e["type"] == "value_error"), found[0])
         where = ".".join(_named(values, first["loc"])) or "format"
         raise ConfigurationError(f"{origin}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
 

@@ -78,7 +78,7 @@ def _text(word: bytes | str | None) -> str | None:
 def _looking_at(declared: Kinds) -> Format:
     """A format that reads nothing but the kind."""
     spec = FieldSpec.model_validate({"path": declared.by_field, "class": "window"})
-    return Format.model_construct(name=declared.name, version=declared.version, fields=(spec,))
+    return Format.model_construct(name=declared.name, version=declared.version, title=declared.title, fields=(spec,))
 
 
 def _of_any_kind(declared: Declaration, formats: list[Format]) -> Format:
@@ -88,7 +88,8 @@ def _of_any_kind(declared: Declaration, formats: list[Format]) -> Format:
     content = {spec.path: spec for fmt in formats for spec in fmt.content}
     envelope = next((fmt.envelope for fmt in formats if fmt.envelope), None)
     return Format.model_construct(
-        name=declared.name, version=declared.version, envelope=envelope, fields=tuple(content.values()) or formats[0].fields[:1]
+        name=declared.name, version=declared.version, title=declared.title, envelope=envelope,
+        fields=tuple(content.values()) or formats[0].fields[:1]
     )  # fmt: skip
 
 
