@@ -67,6 +67,26 @@ def create_file(path: Path, content: Secret, mode: int) -> bool:
     return created
 
 
+def replace_file(path: Path, content: Secret, mode: int) -> None:
+    """Put other bytes in the place of a file; what a crash leaves is the old file or the new one.
+
+    1. Write a temporary file beside it and fsync it. A crash leaves that file, as `create_file` does.
+    2. Rename it to its name.
+    3. Fsync the directory. A crash before may bring the old file back.
+    """
+    temporary = path.with_name(f".{path.name}.{token_hex(8)}.new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
+            file.write(content.reveal())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
 def temporaries(path: Path) -> list[Path]:
     """What crashes of `create_file` left behind for this file (or what it is working on just now)."""
     name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.new")

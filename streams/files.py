@@ -25,7 +25,9 @@ from keys.ring import KeyRing
 from schemas import format as formats
 from schemas.errors import LetheError
 from streams.batch import Batch, Source
+from streams.publisher import publish_now
 from streams.runtime import Runtime
+from tiers.ledger import Hashed
 from tiers.prepared import Counts, Prepared
 
 _STDIN: Final = "-"
@@ -42,6 +44,9 @@ class Ingested:
     stream: str
     already: int = 0
     counts: Counts = field(default_factory=Counts)
+    log_error: str | None = (
+        None  # what kept the integrity log from being published; the records are committed
+    )
 
 
 def ingest(
@@ -60,13 +65,14 @@ def ingest(
     done = warehouse.position(source.id)
     report = Ingested(path, source.stream, already=0 if done is None else done + 1)
     pending: list[Prepared] = []
+    hashes: list[Hashed] = []
     waiting: deque[Future[Prepared]] = deque()
 
     def flush(least: int) -> None:
         while waiting and (waiting[0].done() or len(waiting) > settings.threads):
             pending.append(waiting.popleft().result())
         if pending and sum(p.counts.messages for p in pending) >= least:
-            warehouse.commit(pending, runtime.ring)
+            hashes.extend(warehouse.commit(pending, runtime.ring))
             for prepared in pending:
                 report.counts.add(prepared.counts)
             pending.clear()
@@ -78,7 +84,19 @@ def ingest(
         while waiting:
             pending.append(waiting.popleft().result())
         flush(1)
+    _publish(runtime, hashes, report)
     return report
+
+
+def _publish(runtime: Runtime, hashes: list[Hashed], report: Ingested) -> None:
+    """Publish the integrity log. A failure does not undo the file, whose records are in; it is told all the same."""
+    try:
+        failures = publish_now(runtime, hashes).failures
+    except LetheError as error:
+        report.log_error = str(error)
+        return
+    for (stream, partition), failure in failures.items():
+        report.log_error = f"the log {stream}/{partition} cannot be published: {failure}"
 
 
 def fingerprint(ring: KeyRing, digest: bytes) -> str:

@@ -48,6 +48,23 @@ class Metrics:
             "lethe_records_waiting", "Records split, not committed yet", registry=self.registry
         )
 
+        self._log_entries = Counter(
+            "lethe_log_entries", "Commits published in the integrity log", registry=self.registry
+        )
+        self._log_waiting = Gauge(
+            "lethe_log_waiting", "Topic-partitions with commits not in the log yet", registry=self.registry
+        )
+        self._log_errors = Counter(
+            "lethe_log_errors", "Failures to publish the integrity log", ["stream"], registry=self.registry
+        )
+        self._stamps = Counter("lethe_log_stamps", "Checkpoints time-stamped", registry=self.registry)
+        self._stamp_errors = Counter(
+            "lethe_log_stamp_errors", "Time stamps the authority did not give", registry=self.registry
+        )
+        self._unstamped = Gauge(
+            "lethe_log_unstamped", "Logs that have grown since their last time stamp", registry=self.registry
+        )
+
     def committed(self, batches: list[Prepared], seconds: float) -> None:
         """A commit has landed."""
         self._commits.labels("ok").inc()
@@ -73,6 +90,25 @@ class Metrics:
     def restarted(self) -> None:
         """A partition is read again from the table."""
         self._restarts.inc()
+
+    def log_published(self, entries: int, waiting: int) -> None:
+        """Commits are in the integrity log; so many topic-partitions have some that are not."""
+        self._log_entries.inc(entries)
+        self._log_waiting.set(waiting)
+
+    def log_failed(self, stream: str) -> None:
+        """A log could not be published."""
+        self._log_errors.labels(stream).inc()
+
+    def stamped(self, logs: int, waiting: int) -> None:
+        """Checkpoints were time-stamped; so many logs have grown since their last stamp."""
+        self._stamps.inc(logs)
+        self._unstamped.set(waiting)
+
+    def stamp_failed(self, waiting: int) -> None:
+        """The time-stamp authority did not answer."""
+        self._stamp_errors.inc()
+        self._unstamped.set(waiting)
 
     def lag(self, behind: Mapping[tuple[str, int], int]) -> None:
         """The lag of the assigned partitions."""

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from schemas.errors import ConfigurationError
@@ -20,6 +29,9 @@ DEFAULT_SOURCES = {
     "cdr.voice-report": "infobip/voice-report",
     "cdr.email-report": "infobip/email-report",
 }
+
+_COUNTRY: Final = re.compile(r"[A-Z]{2}")
+_LONGEST_ORIGIN: Final = 255
 
 
 class _Section(BaseModel):
@@ -57,19 +69,41 @@ class Integrity(_Section):
         ("PK",), description="`all`, `none`, or the countries whose end users' records carry integrity hashes"
     )
     log_name: str = Field(
-        "lethe", pattern=r"^[^\s+]{1,200}$", description="name of the log in checkpoints and keys"
+        "lethe", pattern=r"^[^\s+\x00-\x1f]{1,100}$", description="name of the log in checkpoints and keys"
     )
     timestamp_url: str | None = Field(
         None, description="RFC 3161 authority; none: checkpoints are not time-stamped"
     )
     timestamp_seconds: float = Field(3_600.0, ge=1)
+    timestamp_roots: Path | None = Field(
+        None, description="PEM file with the root certificates of the time-stamp authority"
+    )
+
+    @field_validator("scope", mode="before")
+    @classmethod
+    def _words(cls, scope: object) -> object:
+        """`PK` and `PK,IN` mean what they say, in the file as in the environment."""
+        if isinstance(scope, str) and scope not in ("all", "none"):
+            return tuple(country.strip() for country in scope.split(","))
+        return scope
 
     @field_validator("scope")
     @classmethod
     def _countries(cls, scope: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        if not isinstance(scope, str) and not all(len(c) == 2 and c.isupper() for c in scope):
-            raise ValueError("countries are ISO 3166 alpha-2 codes such as PK")
+        if not isinstance(scope, str) and not all(_COUNTRY.fullmatch(c) for c in scope):
+            raise ValueError("`all`, `none`, or ISO 3166 alpha-2 codes such as PK or PK,IN")
         return scope
+
+    @model_validator(mode="after")
+    def _authority(self) -> Self:
+        if self.timestamp_url is not None:
+            if not self.timestamp_url.startswith(("https://", "http://")):
+                raise ValueError("timestamp_url is an http or https URL")
+            if self.timestamp_roots is None:
+                raise ValueError(
+                    "timestamp_url needs timestamp_roots: who it is shows in its root certificate alone"
+                )
+        return self
 
 
 class Limits(_Section):
@@ -117,6 +151,14 @@ class Settings(BaseSettings):
             if not STREAM_PATTERN.fullmatch(topic):
                 raise ValueError("a topic is named with letters, digits, `.`, `_` and `-` (at most 249)")
         return sources
+
+    @model_validator(mode="after")
+    def _log_names(self) -> Self:
+        """A log's name is `<log_name>/<stream>/<partition>`; a stream may get `~2` and so on behind its topic."""
+        for topic in self.sources:
+            if len(f"{self.integrity.log_name}/{topic}~999/99999".encode()) > _LONGEST_ORIGIN:
+                raise ValueError(f"integrity.log_name and the topic {topic} are too long together")
+        return self
 
     @classmethod
     def settings_customise_sources(

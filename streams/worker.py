@@ -20,8 +20,9 @@ from streams.batch import Batch
 from streams.feed import Feed
 from streams.metrics import HealthServer, Metrics
 from streams.pipeline import Pipeline
+from streams.publisher import Publisher
 from streams.runtime import Runtime
-from streams.topics import Streams, identify
+from streams.topics import StillTheSame, Streams, identify
 from tiers.prepared import Prepared
 from tiers.table import Table
 
@@ -62,20 +63,29 @@ class Worker:
         streams = Streams(warehouse.sources(), settings, identities)
         streams.check(self.accept_gap)
 
+        publisher = Publisher(self.runtime, self.metrics)
+
+        same = StillTheSame(settings, identities)
+
         def commit(batches: list[Prepared]) -> None:
-            warehouse.commit(batches, ring)
+            same.check()
+            publisher.add(warehouse.commit(batches, ring))
 
         pipeline = Pipeline(self.runtime.kernel, commit, settings.flush, self.metrics, settings.threads)
         pipeline.finish_early = self.stop_at_end
-        feed = Feed(settings, streams, _Positions(warehouse.table("metadata")), pipeline, self.accept_gap)
+        feed = Feed(
+            settings, streams, _Positions(warehouse.table("metadata")), pipeline, self.accept_gap, same.check
+        )
         health = HealthServer(
             settings.metrics_host, settings.metrics_port, self.metrics, lambda: _why_not_ready(feed, pipeline)
         )
         health.start()
         log.info("metrics on port %d", health.port)
+        publisher.start()
         try:
             await self._live(feed, pipeline)
         finally:
+            await asyncio.to_thread(publisher.stop)
             health.stop()
             pipeline.close()
         if error := pipeline.error or feed.error:

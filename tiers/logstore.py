@@ -17,6 +17,7 @@ from tiers.failpoint import fail_point
 from tiers.objects import Objects
 
 FOLDER: Final = "_log"
+PUBLISHED: Final = f"{FOLDER}/published"
 _TAKEN: Final = frozenset({".", "..", "keys", "published"})
 
 
@@ -38,6 +39,10 @@ class LogStore:
     def of(cls, objects: Objects, stream: str, partition: int) -> LogStore:
         """The store of a topic-partition's log."""
         return cls(objects, f"{folder_of(stream)}/{partition}")
+
+    def path(self, path: str) -> str:
+        """Where in the warehouse something of this log lies."""
+        return f"{self._folder}/{path}"
 
     def get(self, path: str) -> bytes | None:
         """See `integrity.store.Reader.get`."""

@@ -1,0 +1,48 @@
+"""The archive rows of one commit, read back: from the very files it added, or wherever they have gone since."""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from schemas.arrow import file_schema
+from tiers.warehouse import Warehouse
+
+COLUMNS: Final = file_schema("metadata").names
+
+
+def rows_of_commit(
+    warehouse: Warehouse, stream: str, partition: int, first: int, last: int, version: int
+) -> pa.Table:
+    """Rows of a topic-partition from offset `first` to `last`, which version `version` of the table added."""
+    paths = _added(warehouse, version)
+    parts = [warehouse.objects.get(f"metadata/{path}") for path in paths]
+    here = (
+        (pc.field("stream") == stream)
+        & (pc.field("partition") == pa.scalar(partition, pa.int32()))
+        & (pc.field("offset") >= first)
+        & (pc.field("offset") <= last)
+    )
+    if paths and all(part is not None for part in parts):
+        schema = file_schema("metadata")
+        tables = [pq.read_table(io.BytesIO(part or b"")).select(COLUMNS).cast(schema) for part in parts]
+        return pa.concat_tables(tables).filter(here)
+    # The commit's own files are gone (compacted), or the table's history no longer names them.
+    warehouse.metadata.reload()
+    dataset = warehouse.metadata.delta.to_pyarrow_dataset()
+    return dataset.to_table(columns=COLUMNS, filter=here).cast(file_schema("metadata"))
+
+
+def _added(warehouse: Warehouse, version: int) -> list[str]:
+    """The files that a version of the table added; empty when its log entry is gone or cannot be read."""
+    data = warehouse.objects.get(f"metadata/_delta_log/{version:020d}.json")
+    try:
+        actions = [orjson.loads(line) for line in (data or b"").splitlines() if line.strip()]
+        return [str(action["add"]["path"]) for action in actions if "add" in action]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return []
