@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from schemas.errors import LetheError
 from streams.runtime import Runtime
-from streams.signer import make_signer
+from streams.signer import signer_of
 from tiers.certificates import Registrar
 from tiers.expiry import Forgetting, Outcome
 from tiers.sweep import sweep
@@ -18,10 +18,7 @@ log = logging.getLogger("lethe.sweep")
 
 def registrar(runtime: Runtime) -> Registrar:
     """Who signs the deletion certificates. The key directory is looked at first: a missing one is an error."""
-    ring_directory = runtime.provider.describe()
-    assert ring_directory  # noqa: S101  (made or refused by now)
-    name = runtime.settings.integrity.log_name
-    return Registrar(runtime.objects, make_signer(runtime.settings.keys_dir, name, runtime.clock()))
+    return Registrar(runtime.objects, signer_of(runtime))
 
 
 def forgetting(
