@@ -18,9 +18,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import reduce
 from hashlib import sha256
-from operator import and_, or_
 from typing import Any, Final
 
 import orjson
@@ -31,33 +29,21 @@ import zstandard
 from keys.monthkeys import MonthKeys
 from keys.ring import KeyRing
 from keys.sealing import open_value, seal_value
-from keys.tokens import message_token, subject_token
 from schemas.errors import ExpiredKeyError, IntegrityError, LetheError
 from schemas.position import Position
 from schemas.retention import window_end
 from schemas.subjects import Subject
 from tiers.failpoint import fail_point
-from tiers.lookup import Query, position_of
-from tiers.mentions import mentions
+from tiers.hold_scope import Scope, covered
+from tiers.lookup import position_of
 from tiers.objects import Objects
-from tiers.records import Part, gather, plain, quarantined_value, select
+from tiers.records import Part, gather, plain
 from tiers.warehouse import Warehouse
 
 _FOLDER: Final = "_holds"
 _ID: Final = re.compile(r"h[0-9a-f]{12}")
 _CHUNK: Final = 20_000
 _MOST_BYTES: Final = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What a hold covers: every record that matches any of these, within the times (`until` excluded)."""
-
-    subjects: tuple[Subject, ...] = ()
-    accounts: tuple[str, ...] = ()
-    messages: tuple[str, ...] = ()
-    since: datetime | None = None
-    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,24 +148,24 @@ class Holds:
         `waiting` names the deletion that waits for the release of these holds.
         """
         kept: dict[str, set[Position]] = {}
-        for hold, covered in self._covering(warehouse, part, positions):
+        for hold, theirs in self._covering(warehouse, part, positions):
             keys = self._ring.named(hold.key)
-            ordered = sorted(covered, key=str)
+            ordered = sorted(theirs, key=str)
             for start in range(0, len(ordered), _CHUNK):
                 chunk = gather(warehouse, part, set(ordered[start : start + _CHUNK]))
                 self._put(hold, keys, f"{part.month}.w{part.window_months}", chunk)
                 fail_point("hold.kept")
-            kept[hold.id] = covered
+            kept[hold.id] = theirs
             if waiting is not None:
                 self._objects.create(
                     f"{_FOLDER}/{hold.id}/waiting/{waiting}.{part.month}.w{part.window_months}.json",
-                    orjson.dumps({"deletion": waiting, "month": str(part.month), "records": len(covered)}),
+                    orjson.dumps({"deletion": waiting, "month": str(part.month), "records": len(theirs)}),
                 )
         return kept
 
     def covering(self, warehouse: Warehouse, part: Part, positions: set[Position]) -> dict[str, int]:
         """How many of the records at the positions each hold covers, by hold id. Sets nothing aside."""
-        return {hold.id: len(covered) for hold, covered in self._covering(warehouse, part, positions)}
+        return {hold.id: len(theirs) for hold, theirs in self._covering(warehouse, part, positions)}
 
     def _covering(
         self, warehouse: Warehouse, part: Part, positions: set[Position] | None
@@ -188,11 +174,11 @@ class Holds:
             # The window was over before there was a hold: what has ended is not brought back.
             if hold.placed >= window_end(part.month, part.window_months):
                 continue
-            covered = _covered(warehouse, part, hold.scope)
+            found = covered(warehouse, part, hold.scope)
             if positions is not None:
-                covered &= positions
-            if covered:
-                yield hold, covered
+                found &= positions
+            if found:
+                yield hold, found
 
     def keep_archive(self, rows: pa.Table, month: str) -> int:
         """Set aside the archive rows of accounts under a hold, before the rows are deleted; returns how many."""
@@ -317,22 +303,6 @@ class Holds:
         return document
 
 
-def held_roles(record: dict[str, Any], query: Query) -> list[str]:
-    """In which roles a record that was set aside has what is asked for; empty if it has not."""
-    time = (record["metadata"] or {}).get("event_time")
-    when = None if time is None else datetime.fromisoformat(time)
-    if when is not None and ((query.since and when < query.since) or (query.until and when >= query.until)):
-        return []
-    roles = [i["role"] for i in record["identifiers"] if Subject(i["kind"], i["value"]) in query.subjects]
-    if query.message_id is not None and record.get("message_id") == query.message_id:
-        roles.append("message")
-    value = (record.get("quarantine") or {}).get("value")
-    others = () if query.message_id is None else (query.message_id,)
-    if value is not None and mentions(b64decode(value), query.subjects, others):
-        roles.append("rejected record")
-    return sorted(set(roles))
-
-
 def _said(record: dict[str, Any]) -> int:
     """How much a record that was set aside says."""
     return len(record["entries"]) + len(record["identifiers"]) + ("quarantine" in record)
@@ -349,45 +319,3 @@ def _definition(hold: Hold) -> dict[str, Any]:
         "since": None if scope.since is None else scope.since.isoformat(),
         "until": None if scope.until is None else scope.until.isoformat(),
     }
-
-
-def _covered(warehouse: Warehouse, part: Part, scope: Scope) -> set[Position]:
-    """The records of a partition that a scope covers. Files are pruned by token; the quarantine is read through."""
-    start, end = part.month.start(), part.month.plus(1).start()
-    if (scope.since is not None and scope.since >= end) or (scope.until is not None and scope.until <= start):
-        return set()
-    where = ["stream", "partition", "offset", "index"]
-    times = [
-        compare(pc.field("event_time"), pa.scalar(time, pa.timestamp("us", "UTC")))
-        for time, compare in ((scope.since, pc.greater_equal), (scope.until, pc.less))
-        if time is not None
-    ]
-    found: set[Position] = set()
-    hits = []
-    if scope.subjects:
-        tokens = [subject_token(part.keys, s.kind, s.value) for s in scope.subjects]
-        hits.append(pc.field("token").isin(pa.array(tokens, pa.binary())))
-    if scope.messages:
-        tokens = [message_token(part.keys, m) for m in scope.messages]
-        hits.append(pc.field("message_token").isin(pa.array(tokens, pa.binary())))
-    if hits:
-        chosen = reduce(and_, [part.rows, reduce(or_, hits), *times])
-        found |= {position_of(r) for r in select(warehouse.window["identifiers"], chosen, where)}
-    if scope.accounts:
-        chosen = reduce(
-            and_, [pc.field("month") == str(part.month), pc.field("account").isin(scope.accounts), *times]
-        )
-        theirs = {position_of(r) for r in select(warehouse.metadata, chosen, where)}
-        found |= theirs & _present(warehouse, part)
-    others = (*scope.accounts, *scope.messages)
-    for row in select(warehouse.window["quarantine"], part.rows & pc.field("sealed").is_valid()):
-        value = quarantined_value(row, part.keys)
-        if value is not None and mentions(value, scope.subjects, others):
-            found.add(position_of(row))
-    return found
-
-
-def _present(warehouse: Warehouse, part: Part) -> set[Position]:
-    """The positions a partition of the window has identifiers of: an account's records may lie in several."""
-    rows = select(warehouse.window["identifiers"], part.rows, ["stream", "partition", "offset", "index"])
-    return {position_of(r) for r in rows}

@@ -10,7 +10,8 @@ from console.commands.window import audit_log, read_query
 from console.shell import Shell, moment, shell, who
 from schemas.errors import LetheError
 from streams.sweep import registrar
-from tiers.holds import Hold, Holds, Scope
+from tiers.hold_scope import Scope
+from tiers.holds import Hold, Holds
 from tiers.release import finish_release
 
 

@@ -13,7 +13,8 @@ from schemas.position import Position
 from schemas.subjects import CHAT_CHANNELS, Subject, normalise
 from streams.batch import EXPLAINED
 from tiers import lookup, quarantine, restrictions
-from tiers.holds import Holds, held_roles
+from tiers.hold_scope import held_roles
+from tiers.holds import Holds
 
 CASE = Annotated[str, typer.Option("--case", help="The case this look belongs to.")]
 PURPOSE = Annotated[str, typer.Option("--purpose", help="What the answer is needed for.")]

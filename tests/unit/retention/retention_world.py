@@ -136,7 +136,7 @@ def report(
         "sentAt": stamp, "doneAt": done, "messageCount": 1, "mccMnc": "41003",
         "price": {"pricePerMessage": 0.02, "currency": "EUR"},
         "status": {"groupId": 3, "groupName": "DELIVERED", "id": 5, "name": "DELIVERED_TO_HANDSET", "description": "d"},
-        "error": {"groupId": 0, "groupName": "OK", "id": 0, "name": "NO_ERROR", "description": "No", "permanent": False},
+        "error": {"groupId": 0, "groupName": "OK", "id": 0, "name": "NO_ERROR", "permanent": False},
         "platform": {"entityId": account, "applicationId": "app"}, **more,
     }  # fmt: skip
     return json.dumps(record).encode()

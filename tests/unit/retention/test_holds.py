@@ -12,7 +12,8 @@ from schemas.errors import IntegrityError, LetheError
 from streams.signer import load_signer
 from tiers import certificates
 from tiers.erasure import erase, preview_erasure
-from tiers.holds import Hold, Holds, Scope
+from tiers.hold_scope import Scope
+from tiers.holds import Hold, Holds
 from tiers.release import finish_release
 
 HELD = "+923001234567"

@@ -1,0 +1,47 @@
+"""A process that does one thing and is killed on its way, as by SIGKILL.
+
+The processes come from a fork server that has only imported: starting one by one costs seconds of imports each.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from datetime import datetime
+from pathlib import Path
+
+from retention_world import World, person
+
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(["streams.sweep", "tiers.erasure", "console.traffic", "streams.files"])
+
+
+def _do(folder: str, now: str, what: str, point: str) -> None:
+    from tiers.erasure import erase
+    from tiers.release import finish_release
+
+    os.environ["LETHE_FAIL_POINT"] = point
+    world = World(Path(folder))
+    world.now = datetime.fromisoformat(now)
+    task, _, argument = what.partition(" ")
+    if task == "sweep":
+        world.sweep(forced=True)
+    elif task == "erase":
+        erase(world.doing(), person(argument))
+    elif task == "release":
+        do = world.doing()
+        finish_release(do.holds, do.registrar, argument, world.now)
+    else:
+        raise ValueError(task)
+
+
+def killed_at(point: str, world: World, what: str) -> None:
+    """Do something in a process of its own that dies at the point; fails if it does not get there."""
+    process = _SERVER.Process(target=_do, args=(str(world.folder), world.now.isoformat(), what, point))
+    process.start()
+    process.join(60)
+    if process.is_alive():
+        process.kill()
+        raise AssertionError(f"{what} hangs before {point}")
+    assert process.exitcode == -signal.SIGKILL, f"{point} was not reached"

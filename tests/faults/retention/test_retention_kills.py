@@ -1,0 +1,137 @@
+"""SIGKILL at every step of forgetting, erasing and releasing: whatever is left, running it again ends it properly."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from retention_killed import killed_at
+from retention_world import WINDOW_TABLES, World, person, report
+
+from streams.signer import load_signer
+from tiers import certificates, journal, reconcile
+from tiers.erasure import erase
+from tiers.hold_scope import Scope
+from tiers.holds import Holds
+from tiers.release import finish_release
+
+HER = "+923001234567"
+HIM = "+4915112345678"
+MARCH = datetime(2025, 3, 9, 12, tzinfo=UTC)
+END = datetime(2026, 4, 1, tzinfo=UTC)
+
+SWEEP = (
+    "sweep.checked", "expire.noted", "hold.kept", "expire.kept", "expire.destroyed", "expire.dropped.identifiers",
+    "expire.dropped.originals", "expire.dropped.quarantine", "expire.deleted", "certificate.signed",
+    "certificate.written", "expire.certified",
+)  # fmt: skip
+ARCHIVE = (
+    "archive.noted", "archive.written", "archive.dropped", "archive.deleted", "archive.certified",
+)  # fmt: skip
+ERASE = (
+    "hold.kept", "erase.kept", "erase.written.quarantine", "erase.rewritten.quarantine", "erase.written.originals",
+    "erase.rewritten.originals", "erase.written.identifiers", "erase.rewritten.identifiers", "erase.deleted",
+    "certificate.written",
+)  # fmt: skip
+RELEASE = ("hold.released", "hold.destroyed", "hold.emptied", "hold.certified")
+
+
+def filled(folder: Path) -> tuple[World, str]:
+    """Two people, a rejected record, and a hold on one record of hers."""
+    world = World(folder)
+    world.now = datetime(2025, 3, 31, tzinfo=UTC)
+    world.ingest(
+        [
+            report(1, HER, MARCH, account="held"),
+            report(2, HIM, MARCH),
+            report(3, HER, MARCH + timedelta(hours=1)),
+            b'{"messageId":"broken","to":"923001234567","sentAt":"never"}',
+        ]
+    )
+    runtime = world.runtime
+    hold = Holds(runtime.objects, runtime.ring).place(
+        "Court", "C-1", END + timedelta(days=900), Scope(accounts=("held",)), world.now
+    )
+    return world, hold.id
+
+
+def certified(world: World) -> list[str]:
+    signer = load_signer(world.keys)
+    assert signer is not None
+    certificates.verify_all(world.runtime.objects, signer.history.keys)
+    return [c["work"].split("@")[0].split("-")[0] for c in certificates.every(world.runtime.objects)]
+
+
+@pytest.mark.parametrize("point", SWEEP)
+def test_a_sweep_killed_anywhere_is_finished_by_the_next(tmp_path: Path, point: str) -> None:
+    world, hold = filled(tmp_path)
+    token = world.tokens(HIM, ["2025-03"])["2025-03"]
+    world.now = END
+    killed_at(point, world, "sweep")
+    # Meanwhile readers get a clear answer: nothing of the month, whatever is half done.
+    assert world.found(HER) == []
+    world.sweep(forced=True)
+    assert world.sweep(forced=True) == []
+    assert [r for t in WINDOW_TABLES for r in world.rows(t)] == []
+    assert [p for p in world.paths() if "2025-03/window_months" in p] == []
+    assert not (world.keys / "2025-03.w12.key").exists()
+    assert world.holding(token, HIM[1:].encode()) == []
+    assert certified(world) == ["2025"], "one month, one certificate"
+    (certificate,) = certificates.every(world.runtime.objects)
+    assert certificate["counts"]["rows_by_table"] == {"identifiers": 3, "originals": 1, "quarantine": 1}
+    assert certificate["held"] == [{"hold": hold, "records": 1}]
+    assert journal.open_names(world.runtime.objects) == []
+    do = world.doing()
+    (kept,) = do.holds.records(do.holds.find("C-1"))
+    assert kept["identifiers"][0]["value"] == HER[1:]
+    assert kept["entries"]
+    assert reconcile.check(world.runtime.warehouse) == []
+
+
+@pytest.mark.parametrize("point", ARCHIVE)
+def test_an_archive_sweep_killed_anywhere_is_finished_by_the_next(tmp_path: Path, point: str) -> None:
+    world, _ = filled(tmp_path)
+    world.now = END
+    world.sweep(forced=True)
+    world.now = datetime(2036, 1, 1, tzinfo=UTC)
+    killed_at(point, world, "sweep")
+    world.sweep(forced=True)
+    assert world.sweep(forced=True) == []
+    assert world.rows("metadata") == []
+    assert [p for p in world.paths("metadata") if p.endswith(".parquet")] == []
+    assert certified(world) == ["2025", "archive"]
+    assert list(certificates.every(world.runtime.objects))[1]["counts"]["rows"] == 3
+
+
+@pytest.mark.parametrize("point", ERASE)
+def test_an_erasure_killed_anywhere_is_finished_by_asking_again(tmp_path: Path, point: str) -> None:
+    world, _ = filled(tmp_path)
+    token = world.tokens(HER, ["2025-03"])["2025-03"]
+    killed_at(point, world, f"erase {HER}")
+    erase(world.doing(), person(HER))
+    # What the killed one wrote and did not commit is in no table; an hour later nobody can be about to commit it.
+    assert world.found(HER) == []
+    assert len(world.found(HIM)) == 1
+    assert world.holding(token) == []
+    assert len(world.rows("metadata")) == 3
+    assert reconcile.check(world.runtime.warehouse) == []
+    do = world.doing()
+    (kept,) = do.holds.records(do.holds.find("C-1"))
+    assert kept["identifiers"][0]["value"] == HER[1:]
+    assert kept["entries"], "what was set aside first is not replaced by what was left after half an erasure"
+
+
+@pytest.mark.parametrize("point", RELEASE)
+def test_a_release_killed_anywhere_is_finished_by_the_next_sweep(tmp_path: Path, point: str) -> None:
+    world, hold = filled(tmp_path)
+    world.now = END
+    world.sweep(forced=True)
+    killed_at(point, world, f"release {hold}")
+    world.sweep(forced=True)
+    assert [p for p in world.paths("_holds") if "/records/" in p or "/waiting/" in p] == []
+    assert not (world.keys / f"hold.{hold}.key").exists()
+    assert certified(world) == ["2025", "hold"]
+    do = world.doing()
+    finish_release(do.holds, do.registrar, hold, world.now)
+    assert certified(world) == ["2025", "hold"]
