@@ -33,6 +33,7 @@ _FATAL: Final = frozenset(
 )
 _WATERMARK_SECONDS: Final = 15.0
 _LAG_SECONDS: Final = 2.0
+_SAME_SECONDS: Final = 5.0
 _SILENT_SECONDS: Final = 20.0  # how long the thread may not call the broker: well below max.poll.interval.ms
 
 
@@ -76,12 +77,15 @@ class Feed:
         positions: Callable[[str], int | None],
         sink: Sink,
         accept_gap: bool = False,
+        same: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._streams = streams
         self._positions = positions
         self._sink = sink
         self._accept_gap = accept_gap
+        self._same = same  # raises `GapError` when a topic is not the one it was
+        self._same_asked = time.monotonic()
         self._partitions: dict[tuple[str, int], Partition] = {}
         self._epochs = 0
         self._stop = threading.Event()
@@ -184,6 +188,8 @@ class Feed:
             return
         self._sort_in(messages)
         self._measure_lag()
+        if not messages:
+            self._wonder()
         now = time.monotonic()
         for partition in list(self._partitions.values()):
             if partition.messages and (
@@ -192,6 +198,16 @@ class Feed:
                 or partition.at_end
             ):
                 self._hand_over(partition)
+
+    def _wonder(self) -> None:
+        """Silence may mean that a topic is gone and another one stands in its place: the library does not say so."""
+        now = time.monotonic()
+        if now - self._same_asked >= _SAME_SECONDS:
+            self._same_asked = now
+            try:
+                self._same()
+            except TransientError as error:
+                log.info("%s", error)
 
     def _sort_in(self, messages: list[Any]) -> None:
         now = time.monotonic()

@@ -64,6 +64,44 @@ def identify(settings: Settings, topics: Iterable[str]) -> dict[str, str]:
         ) from None
 
 
+class StillTheSame:
+    """Makes sure that the topics are still those that were read from at the start. Safe to use from several threads.
+
+    Asked after records were fetched and before they are committed: records of a topic that was made again under the
+    same name are never taken for records of the old one.
+    """
+
+    def __init__(self, settings: Settings, identities: Mapping[str, str]) -> None:
+        self._admin = AdminClient({**client_options(settings), "socket.timeout.ms": int(_SECONDS * 1000)})
+        self._bootstrap = settings.bootstrap
+        self._identities = dict(identities)
+
+    def check(self) -> None:
+        """Raises `GapError` when a topic is another one now, `TransientError` when the broker does not answer."""
+        wanted = TopicCollection(sorted(self._identities))
+        try:
+            cluster = self._admin.describe_cluster(request_timeout=_SECONDS).result(_SECONDS).cluster_id
+            described = self._admin.describe_topics(wanted, request_timeout=_SECONDS)
+            for topic, identity in self._identities.items():
+                try:
+                    found = f"{cluster}/{described[topic].result(_SECONDS).topic_id}"
+                except KafkaException as error:
+                    if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                        raise
+                    continue  # deleted and not made again: what was read of it was read of the old one
+                if found != identity:
+                    raise _recreated(topic)
+        except (KafkaException, TimeoutError):
+            raise TransientError(f"no answer from the broker at {self._bootstrap}; is it running?") from None
+
+
+def _recreated(topic: str) -> GapError:
+    return GapError(
+        f"topic {topic} is not the one that was read before: it was created again, or this is another cluster; "
+        "records not read by then are gone. `lethe worker --accept-gap` notes that down and goes on"
+    )
+
+
 class Streams:
     """The names topics go by in the warehouse: the position of a record must name one record for ever.
 
@@ -89,10 +127,7 @@ class Streams:
                 self._names[topic] = self._next_name(topic)
                 self._gaps[topic] = "the topic was created again: records not read by then are gone"
             else:
-                raise GapError(
-                    f"topic {topic} is not the one that was read before: it was created again, or this is another "
-                    "cluster; records not read by then are gone. `lethe worker --accept-gap` notes that down and goes on"
-                )
+                raise _recreated(topic)
 
     def source(self, topic: str, partition: int) -> Source:
         """The source of a partition, in its newest incarnation."""

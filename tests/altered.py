@@ -1,7 +1,8 @@
 """`lethe` with something altered that cannot be set from outside; what, is said by LETHE_TEST_ALTERED (JSON).
 
 `consumer`: settings of the feed's Kafka client; `slow_commit`: seconds every commit takes longer; `first_assignment`:
-an exception in the first assignment callback; `no_revoke`: the feed is never told that partitions were taken away.
+an exception in the first assignment callback; `no_revoke`: the feed is never told that partitions were taken away;
+`stall`: seconds for which the feed's thread calls nobody after its first batch.
 """
 
 from __future__ import annotations
@@ -44,6 +45,15 @@ if "no_revoke" in altered:
         consumer.incremental_unassign(partitions)
 
     feed.Feed._on_revoke = unheard  # type: ignore[method-assign]
+
+if "stall" in altered:
+    hand_over = feed.Feed._hand_over
+
+    def stalled(self: Any, partition: Any) -> None:
+        hand_over(self, partition)
+        time.sleep(altered.pop("stall", 0))
+
+    feed.Feed._hand_over = stalled  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,67 @@
+"""A broker that restarts, dies, or hands its partitions to another one, while a worker reads from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from brokers import Broker
+from test_groups import QUICK, all_done, checked
+from workers import Site, sites, traffic, until
+
+from deploy.kafka.cluster import KafkaCluster
+
+pytestmark = pytest.mark.needs_kafka
+
+
+@pytest.fixture
+def on(tmp_path: Path, private_kafka: Callable[[int], KafkaCluster]):
+    """An installation on a cluster of its own."""
+    stack = []
+
+    def make(nodes: int) -> tuple[Site, KafkaCluster]:
+        cluster = private_kafka(nodes)
+        generator = sites(tmp_path, Broker(f"kafka{nodes}", cluster))
+        stack.append(generator)
+        found = next(generator)
+        found.variables |= QUICK
+        return found, cluster
+
+    yield make
+    for generator in stack:
+        next(generator, None)
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_the_only_broker_goes_and_comes_back(on, how: str) -> None:
+    site, cluster = on(1)
+    topic = site.topic(partitions=2)
+    site.produce(topic, traffic(2_000), 0)
+    worker = site.worker(altered={"slow_commit": 0.2})
+    until(lambda: site.archived() > 300, 40, "something is archived")
+    cluster.kill(1) if how == "killed" else cluster.node(1).stop()
+    cluster.restart(1)
+    site.produce(topic, traffic(1_000, seed=2), 1)
+    all_done(site)
+    assert worker.stop() == 0
+    checked(site)
+
+
+def test_the_leader_of_a_partition_dies_and_another_node_takes_over(on) -> None:
+    site, cluster = on(3)
+    topic = site.topic(partitions=3)
+    for partition in range(3):
+        site.produce(topic, traffic(1_500, seed=partition), partition)
+    worker = site.worker(altered={"slow_commit": 0.2})
+    until(lambda: site.archived() > 300, 40, "something is archived")
+    leader = cluster.leader(topic, 0)
+    cluster.kill(leader)
+    for partition in range(3):
+        site.produce(topic, traffic(500, seed=10 + partition), partition)
+    all_done(site)
+    cluster.restart(leader)
+    site.produce(topic, traffic(500, seed=20), 0)
+    all_done(site)
+    assert worker.stop() == 0
+    checked(site)
