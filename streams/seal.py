@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import zstandard
 
 from integrity.hashes import integrity_hashes
@@ -30,11 +31,16 @@ from tiers.prepared import ENTRIES, Counts, Prepared
 
 _UUID: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _COMPRESSION: Final = 3
-_TEXT: Final = "_text"
 
 
 def seal(
-    batch: Batch, fmt: Format, parts: Split, rejects: list[Reject], ring: KeyRing, rules: Rules, now: datetime,
+    batch: Batch,
+    fmt: Format,
+    parts: Split,
+    rejects: list[Reject],
+    ring: KeyRing,
+    rules: Rules,
+    now: datetime,
     reframed: frozenset[int] = frozenset(),
 ) -> Prepared:
     """Turn the frames of a split into the rows of the tables.
@@ -58,9 +64,14 @@ def seal(
             found = [values[i] for i in scope]
             hashed = integrity_hashes(keys.salt_key.reveal(), names, [o.value for o in found])
             hashes.append(
-                pa.table({ID: pa.array(scope, pa.uint32()), "hash": hashed.cast(pa.binary()),
-                          "form": pa.array([o.form for o in found])})
-            )  # fmt: skip
+                pa.table(
+                    {
+                        ID: pa.array(scope, pa.uint32()),
+                        "hash": hashed.cast(pa.binary()),
+                        "form": pa.array([o.form for o in found]),
+                    }
+                )
+            )
         identifiers.append(_identifiers(batch, group, parts, keys))
         entries += _entries(group, parts, values, scope)
     metadata = _metadata(records, fmt, hashes)
@@ -98,13 +109,22 @@ def refuse(
     """A batch of which every message is refused. Of `fmt` only the name and what could be content count."""
     tombstones = sum(r.reason == Reason.TOMBSTONE for r in rejects)
     counts = Counts(
-        messages=len(batch.values), records=len(rejects), rejected=len(rejects) - tombstones, tombstones=tombstones,
+        messages=len(batch.values),
+        records=len(rejects),
+        rejected=len(rejects) - tombstones,
+        tombstones=tombstones,
         reasons=Counter(r.reason for r in rejects if r.reason != Reason.TOMBSTONE),
-    )  # fmt: skip
+    )
     return Prepared(
-        stream=batch.source.stream, partition=batch.source.partition, source=batch.source.id, first=batch.first,
-        last=batch.last, counts=counts, quarantine=_quarantine(batch, fmt, rejects, ring, rules, now), gap=batch.gap,
-    )  # fmt: skip
+        stream=batch.source.stream,
+        partition=batch.source.partition,
+        source=batch.source.id,
+        first=batch.first,
+        last=batch.last,
+        counts=counts,
+        quarantine=_quarantine(batch, fmt, rejects, ring, rules, now),
+        gap=batch.gap,
+    )
 
 
 def _positioned(batch: Batch, records: pl.DataFrame) -> pl.DataFrame:
@@ -132,11 +152,13 @@ def _names(batch: Batch, records: pl.DataFrame) -> list[str]:
 def _originals(
     batch: Batch, fmt: Format, parts: Split, reframed: frozenset[int]
 ) -> tuple[Split, dict[int, Any], list[Reject]]:
-    """The originals of the records in scope, by id; a record that should have a canonical form and has none is refused."""
+    """The originals of the records in scope, by id; a record that needs a canonical form and has none is refused."""
     scope = parts.records.filter(pl.col("in_scope") & ~pl.col("late"))
     values: dict[int, Any] = {}
     refused: dict[int, Reject] = {}
-    for one, row, index, has_content, when in scope.select(ID, ROW, INDEX, "has_content", pl.col("event_time").dt.epoch("ms")).rows():
+    for one, row, index, has_content, when in scope.select(
+        ID, ROW, INDEX, "has_content", pl.col("event_time").dt.epoch("ms")
+    ).rows():
         message = batch.values[row]
         assert message is not None  # noqa: S101  (a tombstone was never split)
         try:
@@ -148,9 +170,13 @@ def _originals(
     gone = pl.Series(list(refused), dtype=pl.UInt32).implode()
     keep = ~pl.col(ID).is_in(gone)
     smaller = Split(
-        parts.records.filter(keep), parts.subjects.filter(keep), parts.fields.filter(keep),
-        parts.message_ids, parts.rejects, parts.content_dropped,
-    )  # fmt: skip
+        parts.records.filter(keep),
+        parts.subjects.filter(keep),
+        parts.fields.filter(keep),
+        parts.message_ids,
+        parts.rejects,
+        parts.content_dropped,
+    )
     return smaller, values, list(refused.values())
 
 
@@ -166,7 +192,8 @@ def _metadata(records: pl.DataFrame, fmt: Format, hashes: list[pa.Table]) -> pa.
     present = [name for name in METADATA.names if name in records.columns]
     table = records.select(present).to_arrow()
     columns = [
-        _cast(table.column(f.name), f.type) if f.name in present else pa.nulls(records.height, f.type) for f in METADATA
+        _cast(table.column(f.name), f.type) if f.name in present else pa.nulls(records.height, f.type)
+        for f in METADATA
     ]
     return pa.table(columns, schema=METADATA)
 
@@ -184,7 +211,9 @@ def _identifiers(batch: Batch, group: pl.DataFrame, parts: Split, keys: Any) -> 
     if parts.message_ids is not None:
         named = group.get_column(ID)
         alone = place.filter(~named.is_in(rows.get_column(ID).implode())).with_columns(
-            pl.lit("message").alias("role"), pl.lit("none").alias("kind"), pl.lit(None, pl.String).alias("value")
+            pl.lit("message").alias("role"),
+            pl.lit("none").alias("kind"),
+            pl.lit(None, pl.String).alias("value"),
         )
         has_id = parts.message_ids.gather(alone.get_column(ID)).is_not_null()
         rows = pl.concat([rows, alone.filter(has_id).select(rows.columns)])
@@ -194,7 +223,9 @@ def _identifiers(batch: Batch, group: pl.DataFrame, parts: Split, keys: Any) -> 
         tokens = subject_tokens(keys, kinds, values)
     else:
         some = subject_tokens(keys, kinds.filter(person), values.filter(person))
-        tokens = pa.concat_arrays([some, pa.nulls(rows.height - len(some), pa.binary(16))])  # the rows without come last
+        tokens = pa.concat_arrays(
+            [some, pa.nulls(rows.height - len(some), pa.binary(16))]
+        )  # the rows without come last
     wants = needs_sealing(values).fill_null(False)
     sealed: Any = pa.nulls(rows.height, pa.binary())
     if wants.any():
@@ -223,7 +254,9 @@ def _sealed(batch: Batch, rows: pl.DataFrame, tokens: Any, wants: pl.Series, key
     some = rows[chosen.to_list()]
     places = [
         subject_place(name, token)
-        for name, token in zip(_names(batch, some), tokens.take(pa.array(chosen.to_list())).to_pylist(), strict=True)
+        for name, token in zip(
+            _names(batch, some), tokens.take(pa.array(chosen.to_list())).to_pylist(), strict=True
+        )
     ]
     values: list[bytes | None] = [v.encode() for v in some.get_column("value")]
     sealed = seal_column(keys, "identifiers", "sealed", places, values)
@@ -233,34 +266,34 @@ def _sealed(batch: Batch, rows: pl.DataFrame, tokens: Any, wants: pl.Series, key
 
 
 def _entries(group: pl.DataFrame, parts: Split, values: dict[int, Any], scope: list[int]) -> list[pa.Table]:
-    """Originals of the records in scope; of the others what the window keeps besides subjects, as JSON."""
-    out: list[pa.Table] = []
-    place = group.select(ID, "stream", "partition", "offset", "index", "month", "window_months")
-    if scope:
-        chosen = place.filter(pl.col(ID).is_in(scope)).to_arrow()
-        forms = [values[i].form for i in scope]
-        out.append(_entry_table(chosen, pa.array(forms), pa.array([values[i].value for i in scope], pa.binary())))
-    rest = place.filter(~pl.col(ID).is_in(scope)) if scope else place
+    """Originals of the records in scope; of the others what the window keeps besides subjects, as JSON.
+
+    In the order of `group`: what is in order now need not be moved when it is committed.
+    """
+    ids = group.get_column(ID)
+    fields = parts.fields.get_column(ID).to_numpy()
+    # Both ascend, and every record has its fields.
+    joined = parts.fields[np.searchsorted(fields, ids.to_numpy())]
     columns = [c for c in parts.fields.columns if c != ID]
-    if rest.height and columns:
-        joined = rest.join(parts.fields, on=ID, how="left", maintain_order="left")
-        if parts.message_ids is not None:
-            path = parts.message_ids.name
-            if path in columns:  # a UUID is kept by its token already
-                joined = joined.with_columns(
-                    pl.when(~pl.col(path).str.contains(_UUID)).then(pl.col(path)).alias(path)
-                )
-        joined = joined.with_columns(as_json(joined, columns).alias(_TEXT)).drop_nulls(_TEXT)
-        data = joined.get_column(_TEXT).to_arrow().cast(pa.binary())
-        forms_ = pa.array([FIELDS]).take(pa.array(np.zeros(joined.height, np.int8)))
-        out.append(_entry_table(joined.to_arrow(), forms_, data))
-    return out
+    if parts.message_ids is not None and (path := parts.message_ids.name) in columns:
+        # A UUID is kept by its token already.
+        joined = joined.with_columns(pl.when(~pl.col(path).str.contains(_UUID)).then(pl.col(path)).alias(path))
+    text = as_json(joined, columns).to_arrow().cast(pa.binary())
+    form = pa.array([FIELDS]).take(pa.array(np.zeros(group.height, np.int8)))
+    if scope:
+        chosen = pa.array(np.isin(ids.to_numpy(), scope))
+        text = pc.replace_with_mask(text, chosen, pa.array([values[i].value for i in scope], pa.binary()))
+        form = pc.replace_with_mask(form, chosen, pa.array([values[i].form for i in scope]))
+    place = group.select("stream", "partition", "offset", "index", "month", "window_months").to_arrow()
+    entries = _entry_table(place, form, text)
+    return [entries.filter(text.is_valid()) if text.null_count else entries]
 
 
 def _entry_table(place: pa.Table, forms: Any, values: Any) -> pa.Table:
     columns = {"form": forms, "value": values}
     return pa.table(
-        [columns[f.name] if f.name in columns else place.column(f.name).cast(f.type) for f in ENTRIES], schema=ENTRIES
+        [columns[f.name] if f.name in columns else place.column(f.name).cast(f.type) for f in ENTRIES],
+        schema=ENTRIES,
     )
 
 
@@ -290,12 +323,20 @@ def _quarantine(
                 sealed = seal_column(keys, "quarantine", "sealed", [place], [packed])[0].as_py()
         rows.append(
             {
-                "stream": batch.source.stream, "partition": batch.source.partition,
-                "offset": int(batch.offsets[reject.row]), "index": reject.index, "received_time": received,
-                "format": fmt.name, "reason": reject.reason, "detail": reject.detail, "form": form, "sealed": sealed,
-                "month": str(month), "window_months": policy.window_months,
+                "stream": batch.source.stream,
+                "partition": batch.source.partition,
+                "offset": int(batch.offsets[reject.row]),
+                "index": reject.index,
+                "received_time": received,
+                "format": fmt.name,
+                "reason": reject.reason,
+                "detail": reject.detail,
+                "form": form,
+                "sealed": sealed,
+                "month": str(month),
+                "window_months": policy.window_months,
             }
-        )  # fmt: skip
+        )
     return pa.Table.from_pylist(rows, schema=QUARANTINE)
 
 
