@@ -28,6 +28,16 @@ def folder_of(stream: str) -> str:
     return f"{FOLDER}/={name}" if name in _TAKEN else f"{FOLDER}/{name}"
 
 
+def logs(objects: Objects) -> list[tuple[str, int]]:
+    """Stream and partition of every log that has a checkpoint."""
+    found = []
+    for path in objects.list(FOLDER):
+        parts = path.split("/")
+        if len(parts) == 4 and parts[3] == "checkpoint" and parts[2].isdigit():
+            found.append((parts[1].removeprefix("=").replace("=", "~"), int(parts[2])))
+    return sorted(found)
+
+
 class LogStore:
     """A folder of the warehouse as `integrity.store.Store`."""
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from console import checkup
+from console.commands import control, signing
 from console.shell import Shell, fail, progress, shell
 from schemas import format as formats
 from streams.files import ingest
@@ -22,8 +23,11 @@ def register(app: typer.Typer) -> None:
     app.command("worker")(worker_command)
     app.command("ingest")(ingest_command)
     app.command("doctor")(doctor_command)
-    keys = typer.Typer(help="The keys of the months.", no_args_is_help=True)
+    keys = typer.Typer(
+        help="The keys of the months, and those that sign the integrity log.", no_args_is_help=True
+    )
     keys.command("list")(keys_list)
+    signing.register(keys)
     app.add_typer(keys, name="keys")
 
 
@@ -58,7 +62,14 @@ def run_worker(here: Shell, stop_at_end: bool, accept_gap: bool = False) -> None
         def moved(state: Progress) -> None:
             update(state.committed, max(state.total, state.committed) or None)
 
-        worker = Worker(here.runtime, stop_at_end=stop_at_end, accept_gap=accept_gap, on_progress=moved)
+        worker = Worker(
+            here.runtime,
+            stop_at_end=stop_at_end,
+            accept_gap=accept_gap,
+            on_progress=moved,
+            # One that only catches up answers no requests and forgets nothing: it would be gone in the middle.
+            on_app=None if stop_at_end else partial(control.attach_control, here),
+        )
         worker.run()
 
 
@@ -78,6 +89,7 @@ def ingest_command(
     formats.get(format_name)
     set_up("ERROR")
     reports: list[dict[str, Any]] = []
+    failed: list[str] = []
     total = sum(Path(f).stat().st_size for f in files if f != "-" and Path(f).is_file())
     read = 0
     with progress("bytes read", total or None, shown=not here.json) as update:
@@ -86,6 +98,7 @@ def ingest_command(
             read += Path(file).stat().st_size if file != "-" else 0
             update(read, None)
             counts = report.counts
+            failed += [report.log_error] if report.log_error else []
             reports.append(
                 {
                     "file": file, "stream": report.stream, "already": report.already, "records": counts.records,
@@ -101,6 +114,8 @@ def ingest_command(
             right=columns[2:],
         ),
     )  # fmt: skip
+    if failed:
+        fail(f"the records are in, but not the integrity log: {failed[0]}", here.json)
 
 
 def _moved(update: Callable[[int, int | None], None], before: int, at: int) -> None:

@@ -1,0 +1,159 @@
+"""The evidence of one record, put together from the archive, the log and, inside the window, its original."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from cryptography.x509 import Certificate
+
+from integrity import evidence, leaves
+from integrity.hashes import salt
+from integrity.log import Log, log_origin
+from integrity.signing import KeyHistory
+from integrity.verify_evidence import EvidenceError, resolve
+from keys.ring import KeyRing, UnknownKeyError
+from schemas import format as formats
+from schemas.arrow import METADATA
+from schemas.errors import ConfigurationError, ExpiredKeyError, IntegrityError
+from schemas.format import Format
+from schemas.position import Position
+from schemas.retention import Month
+from tiers.logstore import LogStore
+from tiers.records import Part, entries_of
+from tiers.warehouse import Warehouse
+
+_ORIGINALS: Final = ("received", "canonical")
+_ROLES: Final = {
+    "origin": ("sender", "caller", "source"),
+    "destination": ("recipient", "callee", "destination"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """An evidence file, and what a person is told of it."""
+
+    file: bytes = field(repr=False)
+    summary: list[str] = field(repr=False)
+    has_original: bool
+    stamped: datetime | None
+
+
+def evidence_of(
+    warehouse: Warehouse,
+    ring: KeyRing,
+    history: KeyHistory,
+    position: Position,
+    now: datetime,
+    stamp_roots: Sequence[Certificate] = (),
+) -> Evidence:
+    """The evidence of a record: with its original while the month's keys open, without it afterwards.
+
+    Raises `IntegrityError` when the record is not in the log, was not in scope or is not as it was logged.
+    """
+    store = LogStore.of(warehouse.objects, position.stream, position.partition)
+    origin = log_origin(history.name, position.stream, position.partition)
+    month = _month_of(Log(store, history, origin), position)
+    row = _row(warehouse, position, month)
+    original = _original(warehouse, ring, position, month, row, now)
+    file = evidence.build(row, store, history, origin, original, stamp_roots)
+    proven = evidence.check(file, [str(key) for key in history.sets[-1].keys], stamp_roots)
+    return Evidence(file, proven.summary, original is not None, proven.stamped)
+
+
+def _month_of(log: Log, position: Position) -> Month:
+    covering = log.covering(position.offset)
+    if covering is None:
+        raise IntegrityError(
+            f"{position} is not in the integrity log: there is no such record, or its commit is not published yet"
+        )
+    _, entry = covering
+    for leaf in leaves.decode(log.leaf_file(entry), entry.first_offset):
+        if (leaf.offset, leaf.index) == (position.offset, position.index):
+            return leaf.month
+    raise IntegrityError(
+        f"{position} is not in integrity scope, or there is no such record: the log has none of it"
+    )
+
+
+def _row(warehouse: Warehouse, position: Position, month: Month) -> pa.Table:
+    warehouse.metadata.reload()
+    here = (
+        (pc.field("month") == str(month))
+        & (pc.field("stream") == position.stream)
+        & (pc.field("partition") == pa.scalar(position.partition, pa.int32()))
+        & (pc.field("offset") == position.offset)
+    )
+    dataset = warehouse.metadata.delta.to_pyarrow_dataset()
+    rows = dataset.to_table(columns=METADATA.names, filter=here).cast(METADATA)
+    index = pc.fill_null(rows.column("index"), -1)
+    rows = rows.filter(pc.equal(index, -1 if position.index is None else position.index))
+    if rows.num_rows != 1:
+        what = (
+            "was logged and is not in the archive"
+            if not rows.num_rows
+            else "is in the archive more than once"
+        )
+        raise IntegrityError(f"{position} {what}; lethe verify says what else is not as it was")
+    return rows
+
+
+def _original(
+    warehouse: Warehouse, ring: KeyRing, position: Position, month: Month, row: pa.Table, now: datetime
+) -> evidence.Original | None:
+    """The original from the window's pages, with its salt; None after the window, and when it was erased."""
+    for info in ring.list(now):
+        if info.month != month or info.state != "live":
+            continue
+        try:
+            keys = ring.keys_for(month, info.window_months)
+        except (ExpiredKeyError, UnknownKeyError):
+            continue
+        found = entries_of(warehouse, Part(month, info.window_months, keys), {position})
+        for entry in found.get(position, []):
+            if entry["form"] in _ORIGINALS:
+                data: bytes = entry["value"]
+                return evidence.Original(
+                    data, salt(keys.salt_key.reveal(), str(position)), _parties(row, data)
+                )
+    return None
+
+
+def _parties(row: pa.Table, original: bytes) -> list[tuple[str, str]]:
+    """Where in the original its origin and its destination stand, as the declaration of its format says."""
+    try:
+        declared = formats.get(row.column("format")[0].as_py())
+    except ConfigurationError:
+        return []  # evidence is still evidence when the declaration is gone
+    if not isinstance(declared, Format) or declared.version != row.column("format_version")[0].as_py():
+        return []
+    parties = []
+    for role, names in _ROLES.items():
+        for spec in declared.subjects:
+            pointer = _pointer(spec.path)
+            if spec.role in names and _leads_somewhere(original, pointer):
+                parties.append((role, pointer))
+                break
+    return parties
+
+
+def _pointer(path: str) -> str:
+    """A declared path as a JSON pointer (RFC 6901); of a list its first element."""
+    steps = []
+    for name in path.split("."):
+        steps.append(name.removesuffix("[]").replace("~", "~0").replace("/", "~1"))
+        if name.endswith("[]"):
+            steps.append("0")
+    return "/" + "/".join(steps)
+
+
+def _leads_somewhere(original: bytes, pointer: str) -> bool:
+    try:
+        return bool(resolve(original, pointer))
+    except EvidenceError:
+        return False

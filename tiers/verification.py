@@ -1,0 +1,186 @@
+"""Verification of the whole archive: log, ledger and rows of every topic-partition, at one version of the table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from cryptography.x509 import Certificate
+
+from integrity.batch import Months
+from integrity.checkpoint import Checkpoint
+from integrity.findings import Finding, Kind
+from integrity.log import Log, log_origin
+from integrity.note import Note
+from integrity.signing import KeyHistory
+from integrity.verify import Progress, verify_archive
+from integrity.verify_log import verify_ledger, verify_log
+from schemas.errors import IntegrityError
+from schemas.policy import RetentionPolicy
+from schemas.retention import Month
+from tiers.accounts import Place
+from tiers.archive_rows import Archive
+from tiers.logstore import LogStore, logs
+from tiers.warehouse import Warehouse
+
+_LEDGER: Final = [
+    "stream", "partition", "first_offset", "last_offset", "in_scope", "merkle_root", "rows_sha3_512", "version", "gap",
+]  # fmt: skip
+
+
+@dataclass(slots=True)
+class Report:
+    """What was verified. `rows` are those in scope, `first` the oldest month that was compared (None: all)."""
+
+    version: int = -1
+    logs: int = 0
+    entries: int = 0
+    rows: int = 0
+    stamps: int = 0
+    expected: int = 0
+    first: Month | None = None
+    last: Month | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """What verification goes by: who is trusted, what else is known, and what is asked for.
+
+    `known` are signed checkpoints that were kept elsewhere. `tick` is told (rows done, rows expected).
+    """
+
+    warehouse: Warehouse
+    history: KeyHistory
+    policy: RetentionPolicy
+    now: datetime
+    stream: str | None = None
+    since: Month | None = None
+    until: Month | None = None
+    known: Sequence[bytes] = ()
+    stamp_roots: Sequence[Certificate] = ()
+    tick: Callable[[int, int], None] = lambda _done, _all: None
+    report: Report = field(default_factory=Report)
+
+    def run(self) -> Iterator[Finding]:
+        """Every finding. The table is pinned first and the logs are opened after it, so that nothing is missed.
+
+        Commits after the pinned version are left out: their publication may still be on its way.
+        """
+        report, table = self.report, self.warehouse.metadata
+        self.warehouse.publish()
+        table.reload()
+        report.version = table.version
+        report.first, report.last = self.first_month(), self.until
+        archive = Archive.of(self.warehouse.objects, table, report.first, report.last, self.stream)
+        yield from archive.findings
+        ledger = self._ledger()
+        places = sorted(set(archive.groups) | set(_places(ledger)) | set(self._logs()))
+        report.expected = pc.sum(ledger.column("in_scope")).as_py() or 0
+        said = set(archive.findings)
+        for place in places:
+            yield from self._place(archive, ledger, place)
+            yield from (finding for finding in archive.findings if finding not in said)
+            said.update(archive.findings)
+
+    def first_month(self) -> Month | None:
+        """The oldest month whose rows must all be there: expired ones are not missing.
+
+        Where countries have periods of their own, rows of a month leave the archive at different times, and a leaf
+        file does not say of which country a row was: the shortest period decides.
+        """
+        years = min(
+            [self.policy.archive_years, *(self.policy.archive_of(c.country) for c in self.policy.countries)]
+        )
+        kept = Month(self.now.year - years, 1)
+        return max(kept, self.since) if self.since else kept
+
+    def _place(self, archive: Archive, ledger: pa.Table, place: Place) -> Iterator[Finding]:
+        stream, partition = place
+        origin, reader = log_origin(self.history.name, *place), LogStore.of(self.warehouse.objects, *place)
+        mine = ledger.filter(
+            pc.and_(
+                pc.equal(ledger["stream"], stream),
+                pc.equal(ledger["partition"], pa.scalar(partition, pa.int32())),
+            )
+        )
+        known = [note for note in self.known if _origin(note) == origin]
+        if not mine.num_rows and reader.get("checkpoint") is None and not known:
+            yield from _unaccounted(archive, place)
+            return
+        yield from verify_log(reader, self.history, origin, known, self.stamp_roots)
+        try:
+            log = Log(reader, self.history, origin)
+        except IntegrityError:
+            return  # `verify_log` has named it, and without it nothing about the rows can be said
+        self.report.logs += 1
+        self.report.stamps += sum(path.endswith("/response") for path in reader.list("stamps"))
+        entries = []
+        for index in range(log.size):
+            try:
+                entry = log.entry(index)
+            except IntegrityError:
+                continue
+            if entry.version <= self.report.version:
+                entries.append(entry)
+        yield from verify_ledger(entries, mine, origin)
+        months = Months(self.report.first, self.report.last)
+        before = self.report.rows, self.report.entries
+
+        def moved(state: Progress) -> None:
+            self.report.rows, self.report.entries = before[0] + state.rows, before[1] + state.entries
+            self.tick(self.report.rows, max(self.report.expected, self.report.rows))
+
+        progress = Progress(tick=moved)
+        yield from verify_archive(log, archive.rows(place), months, self.report.version, progress)
+        moved(progress)
+
+    def _ledger(self) -> pa.Table:
+        self.warehouse.ledger.reload()
+        chosen = pc.field("version") <= self.report.version
+        if self.stream is not None:
+            chosen = chosen & (pc.field("stream") == self.stream)
+        return self.warehouse.ledger.delta.to_pyarrow_dataset().to_table(columns=_LEDGER, filter=chosen)
+
+    def _logs(self) -> Iterable[Place]:
+        """Topic-partitions with a log, or with a checkpoint kept elsewhere, whatever the ledger knows of them."""
+        yield from (place for place in logs(self.warehouse.objects) if self.stream in (None, place[0]))
+        name = self.history.name
+        for note in self.known:
+            parts = _origin(note).removeprefix(f"{name}/").split("/")
+            if len(parts) == 2 and parts[1].isdigit() and self.stream in (None, parts[0]):
+                yield parts[0], int(parts[1])
+
+
+def _places(ledger: pa.Table) -> list[Place]:
+    distinct = ledger.select(["stream", "partition"]).group_by(["stream", "partition"]).aggregate([])
+    return [(row["stream"], row["partition"]) for row in distinct.to_pylist()]
+
+
+def _origin(note: bytes) -> str:
+    return note.split(b"\n", 1)[0].decode("utf-8", "replace")
+
+
+def _unaccounted(archive: Archive, place: Place) -> Iterator[Finding]:
+    """Rows in scope of a topic-partition that neither ledger nor log has ever heard of."""
+    for file, rows in archive.rows(place)(0, None):
+        if "integrity_hash" not in rows.column_names:
+            continue
+        scoped = rows.filter(pc.is_valid(rows.column("integrity_hash")))
+        if scoped.num_rows:
+            detail = f"{scoped.num_rows} rows in scope of a topic-partition without ledger and log"
+            yield Finding(Kind.ADDED, f"{place[0]}/{place[1]}", detail, file)
+
+
+def checkpoint_of(data: bytes) -> bytes:
+    """The signed checkpoint in a file: the note itself, or that of an evidence file. Raises `IntegrityError`."""
+    try:
+        note = json.loads(data)["checkpoint"].encode() if data.lstrip().startswith(b"{") else data
+        Checkpoint.parse(Note.parse(note).text)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise IntegrityError("this is neither a signed checkpoint nor an evidence file") from None
+    return bytes(note)
