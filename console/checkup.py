@@ -9,10 +9,15 @@ from typing import Literal
 
 import pyarrow.compute as pc
 
+from console.commands.signing import history_of
 from console.shell import Shell
 from schemas import format as formats
 from schemas.errors import LetheError
+from streams.publisher import stamp_roots
 from streams.topics import Streams, identify
+from tiers import clockguard
+from tiers.holds import Holds
+from tiers.logstate import look
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,9 @@ def checks(here: Shell) -> Iterator[Check]:
         ("warehouse", _warehouse),
         ("clock", _clock),
         ("ledger", _ledger),
+        ("integrity log", _integrity_log),
+        ("holds", _holds),
+        ("retention", _retention),
         ("broker", _broker),
     ):
         try:
@@ -98,6 +106,57 @@ def _ledger(here: Shell, what: str) -> Iterator[Check]:
         yield Check(what, "warning", text, "more than 1 % rejected: `lethe quarantine list` says why")
     else:
         yield Check(what, "ok", text)
+
+
+def _holds(here: Shell, what: str) -> Iterator[Check]:
+    now = here.runtime.clock()
+    active = Holds(here.runtime.objects, here.runtime.ring).active()
+    overdue = [h for h in active if h.overdue(now)]
+    text = f"{len(active)} in force, {len(overdue)} overdue for review"
+    if overdue:
+        names = ", ".join(h.reference for h in overdue[:5])
+        yield Check(what, "warning", text, f"review {names}; `lethe hold release` ends a hold")
+    else:
+        yield Check(what, "ok", text)
+
+
+def _retention(here: Shell, what: str) -> Iterator[Check]:
+    now, last = here.runtime.clock(), clockguard.last_run(here.runtime.objects)
+    if last is None:
+        yield Check(what, "ok", "no sweep has run yet")
+    elif abs(now - last) > timedelta(days=1):
+        said = f"the last sweep ran {last:%Y-%m-%d %H:%M} UTC"
+        yield Check(
+            what, "warning", said, "is a worker running? `lethe expire` says what keeps it from forgetting"
+        )
+    else:
+        yield Check(what, "ok", f"the last sweep ran {last:%Y-%m-%d %H:%M} UTC")
+
+
+def _integrity_log(here: Shell, what: str) -> Iterator[Check]:
+    """Is every log there, up to date and stamped? Only their ends are looked at; `lethe verify` looks at all."""
+    settings = here.settings.integrity
+    stamp_roots(settings)
+    history = history_of(here)
+    if history.name != settings.log_name:
+        yield Check(what, "warning", f"the keys sign as {history.name}, integrity.log_name says {settings.log_name}",
+                    "a log keeps its name for ever; set integrity.log_name back")  # fmt: skip
+    late = timedelta(seconds=2 * settings.timestamp_seconds) if settings.timestamp_url else None
+    states = list(look(here.runtime.warehouse, history, here.runtime.clock(), late))
+    for state in states:
+        if state.trouble:
+            yield Check(f"{what} {state.name}", "wrong", state.trouble, "lethe verify says what was altered")
+    behind = [s for s in states if s.behind and not s.trouble]
+    unstamped = [s for s in states if s.unstamped]
+    said = f"{len(states)} log(s), {sum(s.entries for s in states):,} commit(s)"
+    if behind:
+        yield Check(what, "warning", f"{said}; {len(behind)} of them behind the ledger",
+                    "a running worker publishes what is missing; so does its next start")  # fmt: skip
+    if unstamped:
+        yield Check(what, "warning", f"{said}; {len(unstamped)} without a time stamp for too long",
+                    "does the authority at integrity.timestamp_url answer?")  # fmt: skip
+    if not behind and not unstamped:
+        yield Check(what, "ok", said)
 
 
 def _broker(here: Shell, what: str) -> Iterator[Check]:

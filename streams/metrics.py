@@ -44,6 +44,18 @@ class Metrics:
             "lethe_partition_restarts", "Partitions read again from the table", registry=self.registry
         )
         self._lag = Gauge("lethe_lag", "Messages behind", ["stream", "partition"], registry=self.registry)
+        self._holds = Gauge(
+            "lethe_holds",
+            "Legal holds in force, and of them overdue for review",
+            ["state"],
+            registry=self.registry,
+        )
+        self._sweeps = Counter(
+            "lethe_sweeps", "Retention sweeps by outcome", ["outcome"], registry=self.registry
+        )
+        self._forgotten = Counter(
+            "lethe_forgotten", "Months of the window or the archive forgotten", registry=self.registry
+        )
         self._waiting = Gauge(
             "lethe_records_waiting", "Records split, not committed yet", registry=self.registry
         )
@@ -64,6 +76,16 @@ class Metrics:
         self._unstamped = Gauge(
             "lethe_log_unstamped", "Logs that have grown since their last time stamp", registry=self.registry
         )
+
+    def holds(self, in_force: int, overdue: int) -> None:
+        """Legal holds, as the last sweep saw them."""
+        self._holds.labels("in_force").set(in_force)
+        self._holds.labels("overdue").set(overdue)
+
+    def swept(self, forgotten: int | None) -> None:
+        """A sweep ran and forgot this much; None: something kept it from forgetting."""
+        self._sweeps.labels("failed" if forgotten is None else "ok").inc()
+        self._forgotten.inc(forgotten or 0)
 
     def committed(self, batches: list[Prepared], seconds: float) -> None:
         """A commit has landed."""

@@ -29,13 +29,13 @@ def forgetting(
     return Forgetting(warehouse, runtime.ring, registrar(runtime), runtime.clock, forced, on_step)
 
 
-def run_sweep(runtime: Runtime) -> list[Outcome]:
-    """One sweep of the leader. What keeps it from forgetting is logged; the worker goes on."""
+def run_sweep(runtime: Runtime) -> list[Outcome] | None:
+    """One sweep of the leader, None if something kept it from forgetting: that is logged, the worker goes on."""
     try:
         outcomes = sweep(forgetting(runtime), runtime.settings.retention)
     except LetheError as error:
         log.error("sweep: %s", error)
-        return []
+        return None
     for outcome in outcomes:
         log.info(
             "%s: %s, %d file(s), %d row(s), %d record(s) held", outcome.what, outcome.state, outcome.files,

@@ -47,6 +47,7 @@ class Worker:
     stop_at_end: bool = False
     accept_gap: bool = False
     on_progress: Callable[[Progress], None] | None = None
+    on_app: Callable[[Any, Metrics], None] | None = None  # gives the application more agents before it starts
     metrics: Metrics = field(default_factory=Metrics)
 
     def run(self) -> None:
@@ -97,6 +98,8 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, told.set)
         app, channel = make_app(self.runtime.settings, pipeline, listening.set)
+        if self.on_app is not None:
+            self.on_app(app, self.metrics)
 
         def put(batch: Batch) -> Future[None]:
             # As it is, not wrapped in an event: `BatchChannel` says why.
