@@ -52,7 +52,7 @@ class Declared(BaseModel):
 
 
 class Condition(Declared):
-    """Holds when the text of a field is (or is not) one of some words, or matches a pattern; or any, or all, of several.
+    """Holds when the text of a field is (or is not) one of some words, or matches a pattern; or any or all of several.
 
     Words are compared without regard to case and surrounding space. `matches` is a regular expression in the syntax
     common to Python and Rust; it finds its match anywhere unless it is anchored.
@@ -71,7 +71,9 @@ class Condition(Declared):
         if sum(test is not None for test in (*tests, self.any, self.all)) != 1:
             raise ValueError("a condition has exactly one of `is`, `is_not`, `matches`, `any`, `all`")
         if (self.field is None) != (self.any is not None or self.all is not None):
-            raise ValueError("a condition on a field names it in `field`; `any` and `all` hold conditions instead")
+            raise ValueError(
+                "a condition on a field names it in `field`; `any` and `all` hold conditions instead"
+            )
         if self.matches is not None:
             try:
                 re.compile(self.matches)
@@ -125,7 +127,9 @@ class FieldSpec(Declared):
     type: ArchiveType | None = None
     format: TimeFormat = "iso"
     pattern: str | None = None  # name of a pattern in schemas.vocabulary.CODE_PATTERNS
-    values: dict[str, str] | None = None  # the record's word -> ours; "4*" is a beginning, "*" everything else
+    values: dict[str, str] | None = (
+        None  # the record's word -> ours; "4*" is a beginning, "*" everything else
+    )
     keep: Literal["status", "error"] | None = None  # enum: where the vendor's own word goes as well
     scale: str = "1"  # decimal: factor to whole currency units, "0.01" for cents; duration: factor to seconds
     unit: str | None = None  # decimal: price_unit that goes with this field
@@ -150,7 +154,7 @@ class FieldSpec(Declared):
         if self.end_user != "always" and self.business is None:
             raise ValueError("a subject that may be a business says in `business` which column it goes to")
         if self.end_user != "always" and "[]" in self.path:
-            raise ValueError("whoever is in a list is an end user: end_user = \"always\"")
+            raise ValueError('whoever is in a list is an end user: end_user = "always"')
 
     def _archive(self) -> None:
         if self.type is None or self.column is None:
@@ -158,7 +162,7 @@ class FieldSpec(Declared):
         if self.column not in BY_TYPE[self.type]:
             raise ValueError(f"type {self.type} fills {', '.join(sorted(BY_TYPE[self.type]))}")
         if not _SCALE.fullmatch(self.scale) or float(self.scale) == 0:
-            raise ValueError("`scale` is a decimal number such as \"0.01\"")
+            raise ValueError('`scale` is a decimal number such as "0.01"')
         if self.unit is not None and self.unit not in PRICE_UNITS:
             raise ValueError(f"`unit` is one of {', '.join(sorted(PRICE_UNITS))}")
         if self.type == "enum":
@@ -184,7 +188,11 @@ class FieldSpec(Declared):
 
 
 def _check_words(values: dict[str, str]) -> None:
-    if any(len(w) > CODE_MAX_LENGTH or sum(c.isdigit() for c in w) > _WORD_DIGITS for pair in values.items() for w in pair):
+    if any(
+        len(w) > CODE_MAX_LENGTH or sum(c.isdigit() for c in w) > _WORD_DIGITS
+        for pair in values.items()
+        for w in pair
+    ):
         raise ValueError("words that are kept are short and have at most four digits")
 
 

@@ -33,12 +33,16 @@ class Format(Declared):
     encoding: Literal["json", "csv"] = "json"
     columns: tuple[str, ...] = Field((), max_length=500)  # csv: the names of the columns, in order
     percent_encoded: bool = False  # texts are written as in a URL (FreeSWITCH)
-    envelope: str | None = Field(None, pattern=r"^[^\s.\[\]]{1,100}$")  # the key of a list of records in one message
+    envelope: str | None = Field(
+        None, pattern=r"^[^\s.\[\]]{1,100}$"
+    )  # the key of a list of records in one message
     channel: str | None = None
     direction: str | None = None
     price_unit: str | None = None
     currency: str | None = None
-    status_group: str | None = None  # for records that exist only once something has happened, such as an inbound message
+    status_group: str | None = (
+        None  # for records that exist only once something has happened, such as an inbound message
+    )
     rules: tuple[Rule, ...] = Field((), alias="rule", max_length=50)
     fields: tuple[FieldSpec, ...] = Field(alias="field", min_length=1, max_length=500)
 
@@ -63,14 +67,20 @@ class Format(Declared):
             raise ValueError("at most one field is the message id")
         if (self.encoding == "csv") != bool(self.columns):
             raise ValueError("csv, and only csv, names its `columns`")
-        if self.columns and (len(set(self.columns)) != len(self.columns) or self.envelope or not paths <= set(self.columns)):
-            raise ValueError("the fields of csv are among its `columns`, each named once, without an envelope")
+        if self.columns and (
+            len(set(self.columns)) != len(self.columns) or self.envelope or not paths <= set(self.columns)
+        ):
+            raise ValueError(
+                "the fields of csv are among its `columns`, each named once, without an envelope"
+            )
         self._check_conditions(paths)
         return self
 
     def _check_nesting(self, paths: set[str]) -> None:
         plain = {p.replace("[]", "") for p in paths}
-        if len(plain) != len(paths) or (self.envelope and any(p.split(".")[0] == self.envelope for p in plain)):
+        if len(plain) != len(paths) or (
+            self.envelope and any(p.split(".")[0] == self.envelope for p in plain)
+        ):
             raise ValueError("a name is a list in one field and none in another")
         for path in plain:
             steps = path.split(".")
@@ -124,7 +134,9 @@ class Kinds(Declared):
     title: str = Field(max_length=200)
     header: str | None = Field(None, min_length=1, max_length=200)
     by_field: FieldPath | None = None
-    kinds: dict[str, str] = Field(min_length=1, max_length=200)  # word in the header or field -> name of a format
+    kinds: dict[str, str] = Field(
+        min_length=1, max_length=200
+    )  # word in the header or field -> name of a format
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -182,7 +194,7 @@ def builtin() -> dict[str, Declaration]:
 
 
 def read_directory(directory: Path) -> dict[str, Declaration]:
-    """The declarations in the `*.toml` files of a directory; raises `ConfigurationError` for the first that is wrong."""
+    """The declarations in the `*.toml` files of a directory; raises `ConfigurationError` for the first wrong one."""
     try:
         files = sorted(directory.glob("*.toml"))
         if not directory.is_dir():
@@ -194,7 +206,9 @@ def read_directory(directory: Path) -> dict[str, Declaration]:
     for file, text in texts.items():
         declared = parse_any(text, file.name)
         if declared.name in found or declared.name in builtin():
-            raise ConfigurationError(f"{file.name}: there is another format {declared.name}; give this one its own name")
+            raise ConfigurationError(
+                f"{file.name}: there is another format {declared.name}; give this one its own name"
+            )
         found[declared.name] = declared
     return found
 
@@ -229,7 +243,9 @@ def get_format(name: str) -> Format:
     """A single format by name; raises `ConfigurationError` for kinds and for unknown names."""
     found = get(name)
     if isinstance(found, Kinds):
-        raise ConfigurationError(f"{name} is a mix of kinds; name one format: {', '.join(sorted(set(found.kinds.values())))}")
+        raise ConfigurationError(
+            f"{name} is a mix of kinds; name one format: {', '.join(sorted(set(found.kinds.values())))}"
+        )
     return found
 
 
@@ -243,6 +259,20 @@ def formats_of(declared: Declaration) -> dict[str, Format]:
 assert set().union(*BY_TYPE.values()) <= set(METADATA.names)  # noqa: S101  (a slip here would lose a column)
 
 __all__ = [
-    "ENUM_VALUES", "Condition", "Declaration", "FieldSpec", "Format", "Kinds", "Rule", "builtin", "formats_of", "get",
-    "get_format", "known", "parse", "parse_any", "read_directory", "use_directory",
-]  # fmt: skip
+    "ENUM_VALUES",
+    "Condition",
+    "Declaration",
+    "FieldSpec",
+    "Format",
+    "Kinds",
+    "Rule",
+    "builtin",
+    "formats_of",
+    "get",
+    "get_format",
+    "known",
+    "parse",
+    "parse_any",
+    "read_directory",
+    "use_directory",
+]

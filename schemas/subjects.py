@@ -26,10 +26,16 @@ import phonenumbers
 import polars as pl
 
 MAX_LENGTH: Final = 1024
-CHAT_CHANNELS: Final = frozenset({"whatsapp", "viber", "rcs", "telegram", "messenger", "instagram", "line", "chat"})
-_NUMBERED: Final = frozenset({"whatsapp", "viber", "rcs"})  # where bare digits are a phone number; elsewhere an id
+CHAT_CHANNELS: Final = frozenset(
+    {"whatsapp", "viber", "rcs", "telegram", "messenger", "instagram", "line", "chat"}
+)
+_NUMBERED: Final = frozenset(
+    {"whatsapp", "viber", "rcs"}
+)  # where bare digits are a phone number; elsewhere an id
 
 _E164: Final = r"^\+?([1-9][0-9]{6,14})$"
+# A trunk 0 kept behind the country code, as in +92 0300 …; in a few countries it belongs to the number.
+_TRUNK: Final = rf"^\+?(?:{'|'.join(str(c) for c in sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE))})0"
 _EMAIL: Final = r"^[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9](?:[a-z0-9.-]{0,252}[a-z0-9])?$"
 _NESTED: Final = 6  # schemes and brackets around one another
 _SIP: Final = re.compile(r"sips?:(?:([^@;?>\s]+)@)?([^;?>\s]+)", re.IGNORECASE)
@@ -62,6 +68,8 @@ def normalise(text: str, kind: str = "auto", channel: str | None = None) -> Subj
         return None
     if kind == "opaque":
         return Subject("opaque", text)
+    if not text.isascii():  # digits of other scripts
+        text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
     if kind == "chat" and channel in CHAT_CHANNELS and text.partition(":")[0].lower() not in CHAT_CHANNELS:
         return _on_channel(text, str(channel))
     return _by_shape(text)
@@ -108,16 +116,17 @@ def _by_shape(text: str, depth: int = 0) -> Subject:
 
 
 def _phone(text: str) -> Subject | None:
-    if match := re.match(_E164, text):
-        return Subject("msisdn", match[1]) if match[1].isascii() else None
-    if not _SEPARATED.fullmatch(text):
+    whole = re.match(_E164, text)
+    if whole and not re.match(_TRUNK, text):
+        return Subject("msisdn", whole[1]) if whole[1].isascii() else None
+    if not whole and not _SEPARATED.fullmatch(text):
         return None
     digits = re.sub(r"\D", "", text)
     international = "+" + (digits[2:] if text.startswith("00") else digits)
     try:
         number = phonenumbers.parse(international, None)
     except phonenumbers.NumberParseException:
-        return None
+        return Subject("msisdn", whole[1]) if whole else None
     value = f"{number.country_code}{phonenumbers.national_significant_number(number)}"
     return Subject("msisdn", value) if 7 <= len(value) <= 15 else None
 
@@ -142,17 +151,30 @@ def normalise_column(
     e-mail addresses) stay columnar; only the distinct others go through `normalise` one by one.
     """
     text, scope = pl.col("text"), pl.col("channel")
-    frame = values.rename("text").to_frame().with_columns(
-        channel.alias("channel") if isinstance(channel, pl.Series) else pl.lit(channel, pl.String).alias("channel")
+    frame = (
+        values.rename("text")
+        .to_frame()
+        .with_columns(
+            channel.alias("channel")
+            if isinstance(channel, pl.Series)
+            else pl.lit(channel, pl.String).alias("channel")
+        )
     )
-    fast = frame.select(kind=pl.lit(None, pl.String), value=pl.lit(None, pl.String))
+    fast = pl.DataFrame(schema={"kind": pl.String, "value": pl.String}).clear(len(values))
     if kind != "opaque":
-        by_number = scope.is_in(list(CHAT_CHANNELS - _NUMBERED)).fill_null(False).not_() if kind == "chat" else pl.lit(True)
+        by_number = (
+            scope.is_in(list(CHAT_CHANNELS - _NUMBERED)).fill_null(False).not_()
+            if kind == "chat"
+            else pl.lit(True)
+        )
         lowered = text.str.to_lowercase()
-        plain = lowered.str.contains(_EMAIL) & ~text.str.contains_any(["%", *_JID_HOSTS], ascii_case_insensitive=True)
+        plain = lowered.str.contains(_EMAIL) & ~text.str.contains_any(
+            ["%", *_JID_HOSTS], ascii_case_insensitive=True
+        )
         if kind == "chat":
             plain = plain & ~scope.is_in(list(CHAT_CHANNELS)).fill_null(False)
         number = pl.when(by_number | text.str.starts_with("+")).then(text.str.extract(_E164))
+        number = pl.when(~text.str.contains(_TRUNK)).then(number)
         fast = frame.with_columns(number=number).with_columns(
             email=pl.when(pl.col("number").is_null() & plain).then(lowered)
         ).select(

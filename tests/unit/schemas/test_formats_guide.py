@@ -51,7 +51,9 @@ def test_the_sample_goes_where_the_guide_says(folder: Path) -> None:
     assert first["archive"]["status"] == "DELIVRD"
     assert first["archive"]["event_time"] == "2026-03-01T04:30:00+00:00"
     assert (first["archive"]["direction"], second["archive"]["direction"]) == ("outbound", "inbound")
-    assert not {"923005550142", "447700900123"} & set(map(str, [*first["archive"].values(), *second["archive"].values()]))
+    assert not {"923005550142", "447700900123"} & set(
+        map(str, [*first["archive"].values(), *second["archive"].values()])
+    )
 
 
 def test_a_record_that_would_be_quarantined_says_why(folder: Path) -> None:
@@ -94,7 +96,9 @@ def test_a_format_of_a_directory_is_known_like_any_other(folder: Path) -> None:
         (("[[field]]", "[[field"), "not TOML"),
     ],
 )  # fmt: skip
-def test_a_wrong_declaration_is_refused_and_told_where(change: tuple[str, str], complaint: str, folder: Path) -> None:
+def test_a_wrong_declaration_is_refused_and_told_where(
+    change: tuple[str, str], complaint: str, folder: Path
+) -> None:
     text = (folder / "acme-sms.toml").read_text()
     assert change[0] in text
     (folder / "acme-sms.toml").write_text(text.replace(*change, 1))
