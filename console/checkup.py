@@ -14,10 +14,12 @@ from console.shell import Shell
 from schemas import format as formats
 from schemas.errors import LetheError
 from streams.publisher import stamp_roots
+from streams.signer import load_signer
 from streams.topics import Streams, identify
 from tiers import clockguard
 from tiers.holds import Holds
-from tiers.logstate import look
+from tiers.logstate import log_states
+from tiers.logstore import published_history
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +139,15 @@ def _integrity_log(here: Shell, what: str) -> Iterator[Check]:
     """Is every log there, up to date and stamped? Only their ends are looked at; `lethe verify` looks at all."""
     settings = here.settings.integrity
     stamp_roots(settings)
+    if load_signer(here.settings.keys_dir) is None and published_history(here.runtime.objects) is None:
+        yield Check(what, "ok", "no signing keys yet; lethe keys init makes them, as does the first record")
+        return
     history = history_of(here)
     if history.name != settings.log_name:
         yield Check(what, "warning", f"the keys sign as {history.name}, integrity.log_name says {settings.log_name}",
                     "a log keeps its name for ever; set integrity.log_name back")  # fmt: skip
     late = timedelta(seconds=2 * settings.timestamp_seconds) if settings.timestamp_url else None
-    states = list(look(here.runtime.warehouse, history, here.runtime.clock(), late))
+    states = list(log_states(here.runtime.warehouse, history, here.runtime.clock(), late))
     for state in states:
         if state.trouble:
             yield Check(f"{what} {state.name}", "wrong", state.trouble, "lethe verify says what was altered")

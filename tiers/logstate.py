@@ -1,0 +1,84 @@
+"""How the logs stand, without verifying them: is each up to date, is it stamped, does anything keep it from growing?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import orjson
+
+from integrity.log import Log, log_origin
+from integrity.note import ML_DSA_44, Note
+from integrity.signing import KeyHistory
+from integrity.stamp import Stamped, stamps
+from schemas.errors import IntegrityError
+from tiers.logstore import LogStore
+from tiers.publication import TROUBLE
+from tiers.warehouse import Warehouse
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """One log. `behind`: the ledger has later commits; `unstamped`: its newest stamp is too old."""
+
+    name: str
+    entries: int
+    behind: bool
+    unstamped: bool
+    trouble: str | None
+
+
+def log_states(
+    warehouse: Warehouse, history: KeyHistory, now: datetime, late: timedelta | None
+) -> Iterator[LogState]:
+    """The state of every log the ledger knows. `late`: how old a missing stamp may get; None: none is expected."""
+    warehouse.publish()
+    rows = warehouse.ledger.delta.to_pyarrow_dataset().to_table(
+        columns=["stream", "partition", "last_offset"]
+    )
+    ends = rows.group_by(["stream", "partition"]).aggregate([("last_offset", "max")])
+    for place in ends.sort_by([("stream", "ascending"), ("partition", "ascending")]).to_pylist():
+        stream, partition = place["stream"], place["partition"]
+        store, name = LogStore.of(warehouse.objects, stream, partition), f"{stream}/{partition}"
+        trouble = _trouble(store)
+        try:
+            if store.get("checkpoint") is None:
+                yield LogState(name, 0, True, False, trouble)
+                continue
+            log = Log(store, history, log_origin(history.name, stream, partition))
+            end = log.entry(log.size - 1).last_offset if log.size else -1
+            unstamped = late is not None and _unstamped(store, log, history, now - late)
+            yield LogState(name, log.size, end < place["last_offset_max"], unstamped, trouble)
+        except IntegrityError as error:
+            yield LogState(name, 0, False, False, trouble or str(error))
+
+
+def _trouble(store: LogStore) -> str | None:
+    noted = store.get(TROUBLE)
+    if noted is None:
+        return None
+    try:
+        said = orjson.loads(noted)
+        return f"{said['error']} (since {said['since']})"
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return "something keeps it from being published, and what is noted of it cannot be read"
+
+
+def _unstamped(store: LogStore, log: Log, history: KeyHistory, before: datetime) -> bool:
+    """Whether the log has grown since its last stamp, and that is too long ago."""
+    made = list(stamps(store))
+    newest = made[-1] if made else None
+    if newest is not None and newest.path == Stamped.folder(log.size):
+        return False
+    signed = signed_at(Note.parse(newest.note) if newest is not None else log.note, history)
+    return signed is not None and signed < before
+
+
+def signed_at(note: Note, history: KeyHistory) -> datetime | None:
+    """When a checkpoint was signed, as its ML-DSA-44 cosignature says; None when it has none."""
+    for key in (keys.ml_dsa_44 for keys in history.sets):
+        for signature in note.signatures:
+            if key.kind == ML_DSA_44 and key.signed(signature):
+                return datetime.fromtimestamp(int.from_bytes(signature.value[:8], "big"), UTC)
+    return None
