@@ -1,6 +1,7 @@
 """What a record costs in each stage of the kernel, per format, and what bad records add: one run, one machine, ratios.
 
-Run with `python -m bench.kernel [--count 20000] [--rounds 5] [--json]`. Times are the best of the rounds, in microseconds a record.
+Run with `python -m bench.kernel [--count 20000] [--rounds 5] [--json]`. Times are the best of
+the rounds, in microseconds a record.
 """
 
 from __future__ import annotations
@@ -36,9 +37,15 @@ RULES = Rules(RetentionPolicy(), ("PK",), timedelta(days=1))
 def batch_of(values: list[bytes | None], name: str) -> Batch:
     count = len(values)
     return Batch(
-        Source("bench", 0, "bench/0", name), 0, 1, 0, count - 1, np.arange(count, dtype=np.int64), values,
+        Source("bench", 0, "bench/0", name),
+        0,
+        1,
+        0,
+        count - 1,
+        np.arange(count, dtype=np.int64),
+        values,
         np.full(count, int(NOW.timestamp() * 1000), np.int64),
-    )  # fmt: skip
+    )
 
 
 def measure(name: str, count: int, rounds: int, ring: KeyRing) -> dict[str, Any]:
@@ -75,9 +82,12 @@ def measure(name: str, count: int, rounds: int, ring: KeyRing) -> dict[str, Any]
             parts = note("split", lambda d=decoded: split_module.split(d.frame, fmt, RULES, NOW))
             spent = guard.pop() / count * 1e6
             best["guard"] = min(best.get("guard", spent), spent)
-            note("seal", lambda d=decoded, p=parts: seal(
-                batches["clean"], fmt, p, d.rejects + p.rejects, ring, RULES, NOW
-            ))  # fmt: skip
+            note(
+                "seal",
+                lambda d=decoded, p=parts: seal(
+                    batches["clean"], fmt, p, d.rejects + p.rejects, ring, RULES, NOW
+                ),
+            )
             for label, batch in batches.items():  # interleaved, so that a busy moment hits them all alike
                 note(label, lambda b=batch: kernel.process(b, fmt))
     finally:
@@ -86,7 +96,11 @@ def measure(name: str, count: int, rounds: int, ring: KeyRing) -> dict[str, Any]
         "format": name,
         **{label: round(value, 2) for label, value in best.items()},
         "guard share": round(best["guard"] / best["clean"], 3),
-        **{f"speed at {label}": round(best["clean"] / best[label], 3) for label in batches if label != "clean"},
+        **{
+            f"speed at {label}": round(best["clean"] / best[label], 3)
+            for label in batches
+            if label != "clean"
+        },
     }
 
 

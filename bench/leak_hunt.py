@@ -1,7 +1,7 @@
-"""Plant made-up people in every field, key, list and nested object of every format, and look for them in what comes out.
+"""Plant made-up people in every field, key, list and nested object of every format, and look for them in the output.
 
-Run with `python -m bench.leak_hunt [--count 100000] [--seed 1] [--processes 2]`. Prints how many records were searched and
-where somebody was found (tables and columns, never a value); status 1 if anywhere.
+Run with `python -m bench.leak_hunt [--count 100000] [--seed 1] [--processes 2]`. Prints how many records were
+searched and where somebody was found (tables and columns, never a value); status 1 if anywhere.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ def hunt(seed: int, count: int) -> tuple[int, int, Counter[str]]:
     found = Kit(scope=draw.choice(["all", "none", ("PK",)])).process(
         [record(fmt, person(draw), draw, planted) for _ in range(count)], fmt
     )
-    return found.counts.records, found.metadata.num_rows, Counter(f"{fmt.name} {place}" for place in leaks_of(found))
+    return (
+        found.counts.records,
+        found.metadata.num_rows,
+        Counter(f"{fmt.name} {place}" for place in leaks_of(found)),
+    )
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Offsets = npt.NDArray[np.int64]
+Words = list[bytes | str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Batch:
     values: list[bytes | None] = field(repr=False)  # None: a tombstone
     received_ms: Offsets = field(repr=False)  # int64, milliseconds since 1970; -1: unknown
     bytes: int = 0
-    kinds: list[bytes | str | None] | None = field(default=None, repr=False)  # what a header says of each value's kind
+    kinds: Words | None = field(default=None, repr=False)  # what a header says of each value's kind
     gap: str | None = None  # why offsets before the first value are missing, if an operator accepted it
 
 

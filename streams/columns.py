@@ -23,7 +23,7 @@ from streams.instants import iso_times
 TIME = pl.Datetime("us", "UTC")
 MONEY = pl.Decimal(18, 6)
 _MICRO = Decimal("0.000001")
-# Beyond what any of these can be lie phone numbers: a bound keeps one that is put in the wrong field out of the archive.
+# Beyond what any of these can be lie phone numbers: a bound keeps one in the wrong field out of the archive.
 _MONEY_LIMIT = Decimal(10) ** 7
 _FIGURE_LIMIT = Decimal(10) ** 8  # as written, in whatever unit
 _MOST_PARTS = 10**6
@@ -45,7 +45,7 @@ class Converted:
 
 def convert(spec: FieldSpec, text: pl.Series) -> Converted:
     """Convert the text column of one archive field."""
-    assert spec.type is not None and spec.column is not None  # noqa: S101  (checked when the format was read)
+    assert spec.type is not None  # noqa: S101  (checked when the format was read)
     match spec.type:
         case "timestamp":
             return _one(spec, text, times(text, spec.format), Reason.BAD_TIME)
@@ -70,7 +70,9 @@ def _one(spec: FieldSpec, text: pl.Series, values: pl.Series, reason: str | None
     bad = None
     if values.null_count() > text.null_count():
         bad = text.is_not_null() & values.is_null() & (text.str.strip_chars() != "")
-    return Converted({spec.column: values.alias(spec.column)}, bad if bad is not None and bad.any() else None, reason)
+    return Converted(
+        {spec.column: values.alias(spec.column)}, bad if bad is not None and bad.any() else None, reason
+    )
 
 
 def _mapped(text: pl.Series, convert_one: Callable[[str], Any], dtype: Any) -> pl.Series:
@@ -111,7 +113,9 @@ def _enum(spec: FieldSpec) -> Callable[[str], str | None]:
     words = spec.values or {v: v for v in ENUM_VALUES[spec.column or ""]}
     folded = {w.casefold(): v for w, v in words.items() if not w.endswith("*")}
     # The longest beginning wins; "*" stands for every other word, but not for an empty one.
-    beginnings = sorted(((w[:-1].casefold(), v) for w, v in words.items() if w.endswith("*")), key=lambda p: -len(p[0]))
+    beginnings = sorted(
+        ((w[:-1].casefold(), v) for w, v in words.items() if w.endswith("*")), key=lambda p: -len(p[0])
+    )
 
     def word(text: str) -> str | None:
         text = text.strip().casefold()
@@ -140,7 +144,9 @@ def _mccmnc(text: pl.Series) -> Converted:
 
     mcc, mnc = _mapped(text, part(slice(0, 3)), pl.String), _mapped(text, part(slice(3, 6)), pl.String)
     bad = text.is_not_null() & mcc.is_null() & (text != "") if mcc.null_count() > text.null_count() else None
-    return Converted({"mcc": mcc.alias("mcc"), "mnc": mnc.alias("mnc")}, bad if bad is not None and bad.any() else None)
+    return Converted(
+        {"mcc": mcc.alias("mcc"), "mnc": mnc.alias("mnc")}, bad if bad is not None and bad.any() else None
+    )
 
 
 def _number(text: str) -> Decimal | None:
@@ -154,7 +160,11 @@ def _number(text: str) -> Decimal | None:
 def _integers(text: pl.Series, limit: int) -> pl.Series:
     def whole(one: str) -> int | None:
         number = _number(one)
-        return int(number) if number is not None and number == number.to_integral_value() and 0 <= number <= limit else None
+        return (
+            int(number)
+            if number is not None and number == number.to_integral_value() and 0 <= number <= limit
+            else None
+        )
 
     return _mapped(text, whole, pl.Int64)
 

@@ -34,7 +34,7 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """`frame`: `_row` (place in the batch), `_index` (place in the envelope or null), then every declared path as String.
+    """`frame`: `_row` (place in the batch), `_index` (in the envelope, or null), then each declared path as String.
 
     Rows are in the order of the batch. `rejects` are the values (and envelope elements) that are not in it.
     """
@@ -79,7 +79,9 @@ def _take_out(
         if whole and min(lengths) > 0 and max(lengths) <= max_bytes:
             joined = b"\n".join(whole)
             # A blank value is no value to the parser, which would shift every row behind it.
-            if np.count_nonzero(np.frombuffer(joined, np.uint8) == _NEWLINE) == len(whole) - 1 and not any(map(bytes.isspace, whole)):
+            if np.count_nonzero(np.frombuffer(joined, np.uint8) == _NEWLINE) == len(whole) - 1 and not any(
+                map(bytes.isspace, whole)
+            ):
                 return whole, np.arange(len(whole), dtype=np.int64), joined
     kept: list[bytes] = []
     rows: list[int] = []
@@ -230,7 +232,9 @@ def _flatten(frame: pl.DataFrame, fmt: Format, faults: _Faults) -> pl.DataFrame:
     for row, index in absent.select(ROW, INDEX).rows():
         found = faults.elements.get((row, index))
         faults.rejects.append(found or Reject(row, index, Reason.NOT_AN_OBJECT, None, None, b"null"))
-    opened = opened.filter(pl.col("_record").is_not_null()).select(ROW, INDEX, pl.col("_record").struct.unnest())
+    opened = opened.filter(pl.col("_record").is_not_null()).select(
+        ROW, INDEX, pl.col("_record").struct.unnest()
+    )
     return pl.concat([alone, opened.select(ROW, INDEX, *leaves)]).sort(ROW, INDEX, nulls_last=False)
 
 

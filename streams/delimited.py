@@ -14,9 +14,7 @@ from streams.batch import Reason, Reject
 Rows = npt.NDArray[np.int64]
 
 
-def to_json(
-    values: list[bytes], rows: Rows, fmt: Format, rejects: list[Reject]
-) -> tuple[list[bytes], Rows]:
+def to_json(values: list[bytes], rows: Rows, fmt: Format, rejects: list[Reject]) -> tuple[list[bytes], Rows]:
     """Lines -> JSON objects of texts, with their rows; lines that do not fit are appended to the rejects."""
     found: list[bytes] = []
     kept: list[int] = []
@@ -38,7 +36,9 @@ def read_line(value: bytes, fmt: Format) -> dict[str, str] | str:
         return Reason.NOT_UTF8
     try:
         cells = next(csv.reader([line], strict=True), [])
-    except csv.Error:  # a quote that does not end, or one in the wrong place: where columns end is anybody's guess
+    except (
+        csv.Error
+    ):  # a quote that does not end, or one in the wrong place: where columns end is anybody's guess
         return Reason.WRONG_COLUMNS
     if len(cells) != len(fmt.columns):
         return Reason.WRONG_COLUMNS

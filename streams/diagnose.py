@@ -1,4 +1,4 @@
-"""Why a value cannot be parsed. Slow and exact: it sees only values at fault, and its answer depends on nothing else."""
+"""Why a value cannot be parsed. Slow and exact: it sees only values at fault, and answers by nothing else."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def depth(value: bytes) -> int:
 
 
 def is_sound(value: bytes, fmt: Format) -> bool:
-    """Whether the parser will take a value. Half a surrogate pair is left to the parser, which has its own view of it."""
+    """Whether the parser will take a value. Half a surrogate pair is left to the parser, which decides."""
     try:
         document = orjson.loads(value)
     except orjson.JSONDecodeError as error:
@@ -77,7 +77,8 @@ def is_sound(value: bytes, fmt: Format) -> bool:
         records = [document]
     shape = tree(fmt)
     return isinstance(records, list) and all(
-        record is None or (isinstance(record, dict) and wrong_shape(record, shape) is None) for record in records
+        record is None or (isinstance(record, dict) and wrong_shape(record, shape) is None)
+        for record in records
     )
 
 

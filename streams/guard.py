@@ -33,7 +33,9 @@ _DECODED: Final = 3
 _SHAPES: Final = re.compile(
     r"[^\s@<>]@[^\s@<>]|\b(?:sips?|tel|mailto):|(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.])|::|(?:[0-9a-f]{1,4}:){4}"
 )
-_IN_ADDRESSES: Final = re.compile(r"\b(?:sips?|tel|mailto):|(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.])|::")
+_IN_ADDRESSES: Final = re.compile(
+    r"\b(?:sips?|tel|mailto):|(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.])|::"
+)
 _LONG_RUN: Final = 9  # digits: shorter than a phone number with its country, an IMSI (15) or an IMEI (14)
 _LONGEST_NUMBER: Final = 15  # digits of E.164
 
@@ -71,7 +73,9 @@ def _traces(text: str) -> tuple[frozenset[str], frozenset[str]]:
     number, word = digits(text), plain(text)
     runs = {number[at : at + size] for size in _RUNS for at in range(len(number) - size + 1)}
     sizes = range(_SHORT_WORD, _GRAM + 1)
-    return frozenset(runs), frozenset(word[at : at + size] for size in sizes for at in range(len(word) - size + 1))
+    return frozenset(runs), frozenset(
+        word[at : at + size] for size in sizes for at in range(len(word) - size + 1)
+    )
 
 
 def leaks(
@@ -120,10 +124,15 @@ def _suspects(subjects: pl.DataFrame, values: Iterable[str]) -> pl.DataFrame:
         # Every national number keeps at least this much of the international one, whatever its country code.
         size = value.str.len_bytes()
         end = (
-            pl.when(size >= 11).then(value.str.slice(-8)).when(size == 10).then(value.str.slice(-7))
+            pl.when(size >= 11)
+            .then(value.str.slice(-8))
+            .when(size == 10)
+            .then(value.str.slice(-7))
             .otherwise(value.str.slice(-6))
-        )  # fmt: skip
-        numbers = subjects.lazy().filter(number).select("_id", run=end, word=pl.lit(None, pl.String), whole="value")
+        )
+        numbers = (
+            subjects.lazy().filter(number).select("_id", run=end, word=pl.lit(None, pl.String), whole="value")
+        )
         found.append(numbers.filter(pl.col("run").is_in(list(runs))))
     others = subjects.filter(~number)
     if not others.is_empty():
@@ -131,16 +140,21 @@ def _suspects(subjects: pl.DataFrame, values: Iterable[str]) -> pl.DataFrame:
         beginning = pl.col("word").str.slice(0, _GRAM)
         found.append(
             looked_for.lazy().filter(
-                beginning.is_in(list(grams)).fill_null(False) | pl.col("run").is_in(list(runs)).fill_null(False)
+                beginning.is_in(list(grams)).fill_null(False)
+                | pl.col("run").is_in(list(runs)).fill_null(False)
             )
         )
     if not found:
-        return pl.DataFrame(schema={"_id": pl.UInt32, "run": pl.String, "word": pl.String, "whole": pl.String})
+        return pl.DataFrame(
+            schema={"_id": pl.UInt32, "run": pl.String, "word": pl.String, "whole": pl.String}
+        )
     return pl.concat(found).collect()
 
 
 def _words(subjects: pl.DataFrame) -> pl.DataFrame:
-    """What to look for, given subjects that are no phone numbers: `_id`, `run` (of digits) and `word`, either may be null; `whole`, the address itself."""
+    """What to look for, given subjects that are no phone numbers: `_id`, `run` (of digits) or null, `word` or null,
+    and `whole`, the address itself.
+    """
     value = pl.col("value").str.to_lowercase()
     kind = pl.col("kind")
     # Whatever kind it was taken for: the user of a SIP URI, the local part of an e-mail address, the id on a channel.
@@ -150,12 +164,19 @@ def _words(subjects: pl.DataFrame) -> pl.DataFrame:
     word = pl.when(local.str.len_chars() >= _SHORT_WORD).then(local).otherwise(bare)
     number = pl.col("value").str.replace_all(r"[^0-9]", "")
     words = subjects.select(
-        "_id", run=pl.when(number.str.len_bytes() >= _RUNS[-1]).then(number.str.slice(-_RUNS[-1])), word=word, whole=value
+        "_id",
+        run=pl.when(number.str.len_bytes() >= _RUNS[-1]).then(number.str.slice(-_RUNS[-1])),
+        word=word,
+        whole=value,
     ).with_columns(word=pl.when(pl.col("word").str.len_chars() >= _SHORT_WORD).then(pl.col("word")))
     addresses = subjects.filter(pl.col("kind") == "ip")
     if addresses.is_empty():
         return words
-    respelled = [(one, None, form, form) for one, text in addresses.select("_id", "value").rows() for form in _spelt(text)]
+    respelled = [
+        (one, None, form, form)
+        for one, text in addresses.select("_id", "value").rows()
+        for form in _spelt(text)
+    ]
     return pl.concat([words, pl.DataFrame(respelled, schema=words.schema, orient="row")])
 
 

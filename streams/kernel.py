@@ -1,4 +1,4 @@
-"""The kernel: one batch of raw values in, rows for the tables out. No I/O but keys and schemas; safe to run in a thread.
+"""The kernel: one batch of raw values in, rows for the tables out. No I/O but keys and schemas; safe in a thread.
 
 1. Values in a schema registry's framing become JSON.
 2. A batch of several kinds is divided by kind; a record of an unknown kind is refused.
@@ -27,13 +27,12 @@ from streams.split import split
 from streams.work import Rules
 from tiers.prepared import ENTRIES, Counts, Prepared
 
-
 _TABLES = {"metadata": METADATA, "identifiers": IDENTIFIERS, "entries": ENTRIES, "quarantine": QUARANTINE}
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """Decode, split and seal under fixed rules. Without a registry a framed value is refused like any other non-JSON."""
+    """Decode, split and seal under fixed rules. Without a registry a framed value is refused as no JSON."""
 
     ring: KeyRing
     rules: Rules
@@ -54,7 +53,9 @@ class Kernel:
         prepared = []
         for part in by_kind(batch, fmt, rejects, self.max_bytes):
             if part.rejects:
-                prepared.append(refuse(part.batch, part.fmt, part.rejects, self.ring, self.rules, self.clock()))
+                prepared.append(
+                    refuse(part.batch, part.fmt, part.rejects, self.ring, self.rules, self.clock())
+                )
             else:
                 changed = frozenset(at for at, row in enumerate(part.rows) if row in reframed)
                 prepared.append(self._process(part.batch, part.fmt, changed))
@@ -66,7 +67,9 @@ class Kernel:
             now = self.clock()
             parts = split(decoded.frame, fmt, self.rules, now)
             try:
-                return seal(batch, fmt, parts, decoded.rejects + parts.rejects, self.ring, self.rules, now, reframed)
+                return seal(
+                    batch, fmt, parts, decoded.rejects + parts.rejects, self.ring, self.rules, now, reframed
+                )
             except ExpiredKeyError:
                 # A month ended between the split and its keys: split again, it is late now.
                 if last_try:
@@ -82,8 +85,16 @@ def _together(batch: Batch, parts: list[Prepared]) -> Prepared:
     order = [("offset", "ascending"), ("index", "ascending")]
     tables: dict[str, pa.Table] = {}
     for name, schema in _TABLES.items():
-        tables[name] = pa.concat_tables([schema.empty_table(), *(getattr(p, name) for p in parts)]).sort_by(order)
+        tables[name] = pa.concat_tables([schema.empty_table(), *(getattr(p, name) for p in parts)]).sort_by(
+            order
+        )
     return Prepared(
-        stream=batch.source.stream, partition=batch.source.partition, source=batch.source.id, first=batch.first,
-        last=batch.last, counts=counts, gap=batch.gap, **tables,
-    )  # fmt: skip
+        stream=batch.source.stream,
+        partition=batch.source.partition,
+        source=batch.source.id,
+        first=batch.first,
+        last=batch.last,
+        counts=counts,
+        gap=batch.gap,
+        **tables,
+    )

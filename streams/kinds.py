@@ -34,7 +34,9 @@ def by_kind(batch: Batch, declared: Declaration, rejects: list[Reject], max_byte
             if row in refused:
                 continue
             if word is None or word not in formats:
-                refused[row] = Reject(row, None, Reason.TOMBSTONE if batch.values[row] is None else Reason.UNKNOWN_KIND)
+                refused[row] = Reject(
+                    row, None, Reason.TOMBSTONE if batch.values[row] is None else Reason.UNKNOWN_KIND
+                )
             else:
                 where.setdefault(formats[word].name, []).append(row)
     else:
@@ -48,9 +50,7 @@ def by_kind(batch: Batch, declared: Declaration, rejects: list[Reject], max_byte
     return parts
 
 
-def _words(
-    batch: Batch, declared: Kinds, refused: dict[int, Reject], max_bytes: int
-) -> list[str | None]:
+def _words(batch: Batch, declared: Kinds, refused: dict[int, Reject], max_bytes: int) -> list[str | None]:
     """What each message says its kind is."""
     count = len(batch.values)
     if declared.header is not None:
@@ -78,7 +78,9 @@ def _text(word: bytes | str | None) -> str | None:
 def _looking_at(declared: Kinds) -> Format:
     """A format that reads nothing but the kind."""
     spec = FieldSpec.model_validate({"path": declared.by_field, "class": "window"})
-    return Format.model_construct(name=declared.name, version=declared.version, title=declared.title, fields=(spec,))
+    return Format.model_construct(
+        name=declared.name, version=declared.version, title=declared.title, fields=(spec,)
+    )
 
 
 def _of_any_kind(declared: Declaration, formats: list[Format]) -> Format:

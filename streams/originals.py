@@ -136,10 +136,21 @@ def _scrubbed(message: bytes, fmt: Format) -> tuple[str, bytes] | None:
 
 @lru_cache(maxsize=256)
 def _content_pattern(fmt: Format) -> re.Pattern[bytes]:
-    """A content field's name, a colon, and its value: a string, or everything up to the end if it is a list or object."""
-    names = b"|".join(sorted({re.escape(s.path.split(".")[-1].removesuffix("[]").encode()) for s in fmt.content}))
+    """A content field's name, a colon, and its value: a string, or everything to the end if it is a list or object."""
+    names = b"|".join(
+        sorted({re.escape(s.path.split(".")[-1].removesuffix("[]").encode()) for s in fmt.content})
+    )
     text = rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)'
     return re.compile(rb'("(?:' + names + rb')"\s*:\s*)(?:' + text + rb"|[\[{].*\Z|[^\s,}\"\[{]+)", re.DOTALL)
 
 
-__all__ = ["CANONICAL", "FIELDS", "RECEIVED", "STRIPPED", "CanonicalError", "Original", "original", "quarantined"]
+__all__ = [
+    "CANONICAL",
+    "FIELDS",
+    "RECEIVED",
+    "STRIPPED",
+    "CanonicalError",
+    "Original",
+    "original",
+    "quarantined",
+]

@@ -79,7 +79,9 @@ def _business(work: Work, spec: FieldSpec, values: pl.Series) -> None:
     distinct = values.unique().drop_nulls()
     known = [business_address(t, spec.longest) for t in distinct]
     kind, address = (
-        values.replace_strict(distinct, pl.Series(found, dtype=pl.String), default=None, return_dtype=pl.String)
+        values.replace_strict(
+            distinct, pl.Series(found, dtype=pl.String), default=None, return_dtype=pl.String
+        )
         for found in ([k and k.kind for k in known], [k and k.address for k in known])
     )
     _kind_column(work, spec, kind)

@@ -12,7 +12,9 @@ from streams.batch import Reason
 from streams.work import ID, Rules, Work
 
 
-def place(work: Work, records: pl.DataFrame, people: pl.DataFrame, rules: Rules, now: datetime) -> pl.DataFrame:
+def place(
+    work: Work, records: pl.DataFrame, people: pl.DataFrame, rules: Rules, now: datetime
+) -> pl.DataFrame:
     """Add country, month, window_months, late and in_scope; refuse what lies in the future or is too old."""
     records, countries = _countries(records, people)
     when = records.get_column("event_time")

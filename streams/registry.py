@@ -40,19 +40,23 @@ class UnfitError(Exception):
 class Registry:
     """Decoders by schema id, each made once. Safe to use from several threads.
 
-    `options` are those of `confluent_kafka.schema_registry.SchemaRegistryClient`: `url`, `basic.auth.user.info`, `ssl.*`.
+    `options` are those of `confluent_kafka`'s `SchemaRegistryClient`: `url`, `basic.auth.user.info`, `ssl.*`.
     """
 
     def __init__(self, options: dict[str, Any]) -> None:
         try:
             from confluent_kafka.schema_registry import SchemaRegistryClient
         except ImportError:
-            raise ConfigurationError("a schema registry needs an extra: pip install 'lethe[registry]'") from None
+            raise ConfigurationError(
+                "a schema registry needs an extra: pip install 'lethe[registry]'"
+            ) from None
         try:
             self._client = SchemaRegistryClient(options)
             self._compiled = SchemaRegistryClient(options)  # a client remembers a schema in one form only
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigurationError(f"schema registry: {type(error).__name__}: check its url and options") from None
+            raise ConfigurationError(
+                f"schema registry: {type(error).__name__}: check its url and options"
+            ) from None
         self._known: dict[int, Decoder | None] = {}
         self._lock = Lock()
 
@@ -81,7 +85,9 @@ class Registry:
         if schema is None:
             return None
         kind, text, built_on = schema
-        if kind == "PROTOBUF":  # the text of a .proto file needs a compiler; the registry has it compiled as well
+        if (
+            kind == "PROTOBUF"
+        ):  # the text of a .proto file needs a compiler; the registry has it compiled as well
             schema = self._fetched(number, "serialized")
             if schema is None:
                 return None
@@ -96,7 +102,7 @@ class Registry:
             return None
 
     def _fetched(self, number: int, fmt: str | None) -> tuple[str, str, list[str]] | None:
-        """(type, text, texts of what it builds on, those first that are built on) of a schema; None if there is none."""
+        """(type, text, texts of what it builds on, the deepest first) of a schema; None if there is none."""
         from confluent_kafka.schema_registry.error import SchemaRegistryError
 
         client = self._client if fmt is None else self._compiled
@@ -106,7 +112,9 @@ class Registry:
         except SchemaRegistryError as error:
             if error.http_status_code in _NO_SUCH:
                 return None
-            raise TransientError(f"the schema registry answers {error.http_status_code}; check its log") from None
+            raise TransientError(
+                f"the schema registry answers {error.http_status_code}; check its log"
+            ) from None
         except Exception as error:  # noqa: BLE001  (the HTTP client's own kinds; a text of theirs may hold a password)
             raise TransientError(f"the schema registry does not answer: {type(error).__name__}") from None
 
@@ -192,14 +200,18 @@ def _protobuf(files: list[bytes]) -> Decoder:
 
 
 _WELL_KNOWN: Final = tuple(
-    f"google/protobuf/{name}.proto" for name in ("timestamp", "duration", "wrappers", "struct", "empty", "any")
+    f"google/protobuf/{name}.proto"
+    for name in ("timestamp", "duration", "wrappers", "struct", "empty", "any")
 )
 
 
 def _add_well_known(pool: Any, name: str) -> None:
     from google.protobuf import any_pb2, duration_pb2, empty_pb2, struct_pb2, timestamp_pb2, wrappers_pb2
 
-    modules = {m.DESCRIPTOR.name: m for m in (any_pb2, duration_pb2, empty_pb2, struct_pb2, timestamp_pb2, wrappers_pb2)}
+    modules = {
+        m.DESCRIPTOR.name: m
+        for m in (any_pb2, duration_pb2, empty_pb2, struct_pb2, timestamp_pb2, wrappers_pb2)
+    }
     pool.AddSerializedFile(modules[name].DESCRIPTOR.serialized_pb)
 
 

@@ -277,7 +277,9 @@ def _entries(group: pl.DataFrame, parts: Split, values: dict[int, Any], scope: l
     columns = [c for c in parts.fields.columns if c != ID]
     if parts.message_ids is not None and (path := parts.message_ids.name) in columns:
         # A UUID is kept by its token already.
-        joined = joined.with_columns(pl.when(~pl.col(path).str.contains(_UUID)).then(pl.col(path)).alias(path))
+        joined = joined.with_columns(
+            pl.when(~pl.col(path).str.contains(_UUID)).then(pl.col(path)).alias(path)
+        )
     text = as_json(joined, columns).to_arrow().cast(pa.binary())
     form = pa.array([FIELDS]).take(pa.array(np.zeros(group.height, np.int8)))
     if scope:

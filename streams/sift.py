@@ -21,7 +21,7 @@ from streams.diagnose import is_sound, tree
 Mask = npt.NDArray[np.bool_]
 
 # What the validator lets pass and the parser does not: numbers that are none, commas before a closing bracket, and
-# nesting beyond any measure, which shows in its closing brackets. Rarer spellings of the same are left to be closed in on.
+# nesting beyond any measure, which shows in its closing brackets. Rarer spellings are left to be closed in on.
 _LENIENT: Final = ("NaN", "Inf", ",}", ",]")
 _NESTED: Final = r"[}\]]{12}"
 _local = threading.local()
@@ -69,12 +69,17 @@ def misread(frame: pl.DataFrame, values: list[bytes], joined: bytes, fmt: Format
 def _maybe_misread(fmt: Format) -> pl.Expr:
     """Objects that are missing, and records in which everything is: the parser leaves out what it cannot read."""
     whole = pl.all_horizontal(pl.all().exclude("_row").is_null())
-    within = [_holes(pl.col(name), below) for name, below in tree(fmt).items() if below is not None and "[]" not in name]
+    within = [
+        _holes(pl.col(name), below)
+        for name, below in tree(fmt).items()
+        if below is not None and "[]" not in name
+    ]
     alone = pl.any_horizontal(whole, *within)
     lists = [
         pl.col(name.removesuffix("[]")).list.eval(pl.element().is_null()).list.any()
-        for name in tree(fmt) if name.endswith("[]")
-    ]  # fmt: skip
+        for name in tree(fmt)
+        if name.endswith("[]")
+    ]
     if lists:
         alone = alone | pl.any_horizontal(lists).fill_null(False)
     if not fmt.envelope:
@@ -83,7 +88,9 @@ def _maybe_misread(fmt: Format) -> pl.Expr:
 
 
 def _holes(struct: pl.Expr, below: dict[str, Any]) -> pl.Expr:
-    inner = [_holes(struct.struct.field(name), deeper) for name, deeper in below.items() if deeper is not None]
+    inner = [
+        _holes(struct.struct.field(name), deeper) for name, deeper in below.items() if deeper is not None
+    ]
     return pl.any_horizontal(struct.is_null(), *inner)
 
 
@@ -93,7 +100,9 @@ def _texts(values: list[bytes], joined: bytes) -> pa.Array:
     np.cumsum(np.fromiter(map(len, values), np.int64, len(values)) + 1, out=ends[1:])
     if len(values):
         ends[-1] = len(joined)
-    return pa.Array.from_buffers(pa.large_string(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(joined)])
+    return pa.Array.from_buffers(
+        pa.large_string(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(joined)]
+    )
 
 
 def _is_text(value: bytes) -> bool:

@@ -196,7 +196,9 @@ def _guard(
     names = [pl.when(mask).then(pl.lit(column)).alias(column) for column, mask in sorted(redacted.items())]
     flag = pl.lit(None, pl.String).alias("redacted")
     if names:
-        said = records.select(pl.concat_str(names, separator=",", ignore_nulls=True).alias("redacted")).to_series()
+        said = records.select(
+            pl.concat_str(names, separator=",", ignore_nulls=True).alias("redacted")
+        ).to_series()
         flag = said.set(said == "", None)  # type: ignore[assignment]  # a column either way
     for spec in fmt.of_class("window"):
         text = work.frame.get_column(spec.path)

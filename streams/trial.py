@@ -21,7 +21,17 @@ from streams.work import Rules
 from tiers.objects import open_objects
 
 _ARCHIVE_ONLY: Final = frozenset(
-    {"stream", "partition", "offset", "index", "format", "format_version", "month", "integrity_hash", "original_form"}
+    {
+        "stream",
+        "partition",
+        "offset",
+        "index",
+        "format",
+        "format_version",
+        "month",
+        "integrity_hash",
+        "original_form",
+    }
 )
 _LIMIT: Final = 16 << 20
 
@@ -51,7 +61,9 @@ class Outcome:
 def try_out(values: list[bytes | None], fmt: Format, folder: Path) -> list[Outcome]:
     """Split sample values under the longest retention there is, so that old samples keep their identifiers."""
     now = datetime.now(UTC)
-    ring = KeyRing(LocalProvider.initialise(folder / "keys"), open_objects(str(folder / "warehouse"), {}), lambda: now)
+    ring = KeyRing(
+        LocalProvider.initialise(folder / "keys"), open_objects(str(folder / "warehouse"), {}), lambda: now
+    )
     rules = Rules(RetentionPolicy(window_months=120, archive_years=100), "none", timedelta(days=1))
     count = len(values)
     batch = Batch(
@@ -59,14 +71,23 @@ def try_out(values: list[bytes | None], fmt: Format, folder: Path) -> list[Outco
         np.full(count, -1, np.int64),
     )  # fmt: skip
     found = Kernel(ring, rules, _LIMIT, lambda: now).process(batch, fmt)
-    people = {(r["offset"], r["index"], r["role"]) for r in found.identifiers.to_pylist() if r["token"] is not None}
+    people = {
+        (r["offset"], r["index"], r["role"]) for r in found.identifiers.to_pylist() if r["token"] is not None
+    }
     outcomes = []
     for row in found.metadata.to_pylist():
         place = (row["offset"], row["index"])
         shown = {k: v for k, v in row.items() if v is not None and k not in _ARCHIVE_ONLY and k != "redacted"}
         roles = {role for offset, index, role in people if (offset, index) == place}
         outcomes.append(
-            Outcome(_name(*place), None, None, shown, row["redacted"], _fields(values, place, fmt, shown, row["redacted"], roles))
+            Outcome(
+                _name(*place),
+                None,
+                None,
+                shown,
+                row["redacted"],
+                _fields(values, place, fmt, shown, row["redacted"], roles),
+            )
         )
     for row in found.quarantine.to_pylist():
         place = (row["offset"], row["index"])
@@ -80,7 +101,11 @@ def _name(offset: int, index: int | None) -> str:
 
 
 def _fields(
-    values: list[bytes | None], place: tuple[int, int | None], fmt: Format, row: dict[str, Any], redacted: str | None,
+    values: list[bytes | None],
+    place: tuple[int, int | None],
+    fmt: Format,
+    row: dict[str, Any],
+    redacted: str | None,
     roles: set[str],
 ) -> list[Placed]:
     value = values[place[0]] or b""
@@ -90,7 +115,8 @@ def _fields(
     declared = {spec.path: spec for spec in fmt.fields}
     gone = set((redacted or "").split(","))
     return [
-        Placed(path, *_where(declared.get(path), row, gone, roles), text) for path, text in _leaves(record, set(declared), "")
+        Placed(path, *_where(declared.get(path), row, gone, roles), text)
+        for path, text in _leaves(record, set(declared), "")
     ]
 
 
@@ -119,4 +145,8 @@ def _leaves(node: Any, declared: set[str], path: str) -> list[tuple[str, str]]:
         return [(path, node if isinstance(node, str) else orjson.dumps(node).decode())]
     if isinstance(node, list):
         return [leaf for one in node for leaf in _leaves(one, declared, f"{path}[]")]
-    return [leaf for name, one in node.items() for leaf in _leaves(one, declared, f"{path}.{name}" if path else name)]
+    return [
+        leaf
+        for name, one in node.items()
+        for leaf in _leaves(one, declared, f"{path}.{name}" if path else name)
+    ]

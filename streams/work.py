@@ -28,10 +28,14 @@ class Work:
 
     frame: pl.DataFrame
     columns: dict[str, pl.Series] = field(default_factory=dict)  # of the archive
-    withheld: dict[str, tuple[tuple[str, ...], pl.Series]] = field(default_factory=dict)  # path -> columns, rows
+    withheld: dict[str, tuple[tuple[str, ...], pl.Series]] = field(
+        default_factory=dict
+    )  # path -> columns, rows
     refused: list[tuple[pl.Series, str, str | None]] = field(default_factory=list)  # rows, reason, detail
     subjects: list[pl.DataFrame] = field(default_factory=list)  # `_id`, `role`, `kind`, `value`
-    spelt: dict[str, pl.Series] = field(default_factory=dict)  # path -> text where the value lost its spelling
+    spelt: dict[str, pl.Series] = field(
+        default_factory=dict
+    )  # path -> text where the value lost its spelling
 
     def put(self, name: str, values: pl.Series) -> None:
         """Fill a column; a later field fills only what an earlier one left empty."""

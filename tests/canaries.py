@@ -27,14 +27,24 @@ from tiers.prepared import Prepared
 MARK = "739184"
 NAME = "kanaria"
 _EXAMPLES = {
-    "name": "acme-1", "constant": "DELIVERED_OK", "number": "401", "mcc": "410", "mnc": "01", "sid": "AC" + "a" * 32,
-    "key": "abcd1234", "account_number": "123456789012",
-}  # fmt: skip
+    "name": "acme-1",
+    "constant": "DELIVERED_OK",
+    "number": "401",
+    "mcc": "410",
+    "mnc": "01",
+    "sid": "AC" + "a" * 32,
+    "key": "abcd1234",
+    "account_number": "123456789012",
+}
 _TIMES = {
-    "iso": "2026-10-01T10:00:00.000+0000", "rfc2822": "Thu, 01 Oct 2026 10:00:00 +0000", "epoch_s": "1790848800",
-    "epoch_ms": "1790848800000", "epoch_us": "1790848800000000", "yymmddhhmm": "2610011000",
+    "iso": "2026-10-01T10:00:00.000+0000",
+    "rfc2822": "Thu, 01 Oct 2026 10:00:00 +0000",
+    "epoch_s": "1790848800",
+    "epoch_ms": "1790848800000",
+    "epoch_us": "1790848800000000",
+    "yymmddhhmm": "2610011000",
     "iso_or_epoch_s": "2026-10-01 10:00:00",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -49,28 +59,65 @@ def person(draw: Random) -> Person:
     tail = MARK + f"{draw.randrange(100):02d}"
     kind = draw.randrange(6)
     if kind <= 2:
-        code, trunk, start = draw.choice([("92", "0", "300"), ("44", "0", "77"), ("1", "1", "21"), ("49", "0", "151")])
+        code, trunk, start = draw.choice(
+            [("92", "0", "300"), ("44", "0", "77"), ("1", "1", "21"), ("49", "0", "151")]
+        )
         number, national = f"{code}{start}{tail}", f"{start}{tail}"
         spaced = f"+{code} {start} {tail[:4]} {tail[4:]}"
         spellings = (
-            number, f"+{number}", f"00{number}", f"{trunk}{national}", spaced, spaced.replace(" ", "-"),
-            spaced.replace(" ", "."), f"({trunk}{start}) {tail[:3]}-{tail[3:]}", quote(f"+{number}"), quote(quote(spaced)),
-            f"tel:+{number}", f"sip:+{number}@gw.example.net;user=phone", f"<sip:{number}@192.0.2.1>", f"whatsapp:+{number}",
-            f"{number}@s.whatsapp.net", f"call {number} now", f"otp-{number}-1", f"/u/{national}/x", f"{{\"to\":\"{number}\"}}",
-            "".join(chr(0x660 + int(c)) for c in number), "".join(chr(0xFF10 + int(c)) for c in f"{trunk}{national}"),
-            " ".join(number), f"SIP/{number}-0000002a", f"{number}.mp3", f"x{national}",
-        )  # fmt: skip
+            number,
+            f"+{number}",
+            f"00{number}",
+            f"{trunk}{national}",
+            spaced,
+            spaced.replace(" ", "-"),
+            spaced.replace(" ", "."),
+            f"({trunk}{start}) {tail[:3]}-{tail[3:]}",
+            quote(f"+{number}"),
+            quote(quote(spaced)),
+            f"tel:+{number}",
+            f"sip:+{number}@gw.example.net;user=phone",
+            f"<sip:{number}@192.0.2.1>",
+            f"whatsapp:+{number}",
+            f"{number}@s.whatsapp.net",
+            f"call {number} now",
+            f"otp-{number}-1",
+            f"/u/{national}/x",
+            f'{{"to":"{number}"}}',
+            "".join(chr(0x660 + int(c)) for c in number),
+            "".join(chr(0xFF10 + int(c)) for c in f"{trunk}{national}"),
+            " ".join(number),
+            f"SIP/{number}-0000002a",
+            f"{number}.mp3",
+            f"x{national}",
+        )
         return Person(draw.choice(spellings[:3]), spellings)
     word = f"{NAME}.{''.join(draw.choice('bcdfg') for _ in range(5))}"
     if kind == 3:
         address = f"{word}@example.org"
-        spellings = (address, address.upper(), quote(address, safe=""), f"mailto:{address}", f"K <{address}>", word,
-                     f"550 5.1.1 <{address}>: unknown", f"sip:{address}", f"u={word}&x=1")  # fmt: skip
+        spellings = (
+            address,
+            address.upper(),
+            quote(address, safe=""),
+            f"mailto:{address}",
+            f"K <{address}>",
+            word,
+            f"550 5.1.1 <{address}>: unknown",
+            f"sip:{address}",
+            f"u={word}&x=1",
+        )
         return Person(address, spellings)
     if kind == 4:
         address = f"sip:{word}@pbx.example.com"
-        spellings = (address, address.upper(), quote(address, safe=""), f"\"K\" <{address}>;tag=1", f"sofia/x/{word}@pbx",
-                     word, f"SIP/{word}-00000001")  # fmt: skip
+        spellings = (
+            address,
+            address.upper(),
+            quote(address, safe=""),
+            f'"K" <{address}>;tag=1',
+            f"sofia/x/{word}@pbx",
+            word,
+            f"SIP/{word}-00000001",
+        )
         return Person(address, spellings)
     address = f"{NAME.upper()}{draw.randrange(10**6):06d}{MARK}"
     return Person(address, (address, address.lower(), quote(address), f"id={address}", f"@{address}"))
@@ -89,10 +136,14 @@ def record(fmt: Format, who: Person, draw: Random, planted: float) -> bytes:
         return draw.choice(who.spellings)
 
     for spec in fmt.fields:
-        deciding = any(spec.path in c.fields() for f in fmt.subjects if isinstance(c := f.end_user, Condition))
-        if draw.random() < planted * (0.2 if spec.required else 1) and not deciding and spec.class_ != "subject":
-            texts[spec.path] = spelt()
-        elif spec.class_ == "subject" and spec.end_user == "never" and draw.random() < planted:
+        deciding = any(
+            spec.path in c.fields() for f in fmt.subjects if isinstance(c := f.end_user, Condition)
+        )
+        if (
+            draw.random() < planted * (0.2 if spec.required else 1)
+            and not deciding
+            and spec.class_ != "subject"
+        ) or (spec.class_ == "subject" and spec.end_user == "never" and draw.random() < planted):
             texts[spec.path] = spelt()
     if fmt.encoding == "csv":
         line = io.StringIO()
@@ -115,7 +166,9 @@ def _usual(spec: FieldSpec, draw: Random) -> str:
     if spec.values:
         return draw.choice(list(spec.values)).replace("*", "x")
     if spec.type == "enum":
-        return {"currency": "EUR", "direction": "outbound", "channel": "sms", "status_group": "DELIVERED"}[spec.column or ""]
+        return {"currency": "EUR", "direction": "outbound", "channel": "sms", "status_group": "DELIVERED"}[
+            spec.column or ""
+        ]
     if spec.type == "code":
         return _EXAMPLES[spec.pattern or ""]
     return {"boolean": "true", "mccmnc": "41001"}.get(spec.type or "", "2")
@@ -138,10 +191,8 @@ def _holds(condition: Condition, texts: dict[str, str]) -> bool | None:
 def _put(node: dict[str, Any], path: str, value: str) -> None:
     *parents, leaf = path.split(".")
     for parent in parents:
-        if parent.endswith("[]"):
-            node = node.setdefault(parent[:-2], [{}])[0]
-        else:
-            node = node.setdefault(parent, {})
+        listed = parent.endswith("[]")
+        node = node.setdefault(parent[:-2], [{}])[0] if listed else node.setdefault(parent, {})
     node[leaf.removesuffix("[]")] = [value] if leaf.endswith("[]") else value
 
 

@@ -39,7 +39,9 @@ def ring_at(now: datetime = NOW) -> KeyRing:
     """A key ring of its own for an instant; months are made as they are met."""
     folder = tempfile.mkdtemp(prefix="lethe-test-")
     return KeyRing(
-        LocalProvider.initialise(Path(folder, "keys")), open_objects(str(Path(folder, "warehouse")), {}), lambda: now
+        LocalProvider.initialise(Path(folder, "keys")),
+        open_objects(str(Path(folder, "warehouse")), {}),
+        lambda: now,
     )
 
 
@@ -74,7 +76,9 @@ def batch_of(
     offsets = np.arange(first, first + len(values), dtype=np.int64)
     received = np.full(len(values), int(now.timestamp() * 1000), np.int64)
     last = first + len(values) - 1
-    return Batch(Source("cdr.test", 0, "test/0", name), 0, 1, first, last, offsets, list(values), received, **more)
+    return Batch(
+        Source("cdr.test", 0, "test/0", name), 0, 1, first, last, offsets, list(values), received, **more
+    )
 
 
 def rows(table: pa.Table) -> list[dict[str, Any]]:
@@ -94,7 +98,9 @@ def subjects(prepared: Prepared, ring: KeyRing) -> dict[tuple[int, int | None], 
         keys = ring.keys_for(Month.parse(row["month"]), row["window_months"])
         if row["sealed"] is not None:
             name = "/".join(str(p) for p in ("cdr.test", 0, row["offset"], row["index"]) if p is not None)
-            value = open_value(keys, "identifiers", "sealed", subject_place(name, row["token"]), row["sealed"]).decode()
+            value = open_value(
+                keys, "identifiers", "sealed", subject_place(name, row["token"]), row["sealed"]
+            ).decode()
         else:
             opened = reverse_tokens(keys, [row["token"]])[0]
             assert opened is not None
@@ -113,7 +119,9 @@ def _read(value: bytes) -> dict[str, Any]:
     return found
 
 
-def quarantine(prepared: Prepared, ring: KeyRing) -> list[tuple[int, int | None, str, str | None, bytes | None]]:
+def quarantine(
+    prepared: Prepared, ring: KeyRing
+) -> list[tuple[int, int | None, str, str | None, bytes | None]]:
     """(offset, index, reason, detail, what was kept) of every refused record."""
     found = []
     for row in rows(prepared.quarantine):

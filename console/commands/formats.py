@@ -13,7 +13,7 @@ from rich.text import Text
 from console.shell import Shell, fail, shell
 from schemas import format as formats
 from schemas.errors import ConfigurationError, LetheError
-from schemas.format import Declaration, FieldSpec, Format, Kinds
+from schemas.format import Declaration, FieldSpec, Kinds
 from streams.batch import EXPLAINED
 from streams.trial import Outcome, Placed, try_out
 
@@ -40,11 +40,15 @@ def list_command(context: typer.Context) -> None:
     known = list(formats.known().values())
     here.answer(
         [{"name": f.name, "version": f.version, "title": f.title} for f in known],
-        lambda: here.table("", ["format", "version", "what it is"], [[f.name, f.version, f.title] for f in known]),
+        lambda: here.table(
+            "", ["format", "version", "what it is"], [[f.name, f.version, f.title] for f in known]
+        ),
     )
 
 
-def show_command(context: typer.Context, name: Annotated[str, typer.Argument(help="Name of a format.")]) -> None:
+def show_command(
+    context: typer.Context, name: Annotated[str, typer.Argument(help="Name of a format.")]
+) -> None:
     """What a format declares: each field, its class and where it goes.
 
     Example: lethe formats show infobip/sms-report
@@ -81,7 +85,9 @@ def try_command(
     here = _with_settings(context)
     declared = _read(Path(declaration)) if declaration.endswith(".toml") else formats.get(declaration)
     if isinstance(declared, Kinds):
-        raise LetheError(f"{declared.name} is a mix of kinds: try each of them, {', '.join(sorted(declared.kinds.values()))}")
+        raise LetheError(
+            f"{declared.name} is a mix of kinds: try each of them, {', '.join(sorted(declared.kinds.values()))}"
+        )
     try:
         with sample.open("rb") as data:
             lines = data.read(_MOST_SAMPLE).splitlines()
@@ -119,7 +125,9 @@ def _show(here: Shell, declared: Declaration) -> None:
         rows = [[word, name] for word, name in declared.kinds.items()]
         here.answer(described(declared), lambda: here.table(declared.title, [told, "format"], rows))
         return
-    fields = [[spec.path, Text(spec.class_, style=_COLOURS[_part(spec)]), goes_to(spec)] for spec in declared.fields]
+    fields = [
+        [spec.path, Text(spec.class_, style=_COLOURS[_part(spec)]), goes_to(spec)] for spec in declared.fields
+    ]
     here.answer(described(declared), lambda: _table(here, declared.title, fields))
 
 
@@ -179,13 +187,17 @@ def _print_one(here: Shell, outcome: Outcome) -> None:
     for placed in outcome.fields:
         here.out.print(_line(placed))
     if outcome.archive:
-        here.out.print(Text("  the archive's row: " + orjson.dumps(outcome.archive, default=str).decode(), style="green"))
+        here.out.print(
+            Text("  the archive's row: " + orjson.dumps(outcome.archive, default=str).decode(), style="green")
+        )
     if outcome.redacted:
         here.out.print(Text(f"  taken out of the row: {outcome.redacted}", style="red"))
 
 
 def _line(placed: Placed) -> Text:
     line = Text(f"  {placed.path}: ")
-    line.append(placed.value if len(placed.value) <= 80 else placed.value[:79] + "…", style=_COLOURS[placed.part])
+    line.append(
+        placed.value if len(placed.value) <= 80 else placed.value[:79] + "…", style=_COLOURS[placed.part]
+    )
     line.append(f"  → {placed.goes_to}", style="dim")
     return line

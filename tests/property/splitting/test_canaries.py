@@ -1,4 +1,4 @@
-"""Somebody's address, in any spelling, anywhere in a record of any format, is in nothing that is stored in the clear."""
+"""Somebody's address, in any spelling, anywhere in a record of any format, is in nothing stored in the clear."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def test_no_canary_reaches_the_archive(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     draw = Random(fmt.name)
-    values = [record(fmt, person(draw), draw, planted) for planted in (0.0, 0.05, 0.2, 0.5) for _ in range(40)]
+    values = [
+        record(fmt, person(draw), draw, planted) for planted in (0.0, 0.05, 0.2, 0.5) for _ in range(40)
+    ]
     found = KIT.process(values, fmt)
     assert leaks_of(found) == []
     assert len(rows(found.metadata)) >= 60, found.counts.reasons

@@ -18,7 +18,9 @@ from schemas.subjects import normalise
 from tiers.prepared import Prepared
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "formats"
-NAMES = sorted(p.relative_to(FOLDER).as_posix().removesuffix(".expected.json") for p in FOLDER.rglob("*.expected.json"))
+NAMES = sorted(
+    p.relative_to(FOLDER).as_posix().removesuffix(".expected.json") for p in FOLDER.rglob("*.expected.json")
+)
 KIT = Kit(now=datetime(2026, 1, 15, tzinfo=UTC), window_months=36, scope="none")
 
 
@@ -34,7 +36,7 @@ def processed(name: str) -> Prepared:
 
 
 def test_there_is_a_format_for_every_fixture_and_a_fixture_for_every_format() -> None:
-    assert NAMES == sorted(n for n, f in formats.builtin().items() if isinstance(f, Format))
+    assert sorted(n for n, f in formats.builtin().items() if isinstance(f, Format)) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -72,7 +74,9 @@ def test_end_users_are_in_the_window_and_nowhere_else(name: str) -> None:
             assert not {t for t in texts if str(written) in t}, path
             if path not in record["end_users"] or name == "freeswitch/json-cdr":
                 continue
-            known = subject is not None and any(v == subject.value or v.endswith(f":{written}") for _, v in values)
+            known = subject is not None and any(
+                v == subject.value or v.endswith(f":{written}") for _, v in values
+            )
             assert known or json.dumps(written, ensure_ascii=False)[1:-1] in window or written in window, path
 
 
@@ -86,7 +90,7 @@ def test_content_is_kept_nowhere(name: str) -> None:
             written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             assert len(written) < 3 or f'"{written}"' not in text
     in_scope = Kit(now=KIT.now, window_months=36, scope="all").process(fixture(name)[0], name)
-    for form, value in kept(in_scope).values():
+    for _, value in kept(in_scope).values():
         text = json.dumps(value, ensure_ascii=False)
         for record in expected:
             for path, written in record.get("content", {}).items():
@@ -94,7 +98,9 @@ def test_content_is_kept_nowhere(name: str) -> None:
                     assert json.dumps(written, ensure_ascii=False) not in text, path
 
 
-@pytest.mark.parametrize("name", ["twilio/message", "vonage/dlr", "sinch/dlr", "aws/pinpoint-sms", "asterisk/master"])
+@pytest.mark.parametrize(
+    "name", ["twilio/message", "vonage/dlr", "sinch/dlr", "aws/pinpoint-sms", "asterisk/master"]
+)
 def test_the_vendors_own_word_is_kept_beside_ours(name: str) -> None:
     assert all(row["status"] for row in rows(processed(name).metadata))
 

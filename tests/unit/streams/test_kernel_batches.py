@@ -36,12 +36,16 @@ def test_a_batch_equals_its_records_one_by_one(name: str) -> None:
 
 
 def in_order(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(found, key=lambda r: (r["offset"], -1 if r["index"] is None else r["index"], str(r.get("token"))))
+    return sorted(
+        found, key=lambda r: (r["offset"], -1 if r["index"] is None else r["index"], str(r.get("token")))
+    )
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_offset_is_accounted_for_once(name: str) -> None:
-    labels, values = zip(*labelled(name, 600, 11, until=NOW, malformed=0.2, late=0.05, envelope=0.1), strict=True)
+    labels, values = zip(
+        *labelled(name, 600, 11, until=NOW, malformed=0.2, late=0.05, envelope=0.1), strict=True
+    )
     found = KIT.process(values, name)
     landed = [place(r) for r in rows(found.metadata)]
     refused = [(r[0], r[1]) for r in quarantine(found, KIT.ring)]
@@ -49,17 +53,31 @@ def test_every_offset_is_accounted_for_once(name: str) -> None:
     assert not set(landed) & set(refused)
     assert {p[0] for p in landed + refused} == set(range(600))
     counts = found.counts
-    assert counts.records == counts.split + counts.late + counts.rejected + counts.tombstones == len(landed) + len(refused)
+    assert (
+        counts.records
+        == counts.split + counts.late + counts.rejected + counts.tombstones
+        == len(landed) + len(refused)
+    )
     assert {o for o, label in enumerate(labels) if label in ("good", "late")} <= {o for o, _ in landed}
     assert all(r in EXPLAINED for r in counts.reasons)
 
 
 def flat(value: object, path: str = "") -> dict[str, str]:
     if isinstance(value, dict):
-        return {k: v for name, inner in value.items() for k, v in flat(inner, f"{path}.{name}" if path else name).items()}
+        return {
+            k: v
+            for name, inner in value.items()
+            for k, v in flat(inner, f"{path}.{name}" if path else name).items()
+        }
     if value is None:
         return {}
-    return {path: value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)}
+    return {
+        path: value
+        if isinstance(value, str)
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    }
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -69,7 +87,11 @@ def test_split_then_rejoined_nothing_is_lost(name: str) -> None:
     kit = Kit(scope="none")
     values = list(generate(name, 300, 3, until=NOW))
     found = kit.process(values, fmt)
-    people, window, archive = subjects(found, kit.ring), kept(found), {place(r): r for r in rows(found.metadata)}
+    people, window, archive = (
+        subjects(found, kit.ring),
+        kept(found),
+        {place(r): r for r in rows(found.metadata)},
+    )
     for offset, value in enumerate(values):
         record = flat(orjson.loads(value))
         row, fields = archive[offset, None], window.get((offset, None), ("", {}))[1]
@@ -79,7 +101,9 @@ def test_split_then_rejoined_nothing_is_lost(name: str) -> None:
             if text is None or spec.class_ == "content" or spec.path == "messageId":
                 continue
             if spec.class_ == "window":
-                assert fields[spec.path] in (text, text.removesuffix(".0")), spec.path  # a number, not its spelling
+                assert fields[spec.path] in (text, text.removesuffix(".0")), (
+                    spec.path
+                )  # a number, not its spelling
             elif spec.class_ == "subject":
                 column = row["sender"] if spec.business == "sender" else row["recipient"]
                 assert text in known or fields.get(spec.path) == text or column == text, spec.path
@@ -100,10 +124,15 @@ def test_split_then_rejoined_nothing_is_lost(name: str) -> None:
 
 def good(**changes: object) -> bytes:
     record = {
-        "to": "923005550142", "sender": "ACME", "messageId": "m-1", "sentAt": "2026-10-01T10:00:00.000+0000",
-        "messageCount": 1, "price": {"pricePerMessage": 0.01, "currency": "EUR"},
-        "status": {"groupName": "DELIVERED", "name": "DELIVERED_TO_HANDSET"}, "error": {"name": "NO_ERROR", "permanent": False},
-    }  # fmt: skip
+        "to": "923005550142",
+        "sender": "ACME",
+        "messageId": "m-1",
+        "sentAt": "2026-10-01T10:00:00.000+0000",
+        "messageCount": 1,
+        "price": {"pricePerMessage": 0.01, "currency": "EUR"},
+        "status": {"groupName": "DELIVERED", "name": "DELIVERED_TO_HANDSET"},
+        "error": {"name": "NO_ERROR", "permanent": False},
+    }
     return orjson.dumps({k: v for k, v in {**record, **changes}.items() if v != "absent"})
 
 
@@ -149,7 +178,7 @@ BAD = {
     "byte order mark": (b"\xef\xbb\xbf" + good(), Reason.NOT_JSON),
     "trailing comma": (good()[:-1] + b",}", Reason.NOT_JSON),
     "no canonical form": (good()[:-1] + b',"x":1,"x":2,"results":null}', None),
-}  # fmt: skip
+}
 
 
 def test_every_bad_input_has_its_reason_and_its_neighbours_land() -> None:
@@ -219,11 +248,23 @@ def test_content_is_in_no_output_whatever_becomes_of_the_record(name: str) -> No
                     node = node.setdefault(parent, {})
                 node[leaf] = {"deep": [SECRET]} if len(values) % 3 == 0 else SECRET
         whole = orjson.dumps(document)
-        doubled = whole.replace(b'"messageId"', b'"text":null,"te\\u0078t":"%s","messageId"' % SECRET.encode())
+        doubled = whole.replace(
+            b'"messageId"', b'"text":null,"te\\u0078t":"%s","messageId"' % SECRET.encode()
+        )
         wrong = whole.replace(b'"sentAt":"', b'"sentAt":"x').replace(b'"receivedAt":"', b'"receivedAt":"x')
-        values += [whole, whole[:-5], whole[: len(whole) // 2], wrong, doubled, b"[" + whole + b"]",
-                   whole.decode().encode("utf-16"), whole + b"\n", orjson.dumps(SECRET), b"\0\0\0\0\1" + whole,
-                   whole.replace(b'"price":{', b'"price":"x","q":{')]  # fmt: skip
+        values += [
+            whole,
+            whole[:-5],
+            whole[: len(whole) // 2],
+            wrong,
+            doubled,
+            b"[" + whole + b"]",
+            whole.decode().encode("utf-16"),
+            whole + b"\n",
+            orjson.dumps(SECRET),
+            b"\0\0\0\0\1" + whole,
+            whole.replace(b'"price":{', b'"price":"x","q":{'),
+        ]
     found = kit.process(values, name)
     assert Counter(r[2] for r in quarantine(found, kit.ring)).total() > 300
     pages = b"".join(orjson.dumps(v) for v in kept(found).values())

@@ -16,10 +16,13 @@ KIT = Kit(scope="all")
 BY_HEADER = formats.get("infobip/webhooks")
 BY_FIELD = Kinds.model_validate(
     {
-        "name": "acme/mixed", "version": 1, "title": "t", "by_field": "meta.kind",
+        "name": "acme/mixed",
+        "version": 1,
+        "title": "t",
+        "by_field": "meta.kind",
         "kinds": {"in": "infobip/sms-inbound", "out": "infobip/sms-report", "mail": "infobip/email-report"},
     }
-)  # fmt: skip
+)
 
 
 def mixed(count: int = 30) -> tuple[list[bytes], list[str]]:
@@ -33,16 +36,24 @@ def test_by_header_every_record_becomes_what_it_would_alone() -> None:
     values, words = mixed()
     told = [w.encode() for w in words]
     together = KIT.process(values, BY_HEADER, kinds=told)
-    alone = [KIT.process([v], f"infobip/{w}", first=at) for at, (v, w) in enumerate(zip(values, words, strict=True))]
+    alone = [
+        KIT.process([v], f"infobip/{w}", first=at)
+        for at, (v, w) in enumerate(zip(values, words, strict=True))
+    ]
     for table in ("metadata", "identifiers", "entries", "quarantine"):
-        assert rows(getattr(together, table)) == [r for one in alone for r in rows(getattr(one, table))], table
+        assert rows(getattr(together, table)) == [r for one in alone for r in rows(getattr(one, table))], (
+            table
+        )
     assert together.counts.records == together.counts.split == together.counts.messages == 90
 
 
 def test_by_a_field_of_the_record() -> None:
     values, words = mixed(10)
     short = {"sms-inbound": "in", "sms-report": "out", "email-report": "mail"}
-    told = [orjson.dumps({"meta": {"kind": short[w]}, **orjson.loads(v)}) for v, w in zip(values, words, strict=True)]
+    told = [
+        orjson.dumps({"meta": {"kind": short[w]}, **orjson.loads(v)})
+        for v, w in zip(values, words, strict=True)
+    ]
     found = KIT.process(told, BY_FIELD)
     assert [r["format"] for r in rows(found.metadata)] == [f"infobip/{w}" for w in words]
 
@@ -63,12 +74,19 @@ def test_an_unknown_kind_is_refused_and_its_content_kept_nowhere() -> None:
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        (b"no json", Reason.NOT_JSON), (b"", Reason.EMPTY), (None, Reason.TOMBSTONE), (b"[]", Reason.NOT_AN_OBJECT),
-        (b"{}", Reason.UNKNOWN_KIND), (b'{"meta":"in"}', Reason.WRONG_TYPE), (b'{"meta":{"kind":["in"]}}', Reason.UNKNOWN_KIND),
+        (b"no json", Reason.NOT_JSON),
+        (b"", Reason.EMPTY),
+        (None, Reason.TOMBSTONE),
+        (b"[]", Reason.NOT_AN_OBJECT),
+        (b"{}", Reason.UNKNOWN_KIND),
+        (b'{"meta":"in"}', Reason.WRONG_TYPE),
+        (b'{"meta":{"kind":["in"]}}', Reason.UNKNOWN_KIND),
     ],
-)  # fmt: skip
+)
 def test_a_record_whose_kind_cannot_be_read(value: bytes | None, reason: str) -> None:
-    good = orjson.dumps({"meta": {"kind": "in"}, **orjson.loads(next(iter(generate("infobip/sms-inbound", 1, 3, until=NOW))))})
+    good = orjson.dumps(
+        {"meta": {"kind": "in"}, **orjson.loads(next(iter(generate("infobip/sms-inbound", 1, 3, until=NOW))))}
+    )
     found = KIT.process([good, value, good], BY_FIELD)
     assert [(r[0], r[2]) for r in quarantine(found, KIT.ring)] == [(1, reason)]
     assert found.counts.split == 2

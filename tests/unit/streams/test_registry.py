@@ -1,4 +1,4 @@
-"""Avro and Protobuf values through a schema registry become the same rows as JSON; the registry here speaks its REST API."""
+"""Avro and Protobuf values through a schema registry become the same rows as JSON; a stub speaks its REST API."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import fastavro
@@ -27,25 +27,50 @@ from streams.registry import Registry
 from tiers.prepared import Prepared
 
 RECORD = {
-    "messageId": "m-1", "from": "923005550142", "to": "24365", "text": "my secret", "receivedAt": "2026-10-01T10:00:00.000+0000",
-    "smsCount": 2, "price": {"pricePerMessage": 0.5, "currency": "EUR"}, "entityId": "acme-retail",
-}  # fmt: skip
-PRICE = {"type": "record", "name": "Price", "namespace": "acme", "fields": [
-    {"name": "pricePerMessage", "type": "double"}, {"name": "currency", "type": "string"}]}  # fmt: skip
-AVRO = {"type": "record", "name": "Inbound", "namespace": "acme", "fields": [
-    *({"name": n, "type": "string"} for n in ("messageId", "from", "to")),
-    {"name": "text", "type": ["null", "string"]}, {"name": "receivedAt", "type": "string"}, {"name": "smsCount", "type": "int"},
-    {"name": "price", "type": "acme.Price"}, {"name": "entityId", "type": ["null", "string"], "default": None}]}  # fmt: skip
+    "messageId": "m-1",
+    "from": "923005550142",
+    "to": "24365",
+    "text": "my secret",
+    "receivedAt": "2026-10-01T10:00:00.000+0000",
+    "smsCount": 2,
+    "price": {"pricePerMessage": 0.5, "currency": "EUR"},
+    "entityId": "acme-retail",
+}
+PRICE = {
+    "type": "record",
+    "name": "Price",
+    "namespace": "acme",
+    "fields": [{"name": "pricePerMessage", "type": "double"}, {"name": "currency", "type": "string"}],
+}
+AVRO = {
+    "type": "record",
+    "name": "Inbound",
+    "namespace": "acme",
+    "fields": [
+        *({"name": n, "type": "string"} for n in ("messageId", "from", "to")),
+        {"name": "text", "type": ["null", "string"]},
+        {"name": "receivedAt", "type": "string"},
+        {"name": "smsCount", "type": "int"},
+        {"name": "price", "type": "acme.Price"},
+        {"name": "entityId", "type": ["null", "string"], "default": None},
+    ],
+}
 
 
 def proto() -> tuple[FileDescriptorProto, FileDescriptorProto]:
     """A file with two messages, the second ours, and the file it imports."""
-    text, number, nested = FieldDescriptorProto.TYPE_STRING, FieldDescriptorProto.TYPE_INT32, FieldDescriptorProto.TYPE_MESSAGE
+    text, number, nested = (
+        FieldDescriptorProto.TYPE_STRING,
+        FieldDescriptorProto.TYPE_INT32,
+        FieldDescriptorProto.TYPE_MESSAGE,
+    )
     price = FileDescriptorProto(name="price.proto", package="acme", syntax="proto3")
     message = price.message_type.add(name="Price")
     message.field.add(name="pricePerMessage", number=1, type=FieldDescriptorProto.TYPE_DOUBLE, label=1)
     message.field.add(name="currency", number=2, type=text, label=1)
-    file = FileDescriptorProto(name="inbound.proto", package="acme", syntax="proto3", dependency=["price.proto"])
+    file = FileDescriptorProto(
+        name="inbound.proto", package="acme", syntax="proto3", dependency=["price.proto"]
+    )
     file.message_type.add(name="Other")
     message = file.message_type.add(name="Inbound")
     for at, name in enumerate(("messageId", "from", "to", "text", "receivedAt", "entityId"), 1):
@@ -63,16 +88,19 @@ SCHEMAS: dict[int, dict[str, Any]] = {
     1: {"schema": json.dumps(PRICE)},
     2: {"schema": json.dumps(AVRO), "references": [{"name": "acme.Price", "subject": "price", "version": 1}]},
     3: {"schemaType": "PROTOBUF", "schema": serialised(proto()[0])},
-    4: {"schemaType": "PROTOBUF", "schema": serialised(proto()[1]),
-        "references": [{"name": "price.proto", "subject": "price-proto", "version": 1}]},
+    4: {
+        "schemaType": "PROTOBUF",
+        "schema": serialised(proto()[1]),
+        "references": [{"name": "price.proto", "subject": "price-proto", "version": 1}],
+    },
     5: {"schema": "no schema at all"},
     6: {"schemaType": "JSON", "schema": "{}"},
-}  # fmt: skip
+}
 SUBJECTS = {"price": 1, "price-proto": 3}
 
 
 class Stub(BaseHTTPRequestHandler):
-    asked: list[str] = []
+    asked: ClassVar[list[str]] = []
     broken = False
 
     def do_GET(self) -> None:
@@ -137,7 +165,9 @@ def protobuf(record: dict[str, Any]) -> bytes:
     from google.protobuf import json_format
 
     json_format.ParseDict(record, message)
-    return framed(4, b"\x02\x02" + message.SerializeToString())  # one step, to the message at place 1: zigzag varints
+    return framed(
+        4, b"\x02\x02" + message.SerializeToString()
+    )  # one step, to the message at place 1: zigzag varints
 
 
 def process(values: list[bytes | None], registry: Registry | None, kit: Kit) -> Prepared:
@@ -172,16 +202,35 @@ def test_a_schema_is_asked_for_once(registry: Registry) -> None:
 
 def test_what_does_not_fit_is_refused_and_its_neighbours_land(registry: Registry) -> None:
     whole = avro(RECORD)
-    values = [whole, framed(99, b"x"), whole[:-3], whole + b"x", b"\0\0\0", framed(5, b"x"), protobuf(RECORD)[:-1],
-              framed(4, b"\xff" * 20), framed(4, b""), framed(6, orjson.dumps(RECORD)), framed(6, b"[1]"), whole]  # fmt: skip
+    values = [
+        whole,
+        framed(99, b"x"),
+        whole[:-3],
+        whole + b"x",
+        b"\0\0\0",
+        framed(5, b"x"),
+        protobuf(RECORD)[:-1],
+        framed(4, b"\xff" * 20),
+        framed(4, b""),
+        framed(6, orjson.dumps(RECORD)),
+        framed(6, b"[1]"),
+        whole,
+    ]
     kit = Kit(scope="none")
     found = process(values, registry, kit)
     assert [place(r)[0] for r in rows(found.metadata)] == [0, 9, 11]
     refused = {offset: (reason, value) for offset, _, reason, _, value in quarantine(found, kit.ring)}
     assert {o: reason for o, (reason, _) in refused.items()} == {
-        1: Reason.NO_SCHEMA, 2: Reason.NOT_DECODED, 3: Reason.NOT_DECODED, 4: Reason.NOT_DECODED, 5: Reason.NO_SCHEMA,
-        6: Reason.NOT_DECODED, 7: Reason.NOT_DECODED, 8: Reason.NOT_DECODED, 10: Reason.NOT_AN_OBJECT,
-    }  # fmt: skip
+        1: Reason.NO_SCHEMA,
+        2: Reason.NOT_DECODED,
+        3: Reason.NOT_DECODED,
+        4: Reason.NOT_DECODED,
+        5: Reason.NO_SCHEMA,
+        6: Reason.NOT_DECODED,
+        7: Reason.NOT_DECODED,
+        8: Reason.NOT_DECODED,
+        10: Reason.NOT_AN_OBJECT,
+    }
     assert all(b"secret" not in (value or b"") for _, value in refused.values())
 
 

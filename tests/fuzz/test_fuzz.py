@@ -1,0 +1,40 @@
+"""A short run of each fuzz target from its committed seeds; `python tests/fuzz/fuzz_targets.py` runs them for long."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+RUNS = {"batch": 150, "address": 300, "declaration": 100, "line": 5_000}
+
+
+@pytest.mark.parametrize("target", RUNS)
+def test_no_law_is_broken_in_a_short_run(target: str, tmp_path: Path) -> None:
+    seeds = HERE / "seeds" / target
+    assert len(list(seeds.iterdir())) >= 10, "a fuzzer that starts from nothing finds nothing"
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(HERE / "fuzz_targets.py"),
+            target,
+            f"-runs={RUNS[target]}",
+            "-seed=1",
+            "-max_len=4096",
+            "-timeout=20",
+            f"-artifact_prefix={tmp_path}/",
+            str(tmp_path),
+            str(seeds),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=HERE.parents[1],
+        env={"PYTHONPATH": str(HERE.parents[1])},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Done " in done.stderr
