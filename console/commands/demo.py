@@ -208,6 +208,7 @@ def _show(demo: Shell, report: dict[str, Any], directory: Path) -> None:
             f'  {command} sql "{statement}"\n'
             f"  {command} quarantine list\n"
             f"  {command} ledger --check\n"
+            f"  {command} verify\n"
             f"  {command} keys list",
             title="Where everything is",
             title_align="left",
