@@ -25,9 +25,9 @@ if "consumer" in altered:
 if "slow_commit" in altered:
     commit = Warehouse.commit
 
-    def slowly(self: Warehouse, *arguments: Any) -> None:
+    def slowly(self: Warehouse, *arguments: Any) -> Any:
         time.sleep(altered["slow_commit"])
-        commit(self, *arguments)
+        return commit(self, *arguments)
 
     Warehouse.commit = slowly  # type: ignore[method-assign]
 

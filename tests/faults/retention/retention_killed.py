@@ -8,10 +8,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from retention_world import World, person
+from retention_world import World, person, report
+
+HER = "+923001234567"
+HIM = "+4915112345678"
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["streams.sweep", "tiers.erasure", "console.traffic", "streams.files"])
@@ -21,7 +24,8 @@ def _do(folder: str, now: str, what: str, point: str) -> None:
     from tiers.erasure import erase
     from tiers.release import finish_release
 
-    os.environ["LETHE_FAIL_POINT"] = point
+    if point:
+        os.environ["LETHE_FAIL_POINT"] = point
     world = World(Path(folder))
     world.now = datetime.fromisoformat(now)
     task, _, argument = what.partition(" ")
@@ -29,6 +33,11 @@ def _do(folder: str, now: str, what: str, point: str) -> None:
         world.sweep(forced=True)
     elif task == "erase":
         erase(world.doing(), person(argument))
+    elif task == "write":
+        for round_ in range(int(argument)):
+            when = world.now - timedelta(days=20, seconds=round_)
+            world.files = 1_000 + round_
+            world.ingest([report(100 + round_, HER, when), report(200 + round_, HIM, when)])
     elif task == "release":
         do = world.doing()
         finish_release(do.holds, do.registrar, argument, world.now)
@@ -36,10 +45,16 @@ def _do(folder: str, now: str, what: str, point: str) -> None:
         raise ValueError(task)
 
 
-def killed_at(point: str, world: World, what: str) -> None:
-    """Do something in a process of its own that dies at the point; fails if it does not get there."""
+def start(world: World, what: str, point: str = "") -> multiprocessing.process.BaseProcess:
+    """Do something in a process of its own."""
     process = _SERVER.Process(target=_do, args=(str(world.folder), world.now.isoformat(), what, point))
     process.start()
+    return process
+
+
+def killed_at(point: str, world: World, what: str) -> None:
+    """Do something in a process of its own that dies at the point; fails if it does not get there."""
+    process = start(world, what, point)
     process.join(60)
     if process.is_alive():
         process.kill()

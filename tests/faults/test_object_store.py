@@ -1,0 +1,148 @@
+"""The warehouse on an S3 API: several writers, no lock table, no record lost or doubled."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from checker import Checker
+from plant import Writer, prepare, source_of
+from workers import SMS, Site, traffic, until
+
+from deploy.process import free_ports, port_is_open, spawn, stop
+from schemas.errors import ConfigurationError, FencedError
+from streams.runtime import Runtime
+from streams.settings import Settings
+from tiers.objects import StoreObjects, open_objects
+from tiers.reconcile import check
+
+BUCKET = "lethe"
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """A local server that speaks S3."""
+    # A process of its own: a server in a thread would wait for the lock that a library holds while it waits for it.
+    (port,) = free_ports(1)
+    program = str(Path(sys.executable).with_name("moto_server"))
+    server = spawn([program, "-H", "127.0.0.1", "-p", str(port)])
+    until(lambda: port_is_open(port), 30, "the S3 server answers")
+    yield f"http://127.0.0.1:{port}"
+    stop(server)
+
+
+@pytest.fixture
+def storage(endpoint: str) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+
+
+@pytest.fixture
+def root(endpoint: str, tmp_path: Path) -> str:
+    """An empty prefix of a bucket that is there."""
+    request = urllib.request.Request(f"{endpoint}/{BUCKET}", method="PUT")
+    urllib.request.urlopen(request, timeout=10).close()
+    return f"s3://{BUCKET}/{tmp_path.name}"
+
+
+class Remote:
+    """A plant whose warehouse is in the bucket."""
+
+    def __init__(self, root: str, storage: dict[str, str], keys: Path) -> None:
+        self.settings = Settings(root=root, keys_dir=keys, storage=storage)
+
+    def runtime(self) -> Runtime:
+        return Runtime(self.settings)
+
+
+def judged(root: str, storage: dict[str, str], keys: Path, produced: list) -> None:
+    objects = open_objects(root, storage)
+    verdict = Checker(root, keys, storage, objects).judge(produced)
+    assert verdict.kept, str(verdict)
+
+
+def test_objects_behave_as_in_a_directory(root: str, storage: dict[str, str]) -> None:
+    objects = StoreObjects(root, storage)
+    assert objects.get("a/b") is None
+    assert objects.create("a/b", b"1") is True
+    assert objects.create("a/b", b"2") is False
+    assert objects.get("a/b") == b"1"
+    objects.put("a/b", b"3")
+    objects.put("a/c/d", b"4")
+    objects.put("ab", b"5")
+    assert (objects.get("a/b"), objects.list("a"), objects.list("")) == (
+        b"3",
+        ["a/b", "a/c/d"],
+        ["a/b", "a/c/d", "ab"],
+    )
+    objects.delete("a/b")
+    objects.delete("a/b")
+    assert objects.list("a") == ["a/c/d"]
+
+
+def test_zombie_and_owner(root: str, storage: dict[str, str], tmp_path: Path) -> None:
+    source = source_of("cdr")
+    labelled = traffic(300, seed=4, malformed=0.05)
+    values = [v for _, v in labelled]
+    site = Site(tmp_path)
+    for offset, (label, value) in enumerate(labelled):
+        site.remember("cdr", 0, offset, value, label)
+    remote = Remote(root, storage, tmp_path / "keys")
+    zombie, owner = Writer(remote), Writer(remote)  # type: ignore[arg-type]
+    held = prepare(zombie.runtime.kernel, source, 0, values[:100])
+    owner.go_on(source, values, 120)
+    with pytest.raises(FencedError):
+        zombie.warehouse.commit([held], zombie.ring)
+    judged(root, storage, tmp_path / "keys", site.produced)
+    assert check(remote.runtime().warehouse) == []
+
+
+def test_several_processes_write_at_the_same_time(root: str, storage: dict[str, str], tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.variables |= {
+        "LETHE_ROOT": root, "LETHE_STORAGE": json.dumps(storage),
+        "LETHE_FLUSH__RECORDS": "200", "LETHE_FLUSH__BATCH": "100",
+    }  # fmt: skip
+    files = []
+    for number in range(3):
+        files.append((tmp_path / f"{number}.ndjson", traffic(600, seed=number)))
+        files[-1][0].write_bytes(b"".join(v + b"\n" for _, v in files[-1][1]))
+    # The tables and the months' keys are made in this race, too.
+    running = [site.start("ingest", str(file), "--format", SMS, "--json") for file, _ in files]
+    for process, (_, values) in zip(running, files, strict=True):
+        assert process.wait(100) == 0, process.text()
+        (report,) = json.loads(process.text())
+        for offset, (label, value) in enumerate(values):
+            site.remember(report["stream"], 0, offset, value, label)
+    judged(root, storage, site.keys, site.produced)
+    assert site.run("ledger", "--check").returncode == 0
+
+
+def test_a_store_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    options = {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "not-to-be-shown", "AWS_MAX_RETRIES": "1",
+    }  # fmt: skip
+    site.variables |= {"LETHE_ROOT": "s3://lethe/none", "LETHE_STORAGE": json.dumps(options)}
+    started = time.monotonic()
+    done = site.run("ledger")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "not-to-be-shown" not in done.stderr
+    assert time.monotonic() - started < 60
+
+
+def test_a_scheme_nobody_speaks_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="gopher"):
+        open_objects("gopher://x", {})
