@@ -205,7 +205,7 @@ def attach(app: Any, runtime: Runtime, metrics: Metrics, desk: Desk) -> None:
                 reply = {"id": None, "state": "failed", "reason": "try again later"}
             await responses.send(value=orjson.dumps(reply))
 
-    @app.timer(interval=60.0, on_leader=True, name="lethe.sweep")
+    @app.timer(interval=15.0, on_leader=True, name="lethe.sweep")
     async def sweep() -> None:
         """Sweep when the last one, of whatever process, is an hour ago. Leaders may overlap: see `tiers.sweep`."""
         if time.monotonic() - swept[0] >= _HOUR and await asyncio.to_thread(_is_due, runtime):

@@ -10,16 +10,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from console.traffic import generate
 from keys.tokens import subject_token
+from schemas import format as formats
 from schemas.retention import Month
 from schemas.subjects import Subject, normalise
+from streams.batch import Batch, Source
 from streams.files import ingest
 from streams.runtime import Runtime
 from streams.settings import Settings
 from streams.sweep import forgetting
 from tiers import lookup
 from tiers.expiry import Forgetting, Outcome
+from tiers.prepared import Prepared
 from tiers.sweep import sweep
 
 WINDOW_TABLES = ("identifiers", "originals", "quarantine")
@@ -70,6 +75,14 @@ class World:
         report = ingest(self.runtime, str(path), format_name)
         path.unlink()
         return report.counts
+
+    def prepare(self, runtime: Runtime, lines: list[bytes]) -> Prepared:
+        """A batch as a worker holds it between its split and its commit."""
+        source = Source("cdr", 0, "cluster/topic/0", "infobip/sms-report")
+        numbers = np.arange(len(lines), dtype=np.int64)
+        received = np.full(len(lines), -1, np.int64)
+        batch = Batch(source, 0, 0, 0, len(lines) - 1, numbers, list(lines), received, sum(map(len, lines)))
+        return runtime.kernel.process(batch, formats.get("infobip/sms-report"))
 
     def traffic(self, count: int = 60, seed: int = 1, **more: Any) -> Any:
         return self.ingest(generate("infobip/sms-report", count, seed, until=self.now, months=1, **more))

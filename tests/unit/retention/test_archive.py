@@ -9,7 +9,7 @@ import pytest
 from retention_world import World, report
 
 from streams.signer import load_signer
-from tiers import certificates
+from tiers import certificates, reconcile
 
 PAKISTANI = "+923001234567"
 GERMAN = "+4915112345678"
@@ -39,6 +39,7 @@ def test_twelve_years_of_traffic_leave_year_by_year(make_world: Callable[..., Wo
     signer = load_signer(world.keys)
     assert signer is not None
     assert certificates.verify_all(world.runtime.objects, signer.history.keys) > 20
+    assert reconcile.check(world.runtime.warehouse) == []
 
 
 def test_a_year_stays_until_its_last_microsecond(make_world: Callable[..., World]) -> None:
