@@ -21,7 +21,8 @@ from typing import Any, Final
 
 import orjson
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from keys.tokens import subject_token
 from schemas.errors import LetheError, TransientError
@@ -193,7 +194,6 @@ def attach(app: Any, runtime: Runtime, metrics: Metrics, desk: Desk) -> None:
     responses = app.topic(RESPONSES, value_type=bytes, value_serializer="raw")
     swept = [-_HOUR]
 
-    @app.agent(requests, name="lethe.requests")
     async def answer(stream: Any) -> None:
         """Answer requests, one after the other."""
         async for value in stream:
@@ -205,12 +205,14 @@ def attach(app: Any, runtime: Runtime, metrics: Metrics, desk: Desk) -> None:
                 reply = {"id": None, "state": "failed", "reason": "try again later"}
             await responses.send(value=orjson.dumps(reply))
 
-    @app.timer(interval=15.0, on_leader=True, name="lethe.sweep")
     async def sweep() -> None:
         """Sweep when the last one, of whatever process, is an hour ago. Leaders may overlap: see `tiers.sweep`."""
         if time.monotonic() - swept[0] >= _HOUR and await asyncio.to_thread(_is_due, runtime):
             swept[0] = time.monotonic()
             await asyncio.to_thread(_sweep, runtime, metrics)
+
+    app.agent(requests, name="lethe.requests")(answer)
+    app.timer(interval=15.0, on_leader=True, name="lethe.sweep")(sweep)
 
 
 def _is_due(runtime: Runtime) -> bool:
