@@ -51,7 +51,7 @@ soak: setup ## Kill workers at random: make soak N=500
 
 .PHONY: leak-hunt
 leak-hunt: setup ## Hunt for planted identifiers: make leak-hunt N=10000000
-	$(BIN)/python -m bench.leak_hunt --records $(or $(N),100000)
+	$(BIN)/python -m bench.leak_hunt --count $(or $(N),100000)
 
 .PHONY: bench
 bench: setup ## Measure against peers; writes bench/RESULTS.md

@@ -82,4 +82,9 @@ class Runtime:
         rules = Rules(
             settings.retention, settings.integrity.scope, timedelta(seconds=settings.limits.future_seconds)
         )
-        return Kernel(self.ring, rules, settings.limits.record_bytes, self.clock)
+        registry = None
+        if settings.registry_url is not None:
+            from streams.registry import Registry  # here: an extra that few installations need
+
+            registry = Registry({"url": settings.registry_url})
+        return Kernel(self.ring, rules, settings.limits.record_bytes, self.clock, registry)
