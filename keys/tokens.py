@@ -108,10 +108,8 @@ def reverse_tokens(
 
 def message_token(keys: MonthKeys, message_id: str) -> bytes:
     """The token of one message id, 16 bytes. `ValueError` for text that is not Unicode."""
-    if _UUID_SCALAR.fullmatch(message_id):
-        block = UUID(message_id).bytes
-    else:
-        block = _message_block(_utf8(message_id))
+    is_uuid = _UUID_SCALAR.fullmatch(message_id)
+    block = UUID(message_id).bytes if is_uuid else _message_block(_utf8(message_id))
     return bytes(_encrypt(keys.message_key, block))
 
 

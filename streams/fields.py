@@ -31,9 +31,7 @@ def as_json(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
         plain = _plain(values)
         head, tail = f"{begin}{_key(name)}:" + ('"' if plain else ""), '"' if plain else ""
         if values.null_count():
-            pieces.append(
-                pl.concat_str([pl.lit(head), _text(name, plain), pl.lit(tail)]).fill_null("")
-            )
+            pieces.append(pl.concat_str([pl.lit(head), _text(name, plain), pl.lit(tail)]).fill_null(""))
         else:
             pieces += [pl.lit(head), _text(name, plain), pl.lit(tail)]
     if whole:

@@ -75,17 +75,28 @@ def test_every_make_target_shown_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("guide", "command", "variables"), [c for c in COMMANDS if c[1].startswith("lethe ")], ids=lambda v: str(v)[:60]
+    ("guide", "command", "variables"),
+    [c for c in COMMANDS if c[1].startswith("lethe ")],
+    ids=lambda v: str(v)[:60],
 )
-def test_a_command_shown_works(guide: str, command: str, variables: dict[str, str], home: Path, broker: Broker) -> None:
+def test_a_command_shown_works(
+    guide: str, command: str, variables: dict[str, str], home: Path, broker: Broker
+) -> None:
     env = environment(home)
     topic = broker.topic("cdr.sms-report", 1)
-    shown_here = {k: v for k, v in variables.items() if k not in ("LETHE_ROOT", "LETHE_KEYS_DIR", "LETHE_SOURCES")}
-    env |= shown_here | {"LETHE_BOOTSTRAP": broker.bootstrap, "LETHE_SOURCES": f'{{"{topic}": "infobip/sms-report"}}'}
+    shown_here = {
+        k: v for k, v in variables.items() if k not in ("LETHE_ROOT", "LETHE_KEYS_DIR", "LETHE_SOURCES")
+    }
+    env |= shown_here | {
+        "LETHE_BOOTSTRAP": broker.bootstrap,
+        "LETHE_SOURCES": f'{{"{topic}": "infobip/sms-report"}}',
+    }
     env["LETHE_KAFKA__GROUP"] = topic
     words = shlex.split(command.replace("FILE", "records.ndjson").replace("NAME", "infobip/sms-report"))
     if words[1] in RUNS_ON and "--stop-at-end" not in words:
-        process = subprocess.Popen(words, cwd=home, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            words, cwd=home, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
         time.sleep(8)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=60)

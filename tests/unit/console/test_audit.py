@@ -8,6 +8,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+
 from console.audit import AuditLog
 from schemas.errors import ConfigurationError, IntegrityError
 

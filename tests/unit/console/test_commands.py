@@ -25,7 +25,12 @@ class Lethe:
 
     def __call__(self, *arguments: str, status: int = 0, stdin: bytes | None = None, **env: str) -> str:
         done = subprocess.run(
-            [*LETHE, *arguments], env=self.env | env, cwd=self.home, input=stdin, capture_output=True, timeout=60
+            [*LETHE, *arguments],
+            env=self.env | env,
+            cwd=self.home,
+            input=stdin,
+            capture_output=True,
+            timeout=60,
         )
         assert done.returncode == status, (arguments, done.stdout[-500:], done.stderr[-2000:])
         self.errors = done.stderr.decode()
@@ -59,7 +64,13 @@ def record(lethe: Lethe) -> dict[str, object]:
 
 
 def spellings(number: str) -> list[str]:
-    return [number, f"+{number}", f"00{number}", f"+{number[:2]} {number[2:5]} {number[5:]}", f"tel:+{number}"]
+    return [
+        number,
+        f"+{number}",
+        f"00{number}",
+        f"+{number[:2]} {number[2:5]} {number[5:]}",
+        f"tel:+{number}",
+    ]
 
 
 def test_a_number_is_found_in_every_spelling(lethe: Lethe, record: dict[str, object]) -> None:
@@ -97,7 +108,9 @@ def test_the_audit_log_holds_tokens_and_no_value(lethe: Lethe, record: dict[str,
 def test_without_an_audit_entry_there_is_no_answer(lethe: Lethe, record: dict[str, object]) -> None:
     blocked = lethe.home / "blocked"
     blocked.write_text("")
-    out = lethe("lookup", str(record["to"]), "--case", "C", "--purpose", "p", status=1, LETHE_AUDIT_DIR=str(blocked))
+    out = lethe(
+        "lookup", str(record["to"]), "--case", "C", "--purpose", "p", status=1, LETHE_AUDIT_DIR=str(blocked)
+    )
     assert out == ""
     assert "audit log" in lethe.errors
 
@@ -187,7 +200,16 @@ def test_wrong_configuration_is_one_line(lethe: Lethe) -> None:
 
 
 def test_a_missing_key_directory_is_not_made_anew(lethe: Lethe) -> None:
-    lethe("lookup", "1234567", "--case", "C", "--purpose", "p", status=1, LETHE_KEYS_DIR=str(lethe.home / "gone"))
+    lethe(
+        "lookup",
+        "1234567",
+        "--case",
+        "C",
+        "--purpose",
+        "p",
+        status=1,
+        LETHE_KEYS_DIR=str(lethe.home / "gone"),
+    )
     assert "is missing, but the warehouse has keys" in lethe.errors
     assert not (lethe.home / "gone").exists()
 

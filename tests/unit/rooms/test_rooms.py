@@ -42,7 +42,9 @@ def test_a_room_imports_only_what_lies_below_it(room: str) -> None:
 def test_schemas_does_no_io() -> None:
     # But for reading declarations, which are its data.
     for file in set((ROOT / "schemas").rglob("*.py")) - {ROOT / "schemas" / "format.py"}:
-        assert not imported(file) & {"os", "pathlib", "socket", "subprocess", "obstore", "deltalake"}, file.name
+        assert not imported(file) & {"os", "pathlib", "socket", "subprocess", "obstore", "deltalake"}, (
+            file.name
+        )
 
 
 def test_one_module_each_owns_its_library() -> None:
