@@ -72,7 +72,8 @@ class StillTheSame:
     """
 
     def __init__(self, settings: Settings, identities: Mapping[str, str]) -> None:
-        self._admin = AdminClient({**client_options(settings), "socket.timeout.ms": int(_SECONDS * 1000)})
+        self._options = {**client_options(settings), "socket.timeout.ms": int(_SECONDS * 1000)}
+        self._admin = AdminClient(self._options)
         self._bootstrap = settings.bootstrap
         self._identities = dict(identities)
 
@@ -80,7 +81,8 @@ class StillTheSame:
         """Raises `GapError` when a topic is another one now, `TransientError` when the broker does not answer."""
         wanted = TopicCollection(sorted(self._identities))
         try:
-            cluster = self._admin.describe_cluster(request_timeout=_SECONDS).result(_SECONDS).cluster_id
+            # This one asks any node that answers, and so learns who the controller is now.
+            cluster = self._admin.list_topics(timeout=_SECONDS).cluster_id
             described = self._admin.describe_topics(wanted, request_timeout=_SECONDS)
             for topic, identity in self._identities.items():
                 try:
@@ -92,6 +94,8 @@ class StillTheSame:
                 if found != identity:
                     raise _recreated(topic)
         except (KafkaException, TimeoutError):
+            # The next try begins with the addresses that were given, not with nodes that may be gone.
+            self._admin = AdminClient(self._options)
             raise TransientError(f"no answer from the broker at {self._bootstrap}; is it running?") from None
 
 
