@@ -41,19 +41,19 @@ def sweep(do: Forgetting, policy: RetentionPolicy) -> list[Outcome]:
     failures: list[LetheError] = []
     outcomes: list[Outcome] = []
 
-    def each(work: Callable[[], Outcome]) -> None:
+    def each(work: Callable[[], Outcome | None]) -> None:
         try:
-            outcomes.append(work())
+            if (outcome := work()) is not None:
+                outcomes.append(outcome)
         except LetheError as error:
             failures.append(error)
 
     # Step 2
     for hold in do.holds.unfinished():
-        finish_release(do.holds, do.registrar, hold, now)
+        each(lambda hold=hold: _finish(do, hold))  # type: ignore[misc]
     for table in _WINDOW_AND_ARCHIVE:
-        handle = do.warehouse.metadata if table == "metadata" else do.warehouse.window[table]
-        delete_removed(do.warehouse.objects, handle)
-    restrictions.renew(do, policy)
+        each(lambda table=table: _delete_removed(do, table))  # type: ignore[misc]
+    each(lambda: _renew(do, policy))
     # Step 3
     for due in months:
         each(lambda due=due: forget_month(do, due))  # type: ignore[misc]
@@ -66,6 +66,19 @@ def sweep(do: Forgetting, policy: RetentionPolicy) -> list[Outcome]:
         more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
         raise type(failures[0])(f"{failures[0]}{more}") from failures[0]
     return outcomes
+
+
+def _finish(do: Forgetting, hold: str) -> None:
+    finish_release(do.holds, do.registrar, hold, do.clock())
+
+
+def _delete_removed(do: Forgetting, table: str) -> None:
+    handle = do.warehouse.metadata if table == "metadata" else do.warehouse.window[table]
+    delete_removed(do.warehouse.objects, handle)
+
+
+def _renew(do: Forgetting, policy: RetentionPolicy) -> None:
+    restrictions.renew(do, policy)
 
 
 def would_forget(do: Forgetting, policy: RetentionPolicy) -> list[Outcome]:

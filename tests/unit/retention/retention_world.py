@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from deltalake import DeltaTable
 
 from console.traffic import generate
 from keys.tokens import subject_token
@@ -106,9 +107,7 @@ class World:
         }
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        warehouse = self.runtime.warehouse
-        handle = warehouse.metadata if table == "metadata" else warehouse.window[table]
-        return list(handle.delta.to_pyarrow_dataset().to_table().to_pylist())
+        return list(DeltaTable(str(self.root / table)).to_pyarrow_dataset().to_table().to_pylist())
 
     def paths(self, folder: str = "") -> list[str]:
         """Every file below the warehouse, hidden ones too."""

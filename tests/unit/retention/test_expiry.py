@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from retention_world import WINDOW_TABLES, World, report
 
+from console.traffic import generate
 from schemas.errors import ExpiredKeyError
 from schemas.retention import Month
 from streams.signer import load_signer
@@ -37,9 +38,11 @@ def test_fourteen_months_of_traffic_leave_one_after_the_other(make_world: Callab
                 report(step * 10 + i, number, month.start() + timedelta(days=20))
                 for i, number in enumerate((PAKISTANI, GERMAN))
             ]
+            + [
+                report(step, "+436641234567", world.now - timedelta(hours=1))
+            ]  # of just now: confirms the clock
+            + list(generate("infobip/sms-report", 40, step, until=world.now, months=1, malformed=0.1))
         )
-        world.traffic(40, seed=step, malformed=0.1)
-        fresh(world, world.now)
         tokens |= world.tokens(PAKISTANI, [str(month)])
         outcomes = world.sweep()
         gone = [str(first.plus(i)) for i in range(step - 11)]
