@@ -28,7 +28,6 @@ from streams.sift import Mask, misread, sound_syntax
 ROW: Final = "_row"
 INDEX: Final = "_index"
 _PARTS: Final = 16
-_NEWLINE: Final = ord("\n")
 Rows = npt.NDArray[np.int64]
 
 
@@ -79,9 +78,7 @@ def _take_out(
         if whole and min(lengths) > 0 and max(lengths) <= max_bytes:
             joined = b"\n".join(whole)
             # A blank value is no value to the parser, which would shift every row behind it.
-            if np.count_nonzero(np.frombuffer(joined, np.uint8) == _NEWLINE) == len(whole) - 1 and not any(
-                map(bytes.isspace, whole)
-            ):
+            if joined.count(b"\n") == len(whole) - 1 and not any(map(bytes.isspace, whole)):
                 return whole, np.arange(len(whole), dtype=np.int64), joined
     kept: list[bytes] = []
     rows: list[int] = []
