@@ -1,7 +1,7 @@
-"""One worker of the benchmark: `python -m bench.worker REPORT.json`, configured by LETHE_… variables.
+"""One worker of the benchmark: `python -m bench.worker REPORT.json [forever]`, configured by LETHE_… variables.
 
-It is the worker of `lethe worker --until-end` with three moments noted: when its first partitions were assigned, when
-each commit landed, and what it had used by then.
+It is the worker of `lethe worker --stop-at-end` with some moments noted: when its first partitions were assigned, when
+the first batch was read, when each commit landed, and what it had used by then.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.peer import peak_rss, used
+from streams.batch import Batch
 from streams.feed import Feed
 from streams.metrics import Metrics
+from streams.pipeline import Pipeline
 from streams.runtime import Runtime
 from streams.settings import load
 from streams.worker import Worker
@@ -23,15 +25,16 @@ from tiers.prepared import Prepared
 
 
 class Noted(Metrics):
-    """The worker's metrics, and the moments of its commits: (monotonic seconds, processor seconds, records)."""
+    """The worker's metrics, and its commits: monotonic seconds, processor seconds, records, last offsets."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.commits: list[tuple[float, float, int]] = []
+        self.commits: list[tuple[float, float, int, dict[int, int]]] = []
 
     def committed(self, batches: list[Prepared], seconds: float) -> None:
         """A commit has landed."""
-        self.commits.append((time.monotonic(), used(), sum(b.counts.records for b in batches)))
+        last = {b.partition: b.last for b in batches}
+        self.commits.append((time.monotonic(), used(), sum(b.counts.records for b in batches), last))
         super().committed(batches, seconds)
 
 
@@ -39,20 +42,29 @@ def main() -> None:
     """Work to the end of what is there and say how it went."""
     report = Path(sys.argv[1])
     assigned: list[tuple[float, float]] = []
-    start = Feed._start  # noqa: SLF001 - the first moment at which anything can be fetched
+    start = Feed._start
 
     def noted(self: Feed, consumer: Any, topic: str, number: int) -> Any:
         assigned.append((time.monotonic(), used()))
         return start(self, consumer, topic, number)
 
-    Feed._start = noted  # type: ignore[method-assign]  # noqa: SLF001
+    Feed._start = noted  # type: ignore[method-assign]
+    read: list[float] = []
+    deliver = Pipeline.deliver
+
+    def delivered(self: Pipeline, batch: Batch) -> Any:
+        read.append(time.monotonic())
+        return deliver(self, batch)
+
+    Pipeline.deliver = delivered  # type: ignore[method-assign]
     metrics = Noted()
-    Worker(Runtime(load()), stop_at_end=True, metrics=metrics).run()
-    first, last = (assigned or [(0.0, 0.0)])[0], (metrics.commits or [(0.0, 0.0, 0)])[-1]
+    Worker(Runtime(load()), stop_at_end="forever" not in sys.argv, metrics=metrics).run()
+    first, last = (assigned or [(0.0, 0.0)])[0], (metrics.commits or [(0.0, 0.0, 0, {})])[-1]
     report.write_text(
         json.dumps(
             {
                 "first": first[0],
+                "read": read[:1],
                 "last": last[0],
                 "cpu": last[1] - first[1],
                 "rss": peak_rss(os.getpid()),
