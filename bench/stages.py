@@ -67,8 +67,6 @@ def main() -> None:
     import numpy as np
     import pyarrow as pa
 
-    import tiers.ledger
-    import tiers.warehouse
     from bench.traffic import reports
     from keys.local import LocalProvider
     from keys.ring import KeyRing

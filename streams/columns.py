@@ -77,11 +77,13 @@ def _one(spec: FieldSpec, text: pl.Series, values: pl.Series, reason: str | None
 
 def _mapped(text: pl.Series, convert_one: Callable[[str], Any], dtype: Any) -> pl.Series:
     """`convert_one` over the distinct texts; None is null."""
-    distinct = text.unique().drop_nulls()
+    # By Arrow: the same in polars takes five queries, which cost a small batch more than all of its values.
+    codes = text.to_arrow().dictionary_encode()
+    distinct = codes.dictionary.to_pylist()
     values = [convert_one(t) for t in distinct]
-    if dtype == pl.String and values == distinct.to_list():
+    if dtype == pl.String and values == distinct:
         return text
-    return text.replace_strict(distinct, pl.Series(values, dtype=dtype), default=None, return_dtype=dtype)
+    return pl.Series(text.name, pl.Series(values, dtype=dtype).to_arrow().take(codes.indices), dtype=dtype)
 
 
 def _boolean(text: str) -> bool | None:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Final, Protocol
 
 from schemas import format as formats
@@ -139,10 +140,11 @@ class Pipeline:
             prepared = await asyncio.get_running_loop().run_in_executor(
                 self._splitters, self._kernel.process, batch, formats.get(batch.source.format)
             )
+            prepared = replace(prepared, raw_bytes=batch.bytes)
             with self._lock:
                 if self._tracker.done(prepared, batch.epoch, batch.sequence):
                     self._oldest = self._oldest or time.monotonic()
-                if self._tracker.records >= 2 * self._flush.records:
+                if self._full():
                     self._room.clear()
                 self._metrics.waiting(self._tracker.records)
         except asyncio.CancelledError:
@@ -198,8 +200,15 @@ class Pipeline:
     def _make_room(self) -> None:
         """Let the agents go on. Asked all the time: what is dropped makes room as well as what is committed."""
         with self._lock:
-            if self._tracker.records < 2 * self._flush.records:
+            if not self._full():
                 self._room.set()
+
+    def _full(self) -> bool:
+        """Whether a commit's worth is waiting. With one on its way, twice that is the most that is held."""
+        waiting = self._tracker
+        return (
+            waiting.records >= self._flush.records or waiting.raw_bytes >= self._flush.megabytes * 1_000_000
+        )
 
     def _due(self) -> bool:
         with self._lock:
@@ -208,8 +217,9 @@ class Pipeline:
                 return False
             aged = self._oldest is not None and time.monotonic() - self._oldest >= self._flush.seconds
             idle = not self._waiting and not self._working
+            full = self._full()
         ends = idle and self._reader is not None and self._reader.caught_up() and self.finish_early
-        return aged or ready >= self._flush.records or ends or not self._room.is_set()
+        return aged or full or ends or not self._room.is_set()
 
     finish_early = False
     """Commit as soon as everything that was there has been split (`--stop-at-end`)."""
@@ -240,6 +250,7 @@ class Pipeline:
         with self._lock:
             batches = self._tracker.take()
             self._oldest = time.monotonic() if self._tracker.ready() else None
+        self._make_room()  # at once: the next commit's worth is split while this one is written
         tries = 0
         while batches and self.error is None:
             started = time.monotonic()

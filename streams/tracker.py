@@ -25,6 +25,7 @@ class Tracker:
 
     _sources: dict[str, _Progress] = field(default_factory=dict)
     records: int = 0  # waiting, contiguous or not
+    raw_bytes: int = 0  # of the messages these records were in
 
     def start(self, source: str, epoch: int) -> None:
         """Begin anew with a source: what is held of it is dropped."""
@@ -35,9 +36,7 @@ class Tracker:
         """Forget a source and everything held of it."""
         progress = self._sources.pop(source, None)
         if progress is not None:
-            self.records -= sum(_size(p) for p in progress.ready) + sum(
-                _size(p) for p in progress.early.values()
-            )
+            self._less([*progress.ready, *progress.early.values()])
 
     def done(self, prepared: Prepared, epoch: int, sequence: int) -> bool:
         """Take in a batch; False if it is of an assignment that is over, or came twice."""
@@ -51,6 +50,7 @@ class Tracker:
             return False
         progress.early[sequence] = prepared
         self.records += _size(prepared)
+        self.raw_bytes += prepared.raw_bytes
         while (following := progress.early.pop(progress.next, None)) is not None:
             progress.ready.append(following)
             progress.next += 1
@@ -62,8 +62,12 @@ class Tracker:
         for progress in self._sources.values():
             taken += progress.ready
             progress.ready = []
-        self.records -= sum(_size(p) for p in taken)
+        self._less(taken)
         return taken
+
+    def _less(self, gone: list[Prepared]) -> None:
+        self.records -= sum(map(_size, gone))
+        self.raw_bytes -= sum(p.raw_bytes for p in gone)
 
     def ready(self) -> int:
         """How many records a `take` would give."""
