@@ -77,7 +77,7 @@ class Batch:
             number = pa.repeat(pa.scalar(len(self.files), pa.int32()), kept.num_rows)
             tables.append(kept.append_column(_FILE, number))
             self.files.append(file)
-        self.table = pa.table({})
+        self.table = file_schema("metadata").empty_table()
         self._numbers: pa.ChunkedArray | None = None
         self.chunks: list[EncodedRows] = []
         self.leaves: list[bytes] = []

@@ -20,7 +20,7 @@ from integrity.note import Note
 from integrity.signing import KeyHistory
 from integrity.verify import Progress, verify_archive
 from integrity.verify_log import verify_ledger, verify_log
-from schemas.errors import IntegrityError
+from schemas.errors import IntegrityError, LetheError
 from schemas.policy import RetentionPolicy
 from schemas.retention import Month
 from tiers.accounts import Place
@@ -80,6 +80,8 @@ class Verifier:
         yield from archive.findings
         ledger = self._ledger()
         places = sorted(set(archive.groups) | set(_places(ledger)) | set(self._logs()))
+        if self.stream is not None and not places:
+            raise LetheError(f"no stream is called {self.stream[:80]!r}; lethe ledger shows those there are")
         report.expected = pc.sum(ledger.column("in_scope")).as_py() or 0
         said = set(archive.findings)
         for place in places:
@@ -125,9 +127,18 @@ class Verifier:
                 entry = log.entry(index)
             except IntegrityError:
                 continue
-            if entry.version <= self.report.version:
-                entries.append(entry)
-        yield from verify_ledger(entries, mine, origin)
+            entries.append(entry)
+        newest = max((entry.version for entry in entries), default=-1)
+        pinned: int | None = self.report.version
+        if newest > self.report.version:
+            # Of a commit that landed after the table was pinned; or of one that the table has lost.
+            ends = self.warehouse.table("metadata").version
+            if newest > ends:
+                detail = f"the log has a commit of version {newest}, the table now ends with version {ends}"
+                yield Finding(Kind.CUT_BACK, f"{origin} metadata", detail)
+                pinned = None
+        counted = [entry for entry in entries if pinned is None or entry.version <= pinned]
+        yield from verify_ledger(counted, mine, origin)
         months = Months(self.report.first, self.report.last)
         before = self.report.rows, self.report.entries
 
@@ -136,7 +147,7 @@ class Verifier:
             self.tick(self.report.rows, max(self.report.expected, self.report.rows))
 
         progress = Progress(tick=moved)
-        yield from verify_archive(log, archive.rows(place), months, self.report.version, progress)
+        yield from verify_archive(log, archive.rows(place), months, pinned, progress)
         moved(progress)
 
     def _ledger(self) -> pa.Table:
