@@ -344,8 +344,8 @@ class Feed:
         if start < low:
             if not self._accept_gap:
                 raise GapError(
-                    f"topic {topic} partition {number}: offsets {first} to {low - 1} are gone from the topic before they "
-                    "were read (retention); `lethe worker --accept-gap` notes that down and goes on"
+                    f"topic {topic} partition {number}: offsets {first} to {low - 1} are gone from the topic before "
+                    "they were read (retention); `lethe worker --accept-gap` notes that down and goes on"
                 )
             start, gap = low, f"offsets {first} to {low - 1} were gone from the topic"
         self._epochs += 1
