@@ -18,6 +18,7 @@ from schemas.errors import LetheError
 from streams.app import make_app, settle
 from streams.batch import Batch
 from streams.feed import Feed
+from streams.memory import bound_memory
 from streams.metrics import HealthServer, Metrics
 from streams.pipeline import Pipeline
 from streams.publisher import Publisher
@@ -52,6 +53,7 @@ class Worker:
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, or to the end of what is there."""
+        bound_memory()
         asyncio.run(self._run())
 
     async def _run(self) -> None:
