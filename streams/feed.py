@@ -226,7 +226,9 @@ class Feed:
         now = time.monotonic()
         # No Python of our own for each message: at this speed it would be a tenth of all work.
         errors = map(bool, map(Message.error, messages))
-        places = [*zip(map(Message.topic, messages), map(Message.partition, messages), errors, strict=True)]
+        places: list[Any] = [
+            *zip(map(Message.topic, messages), map(Message.partition, messages), errors, strict=True)
+        ]
         changes = np.flatnonzero(np.fromiter(map(ne, places[1:], places), bool, len(places) - 1)) + 1
         for start, end in pairwise([0, *changes.tolist(), len(messages)]):
             topic, number, failed = places[start]
