@@ -28,7 +28,7 @@ from tiers.table import DataFile, Table
 _SCHEMA: Final = file_schema("metadata")
 _STRINGS: Final = [f.name for f in _SCHEMA if pa.types.is_string(f.type)]
 _WHERE: Final = ["stream", "partition", "offset"]
-_OPEN_FILES: Final = 8
+_OPEN_FILES: Final = 128
 _HELD_GROUPS: Final = 4
 _BROKEN: Final = (pa.ArrowException, OSError, ValueError, KeyError, UnicodeDecodeError)
 
