@@ -25,13 +25,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # Deselected and counted as such. A skip would look like a pass that nobody has to explain.
+    # Deselected and counted as such. A skip would look like a pass that nobody has to explain. On Kafka only what has
+    # to do with a broker is run again; the rest is the same as in `make test`.
     if NODES[chosen_kind()]:
-        return
-    unserved = [item for item in items if item.get_closest_marker("needs_kafka")]
+        unserved = [item for item in items if not _meets_a_broker(item)]
+    else:
+        unserved = [item for item in items if item.get_closest_marker("needs_kafka")]
     if unserved:
         config.hook.pytest_deselected(items=unserved)
         items[:] = [item for item in items if item not in unserved]
+
+
+def _meets_a_broker(item: pytest.Item) -> bool:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return bool(item.get_closest_marker("needs_kafka") or fixtures & {"session_broker", "broker"})
 
 
 @pytest.fixture(scope="session")
