@@ -209,7 +209,7 @@ class StoreObjects:
                 found = obstore.get(self._store, path)
                 if bytes(found.bytes()) != old:
                     return False
-                mode = {"e_tag": found.meta["e_tag"], "version": found.meta.get("version")}
+                mode = {name: found.meta[name] for name in ("e_tag", "version") if found.meta.get(name)}
             obstore.put(self._store, path, new, mode=mode, use_multipart=False)
         except FileNotFoundError:
             return False
