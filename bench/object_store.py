@@ -32,8 +32,8 @@ def object_store() -> Iterator[tuple[str, dict[str, str]]]:
                 raise RuntimeError("the S3 API did not start; is moto installed?")
             time.sleep(0.1)
         endpoint = f"http://{LOOPBACK}:{port}"
-        request = urllib.request.Request(f"{endpoint}/{_BUCKET}", method="PUT")  # noqa: S310 - of our own making
-        urllib.request.urlopen(request).close()  # noqa: S310
+        request = urllib.request.Request(f"{endpoint}/{_BUCKET}", method="PUT")
+        urllib.request.urlopen(request).close()
         options = {
             "AWS_ACCESS_KEY_ID": "bench",
             "AWS_SECRET_ACCESS_KEY": "bench",

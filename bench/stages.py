@@ -2,7 +2,7 @@
 
 Runs kernel and commit one after the other in one thread with polars held to as many threads as asked for, so that
 stages do not overlap and the times add up. Functions are wrapped where they are called; a stage within another one is
-shown indented and is part of it. Times are processor time, which other programs disturb least, in microseconds a record.
+shown indented and is part of it. Times are processor time, which other programs disturb least, in µs a record.
 """
 
 from __future__ import annotations

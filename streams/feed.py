@@ -419,7 +419,7 @@ class Feed:
 
 
 def _kinds(messages: list[Any], format_name: str) -> list[bytes | str | None] | None:
-    """What each message's header says of its kind, for a topic whose kinds are told by a header; the last one counts."""
+    """What each message's header says of its kind, where a header tells kinds apart; the last one counts."""
     declared = formats.get(format_name)
     if not isinstance(declared, Kinds) or declared.header is None:
         return None
