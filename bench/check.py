@@ -24,7 +24,9 @@ FLOOR = 0.04
 
 def main() -> int:
     """Measure, say the ratio; exit status 1 below the floor."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--runs", type=int, default=2)
     parser.add_argument("--floor", type=float, default=FLOOR)
