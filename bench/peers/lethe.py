@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow.compute as pc
+from deltalake import DeltaTable
 
 from bench.object_store import object_store
 from bench.peer import LIBRDKAFKA, Request, Result
@@ -54,7 +55,7 @@ def run(request: Request) -> Result:
         reports = [Path(request.directory) / f"worker-{n}.json" for n in range(number)]
         workers = [
             subprocess.Popen(
-                [sys.executable, "-m", "bench.worker", str(report)],
+                [sys.executable, "-m", "bench.worker", str(report), *(["forever"] if number > 1 else [])],
                 env=environment,
                 cwd=Path(__file__).parents[2],
             )
@@ -62,6 +63,13 @@ def run(request: Request) -> Result:
         ]
         deadline = time.monotonic() + request.timeout
         try:
+            if number > 1:
+                # Whoever has no share at the moment would take that for the end: they are told when it is.
+                settings = _settings(environment)
+                while _done(settings) < request.count and time.monotonic() < deadline:
+                    time.sleep(0.5)
+                for worker in workers:
+                    worker.terminate()
             for worker in workers:
                 worker.wait(max(1.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -84,6 +92,14 @@ def _settings(environment: dict[str, str]) -> Settings:
         if name.startswith("LETHE_"):
             os.environ[name] = value
     return load()
+
+
+def _done(settings: Settings) -> int:
+    """How many records the ledger knows of by now."""
+    ledger = (
+        DeltaTable(f"{settings.root}/ledger") if DeltaTable.is_deltatable(f"{settings.root}/ledger") else None
+    )
+    return int(pc.sum(ledger.to_pyarrow_table(["records"])["records"]).as_py() or 0) if ledger else 0
 
 
 def _look(settings: Settings) -> tuple[int, str]:
