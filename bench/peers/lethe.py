@@ -99,7 +99,7 @@ def _done(settings: Settings) -> int:
     ledger = (
         DeltaTable(f"{settings.root}/ledger") if DeltaTable.is_deltatable(f"{settings.root}/ledger") else None
     )
-    return int(pc.sum(ledger.to_pyarrow_table(["records"])["records"]).as_py() or 0) if ledger else 0
+    return int(pc.sum(ledger.to_pyarrow_table(columns=["records"])["records"]).as_py() or 0) if ledger else 0
 
 
 def _look(settings: Settings) -> tuple[int, str]:
