@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
@@ -113,15 +114,20 @@ class Table:
 
     def said_since(self, version: int, key: str) -> list[tuple[int, Any]]:
         """What commits after `version` said under a key of their metadata: (version, parsed JSON), oldest first."""
-        missing = self.version - version
-        if missing <= 0:
-            return []
-        found = [
-            (int(entry["version"]), json.loads(entry[key]))
-            for entry in self._delta.history(missing)
-            if key in entry and int(entry["version"]) > version
-        ]
-        return sorted(found, key=lambda one: one[0])
+        # Commit by commit, from the log itself: the library's history counts from the newest version in the store,
+        # which may be ahead of this handle when others are writing.
+        said = []
+        for at in range(version + 1, self.version + 1):
+            data = self._objects.get(f"{self.name}/_delta_log/{at:020d}.json")
+            if data is None:
+                raise UnknownOutcomeError(
+                    f"{self.name}: the log of version {at} is gone; restore it from a backup"
+                )
+            for line in data.splitlines():
+                info = orjson.loads(line).get("commitInfo")
+                if info is not None and key in info:
+                    said.append((at, json.loads(info[key])))
+        return said
 
     def _open_or_create(self) -> DeltaTable:
         url, schema = self.url, TABLES[self.name]
