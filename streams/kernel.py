@@ -22,7 +22,7 @@ from streams.batch import Batch, Reject
 from streams.decode import decode
 from streams.kinds import by_kind
 from streams.registry import Registry, unframed
-from streams.seal import refuse, seal
+from streams.seal import prepared, refuse, seal
 from streams.split import split
 from streams.work import Rules
 from tiers.prepared import ENTRIES, Counts, Prepared
@@ -88,13 +88,4 @@ def _together(batch: Batch, parts: list[Prepared]) -> Prepared:
         tables[name] = pa.concat_tables([schema.empty_table(), *(getattr(p, name) for p in parts)]).sort_by(
             order
         )
-    return Prepared(
-        stream=batch.source.stream,
-        partition=batch.source.partition,
-        source=batch.source.id,
-        first=batch.first,
-        last=batch.last,
-        counts=counts,
-        gap=batch.gap,
-        **tables,
-    )
+    return prepared(batch, counts, **tables)

@@ -88,6 +88,18 @@ def seal(
         in_scope=len(values),
         reasons=Counter(r.reason for r in rejects if r.reason != Reason.TOMBSTONE),
     )
+    return prepared(
+        batch,
+        counts,
+        metadata=metadata,
+        identifiers=pa.concat_tables([IDENTIFIERS.empty_table(), *identifiers]),
+        entries=pa.concat_tables([ENTRIES.empty_table(), *entries]),
+        quarantine=_quarantine(batch, fmt, rejects, ring, rules, now),
+    )
+
+
+def prepared(batch: Batch, counts: Counts, **tables: pa.Table) -> Prepared:
+    """What a batch has become: its place and offsets, with the counts and the tables it has rows for."""
     return Prepared(
         stream=batch.source.stream,
         partition=batch.source.partition,
@@ -95,11 +107,8 @@ def seal(
         first=batch.first,
         last=batch.last,
         counts=counts,
-        metadata=metadata,
-        identifiers=pa.concat_tables([IDENTIFIERS.empty_table(), *identifiers]),
-        entries=pa.concat_tables([ENTRIES.empty_table(), *entries]),
-        quarantine=_quarantine(batch, fmt, rejects, ring, rules, now),
         gap=batch.gap,
+        **tables,
     )
 
 
@@ -115,15 +124,10 @@ def refuse(
         tombstones=tombstones,
         reasons=Counter(r.reason for r in rejects if r.reason != Reason.TOMBSTONE),
     )
-    return Prepared(
-        stream=batch.source.stream,
-        partition=batch.source.partition,
-        source=batch.source.id,
-        first=batch.first,
-        last=batch.last,
-        counts=counts,
+    return prepared(
+        batch,
+        counts,
         quarantine=_quarantine(batch, fmt, rejects, ring, rules, now),
-        gap=batch.gap,
     )
 
 

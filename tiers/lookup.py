@@ -6,7 +6,7 @@ by it: they are sorted by token, so statistics and Bloom filters leave little to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
@@ -162,8 +162,3 @@ def masked(subject: Subject) -> str:
     if subject.kind == "msisdn" and len(value) >= 9:
         return f"+{value[:5]}{'*' * (len(value) - 7)}{value[-2:]}"
     return f"{value[:2]}***"
-
-
-def distinct(positions: Iterable[Position]) -> int:
-    """How many records."""
-    return len(set(positions))
