@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -109,6 +110,8 @@ class Site:
     variables: dict[str, str] = field(default_factory=dict)
     produced: list[Message] = field(default_factory=list)
     processes: list[Process] = field(default_factory=list)
+    # Of its own: members that an earlier test killed would still be in a group that all share.
+    group: str = field(default_factory=lambda: f"lethe-{uuid.uuid4().hex[:8]}")
 
     @property
     def root(self) -> Path:
@@ -129,6 +132,7 @@ class Site:
             "LETHE_KEYS_DIR": str(self.keys),
             "LETHE_BOOTSTRAP": self.broker.bootstrap if self.broker else "127.0.0.1:1",
             "LETHE_SOURCES": json.dumps(self.sources),
+            "LETHE_KAFKA__GROUP": self.group,
             "LETHE_KAFKA__SESSION_TIMEOUT_MS": "6000",
             "LETHE_METRICS_PORT": "0",
             "LETHE_FLUSH__SECONDS": "1",
