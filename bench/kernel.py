@@ -79,7 +79,7 @@ def measure(name: str, count: int, rounds: int, ring: KeyRing) -> dict[str, Any]
     try:
         for _ in range(rounds):
             decoded = note("decode", lambda: decode(clean, fmt, 1 << 18))
-            parts = note("split", lambda d=decoded: split_module.split(d.frame, fmt, RULES, NOW))
+            parts = note("split", lambda d=decoded: split_module.split(d, fmt, RULES, NOW))
             spent = guard.pop() / count * 1e6
             best["guard"] = min(best.get("guard", spent), spent)
             note(

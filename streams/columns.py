@@ -42,6 +42,12 @@ class Converted:
     bad: pl.Series | None = None
     reason: str | None = None
 
+    def spread(self, codes: pl.Series) -> Converted:
+        """The same for rows, where what was converted are their distinct texts: row i has that at `codes[i]`."""
+        columns = {name: values.gather(codes) for name, values in self.columns.items()}
+        bad = None if self.bad is None else self.bad.gather(codes).fill_null(False)
+        return Converted(columns, bad if bad is not None and bad.any() else None, self.reason)
+
 
 def convert(spec: FieldSpec, text: pl.Series) -> Converted:
     """Convert the text column of one archive field."""

@@ -64,22 +64,12 @@ def depth(value: bytes) -> int:
     return deepest
 
 
-def is_sound(value: bytes, fmt: Format) -> bool:
-    """Whether the parser will take a value. Half a surrogate pair is left to the parser, which decides."""
+def is_json(value: bytes) -> bool:
+    """Whether a value is one JSON object, strictly (RFC 8259) and not nested beyond measure."""
     try:
-        document = orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        return "no low surrogate" in error.msg
-    if not isinstance(document, dict):
+        return isinstance(orjson.loads(value), dict) and depth(value) <= _DEEP
+    except orjson.JSONDecodeError:
         return False
-    records = document.get(fmt.envelope) if fmt.envelope else None
-    if records is None:
-        records = [document]
-    shape = tree(fmt)
-    return isinstance(records, list) and all(
-        record is None or (isinstance(record, dict) and wrong_shape(record, shape) is None)
-        for record in records
-    )
 
 
 def wrong_shape(record: dict[str, Any], shape: dict[str, Any], prefix: str = "") -> str | None:

@@ -65,7 +65,7 @@ class Kernel:
         decoded = decode(batch.values, fmt, self.max_bytes)
         for last_try in (False, False, True):
             now = self.clock()
-            parts = split(decoded.frame, fmt, self.rules, now)
+            parts = split(decoded, fmt, self.rules, now)
             try:
                 return seal(
                     batch, fmt, parts, decoded.rejects + parts.rejects, self.ring, self.rules, now, reframed

@@ -1,122 +1,73 @@
-"""Find the values at fault in a batch the parser refused, at a fraction of what parsing them costs.
+"""Sift: find the values of a batch that are no JSON, at a fraction of what parsing costs.
 
-The parser says only that something is wrong, not where. A validator looks at every value (half a microsecond each);
-what it suspects, and only that, is looked at exactly.
+The reader of columns (`streams.shred`) is more lenient than the standard (RFC 8259): it takes commas before a closing
+bracket, NaN and infinities, and any depth. What might be one of these is searched for by the column, and only that is
+looked at exactly. So whether a value is taken depends on the value alone, never on its neighbours.
 """
 
 from __future__ import annotations
 
-import threading
-from typing import Any, Final
+from typing import Final
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from schemas.format import Format
-from streams.diagnose import is_sound, tree
+from streams.diagnose import is_json
+from streams.shred import joined, valid
 
 Mask = npt.NDArray[np.bool_]
 
-# What the validator lets pass and the parser does not: numbers that are none, commas before a closing bracket, and
-# nesting beyond any measure, which shows in its closing brackets. Rarer spellings are left to be closed in on.
-_LENIENT: Final = ("NaN", "Inf", ",}", ",]")
-_NESTED: Final = r"[}\]]{12}"
-_local = threading.local()
+_BEFORE_CLOSING: Final = [f"{mark}{bracket}" for mark in ", \t\r" for bracket in "}]"]
+_TRAILING: Final = r",[ \t\r]*[}\]]"
+_NO_NUMBER: Final = r"(?i)[:,\[][ \t\r]*-?(?:nan|inf)"
+_NESTED: Final = r"[}\]]{12}"  # nesting beyond any measure shows in its closing brackets
 
 
-def sound_syntax(values: list[bytes], joined: bytes, fmt: Format) -> Mask:
-    """Which values are JSON the parser will take, as far as syntax goes. `joined`: the values, joined by newlines."""
-    texts = _texts(values, joined)
-    try:
-        texts.validate(full=True)
-    except pa.ArrowInvalid:  # not UTF-8
-        known = np.array([_is_text(value) for value in values], np.bool_)
-        readable = [v for v, k in zip(values, known, strict=True) if k]
-        known[known] = sound_syntax(readable, b"\n".join(readable), fmt)
-        return known
+def readable(values: list[bytes], texts: pa.LargeStringArray, thorough: bool = False) -> Mask:
+    """Which values are JSON objects that can be read by the column. `texts`: the same values as a column.
+
+    Without `thorough` values that no reader takes count as readable: they are noticed when they are read.
+    """
     if not values:
         return np.ones(0, np.bool_)
-    table = pa.table({"v": texts})
-    valid = _connection().from_arrow(table).project("coalesce(json_valid(v), false) AS ok").to_arrow_table()
-    suspected = ~valid.column("ok").to_numpy()
-    series = pl.Series(texts)
-    suspected |= series.str.contains(_NESTED).to_numpy()
-    for written in _LENIENT:
-        suspected |= series.str.contains(written, literal=True).to_numpy()
-    sound = np.ones(len(values), np.bool_)
-    for at in np.flatnonzero(suspected).tolist():
-        sound[at] = is_sound(values[at], fmt)
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        utf8 = np.fromiter(map(_is_utf8, values), np.bool_, len(values))
+        utf8[utf8] = readable(*_those(values, utf8), thorough)
+        return utf8
+    sound = ~_suspected(texts)
+    for at in np.flatnonzero(~sound).tolist():
+        sound[at] = is_json(values[at])
+    if thorough:
+        sound &= valid(texts)
     return sound
 
 
-def misread(frame: pl.DataFrame, values: list[bytes], joined: bytes, fmt: Format) -> Mask:
-    """Rows of a leniently parsed frame that were read as if something was not there, because it had the wrong shape."""
-    suspected = frame.select(_maybe_misread(fmt).fill_null(True).alias("s")).to_series().to_numpy()
-    listed = [name.removesuffix("[]") for name in tree(fmt) if name.endswith("[]")]
-    texts = pl.Series(_texts(values, joined))
-    for name in [*listed, *([fmt.envelope] if fmt.envelope else [])]:
-        written = texts.str.contains(f'"{name}"', literal=True) | texts.str.contains("\\u00", literal=True)
-        suspected |= (frame.get_column(name).is_null() & written).to_numpy()
-    wrong = np.zeros(len(values), np.bool_)
-    for at in np.flatnonzero(suspected).tolist():
-        wrong[at] = not is_sound(values[at], fmt)
-    return wrong
+def _suspected(texts: pa.LargeStringArray) -> Mask:
+    """Values that the reader might take though they are no JSON objects."""
+    series = pl.Series(texts)
+    # An object opens at once, or behind white space, which is looked at.
+    first = np.frombuffer(texts.buffers()[2], np.uint8)[np.frombuffer(texts.buffers()[1], np.int64)[:-1]]
+    suspected: Mask = first != ord("{")
+    suspected |= series.str.contains(_NESTED).to_numpy() | series.str.contains(_NO_NUMBER).to_numpy()
+    # Commas are everywhere: looked for first is what stands before a closing bracket.
+    hinted = np.flatnonzero(series.str.contains_any(_BEFORE_CLOSING).to_numpy())
+    if len(hinted):
+        suspected[hinted] |= series.gather(hinted).str.contains(_TRAILING).to_numpy()
+    return suspected
 
 
-def _maybe_misread(fmt: Format) -> pl.Expr:
-    """Objects that are missing, and records in which everything is: the parser leaves out what it cannot read."""
-    whole = pl.all_horizontal(pl.all().exclude("_row").is_null())
-    within = [
-        _holes(pl.col(name), below)
-        for name, below in tree(fmt).items()
-        if below is not None and "[]" not in name
-    ]
-    alone = pl.any_horizontal(whole, *within)
-    lists = [
-        pl.col(name.removesuffix("[]")).list.eval(pl.element().is_null()).list.any()
-        for name in tree(fmt)
-        if name.endswith("[]")
-    ]
-    if lists:
-        alone = alone | pl.any_horizontal(lists).fill_null(False)
-    if not fmt.envelope:
-        return alone
-    return pl.when(pl.col(fmt.envelope).is_null()).then(alone).otherwise(pl.lit(True))
+def _those(values: list[bytes], which: Mask) -> tuple[list[bytes], pa.LargeStringArray]:
+    some = [values[at] for at in np.flatnonzero(which).tolist()]
+    return some, joined(some)[0]
 
 
-def _holes(struct: pl.Expr, below: dict[str, Any]) -> pl.Expr:
-    inner = [
-        _holes(struct.struct.field(name), deeper) for name, deeper in below.items() if deeper is not None
-    ]
-    return pl.any_horizontal(struct.is_null(), *inner)
-
-
-def _texts(values: list[bytes], joined: bytes) -> pa.Array:
-    """The values as an Arrow column of texts, each with the newline behind it, over the same bytes."""
-    ends = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, values), np.int64, len(values)) + 1, out=ends[1:])
-    if len(values):
-        ends[-1] = len(joined)
-    return pa.Array.from_buffers(
-        pa.large_string(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(joined)]
-    )
-
-
-def _is_text(value: bytes) -> bool:
+def _is_utf8(value: bytes) -> bool:
     try:
         value.decode("utf-8")
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _connection() -> Any:
-    """An empty database of this thread's own: nothing is ever stored in it."""
-    found = getattr(_local, "connection", None)
-    if found is None:
-        found = duckdb.connect(":memory:", config={"threads": 2, "enable_external_access": False})
-        _local.connection = found
-    return found

@@ -23,7 +23,7 @@ from schemas.vocabulary import LONG_DIGITS
 from streams.batch import Reason, Reject
 from streams.columns import convert
 from streams.conditions import holds
-from streams.decode import INDEX, ROW
+from streams.decode import INDEX, ROW, Decoded
 from streams.guard import leaks
 from streams.parties import read_parties
 from streams.placing import place
@@ -52,9 +52,15 @@ class Split:
     content_dropped: int = 0
 
 
-def split(frame: pl.DataFrame, fmt: Format, rules: Rules, now: datetime) -> Split:
-    """Split decoded rows; each one is in `records` or among the rejects, never in both."""
-    work = Work((_percent_decoded(frame) if fmt.percent_encoded else frame).with_row_index(ID))
+def split(decoded: Decoded, fmt: Format, rules: Rules, now: datetime) -> Split:
+    """Split decoded rows; each one is in `records` or among the rejects, never in both.
+
+    The rejects of the decoding are not among them.
+    """
+    if fmt.percent_encoded:
+        work = Work(_percent_decoded(decoded.frame).with_row_index(ID))
+    else:
+        work = Work(decoded.frame.with_row_index(ID), decoded.coded)
     for rule in fmt.rules:
         where = holds(work.frame, rule.when, doubt=False)
         work.put(rule.column, work.everywhere(rule.column, rule.value).set(~where, None))
@@ -87,7 +93,11 @@ def _percent_decoded(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _convert(work: Work, spec: FieldSpec) -> None:
-    converted = convert(spec, work.frame.get_column(spec.path))
+    coded = work.coded.get(spec.path)
+    if coded is None:
+        converted = convert(spec, work.frame.get_column(spec.path))
+    else:
+        converted = convert(spec, coded.values).spread(coded.codes)
     for name, values in converted.columns.items():
         work.put(name, values)
     if converted.bad is not None:

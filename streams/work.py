@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 import polars as pl
 
 from schemas.policy import RetentionPolicy
+from streams.shred import Coded
 
 ID: Final = "_id"
 
@@ -27,6 +29,9 @@ class Work:
     """State of one split: columns and masks as long as `frame`, whose rows `_id` numbers."""
 
     frame: pl.DataFrame
+    coded: Mapping[str, Coded] = field(
+        default_factory=dict
+    )  # columns of `frame` as tables of distinct values
     columns: dict[str, pl.Series] = field(default_factory=dict)  # of the archive
     withheld: dict[str, tuple[tuple[str, ...], pl.Series]] = field(
         default_factory=dict

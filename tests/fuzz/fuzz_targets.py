@@ -40,7 +40,7 @@ def batch(data: bytes) -> None:
         return
     fmt, values = FORMATS[data[0] % len(FORMATS)], data[1:].split(BETWEEN)[:32]
     decoded = decode(list(values), fmt, 1 << 16)
-    parts = split(decoded.frame, fmt, RULES, NOW)
+    parts = split(decoded, fmt, RULES, NOW)
     landed = parts.records.select("_row", "_index").rows()
     rejects = [*decoded.rejects, *parts.rejects]
     refused = [(r.row, r.index) for r in rejects]
@@ -102,7 +102,7 @@ def _use(found: formats.Declaration) -> None:
     if isinstance(found, Format):
         line = b"{}" if found.encoding == "json" else b"," * (len(found.columns) - 1)
         decoded = decode([line, b"x"], found, 1 << 16)
-        split(decoded.frame, found, RULES, NOW)
+        split(decoded, found, RULES, NOW)
 
 
 def line(data: bytes) -> None:

@@ -48,7 +48,7 @@ def test_schemas_does_no_io() -> None:
 
 
 def test_one_module_each_owns_its_library() -> None:
-    owners = {"obstore": {"tiers/objects.py"}, "duckdb": {"tiers/sql.py", "streams/sift.py"}}
+    owners = {"obstore": {"tiers/objects.py"}, "duckdb": {"tiers/sql.py", "streams/shred.py"}}
     for library, allowed in owners.items():
         users = {
             str(file.relative_to(ROOT))
