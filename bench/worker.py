@@ -52,9 +52,9 @@ def main() -> None:
     read: list[float] = []
     deliver = Pipeline.deliver
 
-    def delivered(self: Pipeline, batch: Batch) -> Any:
+    def delivered(self: Pipeline, load: list[Batch]) -> Any:
         read.append(time.monotonic())
-        return deliver(self, batch)
+        return deliver(self, load)
 
     Pipeline.deliver = delivered  # type: ignore[method-assign]
     metrics = Noted()

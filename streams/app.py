@@ -52,10 +52,10 @@ def make_app(settings: Settings, pipeline: Pipeline, ready: Callable[[], None]) 
 
     @app.agent(batches, concurrency=settings.threads, name="lethe.split")
     async def split(stream: Any) -> None:
-        """Split batches, several at a time; each batch is accounted for by its number."""
+        """Split batches, several loads at a time; each batch is accounted for by its number."""
         ready()
-        async for batch in stream:
-            await pipeline.process(batch)
+        async for load in stream:
+            await pipeline.process(load)
 
     return app, batches
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -45,6 +46,47 @@ class Batch:
     bytes: int = 0
     kinds: Words | None = field(default=None, repr=False)  # what a header says of each value's kind
     gap: str | None = None  # why offsets before the first value are missing, if an operator accepted it
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Batches of one format that are split together: what a split costs at least, it costs once for all of them.
+
+    A row is a value's place among all values; `whose` says which batch it came in.
+    """
+
+    batches: Sequence[Batch]
+    values: list[bytes | None] = field(repr=False)
+    offsets: Offsets = field(repr=False)
+    whose: Offsets = field(repr=False)  # int64, ascending, one per value
+
+    @classmethod
+    def of(cls, batches: Sequence[Batch]) -> Load:
+        """Batches in the order in which their rows are to be numbered; at least one."""
+        if len(batches) == 1:
+            one = batches[0]
+            return cls(batches, one.values, one.offsets, np.zeros(len(one.values), np.int64))
+        return cls(
+            batches,
+            [value for batch in batches for value in batch.values],
+            np.concatenate([batch.offsets for batch in batches]),
+            np.repeat(np.arange(len(batches)), [len(batch.values) for batch in batches]),
+        )
+
+    def batch(self, row: int) -> Batch:
+        """The batch a row is of."""
+        return self.batches[int(self.whose[row])]
+
+    def place(self, row: int, index: int | None) -> str:
+        """The name of a record (`schemas.position.Position`)."""
+        source = self.batch(row).source
+        name = f"{source.stream}/{source.partition}/{int(self.offsets[row])}"
+        return name if index is None else f"{name}/{index}"
+
+    def received_ms(self, row: int) -> int:
+        """When a row's message came, in milliseconds since 1970; -1: unknown."""
+        at = int(self.whose[row])
+        return int(self.batches[at].received_ms[row - int(np.searchsorted(self.whose, at))])
 
 
 class Reason:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import compress, pairwise
 from operator import itemgetter, ne
 from typing import Any, Final, Protocol
 
@@ -39,11 +39,6 @@ _SAME_SECONDS: Final = 5.0
 _SILENT_SECONDS: Final = 20.0  # how long the thread may not call the broker: well below max.poll.interval.ms
 
 
-# What a batch costs however small it is: with very many partitions each of them waits for more before it is one.
-_BATCH_SECONDS: Final = 0.01
-_FEW: Final = 50
-
-
 class Sink(Protocol):
     """Where batches go and who is told of assignments. Called from the feed's thread."""
 
@@ -53,8 +48,8 @@ class Sink(Protocol):
     def revoked(self, source: Source) -> None:
         """A partition went to another worker; what is held of it is void."""
 
-    def deliver(self, batch: Batch) -> Future[None]:
-        """Take a batch; the future is done when there is room for the next."""
+    def deliver(self, load: list[Batch]) -> Future[None]:
+        """Take batches of different partitions; the future is done when there is room for the next."""
 
 
 @dataclass(slots=True)
@@ -200,14 +195,12 @@ class Feed:
             self._wonder()
         now = time.monotonic()
         waiting = [p for p in self._partitions.values() if p.messages]
-        linger = max(self._linger, min(self._settings.flush.seconds / 2, _BATCH_SECONDS * len(waiting)))
-        for partition in waiting:
-            if (
-                len(partition.messages) >= self._settings.flush.batch
-                or now - partition.since >= linger
-                or (partition.at_end and len(waiting) <= _FEW)
-            ):
-                self._hand_over(partition)
+        if waiting and (
+            sum(len(p.messages) for p in waiting) >= self._settings.flush.batch
+            or now - min(p.since for p in waiting) >= self._linger
+            or any(p.at_end for p in waiting)
+        ):
+            self._hand_over(waiting)
 
     def _wonder(self) -> None:
         """Silence may mean that a topic is gone and another one stands in its place: the library does not say so."""
@@ -223,26 +216,31 @@ class Feed:
         """Messages to their partitions. They come in long runs of one partition: a run is moved at once."""
         if not messages:
             return
-        now = time.monotonic()
         # No Python of our own for each message: at this speed it would be a tenth of all work.
-        errors = map(bool, map(Message.error, messages))
-        places: list[Any] = [
-            *zip(map(Message.topic, messages), map(Message.partition, messages), errors, strict=True)
-        ]
-        changes = np.flatnonzero(np.fromiter(map(ne, places[1:], places), bool, len(places) - 1)) + 1
-        for start, end in pairwise([0, *changes.tolist(), len(messages)]):
-            topic, number, failed = places[start]
-            some = messages[start:end]
-            if failed:
-                for message in some:
-                    self._on_error(message)
-                continue
-            partition = self._partitions.get((topic, number))
+        failed = [*map(Message.error, messages)]
+        if any(failed):
+            self._take_in([message for message, error in zip(messages, failed, strict=True) if not error])
+            for message in compress(messages, failed):
+                self._on_error(message)
+        else:
+            self._take_in(messages)
+
+    def _take_in(self, messages: list[Any]) -> None:
+        if not messages:
+            return
+        now = time.monotonic()
+        numbers = np.fromiter(map(Message.partition, messages), np.int32, len(messages))
+        other = numbers[1:] != numbers[:-1]
+        if len(self._settings.sources) > 1:
+            topics = [*map(Message.topic, messages)]
+            other |= np.fromiter(map(ne, topics[1:], topics), np.bool_, len(messages) - 1)
+        for start, end in pairwise([0, *(np.flatnonzero(other) + 1).tolist(), len(messages)]):
+            partition = self._partitions.get((messages[start].topic(), messages[start].partition()))
             if partition is None:
                 continue  # revoked while it was on its way
             if not partition.messages:
                 partition.since = now
-            partition.messages += some
+            partition.messages += messages[start:end]
 
     def _on_error(self, message: Any) -> None:
         error: KafkaError = message.error()
@@ -260,8 +258,12 @@ class Feed:
         else:
             log.warning("broker: %s", error.name())
 
-    def _hand_over(self, partition: Partition) -> None:
-        """Deliver what was read of a partition; stay in the group while there is no room."""
+    def _hand_over(self, partitions: list[Partition]) -> None:
+        """Deliver what was read, as one load; stay in the group while there is no room."""
+        self._wait_for_room(self._sink.deliver([self._batch(partition) for partition in partitions]))
+
+    def _batch(self, partition: Partition) -> Batch:
+        """What was read of a partition, as its next batch."""
         messages, partition.messages = partition.messages, []
         values = [*map(Message.value, messages)]
         offsets = np.fromiter(map(Message.offset, messages), np.int64, len(messages))
@@ -288,7 +290,7 @@ class Feed:
             partition.end = max(last + 1, self._high(partition))
         if partition.next >= partition.end:
             partition.at_end = True
-        self._wait_for_room(self._sink.deliver(batch))
+        return batch
 
     def _wait_for_room(self, room: Future[None]) -> None:
         """Wait until the pipeline takes the next batch; if that takes long, stay in the group without fetching."""

@@ -50,14 +50,15 @@ def _may_hide_content(message: bytes, fmt: Format) -> bool:
     The parser takes the first of two equal names: a second one, or one written with escapes, could hold text that
     nobody has seen. Such a record is read strictly, which refuses equal names.
     """
-    if not fmt.content or fmt.encoding == "csv":
+    names = _content_names(fmt)
+    if not names or fmt.encoding == "csv":
         return False
-    return b"\\u00" in message or any(message.count(name) > 1 for name in _content_names(fmt))
+    return b"\\u00" in message or any(message.count(name) > 1 for name in names)
 
 
 @lru_cache(maxsize=256)
 def _content_names(fmt: Format) -> tuple[bytes, ...]:
-    """The names on the way to content, as they stand in JSON."""
+    """The names on the way to content, as they stand in JSON; none where a format has no content."""
     steps = {step.removesuffix("[]") for spec in fmt.content for step in spec.path.split(".")}
     return tuple(sorted(b'"' + orjson.dumps(step)[1:-1] + b'"' for step in steps))
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final, Protocol
@@ -85,14 +85,14 @@ class Pipeline:
         self._oldest: float | None = None
         self._room = asyncio.Event()
         self._room.set()
-        self._put: Callable[[Batch], Future[None]] | None = None
+        self._put: Callable[[list[Batch]], Future[None]] | None = None
         self._reader: Reader | None = None
         self.error: BaseException | None = None
         self.committed = 0  # records, for the progress bar
         self.last_commit: float | None = None
 
-    def connect(self, reader: Reader, put: Callable[[Batch], Future[None]]) -> None:
-        """Say who reads, and how a batch gets onto the channel of the agents."""
+    def connect(self, reader: Reader, put: Callable[[list[Batch]], Future[None]]) -> None:
+        """Say who reads, and how a load gets onto the channel of the agents."""
         self._reader, self._put = reader, put
 
     # -- the feed's side -------------------------------------------------------------------------------------
@@ -109,51 +109,84 @@ class Pipeline:
             self._void(source.id)
             self._tracker.drop(source.id)
 
-    def deliver(self, batch: Batch) -> Future[None]:
-        """Put a batch onto the channel; the future is done when the channel has taken it."""
+    def deliver(self, load: list[Batch]) -> Future[None]:
+        """Put batches onto the channel; the future is done when the channel has taken them."""
         assert self._put is not None  # noqa: S101  (connected before the feed starts)
         with self._lock:
-            self._waiting[_key(batch)] = time.monotonic()
-        return self._put(batch)
+            self._waiting |= dict.fromkeys(map(_key, load), time.monotonic())
+        return self._put(load)
 
     def _void(self, source: str) -> None:
         self._waiting = {k: t for k, t in self._waiting.items() if k[0] != source}
 
     # -- the agents' side ------------------------------------------------------------------------------------
 
-    async def process(self, batch: Batch) -> None:
-        """Split one batch and note it as done; a failure starts its source again."""
-        key = _key(batch)
-        with self._lock:
-            delivered = self._waiting.pop(key, None)
-            if delivered is None:
-                return  # of an assignment that is over
-            self._newest_picked = max(self._newest_picked, delivered)
-            # The channel is first in, first out: an earlier batch nobody picked up is not there any more.
-            lost = [k for k in self._waiting if k[:2] == key[:2] and k[2] < key[2]]
-            self._working.add(key)
+    async def process(self, load: Sequence[Batch]) -> None:
+        """Split a load and note its batches as done; one that fails starts its source again."""
+        mine = self._pick_up(load)
+        if not mine:
+            return
         try:
-            if lost:
-                self._read_again(batch.source.id, "batches were lost on their way to the agents")
-                return
             await self._room.wait()
-            prepared = await asyncio.get_running_loop().run_in_executor(
-                self._splitters, self._kernel.process, batch, formats.get(batch.source.format)
-            )
-            prepared = replace(prepared, raw_bytes=batch.bytes)
-            with self._lock:
-                if self._tracker.done(prepared, batch.epoch, batch.sequence):
-                    self._oldest = self._oldest or time.monotonic()
-                if self._full():
-                    self._room.clear()
-                self._metrics.waiting(self._tracker.records)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001  (an agent must not die with a batch in its hands)
-            await self._failed(batch, error)
+            for batch, made in await asyncio.get_running_loop().run_in_executor(
+                self._splitters, self._split, mine
+            ):
+                if isinstance(made, Exception):
+                    await self._failed(batch, made)
+                else:
+                    self._done(batch, made)
         finally:
             with self._lock:
-                self._working.discard(key)
+                self._working.difference_update(map(_key, mine))
+
+    def _pick_up(self, load: Sequence[Batch]) -> list[Batch]:
+        """Those of the load that are to be split: not those of an assignment that is over, nor behind a lost one."""
+        mine: list[Batch] = []
+        lost: set[str] = set()
+        with self._lock:
+            for batch in load:
+                key = _key(batch)
+                delivered = self._waiting.pop(key, None)
+                if delivered is None:
+                    continue
+                self._newest_picked = max(self._newest_picked, delivered)
+                # The channel is first in, first out: an earlier batch nobody picked up is not there any more.
+                if any(k[:2] == key[:2] and k[2] < key[2] for k in self._waiting):
+                    lost.add(batch.source.id)
+                else:
+                    mine.append(batch)
+                    self._working.add(key)
+        for source in lost:
+            self._read_again(source, "batches were lost on their way to the agents")
+        return mine
+
+    def _split(self, load: list[Batch]) -> list[tuple[Batch, Prepared | Exception]]:
+        """What each batch becomes, or why it cannot be split. In a thread of its own."""
+        found: list[tuple[Batch, Prepared | Exception]] = []
+        for name in dict.fromkeys(batch.source.format for batch in load):
+            mine = [batch for batch in load if batch.source.format == name]
+            if len(mine) > 1:
+                try:
+                    found += zip(mine, self._kernel.process_all(mine, formats.get(name)), strict=True)
+                    continue
+                except Exception as error:
+                    # One of them is at fault: the others must not suffer for it.
+                    log.warning("a load is split batch by batch", exc_info=error)
+            for batch in mine:
+                try:
+                    found.append((batch, self._kernel.process(batch, formats.get(name))))
+                except Exception as error:  # noqa: BLE001  (an agent must not die with a batch in its hands)
+                    found.append((batch, error))
+        return found
+
+    def _done(self, batch: Batch, prepared: Prepared) -> None:
+        prepared = replace(prepared, raw_bytes=batch.bytes)
+        with self._lock:
+            if self._tracker.done(prepared, batch.epoch, batch.sequence):
+                self._oldest = self._oldest or time.monotonic()
+            if self._full():
+                self._room.clear()
+            self._metrics.waiting(self._tracker.records)
 
     async def _failed(self, batch: Batch, error: Exception) -> None:
         source = batch.source.id

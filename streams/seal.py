@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-import zstandard
 
 from integrity.hashes import integrity_hashes
 from keys.monthkeys import MonthKeys
@@ -18,23 +18,26 @@ from keys.ring import KeyRing
 from keys.sealing import seal_column
 from keys.tokens import message_tokens, needs_sealing, subject_tokens
 from schemas.arrow import IDENTIFIERS, METADATA, QUARANTINE
-from schemas.errors import ExpiredKeyError
 from schemas.format import Format
 from schemas.retention import Month
-from streams.batch import Batch, Reason, Reject
+from streams.batch import Load, Reason, Reject
 from streams.fields import as_json
-from streams.originals import FIELDS, CanonicalError, original, quarantined
+from streams.originals import FIELDS, CanonicalError, Original, original
+from streams.portions import Rows, Whose, counted, cut
+from streams.refused import quarantine
 from streams.split import ID, INDEX, ROW, Split
 from streams.work import Rules
 from tiers.lookup import subject_place
-from tiers.prepared import ENTRIES, Counts, Prepared
+from tiers.prepared import ENTRIES, Prepared
 
 _UUID: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$"
-_COMPRESSION: Final = 3
+_BATCH: Final = "_batch"
+_PLACE: Final = ("stream", "partition", "offset", "index", "month", "window_months")
+Mask = npt.NDArray[np.bool_]
 
 
 def seal(
-    batch: Batch,
+    load: Load,
     fmt: Format,
     parts: Split,
     rejects: list[Reject],
@@ -42,128 +45,111 @@ def seal(
     rules: Rules,
     now: datetime,
     reframed: frozenset[int] = frozenset(),
-) -> Prepared:
-    """Turn the frames of a split into the rows of the tables.
+) -> list[Prepared]:
+    """Turn the frames of a split into the rows of the tables: what each batch of the load becomes.
 
     `rejects` are those of decode and split together. `reframed`: rows whose values were no JSON when they came; their
     originals are canonical. Raises `ExpiredKeyError` when a month ends while it is sealed.
     """
-    parts, values, refused = _originals(batch, fmt, parts, reframed)
+    parts, originals, refused = _originals(load, fmt, parts, reframed)
     rejects = rejects + refused
-    records = _positioned(batch, parts.records)
-    hashes: list[pa.Table] = []
-    identifiers: list[pa.Table] = []
-    entries: list[pa.Table] = []
-    kept = records.filter(~pl.col("late"))
-    for (month, window), group in kept.group_by("month", "window_months", maintain_order=True):
-        keys = ring.keys_for(Month.parse(str(month)), int(str(window)), create=True)
-        ids = group.get_column(ID)
-        scope = [i for i in ids.filter(group.get_column("in_scope")) if i in values] if values else []
-        if scope:
-            names = _names(batch, group.filter(pl.col(ID).is_in(scope)))
-            found = [values[i] for i in scope]
+    records = _positioned(load, parts.records)
+    hashes: list[tuple[npt.NDArray[np.int64], pa.Array, list[str]]] = []
+    identifiers: list[Rows] = []
+    entries: list[Rows] = []
+    for month, window, group in _months(records):
+        keys = ring.keys_for(month, window, create=True)
+        scoped = group.get_column("in_scope").to_numpy()
+        found = [originals[one] for one in group.get_column(ID).to_numpy()[scoped].tolist()]
+        if found:
+            names = _names(load, group.filter(pl.Series(scoped)))
             hashed = integrity_hashes(keys.salt_key.reveal(), names, [o.value for o in found])
-            hashes.append(
-                pa.table(
-                    {
-                        ID: pa.array(scope, pa.uint32()),
-                        "hash": hashed.cast(pa.binary()),
-                        "form": pa.array([o.form for o in found]),
-                    }
-                )
-            )
-        identifiers.append(_identifiers(batch, group, parts, keys))
-        entries += _entries(group, parts, values, scope)
-    metadata = _metadata(records, fmt, hashes)
-    counts = Counts(
-        messages=len(batch.values),
-        records=records.height + len(rejects),
-        split=kept.height,
-        late=records.height - kept.height,
-        rejected=sum(r.reason != Reason.TOMBSTONE for r in rejects),
-        tombstones=sum(r.reason == Reason.TOMBSTONE for r in rejects),
-        redacted=records.get_column("redacted").count(),
-        content_dropped=parts.content_dropped,
-        identifiers=sum(t.num_rows for t in identifiers),
-        in_scope=len(values),
-        reasons=Counter(r.reason for r in rejects if r.reason != Reason.TOMBSTONE),
-    )
-    return prepared(
-        batch,
-        counts,
-        metadata=metadata,
-        identifiers=pa.concat_tables([IDENTIFIERS.empty_table(), *identifiers]),
-        entries=pa.concat_tables([ENTRIES.empty_table(), *entries]),
-        quarantine=_quarantine(batch, fmt, rejects, ring, rules, now),
-    )
-
-
-def prepared(batch: Batch, counts: Counts, **tables: pa.Table) -> Prepared:
-    """What a batch has become: its place and offsets, with the counts and the tables it has rows for."""
-    return Prepared(
-        stream=batch.source.stream,
-        partition=batch.source.partition,
-        source=batch.source.id,
-        first=batch.first,
-        last=batch.last,
-        counts=counts,
-        gap=batch.gap,
-        **tables,
-    )
+            hashes.append((group.get_column(ID).to_numpy()[scoped], hashed, [o.form for o in found]))
+        identifiers.append(_identifiers(load, group, parts, keys))
+        entries.append(_entries(group, parts, scoped, found))
+    tables = {
+        "metadata": Rows(_metadata(records, fmt, hashes), records.get_column(_BATCH).to_numpy()),
+        "identifiers": _joined(IDENTIFIERS, identifiers),
+        "entries": _joined(ENTRIES, entries),
+        "quarantine": _quarantine(load, fmt, rejects, ring, rules, now),
+    }
+    counts = counted(load, rejects, records, parts.content, tables["identifiers"].whose)
+    return cut(load, counts, **tables)
 
 
 def refuse(
-    batch: Batch, fmt: Format, rejects: list[Reject], ring: KeyRing, rules: Rules, now: datetime
+    load: Load, fmt: Format, rejects: list[Reject], ring: KeyRing, rules: Rules, now: datetime
 ) -> Prepared:
     """A batch of which every message is refused. Of `fmt` only the name and what could be content count."""
-    tombstones = sum(r.reason == Reason.TOMBSTONE for r in rejects)
-    counts = Counts(
-        messages=len(batch.values),
-        records=len(rejects),
-        rejected=len(rejects) - tombstones,
-        tombstones=tombstones,
-        reasons=Counter(r.reason for r in rejects if r.reason != Reason.TOMBSTONE),
+    nothing = pl.DataFrame(
+        schema={ROW: pl.Int64, "late": pl.Boolean, "in_scope": pl.Boolean, "redacted": pl.String}
     )
-    return prepared(
-        batch,
-        counts,
-        quarantine=_quarantine(batch, fmt, rejects, ring, rules, now),
+    counts = counted(load, rejects, nothing, None, np.empty(0, np.int64))
+    return cut(load, counts, quarantine=_quarantine(load, fmt, rejects, ring, rules, now))[0]
+
+
+def _quarantine(
+    load: Load, fmt: Format, rejects: list[Reject], ring: KeyRing, rules: Rules, now: datetime
+) -> Rows:
+    rows = np.sort(np.array([reject.row for reject in rejects], np.int64))
+    table = quarantine(load, fmt, rejects, ring, rules, now) if rejects else QUARANTINE.empty_table()
+    return Rows(table, load.whose[rows])
+
+
+def _joined(schema: pa.Schema, parts: list[Rows]) -> Rows:
+    return Rows(
+        pa.concat_tables([schema.empty_table(), *(p.table for p in parts)]),
+        np.concatenate([np.empty(0, np.int64), *(p.whose for p in parts)]),
     )
 
 
-def _positioned(batch: Batch, records: pl.DataFrame) -> pl.DataFrame:
-    offsets = batch.offsets[records.get_column(ROW).to_numpy()] if records.height else np.empty(0, np.int64)
+def _months(records: pl.DataFrame) -> Iterator[tuple[Month, int, pl.DataFrame]]:
+    """The records whose identifiers are kept, by month and window."""
+    late = records.get_column("late")
+    kept = records.filter(~late) if late.any() else records
+    if not kept.height:
+        return
+    keys = kept.select("month", "window_months")
+    if keys.n_unique() == 1:
+        month, window = keys.row(0)
+        yield Month.parse(month), window, kept
+        return
+    for (month, window), group in kept.group_by("month", "window_months", maintain_order=True):
+        yield Month.parse(str(month)), int(str(window)), group
+
+
+def _positioned(load: Load, records: pl.DataFrame) -> pl.DataFrame:
+    rows = records.get_column(ROW).to_numpy()
+    whose = load.whose[rows]
+    sources = [batch.source for batch in load.batches]
+    streams = pl.Series("stream", [s.stream for s in sources], dtype=pl.String)
+    partitions = np.array([s.partition for s in sources], np.int32)
     return records.with_columns(
-        pl.lit(batch.source.stream).alias("stream"),
-        pl.lit(batch.source.partition, pl.Int32).alias("partition"),
-        pl.Series("offset", offsets, dtype=pl.Int64),
+        streams[whose] if len(sources) > 1 else pl.lit(sources[0].stream).alias("stream"),
+        pl.Series("partition", partitions[whose]),
+        pl.Series("offset", load.offsets[rows], dtype=pl.Int64),
         pl.col(INDEX).alias("index"),
+        pl.Series(_BATCH, whose),
     )
 
 
-def _names(batch: Batch, records: pl.DataFrame) -> list[str]:
+def _names(load: Load, records: pl.DataFrame) -> list[str]:
     """The positions of records, as text (`schemas.position.Position`)."""
-    prefix = f"{batch.source.stream}/{batch.source.partition}/"
-    offsets, indexes = records.get_column("offset").to_list(), records.get_column("index")
-    if indexes.null_count() == records.height:
-        return [f"{prefix}{offset}" for offset in offsets]
-    return [
-        f"{prefix}{offset}" if index is None else f"{prefix}{offset}/{index}"
-        for offset, index in zip(offsets, indexes, strict=True)
-    ]
+    rows, indexes = records.get_column(ROW).to_list(), records.get_column("index").to_list()
+    return [load.place(row, index) for row, index in zip(rows, indexes, strict=True)]
 
 
 def _originals(
-    batch: Batch, fmt: Format, parts: Split, reframed: frozenset[int]
-) -> tuple[Split, dict[int, Any], list[Reject]]:
+    load: Load, fmt: Format, parts: Split, reframed: frozenset[int]
+) -> tuple[Split, dict[int, Original], list[Reject]]:
     """The originals of the records in scope, by id; a record that needs a canonical form and has none is refused."""
     scope = parts.records.filter(pl.col("in_scope") & ~pl.col("late"))
-    values: dict[int, Any] = {}
+    values: dict[int, Original] = {}
     refused: dict[int, Reject] = {}
     for one, row, index, has_content, when in scope.select(
         ID, ROW, INDEX, "has_content", pl.col("event_time").dt.epoch("ms")
-    ).rows():
-        message = batch.values[row]
+    ).iter_rows():
+        message = load.values[row]
         assert message is not None  # noqa: S101  (a tombstone was never split)
         try:
             values[one] = original(message, index, has_content or row in reframed, fmt)
@@ -179,176 +165,131 @@ def _originals(
         parts.fields.filter(keep),
         parts.message_ids,
         parts.rejects,
-        parts.content_dropped,
+        parts.content,
     )
     return smaller, values, list(refused.values())
 
 
-def _metadata(records: pl.DataFrame, fmt: Format, hashes: list[pa.Table]) -> pa.Table:
+def _metadata(
+    records: pl.DataFrame, fmt: Format, hashes: list[tuple[npt.NDArray[np.int64], pa.Array, list[str]]]
+) -> pa.Table:
+    height = records.height
+    filled: dict[str, Any] = {
+        "format": pa.repeat(fmt.name, height),
+        "format_version": pa.repeat(pa.scalar(fmt.version, pa.int32()), height),
+    }
     if hashes:
-        known = pl.from_arrow(pa.concat_tables(hashes))
-        assert isinstance(known, pl.DataFrame)  # noqa: S101
-        known = known.rename({"hash": "integrity_hash", "form": "original_form"})
-        records = records.join(known, on=ID, how="left", maintain_order="left")
-    records = records.with_columns(
-        pl.lit(fmt.name).alias("format"), pl.lit(fmt.version, pl.Int32).alias("format_version")
-    )
+        ids = np.concatenate([of for of, _, _ in hashes])
+        known = pa.concat_arrays([values for _, values, _ in hashes])
+        forms = pa.array([form for _, _, some in hashes for form in some])
+        # Ids ascend: where a hash belongs is found without a join.
+        at = np.full(height, -1, np.int64)
+        at[np.searchsorted(records.get_column(ID).to_numpy(), ids)] = np.arange(len(ids))
+        which = pa.array(at, mask=at < 0)
+        filled |= {"integrity_hash": known.take(which), "original_form": forms.take(which)}
     present = [name for name in METADATA.names if name in records.columns]
     table = records.select(present).to_arrow()
-    columns = [
-        _cast(table.column(f.name), f.type) if f.name in present else pa.nulls(records.height, f.type)
-        for f in METADATA
-    ]
-    return pa.table(columns, schema=METADATA)
-
-
-def _cast(values: pa.ChunkedArray, dtype: pa.DataType) -> pa.ChunkedArray:
-    if pa.types.is_fixed_size_binary(dtype):
-        values = values.cast(pa.binary())
-    return values.cast(dtype)
-
-
-def _identifiers(batch: Batch, group: pl.DataFrame, parts: Split, keys: Any) -> pa.Table:
-    """One row per end-user identifier, and one for a record that has none but a message id."""
-    place = group.select(ID, "offset", "index", "event_time", "month", "window_months")
-    rows = parts.subjects.join(place, on=ID, how="inner", maintain_order="left")
-    if parts.message_ids is not None:
-        named = group.get_column(ID)
-        alone = place.filter(~named.is_in(rows.get_column(ID).implode())).with_columns(
-            pl.lit("message").alias("role"),
-            pl.lit("none").alias("kind"),
-            pl.lit(None, pl.String).alias("value"),
-        )
-        has_id = parts.message_ids.gather(alone.get_column(ID)).is_not_null()
-        rows = pl.concat([rows, alone.filter(has_id).select(rows.columns)])
-    kinds, values = rows.get_column("kind"), rows.get_column("value")
-    person = values.is_not_null()
-    if person.all():
-        tokens = subject_tokens(keys, kinds, values)
-    else:
-        some = subject_tokens(keys, kinds.filter(person), values.filter(person))
-        tokens = pa.concat_arrays(
-            [some, pa.nulls(rows.height - len(some), pa.binary(16))]
-        )  # the rows without come last
-    wants = needs_sealing(values).fill_null(False)
-    sealed: Any = pa.nulls(rows.height, pa.binary())
-    if wants.any():
-        sealed = _sealed(batch, rows, tokens, wants, keys)
-    if parts.message_ids is None:
-        messages: Any = pa.nulls(rows.height, pa.binary(16))
-    else:
-        messages = message_tokens(keys, parts.message_ids.gather(rows.get_column(ID)))
-    height = rows.height
-    filled = {
-        "stream": pa.array([batch.source.stream]).take(pa.array(np.zeros(height, np.int8))),
-        "partition": pa.array(np.full(height, batch.source.partition, np.int32)),
-        "token": tokens,
-        "sealed": sealed,
-        "message_token": messages,
-    }
-    rest = rows.to_arrow()
     return pa.table(
-        [filled[f.name] if f.name in filled else rest.column(f.name).cast(f.type) for f in IDENTIFIERS],
-        schema=IDENTIFIERS,
-    )
+        [
+            filled[f.name].cast(f.type) if f.name in filled
+            else table.column(f.name).cast(f.type) if f.name in present
+            else pa.nulls(height, f.type)
+            for f in METADATA
+        ],
+        schema=METADATA,
+    )  # fmt: skip
 
 
-def _sealed(batch: Batch, rows: pl.DataFrame, tokens: Any, wants: pl.Series, keys: Any) -> pa.Array:
-    chosen = wants.arg_true()
-    some = rows[chosen.to_list()]
+def _identifiers(load: Load, group: pl.DataFrame, parts: Split, keys: MonthKeys) -> Rows:
+    """One row per end-user identifier, and one for a record that has none but a message id."""
+    ids = group.get_column(ID).to_numpy()
+    at = np.searchsorted(ids, parts.subjects.get_column(ID).to_numpy())
+    mine = ids[np.minimum(at, len(ids) - 1)] == parts.subjects.get_column(ID).to_numpy()
+    subjects = parts.subjects if mine.all() else parts.subjects.filter(pl.Series(mine))
+    at = at[mine]
+    tokens: Any = subject_tokens(keys, subjects.get_column("kind"), subjects.get_column("value"))
+    roles, kinds = (subjects.get_column(name).to_arrow() for name in ("role", "kind"))
+    wants = needs_sealing(subjects.get_column("value"))
+    if wants.any():
+        sealed: Any = _sealed(load, group[at], subjects, tokens, wants, keys)
+    else:
+        sealed = pa.nulls(len(at), pa.binary())
+    if parts.message_ids is None:
+        messages: Any = pa.nulls(len(at), pa.binary(16))
+    else:
+        alone = _unnamed(ids, at, parts.message_ids)
+        if more := len(alone):  # they come last
+            at = np.concatenate([at, alone])
+            tokens = pa.concat_arrays([tokens, pa.nulls(more, tokens.type)])
+            sealed = pa.concat_arrays([sealed, pa.nulls(more, pa.binary())])
+            roles, kinds = (
+                pa.concat_arrays([values, pa.repeat(pa.scalar(word, values.type), more)])
+                for values, word in ((roles, "message"), (kinds, "none"))
+            )
+        messages = message_tokens(keys, parts.message_ids[ids[at]])
+    filled = {"role": roles, "kind": kinds, "token": tokens, "sealed": sealed, "message_token": messages}
+    rest = group.select(*_PLACE, "event_time")[at].to_arrow()
+    table = pa.table(
+        [filled[f.name] if f.name in filled else rest.column(f.name) for f in IDENTIFIERS],
+        names=IDENTIFIERS.names,
+    ).cast(IDENTIFIERS)
+    return Rows(table, group.get_column(_BATCH).to_numpy()[at])
+
+
+def _unnamed(ids: npt.NDArray[Any], named: npt.NDArray[np.int64], message_ids: pl.Series) -> Whose:
+    """The places of records that name no end user but have a message id."""
+    nobody = np.ones(len(ids), np.bool_)
+    nobody[named] = False
+    places = np.flatnonzero(nobody)
+    return places[message_ids[ids[places]].is_not_null().to_numpy()] if len(places) else places
+
+
+def _sealed(
+    load: Load, rows: pl.DataFrame, subjects: pl.DataFrame, tokens: Any, wants: pl.Series, keys: MonthKeys
+) -> pa.Array:
+    chosen = wants.arg_true().to_numpy()
+    names = _names(load, rows[chosen])
     places = [
         subject_place(name, token)
-        for name, token in zip(
-            _names(batch, some), tokens.take(pa.array(chosen.to_list())).to_pylist(), strict=True
-        )
+        for name, token in zip(names, tokens.take(pa.array(chosen)).to_pylist(), strict=True)
     ]
-    values: list[bytes | None] = [v.encode() for v in some.get_column("value")]
+    values: list[bytes | None] = [v.encode() for v in subjects.get_column("value")[chosen]]
     sealed = seal_column(keys, "identifiers", "sealed", places, values)
     where = np.full(rows.height, -1, np.int64)
-    where[chosen.to_numpy()] = np.arange(len(chosen))
+    where[chosen] = np.arange(len(chosen))
     return sealed.take(pa.array(where, mask=where < 0))
 
 
-def _entries(group: pl.DataFrame, parts: Split, values: dict[int, Any], scope: list[int]) -> list[pa.Table]:
+def _entries(group: pl.DataFrame, parts: Split, scoped: Mask, found: list[Original]) -> Rows:
     """Originals of the records in scope; of the others what the window keeps besides subjects, as JSON.
 
     In the order of `group`: what is in order now need not be moved when it is committed.
     """
-    ids = group.get_column(ID)
-    fields = parts.fields.get_column(ID).to_numpy()
+    ids, fields = group.get_column(ID).to_numpy(), parts.fields.get_column(ID).to_numpy()
     # Both ascend, and every record has its fields.
-    joined = parts.fields[np.searchsorted(fields, ids.to_numpy())]
+    joined = parts.fields if len(ids) == len(fields) else parts.fields[np.searchsorted(fields, ids)]
     columns = [c for c in parts.fields.columns if c != ID]
     if parts.message_ids is not None and (path := parts.message_ids.name) in columns:
         # A UUID is kept by its token already.
-        joined = joined.with_columns(
-            pl.when(~pl.col(path).str.contains(_UUID)).then(pl.col(path)).alias(path)
-        )
-    text = as_json(joined, columns).to_arrow().cast(pa.binary())
-    form = pa.array([FIELDS]).take(pa.array(np.zeros(group.height, np.int8)))
-    if scope:
-        chosen = pa.array(np.isin(ids.to_numpy(), scope))
-        text = pc.replace_with_mask(text, chosen, pa.array([values[i].value for i in scope], pa.binary()))
-        form = pc.replace_with_mask(form, chosen, pa.array([values[i].form for i in scope]))
-    place = group.select("stream", "partition", "offset", "index", "month", "window_months").to_arrow()
-    entries = _entry_table(place, form, text)
-    return [entries.filter(text.is_valid()) if text.null_count else entries]
-
-
-def _entry_table(place: pa.Table, forms: Any, values: Any) -> pa.Table:
-    columns = {"form": forms, "value": values}
-    return pa.table(
-        [columns[f.name] if f.name in columns else place.column(f.name).cast(f.type) for f in ENTRIES],
-        schema=ENTRIES,
+        text = joined.get_column(path)
+        shaped = text.str.contains(_UUID).fill_null(True)
+        if shaped.all():
+            columns.remove(path)
+        elif shaped.any():
+            joined = joined.with_columns(text.set(shaped, None))
+    value = as_json(joined, columns).to_arrow().cast(pa.binary())
+    form = pa.repeat(FIELDS, group.height)
+    if found:
+        chosen = pa.array(scoped)
+        value = pc.replace_with_mask(value, chosen, pa.array([o.value for o in found], pa.binary()))
+        form = pc.replace_with_mask(form, chosen, pa.array([o.form for o in found]))
+    place = group.select(_PLACE).to_arrow()
+    filled = {"form": form, "value": value}
+    entries = pa.table(
+        [filled[f.name] if f.name in filled else place.column(f.name) for f in ENTRIES], names=ENTRIES.names
     )
-
-
-def _quarantine(
-    batch: Batch, fmt: Format, rejects: list[Reject], ring: KeyRing, rules: Rules, now: datetime
-) -> pa.Table:
-    """One row per reject; its value sealed under the month of the event if that is known, else of its arrival."""
-    policy = rules.retention
-    rows: list[dict[str, Any]] = []
-    for reject in sorted(rejects, key=lambda r: (r.row, -1 if r.index is None else r.index)):
-        received_ms = int(batch.received_ms[reject.row])
-        received = datetime.fromtimestamp(received_ms / 1000, UTC) if 0 < received_ms < 2**42 else None
-        arrival = min(received or now, now)
-        event = reject.event_ms if reject.reason != Reason.FUTURE else None
-        when = datetime.fromtimestamp(event / 1000, UTC) if event is not None else arrival
-        month = Month.of(when)
-        place = f"{batch.source.stream}/{batch.source.partition}/{int(batch.offsets[reject.row])}"
-        place += "" if reject.index is None else f"/{reject.index}"
-        form, sealed = None, None
-        message = reject.value if reject.value is not None else batch.values[reject.row]
-        if message is not None and not policy.window_ended(month, None, now):
-            kept = quarantined(message, None if reject.value is not None else reject.index, fmt)
-            keys = _keys(ring, month, policy.window_months) if kept is not None else None
-            if kept is not None and keys is not None:
-                form = kept[0]
-                packed = zstandard.compress(kept[1], _COMPRESSION)
-                sealed = seal_column(keys, "quarantine", "sealed", [place], [packed])[0].as_py()
-        rows.append(
-            {
-                "stream": batch.source.stream,
-                "partition": batch.source.partition,
-                "offset": int(batch.offsets[reject.row]),
-                "index": reject.index,
-                "received_time": received,
-                "format": fmt.name,
-                "reason": reject.reason,
-                "detail": reject.detail,
-                "form": form,
-                "sealed": sealed,
-                "month": str(month),
-                "window_months": policy.window_months,
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=QUARANTINE)
-
-
-def _keys(ring: KeyRing, month: Month, window_months: int) -> MonthKeys | None:
-    """The month's keys, None when it has ended meanwhile."""
-    try:
-        return ring.keys_for(month, window_months, create=True)
-    except ExpiredKeyError:
-        return None
+    whose = group.get_column(_BATCH).to_numpy()
+    if value.null_count:
+        kept = value.is_valid()
+        entries, whose = entries.filter(kept), whose[kept.to_numpy(zero_copy_only=False)]
+    return Rows(entries.cast(ENTRIES), whose)

@@ -41,7 +41,8 @@ class Split:
     `records`: `_id`, `_row`, `_index`, `month`, `window_months`, `late`, `in_scope`, `has_content` and the archive's
     columns. `subjects`: `_id`, `role`, `kind`, `value`, one row per end-user identifier. `fields`: `_id` and one String
     column per declared path the window keeps (`=column` for what the guard took out). `message_ids`: the message id
-    by `_id`. Late records are in `records` alone.
+    by `_id`. Late records are in `records` alone. `content`: `_row` and `dropped`, how many content values each
+    decoded row had; None where the format has no content.
     """
 
     records: pl.DataFrame
@@ -49,7 +50,7 @@ class Split:
     fields: pl.DataFrame
     message_ids: pl.Series | None
     rejects: list[Reject]
-    content_dropped: int = 0
+    content: pl.DataFrame | None = None
 
 
 def split(decoded: Decoded, fmt: Format, rules: Rules, now: datetime) -> Split:
@@ -145,8 +146,9 @@ def _assemble(work: Work, fmt: Format, rules: Rules, now: datetime) -> Split:
     )
     records = place(work, records, people, rules, now)
     rejects, refused = _refuse(work, records)
-    content, has_content = _content(frame, fmt)
-    records = records.with_columns(has_content)
+    content = _content(frame, fmt)
+    has_content = pl.lit(False) if content is None else content.get_column("dropped") > 0
+    records = records.with_columns(has_content.alias("has_content"))
     if refused is not None:
         records = records.filter(~refused)
         people = people.join(records.select(ID), on=ID, how="semi", maintain_order="left")
@@ -173,14 +175,13 @@ def _refuse(work: Work, records: pl.DataFrame) -> tuple[list[Reject], pl.Series 
     return [Reject(row, index, *first[at], when) for at, row, index, when in places], anywhere
 
 
-def _content(frame: pl.DataFrame, fmt: Format) -> tuple[int, pl.Series]:
-    """How many content values are dropped here, and which records had any."""
+def _content(frame: pl.DataFrame, fmt: Format) -> pl.DataFrame | None:
+    """How many content values are dropped here, by row."""
     paths = [spec.path for spec in fmt.content]
-    if not paths or frame.is_empty():
-        return 0, pl.Series("has_content", [False]).new_from_index(0, frame.height)
-    present = frame.select(pl.col(paths).is_not_null())
-    dropped = int(present.select(pl.sum_horizontal(pl.all().sum())).item() or 0)
-    return dropped, present.select(pl.any_horizontal(pl.all()).alias("has_content")).to_series()
+    if not paths:
+        return None
+    dropped = pl.sum_horizontal(pl.col(path).is_not_null().cast(pl.Int64) for path in paths)
+    return frame.select(ROW, dropped.alias("dropped"))
 
 
 def _guard(

@@ -103,9 +103,9 @@ class Worker:
         if self.on_app is not None:
             self.on_app(app, self.metrics)
 
-        def put(batch: Batch) -> Future[None]:
+        def put(load: list[Batch]) -> Future[None]:
             # As it is, not wrapped in an event: `BatchChannel` says why.
-            return asyncio.run_coroutine_threadsafe(channel.put(batch), loop)
+            return asyncio.run_coroutine_threadsafe(channel.put(load), loop)
 
         pipeline.connect(feed, put)
         # Faust joins its own group in here, which takes seconds; the agents listen long before.

@@ -114,7 +114,9 @@ class Reels:
         size: int = 50,
         flush: Flush | None = None,
         agents: int = 2,
+        together: int = 1,
     ) -> None:
+        self.together = together  # batches in a load
         self.writer = Writer(plant)
         self.reels = {source.id: (source, values) for source, values in reels.items()}
         self.size = size
@@ -172,12 +174,12 @@ class Reels:
         asyncio.run(asyncio.wait_for(self._run(), seconds))
 
     async def _run(self) -> None:
-        channel: asyncio.Queue[Batch] = asyncio.Queue(2)
+        channel: asyncio.Queue[list[Batch]] = asyncio.Queue(2)
 
-        def put(batch: Batch) -> Future[None]:
-            self.delivered.append(batch)
-            if not self.lose(batch):
-                channel.put_nowait(batch)
+        def put(load: list[Batch]) -> Future[None]:
+            self.delivered += load
+            if load := [batch for batch in load if not self.lose(batch)]:
+                channel.put_nowait(load)
             taken: Future[None] = Future()
             taken.set_result(None)
             return taken
@@ -193,9 +195,12 @@ class Reels:
                 while self._asked:
                     if (source := self._asked.popleft()) in self._todo:
                         self.start(source)
-                for todo in list(self._todo.values()):
-                    if todo and not channel.full():
-                        self.pipeline.deliver(todo.popleft())
+                todos = [todo for todo in self._todo.values() if todo]
+                for start in range(0, len(todos), self.together):
+                    if not channel.full():
+                        self.pipeline.deliver(
+                            [todo.popleft() for todo in todos[start : start + self.together]]
+                        )
                 await asyncio.sleep(0.002)
 
         async def agent() -> None:

@@ -54,6 +54,41 @@ def test_an_agent_raises(plant: Plant, values: Any, monkeypatch: Patch, caplog: 
     plant.judge()
 
 
+@pytest.mark.parametrize("for_ever", [False, True])
+def test_one_of_several_batches_in_a_load_cannot_be_split(
+    plant: Plant, values: Any, monkeypatch: Patch, for_ever: bool
+) -> None:
+    """The load fails as a whole; then the one at fault fails alone, and the others land at once."""
+    together, alone = Kernel.process_all, Kernel.process
+    loads: list[int] = []
+    failures = [10**6 if for_ever else 2]
+
+    def process_all(self: Kernel, batches: Sequence[Batch], fmt: Any) -> list[Prepared]:
+        loads.append(len(batches))
+        if len(batches) > 1 and any(b.source == ONE and b.first == 100 for b in batches):
+            raise RuntimeError("it quotes 923001234567")
+        return together(self, batches, fmt)
+
+    def process(self: Kernel, batch: Batch, fmt: Any) -> Prepared:
+        if batch.source == ONE and batch.first == 100 and failures[0]:
+            failures[0] -= 1
+            raise RuntimeError("it quotes 923001234567")
+        return alone(self, batch, fmt)
+
+    monkeypatch.setattr(Kernel, "process_all", process_all)
+    monkeypatch.setattr(Kernel, "process", process)
+    reels = Reels(plant, values, together=2)
+    if for_ever:
+        with pytest.raises(LetheError, match=r"cdr/0 from offset 100 cannot be split \(RuntimeError\)"):
+            reels.run()
+        assert reels.writer.warehouse.position(ONE.id) == 99
+    else:
+        reels.run()
+        assert max(loads) == 2
+        plant.judge()
+    assert set(reels.restarts) == {ONE.id}
+
+
 def test_a_batch_that_can_never_be_split_stops_the_worker_and_leaves_what_is_before_it(
     plant: Plant, values: Any, monkeypatch: Patch
 ) -> None:
@@ -196,12 +231,12 @@ def test_batches_that_come_twice_or_late_count_once(plant: Plant, values: Any) -
     reels = Reels(plant, values)
     process, again = reels.pipeline.process, [0]
 
-    async def repeated(batch: Batch) -> None:
-        await process(batch)
+    async def repeated(load: Sequence[Batch]) -> None:
+        await process(load)
         again[0] += 1
-        await process(batch)
-        if batch.sequence > 3:
-            await process(reels.delivered[0])
+        await process(load)
+        if load[0].sequence > 3:
+            await process(reels.delivered[:1])
 
     reels.pipeline.process = repeated  # type: ignore[method-assign]
     reels.run()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
-from kernel_kit import NOW, Kit, kept, place, quarantine, rows, subjects
+from kernel_kit import NOW, Kit, batch_of, kept, place, quarantine, rows, subjects
 
 from console.traffic import FORMATS, generate, labelled
 from schemas import format as formats
-from streams.batch import EXPLAINED, Reason
+from streams.batch import EXPLAINED, Reason, Source
 from tiers.prepared import Counts
 
 KIT = Kit()
@@ -33,6 +34,30 @@ def test_a_batch_equals_its_records_one_by_one(name: str) -> None:
     assert counts == together.counts
     assert len(set(counts.reasons)) > 8
     assert counts.late > 0 < counts.split
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_batches_split_together_equal_each_alone(name: str) -> None:
+    values = list(generate(name, 200, 8, until=NOW, malformed=0.1, late=0.05, envelope=0.1))
+    batches = [
+        replace(batch_of(values[start:end], name, first=start), source=Source(stream, number, stream, name))
+        for stream, number, start, end in (
+            ("a", 0, 0, 90),
+            ("b", 3, 90, 90),
+            ("b", 7, 90, 91),
+            ("a", 1, 91, 200),
+        )
+    ]
+    together = KIT.kernel.process_all(batches, formats.get(name))
+    alone = [KIT.kernel.process(batch, formats.get(name)) for batch in batches]
+    for one, other in zip(together, alone, strict=True):
+        for table in ("metadata", "identifiers", "entries", "quarantine"):
+            assert in_order(rows(getattr(one, table))) == in_order(rows(getattr(other, table))), table
+        assert (one.stream, one.partition, one.first, one.last) == (
+            other.stream, other.partition, other.first, other.last
+        )  # fmt: skip
+        assert one.counts == other.counts
+    assert sum(one.counts.rejected for one in together) > 10
 
 
 def in_order(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
