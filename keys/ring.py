@@ -69,12 +69,25 @@ class KeyRing:
     at the very instant of `window_end`, cached or not, swept or not. Safe to use from several threads. What
     was handed out stays usable, and other processes keep what they cached of a month that is destroyed before
     its end, until then or until they call `evict`: ask for keys once per batch.
+
+    `begin` is called with the ring, a month and its window before this ring first hands out that month's keys to
+    somebody who writes (`create`), when the keys are there already: what has to stand under every month's keys before
+    a record does is put there. What it raises is raised to whoever asked, and it is called again next time.
     """
 
-    def __init__(self, provider: KeyProvider, blobs: Blobs, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        provider: KeyProvider,
+        blobs: Blobs,
+        clock: Callable[[], datetime],
+        begin: Callable[[KeyRing, Month, int], None] | None = None,
+    ) -> None:
         self._provider = provider
         self._blobs = blobs
         self._clock = clock
+        self._begin = begin
+        self._begun: set[str] = set()
+        self._beginning = threading.Lock()  # nobody writes into a month while another thread begins it
         self._cache: dict[str, tuple[datetime, MonthKeys]] = {}
         self._lock = (
             threading.Lock()
@@ -98,6 +111,11 @@ class KeyRing:
                 self._cache[key_id] = cached
             # A provider may be slow, and the window may have ended while it answered.
             self._refuse_ended(key_id, ends)
+        if create and self._begin is not None and key_id not in self._begun:
+            with self._beginning:
+                if key_id not in self._begun:
+                    self._begin(self, month, window_months)
+                    self._begun.add(key_id)
         return cached[1]
 
     def for_setting_aside(self, month: Month, window_months: int = WINDOW_MONTHS) -> MonthKeys:

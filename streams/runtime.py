@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from keys.local import LocalProvider
@@ -15,6 +15,7 @@ from schemas.errors import ConfigurationError
 from streams.kernel import Kernel
 from streams.settings import Settings
 from streams.split import Rules
+from tiers import restrictions
 from tiers.objects import Objects, open_objects
 from tiers.warehouse import Warehouse
 
@@ -50,7 +51,7 @@ class Runtime:
     @cached_property
     def ring(self) -> KeyRing:
         """The key ring. The key directory is made only together with a new warehouse."""
-        return KeyRing(self.provider, self.objects, self.clock)
+        return KeyRing(self.provider, self.objects, self.clock, partial(restrictions.carry, self.objects))
 
     @cached_property
     def provider(self) -> LocalProvider:

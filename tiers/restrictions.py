@@ -1,7 +1,19 @@
 """Restrictions: people whose records stay but are not shown, because they asked for it.
 
-A restriction names a person, so it is kept like everything that does: sealed under the keys of the month it was asked
-for in, and gone with them. While the window still holds something of the person, the sweep renews it in good time.
+A restriction names a person, so it is kept like everything that does: sealed under the keys of months, and gone with
+them. There is a copy of it under every month's keys that can have a record of the person, so that it is there as long
+as any such record opens, whatever has been swept:
+
+- placing it seals a copy under the keys of every open month;
+- whoever is about to write the first record of a month puts the copies there that the month lacks (`carry`, called by
+  the ring before it hands out keys for writing). Keys come first and then this look, in the one; copy first and then
+  the look for months, in the other: whichever of two comes second sees the other.
+
+It ends when it is lifted, or when a sweep finds that the window holds nothing of the person any more. A mark is written
+first, and never removed: a copy that a worker writes meanwhile counts for nothing.
+
+    _restrictions/MONTH.wN.NAME.json   when it was placed, and the person, sealed under the keys of that month
+    _restrictions/NAME.ended           the restriction is over; no identifier in it, and NAME is random
 """
 
 from __future__ import annotations
@@ -10,45 +22,74 @@ import re
 import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from keys.ring import KeyRing, UnknownKeyError
 from keys.sealing import open_value, seal_value
 from keys.tokens import subject_token
-from schemas.errors import ExpiredKeyError
+from schemas.errors import ExpiredKeyError, IntegrityError
 from schemas.policy import RetentionPolicy
-from schemas.retention import Month, first_open_month
+from schemas.position import Position
+from schemas.retention import Month, window_end
 from schemas.subjects import Subject
-from tiers.erasure import open_parts, search
+from tiers.erasure import open_parts
 from tiers.expiry import Forgetting
+from tiers.lookup import position_of
 from tiers.objects import Objects
+from tiers.records import Part, at, select
+from tiers.warehouse import Warehouse
 
 _FOLDER: Final = "_restrictions"
-_NAME: Final = re.compile(r"_restrictions/([0-9]{4}-[0-9]{2})\.w([0-9]+)\.([0-9a-f]{16})\.json")
+_COPY: Final = re.compile(r"_restrictions/([0-9]{4}-[0-9]{2})\.w([0-9]+)\.([0-9a-f]{16})\.json")
+_ENDED: Final = re.compile(r"_restrictions/([0-9a-f]{16})\.ended")
 
 
 @dataclass(frozen=True, slots=True)
 class Restriction:
     """One restriction in force. `repr` does not show whom it is for."""
 
-    path: str
-    month: Month
-    window_months: int
+    name: str
     placed: datetime
     subjects: tuple[Subject, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Copy:
+    month: Month
+    window_months: int
+    path: str
 
 
 def place(
     objects: Objects, ring: KeyRing, policy: RetentionPolicy, subjects: tuple[Subject, ...], now: datetime
 ) -> bool:
-    """Restrict the records of a person; False if they are restricted already."""
+    """Restrict the records of a person; False if they are restricted already.
+
+    1. Seal a copy under the keys of this month. A crash from here on leaves a restriction that is in force.
+    2. Seal one under the keys of every other open month, until a look finds no month without one.
+    """
     if any(set(r.subjects) & set(subjects) for r in every(objects, ring)):
         return False
-    _write(objects, ring, policy.window_months, subjects, now, now)
+    restriction = Restriction(secrets.token_hex(8), now, subjects)
+    # Step 1
+    month = Month.of(now)
+    ring.keys_for(month, policy.window_months, create=True)
+    _write(objects, ring, restriction, month, policy.window_months)
+    # Step 2
+    there = {(month, policy.window_months)}
+    while missing := {(k.month, k.window_months) for k in ring.list(now) if k.state == "live"} - there:
+        for other, window in sorted(missing):
+            # One that ended just now, or is not made yet: who makes it finds the copy of step 1.
+            with suppress(ExpiredKeyError, UnknownKeyError):
+                _write(objects, ring, restriction, other, window)
+        there |= missing
     return True
 
 
@@ -56,28 +97,15 @@ def lift(objects: Objects, ring: KeyRing, subjects: tuple[Subject, ...]) -> bool
     """Lift the restriction of a person; False if there was none."""
     found = [r for r in every(objects, ring) if set(r.subjects) & set(subjects)]
     for restriction in found:
-        objects.delete(restriction.path)
+        _end(objects, restriction.name)
     return bool(found)
 
 
 def every(objects: Objects, ring: KeyRing) -> Iterator[Restriction]:
-    """The restrictions in force. One whose month has ended is over: it opens no more."""
-    for path in objects.list(_FOLDER):
-        match = _NAME.fullmatch(path)
-        data = objects.get(path) if match else None
-        if match is None or data is None:
-            continue
-        month, window = Month.parse(match[1]), int(match[2])
-        try:
-            keys = ring.keys_for(month, window)
-        except (ExpiredKeyError, UnknownKeyError):
-            continue
-        document = orjson.loads(data)
-        body = orjson.loads(
-            open_value(keys, "restrictions", "subjects", match[3], b64decode(document["sealed"]))
-        )
-        subjects = tuple(Subject(kind, value) for kind, value in body)
-        yield Restriction(path, month, window, datetime.fromisoformat(document["placed"]), subjects)
+    """The restrictions in force that open. `IntegrityError` for one of which every copy is damaged."""
+    for name, copies in _copies(objects).items():
+        if (found := _open(objects, ring, name, copies)) is not None:
+            yield found
 
 
 def tokens(objects: Objects, ring: KeyRing, now: datetime) -> set[tuple[str, int, bytes]]:
@@ -85,47 +113,129 @@ def tokens(objects: Objects, ring: KeyRing, now: datetime) -> set[tuple[str, int
     subjects = {s for r in every(objects, ring) for s in r.subjects}
     found: set[tuple[str, int, bytes]] = set()
     for info in ring.list(now) if subjects else ():
-        if info.state == "live":
+        if info.state != "live":
+            continue
+        try:
             keys = ring.keys_for(info.month, info.window_months)
-            found |= {
-                (str(info.month), info.window_months, subject_token(keys, s.kind, s.value)) for s in subjects
-            }
+        except (ExpiredKeyError, UnknownKeyError):
+            continue  # no record of that month opens either
+        found |= {
+            (str(info.month), info.window_months, subject_token(keys, s.kind, s.value)) for s in subjects
+        }
     return found
 
 
-def renew(do: Forgetting, policy: RetentionPolicy) -> int:
-    """Carry restrictions that end with the oldest open month over to this one, if newer months hold the person.
+def concern(warehouse: Warehouse, ring: KeyRing, position: Position, now: datetime) -> bool:
+    """Whether a record names a restricted person, as far as its month still opens."""
+    hidden = tokens(warehouse.objects, ring, now)
+    columns = ["stream", "partition", "offset", "index", "month", "window_months", "token"]
+    rows = select(warehouse.window["identifiers"], at([position]), columns) if hidden else ()
+    return any(
+        position_of(r) == position and (r["month"], r["window_months"], r["token"]) in hidden for r in rows
+    )
 
-    The new one is written before the old one is removed: a crash in between leaves both. Those that ended are removed.
+
+def carry(objects: Objects, ring: KeyRing, month: Month, window_months: int) -> None:
+    """Put the copies under a month's keys that it lacks, before anything else is sealed under them.
+
+    One that is damaged is left to the look-ups, which say so: traffic does not stop for it.
+    """
+    for name, copies in _copies(objects).items():
+        if any((c.month, c.window_months) == (month, window_months) for c in copies):
+            continue
+        try:
+            restriction = _open(objects, ring, name, copies)
+        except IntegrityError:
+            continue
+        if restriction is not None:
+            _write(objects, ring, restriction, month, window_months)
+
+
+def tidy(do: Forgetting) -> int:
+    """Remove what has ended: copies whose month is over, and restrictions of people of whom nothing is left.
+
+    The second is looked at when a month is over, and a whole window after the restriction was placed at the earliest.
+    Nothing depends on when this runs, or whether it does. Returns how many restrictions ended.
     """
     now, objects = do.clock(), do.warehouse.objects
-    renewed = 0
-    for restriction in every(objects, do.ring):
-        if restriction.month > first_open_month(now, restriction.window_months):
+    ended = 0
+    for name, copies in _copies(objects).items():
+        over = [c for c in copies if window_end(c.month, c.window_months) <= now]
+        restriction = _open(objects, do.ring, name, copies) if over else None
+        if restriction is not None:
+            longest = max(c.window_months for c in copies)
+            a_window_ago = window_end(Month.of(restriction.placed), longest) <= now
+            if a_window_ago and not any(_names(do, part, restriction.subjects) for part in open_parts(do)):
+                _end(objects, name)
+                ended += 1
+        for copy in over:
+            objects.delete(copy.path)
+    _remove_ended(objects)
+    return ended
+
+
+def _copies(objects: Objects) -> dict[str, list[_Copy]]:
+    """The copies of every restriction that is not over, newest month first, by name."""
+    paths = objects.list(_FOLDER)
+    over = {match[1] for p in paths if (match := _ENDED.fullmatch(p))}
+    found: dict[str, list[_Copy]] = {}
+    for path in paths:
+        match = _COPY.fullmatch(path)
+        if match is not None and match[3] not in over:
+            found.setdefault(match[3], []).append(_Copy(Month.parse(match[1]), int(match[2]), path))
+    return {name: sorted(copies, reverse=True) for name, copies in found.items()}
+
+
+def _open(objects: Objects, ring: KeyRing, name: str, copies: list[_Copy]) -> Restriction | None:
+    """A restriction, from the first of its copies that opens; None when all of their months are over."""
+    damaged = None
+    for copy in copies:
+        data = objects.get(copy.path)
+        try:
+            keys = ring.keys_for(copy.month, copy.window_months)
+        except (ExpiredKeyError, UnknownKeyError):
             continue
-        newer = (p for p in open_parts(do) if p.month > restriction.month)
-        if any(search(do, part, restriction.subjects) for part in newer):
-            _write(objects, do.ring, policy.window_months, restriction.subjects, restriction.placed, now)
-            objects.delete(restriction.path)
-            renewed += 1
-    for path in objects.list(_FOLDER):
-        match = _NAME.fullmatch(path)
-        if match and Month.parse(match[1]) < first_open_month(now, int(match[2])):
-            objects.delete(path)
-    return renewed
+        if data is None:
+            continue
+        try:
+            document = orjson.loads(data)
+            sealed = b64decode(document["sealed"])
+            body = orjson.loads(open_value(keys, "restrictions", "subjects", name, sealed))
+            subjects = tuple(Subject(kind, value) for kind, value in body)
+            return Restriction(name, datetime.fromisoformat(document["placed"]), subjects)
+        except (IntegrityError, ValueError, KeyError, TypeError):
+            damaged = copy.path
+    if damaged is not None:
+        raise IntegrityError(f"the restriction {damaged} is damaged: bring it back from the backup")
+    return None
 
 
-def _write(
-    objects: Objects,
-    ring: KeyRing,
-    window: int,
-    subjects: tuple[Subject, ...],
-    placed: datetime,
-    now: datetime,
-) -> None:
-    month, name = Month.of(now), secrets.token_hex(8)
-    keys = ring.keys_for(month, window, create=True)
-    body = orjson.dumps([[s.kind, s.value] for s in subjects])
+def _write(objects: Objects, ring: KeyRing, restriction: Restriction, month: Month, window: int) -> None:
+    name, keys = restriction.name, ring.keys_for(month, window)
+    body = orjson.dumps([[s.kind, s.value] for s in restriction.subjects])
     sealed = seal_value(keys, "restrictions", "subjects", name, body)
-    document = {"placed": placed.astimezone(UTC).isoformat(), "sealed": b64encode(sealed).decode()}
+    placed = restriction.placed.astimezone(UTC).isoformat()
+    document = {"placed": placed, "sealed": b64encode(sealed).decode()}
     objects.create(f"{_FOLDER}/{month}.w{window}.{name}.json", orjson.dumps(document))
+
+
+def _end(objects: Objects, name: str) -> None:
+    """End a restriction: mark it, from where on it counts for nothing, and remove its copies."""
+    objects.create(f"{_FOLDER}/{name}.ended", b"{}")
+    _remove_ended(objects)
+
+
+def _remove_ended(objects: Objects) -> None:
+    """Remove the copies of restrictions that are over, one that a worker wrote meanwhile too."""
+    paths = objects.list(_FOLDER)
+    over = {match[1] for p in paths if (match := _ENDED.fullmatch(p))}
+    for path in paths:
+        if (match := _COPY.fullmatch(path)) and match[3] in over:
+            objects.delete(path)
+
+
+def _names(do: Forgetting, part: Part, subjects: tuple[Subject, ...]) -> bool:
+    """Whether a partition of the window has a row that a look-up for the person would find."""
+    theirs = pa.array([subject_token(part.keys, s.kind, s.value) for s in subjects], pa.binary())
+    rows = part.rows & pc.field("token").isin(theirs)
+    return bool(select(do.warehouse.window["identifiers"], rows, ["offset"]))

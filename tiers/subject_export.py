@@ -60,10 +60,11 @@ def build(
                      "identifiers_kept_until": kept_until}
                 )  # fmt: skip
     records.sort(key=lambda r: (r["event_time"], r["record"]), reverse=True)
+    names = {r["record"] for r in (*records, *rejected)}
     looks = [
         {name: entry.get(name) for name in _AUDITED}
         for entry in audit
-        if tokens & set(entry.get("tokens") or ())
+        if tokens & set(entry.get("tokens") or ()) or entry.get("record") in names
     ]
     return {
         "made": now.isoformat(),

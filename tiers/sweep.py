@@ -26,7 +26,7 @@ def sweep(do: Forgetting, policy: RetentionPolicy) -> list[Outcome]:
 
     1. Compare the clock with what else there is; `ClockError` when it cannot be believed (unless forced).
     2. Finish what a crash left: releases of holds, removed files whose bytes are still there.
-       Renew restrictions whose keys end soon.
+       Remove restrictions that have ended.
     3. Forget the months whose window has ended.
     4. Forget the archive months whose last year is over.
     5. Note that the sweep ran.
@@ -53,7 +53,7 @@ def sweep(do: Forgetting, policy: RetentionPolicy) -> list[Outcome]:
         each(lambda hold=hold: _finish(do, hold))  # type: ignore[misc]
     for table in _WINDOW_AND_ARCHIVE:
         each(lambda table=table: _delete_removed(do, table))  # type: ignore[misc]
-    each(lambda: _renew(do, policy))
+    each(lambda: _tidy(do))
     # Step 3
     for due in months:
         each(lambda due=due: forget_month(do, due))  # type: ignore[misc]
@@ -77,8 +77,8 @@ def _delete_removed(do: Forgetting, table: str) -> None:
     delete_removed(do.warehouse.objects, handle)
 
 
-def _renew(do: Forgetting, policy: RetentionPolicy) -> None:
-    restrictions.renew(do, policy)
+def _tidy(do: Forgetting) -> None:
+    restrictions.tidy(do)
 
 
 def would_forget(do: Forgetting, policy: RetentionPolicy) -> list[Outcome]:

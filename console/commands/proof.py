@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from cryptography import x509
 
 from console.commands.signing import history_of
-from console.commands.window import CASE, PURPOSE, asked_for, audit_log
+from console.commands.window import CASE, LAW, PURPOSE, RESTRICTED, asked_for, audit_log
 from console.shell import Shell, fail, moment, progress, shell
 from integrity import verify_evidence
 from integrity.findings import Finding, Kind
@@ -21,6 +21,7 @@ from schemas.position import Position
 from schemas.retention import Month
 from streams.publisher import publication_of, stamp_roots
 from streams.signer import load_signer
+from tiers import restrictions
 from tiers.proof import evidence_of
 from tiers.verification import Report, Verifier, checkpoint_of
 
@@ -143,21 +144,27 @@ def evidence_command(
     case: CASE,
     purpose: PURPOSE,
     out: Annotated[Path | None, typer.Option("--out", help="A new file; default: standard output.")] = None,
+    law: LAW = None,
 ) -> None:
     """The evidence of one record, in one file: the original inside the window, proof of the archive row for ever.
 
     Example: lethe evidence cdr.sms-report/0/4711 --case F-2041 --purpose "court order 12/26" --out 4711.json
     """
     here = shell(context)
-    entry = asked_for(case, purpose)
+    entry: dict[str, Any] = dict(asked_for(case, purpose))
     position = Position.parse(record)
     runtime = here.runtime
     _publish_first(here)
     now = runtime.clock()
+    lawful = (law or "").strip()[:500] or None
+    entry |= {"action": "evidence", "record": str(position), "law": lawful}
+    if lawful is None and restrictions.concern(runtime.warehouse, runtime.ring, position, now):
+        audit_log(here).append({**entry, "original": False, "count": 0, "restricted": True}, now)
+        raise LetheError(RESTRICTED)
     roots = stamp_roots(here.settings.integrity)
     found = evidence_of(runtime.warehouse, runtime.ring, history_of(here), position, now, roots)
     audit_log(here).append(
-        {**entry, "action": "evidence", "record": str(position), "original": found.has_original, "count": 1},
+        {**entry, "original": found.has_original, "count": 1, "restricted": False},
         now,
     )
     if out is None:

@@ -17,6 +17,9 @@ from tiers.hold_scope import held_roles
 from tiers.holds import Holds
 
 CASE = Annotated[str, typer.Option("--case", help="The case this look belongs to.")]
+LAW = Annotated[
+    str | None, typer.Option("--law", help="The reason of law to see records of a restricted person.")
+]
 PURPOSE = Annotated[str, typer.Option("--purpose", help="What the answer is needed for.")]
 
 
@@ -65,9 +68,7 @@ def lookup_command(
     purpose: PURPOSE,
     since: Annotated[str | None, typer.Option("--since", help="Only from this date or time on.")] = None,
     until: Annotated[str | None, typer.Option("--until", help="Only before this date or time.")] = None,
-    law: Annotated[
-        str | None, typer.Option("--law", help="The reason of law to see records of a restricted person.")
-    ] = None,
+    law: LAW = None,
     hold: Annotated[
         str | None, typer.Option("--hold", help="Ask what was set aside for the hold with this reference.")
     ] = None,

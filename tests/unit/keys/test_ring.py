@@ -537,3 +537,29 @@ def test_it_works_on_disk(tmp_path: Path, clock: Clock) -> None:
     assert [info.state for info in fresh().list(END)] == ["destroyed"]
     left = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file())
     assert left == [f"keys/{KEY}.destroyed", f"warehouse/{MARK}"]
+
+
+def test_a_month_is_begun_before_anybody_writes_into_it(
+    provider: ForgetfulProvider, blobs: MemoryBlobs, clock: Clock
+) -> None:
+    began: list[tuple[Month, int]] = []
+    failing = [True]
+
+    def begin(ring: KeyRing, month: Month, window_months: int) -> None:
+        assert ring.keys_for(month, window_months), "the keys are there already"
+        if failing.pop() if failing else False:
+            raise TransientError("the store is away")
+        began.append((month, window_months))
+
+    ring = KeyRing(provider, blobs, clock, begin)
+    with pytest.raises(TransientError):
+        ring.keys_for(MONTH, create=True)
+    assert began == []
+    ring.keys_for(MONTH)
+    assert began == [], "whoever only reads begins nothing"
+    for _ in range(3):
+        ring.keys_for(MONTH, create=True)
+    assert began == [(MONTH, 12)]
+    ring.evict()
+    ring.keys_for(MONTH, 6, create=True)
+    assert began == [(MONTH, 12), (MONTH, 6)]

@@ -130,6 +130,36 @@ def test_a_restricted_person_is_shown_to_the_law_alone(lethe: Prompt) -> None:
     assert (False, "court order 12") in looks
 
 
+def test_evidence_of_a_restricted_person_is_for_the_law_alone(lethe: Prompt, tmp_path: Path) -> None:
+    record = lethe.run("lookup", HER, *LOOK)[0]["record"]
+    other = lethe.run("lookup", "+4915112345678", *LOOK)[0]["record"]
+    lethe.run("restrict", HER)
+    out = tmp_path / "evidence.json"
+    with pytest.raises(LetheError, match="restricted"):
+        lethe.run("evidence", record, *LOOK, "--out", str(out))
+    assert not out.exists()
+    with pytest.raises(LetheError, match="restricted"):
+        lethe.run("evidence", record, *LOOK, "--law", " ", "--out", str(out))
+    assert lethe.run("evidence", record, *LOOK, "--law", "court order 12", "--out", str(out))["original"]
+    assert lethe.run("evidence", other, *LOOK, "--out", str(tmp_path / "other.json"))["original"]
+    looks = [(e["restricted"], e["law"], e["count"]) for e in lethe.audit() if e["action"] == "evidence"]
+    assert looks == [(True, None, 0), (True, None, 0), (False, "court order 12", 1), (False, None, 1)]
+
+
+def test_an_export_names_who_has_looked_at_a_record_by_its_name(lethe: Prompt) -> None:
+    record = lethe.run("lookup", HER, *LOOK)[0]["record"]
+    lethe.run(
+        "evidence", record, "--case", "F-9", "--purpose", "court", "--out", str(lethe.world.folder / "e.json")
+    )
+    lethe.world.ingest([b'{"messageId":"broken","to":"+923001234567","sentAt":"never"}'])
+    (broken,) = lethe.run("quarantine", "list")
+    look = ("--reveal", "--case", "Q-1", "--purpose", "mend it")
+    lethe.run("quarantine", "show", broken["record"], *look)
+    looks = [(e["action"], e["case"]) for e in lethe.run("export", HER)["looked_at"]]
+    assert looks == [("lookup", "F-1"), ("evidence", "F-9"), ("quarantine.reveal", "Q-1")]
+    assert [e["action"] for e in lethe.run("export", "+4915112345678")["looked_at"]] == []
+
+
 def test_an_export_names_who_has_looked(lethe: Prompt, tmp_path: Path) -> None:
     lethe.run("lookup", HER, *LOOK)
     export = lethe.run("export", HER)

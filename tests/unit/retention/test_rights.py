@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from retention_world import World, person, report
 
-from tiers import reconcile, restrictions
+from tiers import reconcile
 from tiers.erasure import erase, open_parts, preview_erasure
 from tiers.records import entries_of
 from tiers.subject_export import as_csv, build
@@ -136,34 +136,3 @@ def test_an_export_says_everything_and_names_nobody_else(make_world: Callable[..
     rows = list(csv.DictReader(io.StringIO(as_csv(export))))
     assert [r["account"] for r in rows] == ["acme", "acme"]
     assert "integrity_hash" not in str(export)
-
-
-def test_a_restriction_lasts_while_there_is_something_to_restrict(make_world: Callable[..., World]) -> None:
-    world = make_world()
-    traffic(world)
-    runtime = world.runtime
-    policy = world.settings.retention
-    assert restrictions.place(runtime.objects, runtime.ring, policy, person(HER), world.now)
-    assert not restrictions.place(runtime.objects, runtime.ring, policy, person(HER), world.now)
-    token = world.tokens(HER, ["2025-03"])["2025-03"]
-    assert ("2025-03", 12, token) in restrictions.tokens(runtime.objects, runtime.ring, world.now)
-    assert world.holding(HER[1:].encode()) == []
-    # A year on: something newer is there, so the restriction is carried over before its month ends.
-    world.now = datetime(2026, 3, 20, tzinfo=UTC)
-    world.ingest([report(8, HER, world.now - timedelta(days=1))])
-    world.sweep(forced=True)
-    world.now = datetime(2026, 4, 2, tzinfo=UTC)
-    assert len(list(restrictions.every(world.runtime.objects, world.runtime.ring))) == 1
-    # Another year, and nothing new: it ends with its month, and nothing of it is left.
-    world.now = datetime(2027, 4, 2, tzinfo=UTC)
-    world.sweep(forced=True)
-    assert world.paths("_restrictions") == []
-
-
-def test_a_restriction_is_lifted_in_any_spelling(make_world: Callable[..., World]) -> None:
-    world = make_world()
-    runtime = world.runtime
-    restrictions.place(runtime.objects, runtime.ring, world.settings.retention, person(HER), world.now)
-    assert restrictions.lift(runtime.objects, runtime.ring, person("0092 300 1234567"))
-    assert not restrictions.lift(runtime.objects, runtime.ring, person(HER))
-    assert restrictions.tokens(runtime.objects, runtime.ring, world.now) == set()
