@@ -22,11 +22,14 @@ def registrar(runtime: Runtime) -> Registrar:
 
 
 def forgetting(
-    runtime: Runtime, forced: bool = False, on_step: Callable[[str], None] = lambda _: None
+    runtime: Runtime,
+    forced: bool = False,
+    on_step: Callable[[str], None] = lambda _: None,
+    on_records: Callable[[int], None] = lambda _: None,
 ) -> Forgetting:
     """What forgetting works with. A warehouse of its own: the sweep may run in another thread than the commits."""
     warehouse = Warehouse(runtime.objects, runtime.storage, runtime.clock)
-    return Forgetting(warehouse, runtime.ring, registrar(runtime), runtime.clock, forced, on_step)
+    return Forgetting(warehouse, runtime.ring, registrar(runtime), runtime.clock, forced, on_step, on_records)
 
 
 def run_sweep(runtime: Runtime) -> list[Outcome] | None:

@@ -7,33 +7,41 @@ Of a rejected record the value goes and the row stays, so that every offset stay
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC
+from functools import partial
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keys.pages import seal_page
 from keys.tokens import subject_token
-from schemas.arrow import ORIGINALS, WINDOW_TABLES
+from schemas.arrow import WINDOW_TABLES
 from schemas.errors import ExpiredKeyError, FencedError, IntegrityError
 from schemas.position import Position
 from schemas.retention import window_end
+from schemas.spellings import spellings
 from schemas.subjects import Subject
+from tiers import erasure_clean as clean
 from tiers.certificates import DELETION
 from tiers.expiry import Forgetting
 from tiers.failpoint import fail_point
 from tiers.files import write_files
 from tiers.journal import file_entry
 from tiers.lookup import position_of
+from tiers.mentioned import Scan, tokens_of_ids
 from tiers.mentions import mentions
 from tiers.records import Part, open_entries, pages_of, quarantined_value, select
 from tiers.rewrite import delete_removed, files_of, range_of, read_file, replace
 from tiers.table import DataFile
 
 _TRIES: Final = 50
+COUNTS: Final = ("identifiers", "originals", "quarantine", "mentioned")
+"""What an erasure counts of each month: rows, originals, rejected records, records of others that name the person."""
+
+Clean = Callable[[pa.Table], pa.Table | None]
+"""The rows of a file without what is to go, or None if there is nothing of it."""
 
 
 @dataclass(slots=True)
@@ -45,10 +53,19 @@ class Found:
     records: set[Position] = field(default_factory=set)  # which records those are
     entries: set[Position] = field(default_factory=set)  # of which an original or window fields are kept
     quarantine: set[Position] = field(default_factory=set)  # rejected records that name them
+    mentioned: set[Position] = field(default_factory=set)  # records of others whose kept texts name them
+    ids: dict[Position, set[bytes]] = field(
+        default_factory=dict
+    )  # of those, what a message id would be as token
     held: dict[str, int] = field(default_factory=dict)  # hold id -> records it covers
 
     def __bool__(self) -> bool:
-        return bool(self.identifiers or self.entries or self.quarantine)
+        return bool(self.identifiers or self.entries or self.quarantine or self.mentioned)
+
+    @property
+    def concerned(self) -> set[Position]:
+        """Every record that an erasure would change."""
+        return self.records | self.quarantine | self.mentioned
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +91,15 @@ def open_parts(do: Forgetting) -> Iterator[Part]:
                 continue
 
 
-def search(do: Forgetting, part: Part, subjects: tuple[Subject, ...]) -> Found:
-    """What a partition holds of a person: by token, on the pages of those records, and in the quarantine."""
+def scan_for(do: Forgetting, subjects: tuple[Subject, ...]) -> Scan:
+    """What looks for mentions of a person; to be used for all partitions."""
+    return Scan(do.warehouse, [spellings(subjects)], do.on_records)
+
+
+def search(do: Forgetting, part: Part, subjects: tuple[Subject, ...], scan: Scan) -> Found:
+    """What a partition holds of a person: by token, on the pages of those records, in the quarantine, and where the
+    kept texts of other people's records name them. Every page of the partition is opened for the last.
+    """
     tokens = pa.array([subject_token(part.keys, s.kind, s.value) for s in subjects], pa.binary())
     where = ["stream", "partition", "offset", "index"]
     window = do.warehouse.window
@@ -90,14 +114,19 @@ def search(do: Forgetting, part: Part, subjects: tuple[Subject, ...]) -> Found:
         value = quarantined_value(row, part.keys)
         if value is not None and mentions(value, subjects):
             found.quarantine.add(position_of(row))
+    for position, entries in scan.entries(part)[0].items():
+        if position not in found.records:
+            found.mentioned.add(position)
+            found.ids[position] = tokens_of_ids(part, scan.sought[0], entries)
     return found
 
 
 def preview_erasure(do: Forgetting, subjects: tuple[Subject, ...]) -> Erased:
     """What an erasure would take away, and what holds would keep of it. Nothing is changed."""
-    found = [f for part in open_parts(do) if (f := search(do, part, subjects))]
+    scan = scan_for(do, subjects)
+    found = [f for part in open_parts(do) if (f := search(do, part, subjects, scan))]
     for one in found:
-        one.held = do.holds.covering(do.warehouse, one.part, one.records | one.quarantine)
+        one.held = do.holds.covering(do.warehouse, one.part, one.concerned)
     return Erased([_said(f) for f in found], [])
 
 
@@ -107,8 +136,9 @@ def erase(do: Forgetting, subjects: tuple[Subject, ...]) -> Erased:
     After a crash it is simply asked again: what is left is found by looking.
 
     1. Delete what an earlier erasure took out of the tables and could not delete any more.
-    2. In each partition: set aside what holds cover, then rewrite the quarantine, the pages and, last, the
-       identifiers, a commit each. The identifiers lead to the pages, so they go when nothing needs them any more.
+    2. In each partition: set aside what holds cover, then rewrite the quarantine, message ids of others that name the
+       person, the pages and, last, the identifiers, a commit each. The pages lead to those message ids and the
+       identifiers lead to pages, so each goes when nothing needs it any more.
     3. Look again, until nothing is found: a worker may have added records. What comes in later is not erased.
     4. Delete the files that held the rows. From here on no version of a table leads to them.
     5. Write the certificate.
@@ -119,28 +149,30 @@ def erase(do: Forgetting, subjects: tuple[Subject, ...]) -> Erased:
     files: list[dict[str, Any]] = []
     # Step 1
     _delete(do)
+    scan = scan_for(do, subjects)
     for part in open_parts(do):
         said = _said(Found(part))
         for _ in range(_TRIES):
             # Step 3
-            found = search(do, part, subjects)
+            found = search(do, part, subjects, scan)
             if not found:
                 break
             # Step 2
-            kept = do.holds.keep(do.warehouse, part, found.records | found.quarantine, waiting=work)
+            kept = do.holds.keep(do.warehouse, part, found.concerned, waiting=work)
             said["held"] = max(said["held"], sum(map(len, kept.values())))
             said["holds"] = sorted({*said["holds"], *kept})
             fail_point("erase.kept")
             try:
-                for table, rows in _order(found):
-                    files += _rewrite(do, found, subjects, table)
-                    said[table] += rows
+                for table, rows, cleaning in _order(found, subjects, scan):
+                    files += _rewrite(do, found.part, table, cleaning)
+                    for name, count in rows.items():
+                        said[name] += count
                     fail_point(f"erase.rewritten.{table}")
             except FencedError:
                 continue  # a compaction or a sweep changed a file meanwhile: look again
         else:
             raise FencedError(f"the month {part.month} changes all the time; try again when less is written")
-        if said["identifiers"] or said["originals"] or said["quarantine"]:
+        if any(said[name] for name in COUNTS):
             months.append(said)
     # Step 4
     _delete(do)
@@ -155,7 +187,7 @@ def erase(do: Forgetting, subjects: tuple[Subject, ...]) -> Erased:
         "begun": begun.astimezone(UTC).isoformat(timespec="microseconds"),
         "done": do.clock().astimezone(UTC).isoformat(timespec="microseconds"),
         "files": files,
-        "counts": {n: erased.total(n) for n in ("identifiers", "originals", "quarantine", "held")},
+        "counts": {n: erased.total(n) for n in (*COUNTS, "held")},
         "method": DELETION,
         "checks": ["a second look found nothing of the person", "the files that held the rows are deleted"],
     }
@@ -163,27 +195,20 @@ def erase(do: Forgetting, subjects: tuple[Subject, ...]) -> Erased:
     return Erased(months, files, certificate["number"])
 
 
-def _rewrite(do: Forgetting, found: Found, subjects: tuple[Subject, ...], table: str) -> list[dict[str, Any]]:
-    """Rewrite the files of a partition that hold rows of the person; returns the files taken out."""
-    positions = {"quarantine": found.quarantine, "originals": found.entries, "identifiers": found.records}[
-        table
-    ]
-    if not positions:
-        return []
+def _rewrite(do: Forgetting, part: Part, table: str, cleaning: Clean) -> list[dict[str, Any]]:
+    """Rewrite the files of a partition that hold something of the person; returns the files taken out."""
     handle = do.warehouse.window[table]
     handle.reload()
     now = do.clock()
-    if window_end(found.part.month, found.part.window_months) <= now:
-        raise ExpiredKeyError(
-            f"the window of {found.part.month} has ended meanwhile; the sweep forgets it whole"
-        )
+    if window_end(part.month, part.window_months) <= now:
+        raise ExpiredKeyError(f"the window of {part.month} has ended meanwhile; the sweep forgets it whole")
     old: list[DataFile] = []
     new: list[DataFile] = []
-    for file in files_of(handle, found.part.partition):
+    for file in files_of(handle, part.partition):
         rows = read_file(do.warehouse.objects, table, file)
         if rows is None:
             raise FencedError(f"{table}: a file was deleted meanwhile")
-        cleaned = _cleaned(table, rows, found.part, positions, subjects)
+        cleaned = cleaning(rows)
         if cleaned is None:
             continue
         old.append(file)
@@ -194,61 +219,6 @@ def _rewrite(do: Forgetting, found: Found, subjects: tuple[Subject, ...], table:
     fail_point(f"erase.written.{table}")
     replace(handle, old, new, int(now.timestamp() * 1000), "erase")
     return [file_entry(table, f.path, f.size, f.rows) for f in old]
-
-
-def _cleaned(
-    table: str, rows: pa.Table, part: Part, positions: set[Position], subjects: tuple[Subject, ...]
-) -> pa.Table | None:
-    """The rows of a file without those of the person; None if it holds none."""
-    if table == "identifiers":
-        tokens = pa.array([subject_token(part.keys, s.kind, s.value) for s in subjects], pa.binary(16))
-        theirs = pc.fill_null(pc.is_in(rows.column("token"), tokens), False)
-        return rows.filter(pc.invert(theirs)) if pc.any(theirs).as_py() else None
-    if table == "quarantine":
-        named = pa.array([position_of(r) in positions for r in rows.select(_PLACE).to_pylist()])
-        named = pc.and_(named, pc.is_valid(rows.column("sealed")))
-        if not pc.any(named).as_py():
-            return None
-        for column in ("sealed", "form"):
-            at = rows.schema.get_field_index(column)
-            kind = rows.schema.field(column).type
-            rows = rows.set_column(
-                at, rows.schema.field(column), pc.if_else(named, pa.scalar(None, kind), rows.column(column))
-            )
-        return rows
-    pages = rows.to_pylist()
-    cleaned = [_without(page, part, positions) for page in pages]
-    if all(after is before for after, before in zip(cleaned, pages, strict=True)):
-        return None
-    return pa.Table.from_pylist([p for p in cleaned if p is not None], schema=ORIGINALS)
-
-
-_PLACE: Final = ["stream", "partition", "offset", "index"]
-
-
-def _without(page: dict[str, Any], part: Part, positions: set[Position]) -> dict[str, Any] | None:
-    """A page without the entries at the positions; itself if it has none of them, None if nothing is left.
-
-    It keeps its range, and so its place: no two pages of a month share one.
-    """
-    if not any(
-        p.stream == page["stream"] and p.partition == page["partition"]
-        and page["first_offset"] <= p.offset <= page["last_offset"]
-        for p in positions
-    ):  # fmt: skip
-        return page
-    entries = open_entries(page, part.keys)
-    place = page["stream"], page["partition"]
-    stays = pa.array([Position(*place, e["offset"], e["index"]) not in positions for e in
-                      entries.select(["offset", "index"]).to_pylist()], pa.bool_())  # fmt: skip
-    rest = entries.filter(stays)
-    if rest.num_rows == entries.num_rows:
-        return page
-    if not rest.num_rows:
-        return None
-    ends = page["first_offset"], page["last_offset"]
-    sealed = seal_page(part.keys, "originals", *place, *ends, rest)
-    return {**page, "records": rest.num_rows, "page": sealed}
 
 
 def _delete(do: Forgetting) -> None:
@@ -271,15 +241,24 @@ def _said(found: Found) -> dict[str, Any]:
         "identifiers": found.identifiers,
         "originals": len(found.entries),
         "quarantine": len(found.quarantine),
+        "mentioned": len(found.mentioned),
         "held": sum(found.held.values()),
         "holds": sorted(found.held),
     }
 
 
-def _order(found: Found) -> list[tuple[str, int]]:
-    """The tables to rewrite, and how many rows (entries of pages) go from each."""
-    return [
-        ("quarantine", len(found.quarantine)),
-        ("originals", len(found.entries)),
-        ("identifiers", found.identifiers),
-    ]
+def _order(
+    found: Found, subjects: tuple[Subject, ...], scan: Scan
+) -> Iterator[tuple[str, dict[str, int], Clean]]:
+    """The tables to rewrite in turn, what goes from each by the name it is counted under, and what cleans a file."""
+    if found.quarantine:
+        yield "quarantine", {"quarantine": len(found.quarantine)}, partial(clean.quarantine, found.quarantine)
+    if found.ids:
+        yield "identifiers", {}, partial(clean.message_ids, found.ids)
+    if found.entries or found.mentioned:
+        counts = {"originals": len(found.entries), "mentioned": len(found.mentioned)}
+        sought = scan.sought[0]
+        yield "originals", counts, partial(clean.pages, found.part, found.entries, found.mentioned, sought)
+    if found.identifiers:
+        tokens = [subject_token(found.part.keys, s.kind, s.value) for s in subjects]
+        yield "identifiers", {"identifiers": found.identifiers}, partial(clean.identifiers, tokens)

@@ -73,6 +73,7 @@ class Forgetting:
     clock: Callable[[], datetime]
     forced: bool = False
     on_step: Callable[[str], None] = field(default=lambda _: None)
+    on_records: Callable[[int], None] = field(default=lambda _: None)  # how many have been looked through
 
     @property
     def holds(self) -> Holds:

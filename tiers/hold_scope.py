@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 from operator import and_, or_
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from keys.tokens import message_token, subject_token
 from schemas.position import Position
+from schemas.spellings import spellings
 from schemas.subjects import Subject
 from tiers.lookup import Query, position_of
-from tiers.mentions import mentions
-from tiers.records import Part, quarantined_value, select
+from tiers.mentioned import Scan
+from tiers.mentions import mentions, readings
+from tiers.records import Part, at, quarantined_value, select
 from tiers.warehouse import Warehouse
 
 
@@ -32,17 +35,39 @@ class Scope:
     until: datetime | None = None
 
 
-def covered(warehouse: Warehouse, part: Part, scope: Scope) -> set[Position]:
-    """The records of a partition that a scope covers. Files are pruned by token; the quarantine is read through."""
+def concerns(part: Part, scope: Scope) -> bool:
+    """Whether a scope's times leave anything of a partition's month."""
     start, end = part.month.start(), part.month.plus(1).start()
-    if (scope.since is not None and scope.since >= end) or (scope.until is not None and scope.until <= start):
+    return not (
+        (scope.since is not None and scope.since >= end) or (scope.until is not None and scope.until <= start)
+    )
+
+
+def mentioning(
+    warehouse: Warehouse, part: Part, scopes: Sequence[Scope], only: set[Position] | None
+) -> list[set[Position]]:
+    """For each scope, the records of others (or of those `only`) whose kept texts name one of its subjects.
+
+    Every page of the partition is opened, once for all scopes, unless `only` says which matter.
+    """
+    sought = [spellings(s.subjects) if concerns(part, s) else None for s in scopes]
+    found = []
+    for scope, entries in zip(scopes, Scan(warehouse, sought).entries(part, only), strict=True):
+        positions = set(entries)
+        if positions and (times := _times(scope)):
+            chosen = reduce(and_, [pc.field("month") == str(part.month), at(positions), *times])
+            positions &= {position_of(r) for r in select(warehouse.metadata, chosen, _WHERE)}
+        found.append(positions)
+    return found
+
+
+def covered(warehouse: Warehouse, part: Part, scope: Scope) -> set[Position]:
+    """The records of a partition that a scope covers, but for those of `mentioning`. Files are pruned by token; the
+    quarantine is read through.
+    """
+    if not concerns(part, scope):
         return set()
-    where = ["stream", "partition", "offset", "index"]
-    times = [
-        compare(pc.field("event_time"), pa.scalar(time, pa.timestamp("us", "UTC")))
-        for time, compare in ((scope.since, pc.greater_equal), (scope.until, pc.less))
-        if time is not None
-    ]
+    where, times = _WHERE, _times(scope)
     found: set[Position] = set()
     hits = []
     if scope.subjects:
@@ -68,6 +93,17 @@ def covered(warehouse: Warehouse, part: Part, scope: Scope) -> set[Position]:
     return found
 
 
+def _times(scope: Scope) -> list[Any]:
+    return [
+        compare(pc.field("event_time"), pa.scalar(time, pa.timestamp("us", "UTC")))
+        for time, compare in ((scope.since, pc.greater_equal), (scope.until, pc.less))
+        if time is not None
+    ]
+
+
+_WHERE: Final = ["stream", "partition", "offset", "index"]
+
+
 def _present(warehouse: Warehouse, part: Part) -> set[Position]:
     """The positions a partition of the window has identifiers of: an account's records may lie in several."""
     rows = select(warehouse.window["identifiers"], part.rows, ["stream", "partition", "offset", "index"])
@@ -83,6 +119,10 @@ def held_roles(record: dict[str, Any], query: Query) -> list[str]:
     roles = [i["role"] for i in record["identifiers"] if Subject(i["kind"], i["value"]) in query.subjects]
     if query.message_id is not None and record.get("message_id") == query.message_id:
         roles.append("message")
+    sought = spellings(query.subjects)
+    kept = [b64decode(e["value"]) for e in record["entries"]]
+    if not roles and sought is not None and any(sought.found_in(readings(value)) for value in kept):
+        roles.append("mentioned")
     value = (record.get("quarantine") or {}).get("value")
     others = () if query.message_id is None else (query.message_id,)
     if value is not None and mentions(b64decode(value), query.subjects, others):

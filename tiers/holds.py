@@ -34,7 +34,7 @@ from schemas.position import Position
 from schemas.retention import window_end
 from schemas.subjects import Subject
 from tiers.failpoint import fail_point
-from tiers.hold_scope import Scope, covered
+from tiers.hold_scope import Scope, covered, mentioning
 from tiers.lookup import position_of
 from tiers.objects import Objects
 from tiers.records import Part, gather, plain
@@ -170,11 +170,11 @@ class Holds:
     def _covering(
         self, warehouse: Warehouse, part: Part, positions: set[Position] | None
     ) -> Iterator[tuple[Hold, set[Position]]]:
-        for hold in self.active():
-            # The window was over before there was a hold: what has ended is not brought back.
-            if hold.placed >= window_end(part.month, part.window_months):
-                continue
-            found = covered(warehouse, part, hold.scope)
+        # The window was over before there was a hold: what has ended is not brought back.
+        holds = [h for h in self.active() if h.placed < window_end(part.month, part.window_months)]
+        named = mentioning(warehouse, part, [h.scope for h in holds], positions)
+        for hold, naming in zip(holds, named, strict=True):
+            found = covered(warehouse, part, hold.scope) | naming
             if positions is not None:
                 found &= positions
             if found:

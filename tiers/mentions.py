@@ -8,8 +8,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import unquote
 
+from schemas.spellings import spellings
 from schemas.subjects import Subject
 
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
@@ -31,13 +33,20 @@ def readings(value: bytes) -> list[str]:
 
 def mentions(value: bytes, subjects: Iterable[Subject], others: Iterable[str] = ()) -> bool:
     """Whether one of the subjects, or of the other texts (message ids, accounts), occurs in the value."""
+    subjects = tuple(subjects)
     wanted = {o.lower() for o in others if o}
     for subject in subjects:
         wanted.add(subject.value.lower())
         if subject.kind == "chat":  # a record names the id alone
             wanted.add(subject.value.partition(":")[2].lower())
     texts = readings(value)
-    return any(_occurs(w, text) for w in wanted if w for text in texts)
+    if any(_occurs(w, text) for w in wanted if w for text in texts):
+        return True
+    spelt = _spellings(subjects)
+    return spelt is not None and spelt.found_in(texts)
+
+
+_spellings = lru_cache(maxsize=64)(spellings)
 
 
 def _occurs(wanted: str, text: str) -> bool:

@@ -18,7 +18,7 @@ from schemas.policy import RetentionPolicy
 from schemas.position import Position
 from schemas.retention import archive_end, window_end
 from schemas.subjects import Subject
-from tiers.erasure import open_parts, search
+from tiers.erasure import open_parts, scan_for, search
 from tiers.expiry import Forgetting
 from tiers.lookup import masked
 from tiers.records import gather, plain, select
@@ -36,10 +36,17 @@ def build(
     """The export as a value: records newest first, rejected records, and who has looked."""
     records: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
+    mentioned: list[dict[str, Any]] = []
     tokens: set[str] = set()
+    scan = scan_for(do, subjects)
     for part in open_parts(do):
         tokens |= {subject_token(part.keys, s.kind, s.value).hex() for s in subjects}
-        found = search(do, part, subjects)
+        found = search(do, part, subjects, scan)
+        ends = window_end(part.month, part.window_months)
+        mentioned += [
+            {"record": str(p), "identifiers_kept_until": ends.isoformat()}
+            for p in sorted(found.mentioned, key=str)
+        ]
         for record in gather(do.warehouse, part, found.records):
             if record["metadata"] is not None:  # else half of a commit that has not happened (yet)
                 records.append(
@@ -48,16 +55,15 @@ def build(
                         subjects,
                         policy,
                         part.window_months,
-                        window_end(part.month, part.window_months),
+                        ends,
                     )
                 )
         for row in select(do.warehouse.window["quarantine"], part.rows) if found.quarantine else ():
             position = Position(row["stream"], row["partition"], row["offset"], row["index"])
             if position in found.quarantine:
-                kept_until = window_end(part.month, part.window_months).isoformat()
                 rejected.append(
                     {"record": str(position), **plain({k: row[k] for k in ("format", "reason", "received_time")}),
-                     "identifiers_kept_until": kept_until}
+                     "identifiers_kept_until": ends.isoformat()}
                 )  # fmt: skip
     records.sort(key=lambda r: (r["event_time"], r["record"]), reverse=True)
     names = {r["record"] for r in (*records, *rejected)}
@@ -70,6 +76,7 @@ def build(
         "made": now.isoformat(),
         "records": records,
         "rejected_records": rejected,
+        "mentioned_in": mentioned,
         "recipients": _recipients(records),
         "sources": sorted({r["source"] for r in records} | {r["format"] for r in rejected}),
         "looked_at": looks,

@@ -11,18 +11,18 @@ import orjson
 import typer
 
 from console.commands.window import audit_log, read_query
-from console.shell import Shell, shell, who
+from console.shell import Shell, progress, shell, who
 from keys.tokens import subject_token
 from schemas.errors import LetheError
 from schemas.subjects import Subject, normalise
 from streams.sweep import forgetting
 from tiers import restrictions, subject_export
-from tiers.erasure import Erased, erase, open_parts, preview_erasure
+from tiers.erasure import COUNTS, Erased, erase, open_parts, preview_erasure
 from tiers.expiry import Forgetting
 
 VALUE = Annotated[str, typer.Argument(help="A phone number, an e-mail or IP address, a SIP URI, a chat id.")]
 CASE = Annotated[str, typer.Option("--case", help="The request this belongs to.")]
-_COLUMNS = ["month", "window_months", "identifiers", "originals", "quarantine", "held", "holds"]
+_COLUMNS = ["month", "window_months", *COUNTS, "held", "holds"]
 
 
 def register(app: typer.Typer) -> None:
@@ -55,9 +55,10 @@ def export_command(
     """
     here = shell(context)
     subjects = person(value)
-    do, now = forgetting(here.runtime), here.runtime.clock()
-    log = audit_log(here)
-    export = subject_export.build(do, here.settings.retention, subjects, log.entries(), now)
+    now, log = here.runtime.clock(), audit_log(here)
+    with progress("records looked through", None, shown=not here.json and out is not None) as update:
+        do = forgetting(here.runtime, on_records=lambda done: update(done, None))
+        export = subject_export.build(do, here.settings.retention, subjects, log.entries(), now)
     tokens = sorted({subject_token(p.keys, s.kind, s.value).hex() for p in open_parts(do) for s in subjects})
     count = len(export["records"])
     log.append({"who": who(), "action": "export", "case": case[:200], "tokens": tokens, "count": count}, now)
@@ -100,8 +101,9 @@ def erase_command(
     """
     here = shell(context)
     subjects = person(value)
-    do = forgetting(here.runtime)
-    preview = preview_erasure(do, subjects)
+    with progress("records looked through", None, shown=not here.json) as update:
+        do = forgetting(here.runtime, on_records=lambda done: update(done, None))
+        preview = preview_erasure(do, subjects)
     why = _why(do, preview)
     log = audit_log(here)
     entry = {"who": who(), "case": case[:200], "count": preview.total("identifiers")}
@@ -116,7 +118,9 @@ def erase_command(
     if not (yes or here.json) and sys.stdin.isatty():
         typer.confirm("Erase this for ever?", abort=True)
     log.append({**entry, "action": "erase"}, here.runtime.clock())
-    erased = erase(do, subjects)
+    with progress("records looked through", None, shown=not here.json) as update:
+        do = forgetting(here.runtime, on_records=lambda done: update(done, None))
+        erased = erase(do, subjects)
     answer = {"months": erased.months, "holds": why, "certificate": erased.certificate}
     log.append({**entry, "action": "erase.done", "certificate": erased.certificate}, here.runtime.clock())
     waits = f"; {erased.total('held')} record(s) are under a hold and wait for its release" if why else ""
@@ -139,7 +143,10 @@ def _show(here: Shell, preview: Erased, why: list[dict[str, Any]]) -> None:
         return
     rows = [[", ".join(m[c]) if c == "holds" else m[c] for c in _COLUMNS] for m in preview.months]
     here.table(
-        "What is erased, by month: rows, originals, rejected records", _COLUMNS, rows, right=_COLUMNS[1:6]
+        "What is erased, by month: rows, originals, rejected records, texts in records of others",
+        _COLUMNS,
+        rows,
+        right=_COLUMNS[1:7],
     )
     for hold in why:
         here.say(

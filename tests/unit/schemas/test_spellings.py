@@ -1,0 +1,84 @@
+"""An address in the middle of somebody else's text is found in every usual spelling, and nothing else is."""
+
+from __future__ import annotations
+
+import re
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from schemas.spellings import ENCODED, spellings
+from schemas.subjects import Subject, normalise
+from tiers.mentions import readings
+
+HER = "+923005550142"
+
+MENTIONS = [
+    ("+923005550142", "order-923005550142-7"),
+    ("+923005550142", "call 0300 5550142 please"),
+    ("+923005550142", "0300-555-0142"),
+    ("+923005550142", "+92 (0)300 5550142"),
+    ("+923005550142", "for 00923005550142"),
+    ("+923005550142", "ref:3005550142"),
+    ("+923005550142", "x%2B92%20300%205550142"),
+    ("+923005550142", "%252B923005550142"),
+    ("+923005550142", "tel:+92-300-555-0142;x=1"),
+    ("+923005550142", "\\u002b92\\u0033005550142"),
+    ("+923005550142", "رقم ٩٢٣٠٠٥٥٥٠١٤٢"),
+    ("+923005550142", "+92\u2011300\u20115550142"),
+    ("+4917655501421", "0176/55501421"),
+    ("+14155550142", "(415) 555-0142"),
+    ("+390655501421", "06 5550 1421"),
+    ("jane@example.org", "550 5.1.1 <Jane@Example.ORG>"),
+    ("jane@example.org", "mailto:jane%40example.org"),
+    ("jane@example.org", "to jane@example.org."),
+    ("203.0.113.5", "from 203.0.113.5:5060"),
+    ("203.0.113.5", "ip=3405803781"),
+    ("2001:db8::7", "at 2001:0db8:0000:0000:0000:0000:0000:0007"),
+    ("2001:db8::7", "[2001:DB8::7]"),
+    ("sip:kevin@pbx.example.com", "<sip:Kevin@pbx.example.com;tag=1>"),
+    ("telegram:471100815", "chat 471100815"),
+]
+HONEST = [
+    ("+923005550142", "817790313235066447"),
+    ("+923005550142", "13005550142"),
+    ("+923005550142", "+49 300 5550142"),
+    ("+923005550142", "2026-03-00T05:55:01.42"),
+    ("+923005550142", "92300555014"),
+    ("+491761234567", "doneAt 1761234567"),
+    ("jane@example.org", "mary.jane@example.org"),
+    ("jane@example.org", "jane@example.organic"),
+    ("203.0.113.5", "203.0.113.55"),
+    ("203.0.113.5", "1203.0.113.5"),
+    ("1001", "extension 1001"),
+    ("anonymous", "anonymous"),
+    ("telegram:471100815", "x471100815"),
+]
+
+
+def who(value: str) -> Subject:
+    found = normalise(value)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(("value", "text"), MENTIONS)
+def test_a_mention_is_found(value: str, text: str) -> None:
+    sought = spellings([who(value)])
+    assert sought is not None
+    assert sought.found_in(readings(text.encode()))
+    rough = f"{sought.rough}|{ENCODED}"
+    column = pa.array([text.encode()], pa.binary())
+    assert pc.match_substring_regex(column, rough, ignore_case=True).to_pylist() == [True]
+
+
+@pytest.mark.parametrize(("value", "text"), HONEST)
+def test_what_only_looks_like_it_is_left_alone(value: str, text: str) -> None:
+    sought = spellings([who(value)])
+    assert sought is None or not sought.found_in(readings(text.encode()))
+
+
+def test_whom_it_looks_for_does_not_show() -> None:
+    sought = spellings([who(HER)])
+    assert not re.search("3005550142", repr(sought))
