@@ -53,6 +53,10 @@ soak: setup ## Kill workers at random: make soak N=500
 leak-hunt: setup ## Hunt for planted identifiers: make leak-hunt N=10000000
 	$(BIN)/python -m bench.leak_hunt --count $(or $(N),100000)
 
+.PHONY: number-plan
+number-plan: setup ## Try every number on a hash whose key is gone: 10 to 20 min; a part with N=1000 (of 10000)
+	$(BIN)/python -m bench.number_plan --blocks $(or $(N),10000)
+
 .PHONY: bench
 bench: setup ## Measure against peers; writes bench/RESULTS.md
 	$(BIN)/python -m bench.run

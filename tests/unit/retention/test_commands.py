@@ -94,9 +94,9 @@ def test_a_hold_from_order_to_release(lethe: Prompt) -> None:
     found = lethe.run("lookup", "0092 300 1234567", *LOOK, "--hold", "HC-7")
     assert [(f["hold"], f["roles"], f["account"]) for f in found] == [("HC-7", ["recipient"], "acme")] * 2
     assert lethe.run("lookup", "+4915112345678", *LOOK, "--hold", "HC-7") == []
-    assert (
-        lethe.run("lookup", "m-00000002", *LOOK, "--hold", "HC-7") == []
-    )  # only a UUID is kept by its token
+    named = lethe.run("lookup", "m-00000002", *LOOK, "--hold", "HC-7")
+    assert [(f["record"], f["roles"]) for f in named] == [(named[0]["record"], ["mentioned"])]
+    assert named[0]["record"].endswith("/2")
     assert lethe.run("hold", "release", "HC-7")["completed"] == 1
     assert lethe.run("hold", "list")[0]["state"] == "released"
     with pytest.raises(LetheError, match="no hold in force"):
