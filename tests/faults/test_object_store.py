@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
@@ -9,6 +10,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from checker import Checker
 from plant import Writer, prepare, source_of
@@ -126,6 +129,75 @@ def test_several_processes_write_at_the_same_time(root: str, storage: dict[str, 
             site.remember(report["stream"], 0, offset, value, label)
     judged(root, storage, site.keys, site.produced)
     assert site.run("ledger", "--check").returncode == 0
+
+
+def ingested(site: Site, root: str, storage: dict[str, str]) -> int:
+    """An installation in the bucket that has taken two files in; returns how many of its rows are in scope."""
+    site.variables |= {
+        "LETHE_ROOT": root, "LETHE_STORAGE": json.dumps(storage),
+        "LETHE_FLUSH__RECORDS": "200", "LETHE_FLUSH__BATCH": "100",
+    }  # fmt: skip
+    for number in range(2):
+        file = site.directory / f"{number}.ndjson"
+        file.write_bytes(b"".join(v + b"\n" for _, v in traffic(500, seed=number)))
+        assert site.run("ingest", str(file), "--format", SMS, "--json").returncode == 0
+    hashes = Checker(root, site.keys, storage, open_objects(root, storage)).arrow(
+        "metadata", ["integrity_hash"]
+    )
+    return int(hashes.num_rows - hashes.column("integrity_hash").null_count)
+
+
+def test_verify_over_a_warehouse_in_a_bucket(root: str, storage: dict[str, str], tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    in_scope = ingested(site, root, storage)
+    assert in_scope > 100
+    verified = site.run("verify", "--json")
+    said = json.loads(verified.stdout)
+    assert (verified.returncode, said["ok"], said["findings"]) == (0, True, [])
+    assert (said["rows"], said["logs"]) == (in_scope, 2)
+    # Where only the bucket is at hand, and a key that was written down.
+    shown = site.run("keys", "show").stdout
+    key = next(line for line in shown.splitlines() if line.startswith("lethe+"))
+    elsewhere = str(tmp_path / "elsewhere")
+    auditor = site.run("verify", "--key", key, "--json", LETHE_KEYS_DIR=elsewhere)
+    assert (auditor.returncode, json.loads(auditor.stdout)["rows"]) == (0, in_scope)
+
+
+def test_verify_names_what_was_altered_in_a_bucket(
+    root: str, storage: dict[str, str], tmp_path: Path
+) -> None:
+    site = Site(tmp_path)
+    in_scope = ingested(site, root, storage)
+    objects = open_objects(root, storage)
+    # One row of one file is altered in place; later the checkpoint of the other log is taken away.
+    path, rows, at = next(
+        (p, rows, at)
+        for p in objects.list("metadata")
+        if p.endswith(".parquet")
+        for rows in [pq.read_table(io.BytesIO(objects.get(p) or b""))]
+        for at, value in enumerate(rows.column("integrity_hash").to_pylist())
+        if value is not None
+    )
+    accounts = rows.column("account").to_pylist()
+    accounts[at] = "somebody-else"
+    column = rows.schema.get_field_index("account")
+    field = rows.schema.field("account")
+    out = io.BytesIO()
+    pq.write_table(rows.set_column(column, field, pa.array(accounts, field.type)), out)
+    objects.put(path, out.getvalue())
+    row = rows.slice(at, 1).to_pylist()[0]
+    verified = site.run("verify", "--json")
+    said = json.loads(verified.stdout)
+    assert (verified.returncode, said["ok"], said["rows"]) == (1, False, in_scope)
+    assert [(f["kind"], f["where"], f["file"]) for f in said["findings"]] == [
+        ("altered", f"{row['stream']}/{row['partition']}/{row['offset']}", path)
+    ]
+    assert "finding(s)" in verified.stderr
+    ends = [p for p in objects.list("_log") if p.endswith("/checkpoint") and "/stamps/" not in p]
+    (other,) = [p for p in ends if f"/{row['stream']}/" not in p]
+    objects.delete(other)
+    said = json.loads(site.run("verify", "--json").stdout)
+    assert sorted(f["kind"] for f in said["findings"]) == ["altered", "not proven"]
 
 
 def test_a_store_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
