@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, Protocol
 
 from confluent_kafka import (
@@ -74,9 +75,18 @@ class Broker:
         return unique
 
     def produce(
-        self, topic: str, values: Iterable[bytes | None], *, partition: int = 0, **settings: Any
+        self,
+        topic: str,
+        values: Iterable[bytes | None],
+        *,
+        partition: int = 0,
+        headers: Iterable[list[tuple[str, bytes | None]]] | None = None,
+        **settings: Any,
     ) -> None:
-        """Write the values, in order, to one partition and return once every one of them is acknowledged."""
+        """Write the values, in order, to one partition and return once every one of them is acknowledged.
+
+        `headers`: those of each value.
+        """
         failures: list[KafkaError] = []
         producer = Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 5, **settings})
 
@@ -84,10 +94,10 @@ class Broker:
             if error is not None:
                 failures.append(error)
 
-        for value in values:
+        for value, heads in zip(values, repeat([]) if headers is None else headers, strict=False):
             while True:
                 try:
-                    producer.produce(topic, value, partition=partition, on_delivery=report)
+                    producer.produce(topic, value, partition=partition, headers=heads, on_delivery=report)
                     break
                 except BufferError:  # the client's queue is full: let it send
                     producer.poll(0.1)
