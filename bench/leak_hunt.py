@@ -1,45 +1,117 @@
 """Plant made-up people in every field, key, list and nested object of every format, and look for them in the output.
 
-Run with `python -m bench.leak_hunt [--count 100000] [--seed 1] [--processes 2]`. Prints how many records were
-searched and where somebody was found (tables and columns, never a value); status 1 if anywhere.
+Run with `python -m bench.leak_hunt [--count 100000] [--seed 1] [--processes 2]`. Every record goes through the kernel
+and what it would store is searched, decompressed; one batch in ten is also committed to a warehouse and published, and
+every file of it is searched: table logs, ledger, integrity log, names. Prints how much was searched and where somebody
+was found (tables, columns and files, never a value); status 1 if anywhere. What a process holds is one batch.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from canaries import leaks_of, person, record
-from kernel_kit import Kit
+from canaries import NOW, Tally, leaks_of, person, record, traces
+from kernel_kit import Kit, batch_of
 
+from console.shell import progress
 from schemas import format as formats
 from schemas.format import Format
+from streams.publisher import publication_of
+from streams.runtime import Runtime
+from streams.settings import Integrity, Settings
 
 _BATCH = 2_000
+_WHOLE_PATH = 10  # one batch in so many is committed and published
 
 
-def hunt(seed: int, count: int) -> tuple[int, int, Counter[str]]:
-    """(records searched, records that reached the archive, places where somebody was found) of one seeded batch."""
-    draw = Random(seed)
-    every = [f for f in formats.builtin().values() if isinstance(f, Format)]
-    fmt = every[seed % len(every)]
+@dataclass
+class Hunted:
+    """What was searched, and the places where somebody was found."""
+
+    records: int = 0
+    archived: int = 0
+    planted: int = 0
+    searched: int = 0
+    committed: int = 0
+    seconds: float = 0.0
+    formats: set[str] = field(default_factory=set)
+    places: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Hunted) -> None:
+        """Count another one in."""
+        for name in ("records", "archived", "planted", "searched", "committed", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.formats |= other.formats
+        self.places += other.places
+
+
+def every_format() -> list[Format]:
+    """The formats that are hunted through, in turn."""
+    return [f for f in formats.builtin().values() if isinstance(f, Format)]
+
+
+def hunt(number: int, seed: int, count: int) -> Hunted:
+    """Hunt through batch `number` of a run."""
+    began = time.process_time()
+    draw = Random(f"{seed}/{number}")
+    every = every_format()
+    fmt = every[number % len(every)]
     planted = draw.choice([0.02, 0.1, 0.3, 0.7])
-    found = Kit(scope=draw.choice(["all", "none", ("PK",)])).process(
-        [record(fmt, person(draw), draw, planted) for _ in range(count)], fmt
-    )
-    return (
-        found.counts.records,
-        found.metadata.num_rows,
-        Counter(f"{fmt.name} {place}" for place in leaks_of(found)),
-    )
+    scope = draw.choice(["all", "none", ("PK",)])
+    tally = Tally()
+    values: list[bytes | None] = [record(fmt, person(draw), draw, planted, tally) for _ in range(count)]
+    found = Kit(scope=scope).process(values, fmt)
+    hunted = Hunted(found.counts.records, found.metadata.num_rows, formats={fmt.name})
+    hunted.places.update(f"{fmt.name} {place}" for place in leaks_of(found, tally))
+    if (number // len(every)) % _WHOLE_PATH == number % _WHOLE_PATH:  # so that every format has its turn
+        hunted.places.update(f"{fmt.name} {place}" for place in _whole_path(fmt, values, scope, tally))
+        hunted.committed = found.counts.records
+    hunted.planted, hunted.searched = tally.planted, tally.searched
+    hunted.seconds = time.process_time() - began
+    return hunted
+
+
+def _whole_path(
+    fmt: Format, values: list[bytes | None], scope: str | tuple[str, ...], tally: Tally
+) -> list[str]:
+    with tempfile.TemporaryDirectory(prefix="lethe-hunt-") as folder:
+        home = Path(folder)
+        integrity = Integrity(scope=list(scope) if isinstance(scope, tuple) else scope)
+        settings = Settings(root=str(home / "warehouse"), keys_dir=home / "keys", integrity=integrity)
+        runtime = Runtime(settings, lambda: NOW)
+        prepared = runtime.kernel.process(batch_of(values, fmt.name, 0, NOW), fmt)
+        publication = publication_of(runtime)
+        publication.add(runtime.warehouse.commit([prepared], runtime.ring))
+        if publication.run().failures:
+            raise RuntimeError("a log could not be published")
+        return sorted({place.split("/")[0] for place in traces(home / "warehouse", tally)})
+
+
+def _all(count: int, seed: int, processes: int) -> Iterator[Hunted]:
+    """Every batch, as it is done; a few wait for each process, whatever the count."""
+    sizes = iter(enumerate(min(_BATCH, count - at) for at in range(0, count, _BATCH)))
+    # A library with threads of its own does not survive a fork.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        waiting: set[Future[Hunted]] = set()
+        while True:
+            while len(waiting) < 3 * processes and (one := next(sizes, None)) is not None:
+                waiting.add(pool.submit(hunt, one[0], seed, one[1]))
+            if not waiting:
+                return
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
 
 
 def main() -> None:
@@ -49,23 +121,24 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     asked = parser.parse_args()
     started = time.monotonic()
-    records = archived = 0
-    places: Counter[str] = Counter()
-    batches = [min(_BATCH, asked.count - at) for at in range(0, asked.count, _BATCH)]
-    # A library with threads of its own does not survive a fork.
-    with ProcessPoolExecutor(asked.processes, mp_context=get_context("spawn")) as pool:
-        seeds = range(asked.seed, asked.seed + len(batches))
-        for number, (some, landed, where) in enumerate(pool.map(hunt, seeds, batches), 1):
-            records, archived = records + some, archived + landed
-            places += where
-            if sys.stderr.isatty() and number % 10 == 0:
-                print(f"\r{records:,} records, {archived:,} in the archive", end="", file=sys.stderr)
-    seconds = time.monotonic() - started
-    print(f"searched {records:,} records ({archived:,} of them in the archive) in {seconds:,.0f} s")
-    for place, count in places.most_common():
+    total, told = Hunted(), 0
+    with progress("records searched", asked.count) as update:
+        for hunted in _all(asked.count, asked.seed, asked.processes):
+            total.add(hunted)
+            update(total.records, None)
+            if not sys.stderr.isatty() and total.records * 10 // asked.count > told:
+                told = total.records * 10 // asked.count
+                print(f"{total.records:,} of {asked.count:,} records", file=sys.stderr, flush=True)
+    print(
+        f"searched {total.records:,} records of {len(total.formats)} of {len(every_format())} formats "
+        f"({total.archived:,} in the archive, {total.committed:,} committed and published): "
+        f"{total.planted:,} addresses planted, {total.searched:,} bytes searched, "
+        f"in {time.monotonic() - started:,.0f} s ({total.seconds:,.0f} s of processor time)"
+    )
+    for place, count in total.places.most_common():
         print(f"FOUND in {place}: {count:,} batch(es)")
-    print("somebody was found" if places else "nobody was found")
-    raise SystemExit(1 if places else 0)
+    print("somebody was found" if total.places else "nobody was found")
+    raise SystemExit(1 if total.places else 0)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import csv
 import io
 import re
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from random import Random
 from typing import Any
 from urllib.parse import quote
@@ -123,31 +125,49 @@ def person(draw: Random) -> Person:
     return Person(address, (address, address.lower(), quote(address), f"id={address}", f"@{address}"))
 
 
-def record(fmt: Format, who: Person, draw: Random, planted: float) -> bytes:
+@dataclass
+class Tally:
+    """How many addresses were planted, and how many bytes were searched for them."""
+
+    planted: int = 0
+    searched: int = 0
+
+
+@lru_cache(maxsize=256)
+def _read(fmt: Format) -> tuple[tuple[FieldSpec, ...], frozenset[str]]:
+    """The parties of a format, and the fields that decide who of them is an end user."""
+    conditions = [c for f in fmt.subjects if isinstance(c := f.end_user, Condition)]
+    return fmt.subjects, frozenset(path for c in conditions for path in c.fields())
+
+
+def record(fmt: Format, who: Person, draw: Random, planted: float, tally: Tally | None = None) -> bytes:
     """A record about somebody, the address in any spelling at every place with probability `planted`."""
+    tally = tally or Tally()
     texts = {spec.path: _usual(spec, draw) for spec in fmt.fields}
-    for spec in fmt.subjects:
+    parties, decisive = _read(fmt)
+    for spec in parties:
         end_user = spec.end_user == "always" or (
             isinstance(spec.end_user, Condition) and _holds(spec.end_user, texts) is not False
         )
+        tally.planted += end_user
         texts[spec.path] = who.address if end_user else draw.choice(["ACME", "24365", "385958110027"])
 
     def spelt() -> str:
-        return draw.choice(who.spellings)
+        tally.planted += 1
+        return who.spellings[int(draw.random() * len(who.spellings))]
 
     for spec in fmt.fields:
-        deciding = any(
-            spec.path in c.fields() for f in fmt.subjects if isinstance(c := f.end_user, Condition)
-        )
         if (
             draw.random() < planted * (0.2 if spec.required else 1)
-            and not deciding
+            and spec.path not in decisive
             and spec.class_ != "subject"
         ) or (spec.class_ == "subject" and spec.end_user == "never" and draw.random() < planted):
             texts[spec.path] = spelt()
     if fmt.encoding == "csv":
         line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow([texts.get(c, spelt()) for c in fmt.columns])
+        csv.writer(line, lineterminator="").writerow(
+            [texts[c] if c in texts else spelt() for c in fmt.columns]
+        )
         return line.getvalue().encode()
     document: dict[str, Any] = {}
     for path, text in texts.items():
@@ -158,13 +178,25 @@ def record(fmt: Format, who: Person, draw: Random, planted: float) -> bytes:
     return orjson.dumps(document)
 
 
+_WORDS: dict[int, tuple[FieldSpec, list[str]]] = {}
+
+
+def _words(spec: FieldSpec) -> list[str]:
+    """The words a record may have in a field, `*` filled in; kept, since it is asked for every record."""
+    known = _WORDS.get(id(spec))
+    if known is None:
+        known = _WORDS[id(spec)] = (spec, [word.replace("*", "x") for word in spec.values or ()])
+    return known[1]
+
+
 def _usual(spec: FieldSpec, draw: Random) -> str:
     if spec.class_ != "archive":
-        return f"{spec.class_}-{draw.randrange(10**4)}"
+        return f"{spec.class_}-{int(draw.random() * 10**4)}"
     if spec.type == "timestamp":
         return _TIMES[spec.format]
     if spec.values:
-        return draw.choice(list(spec.values)).replace("*", "x")
+        words = _words(spec)
+        return words[int(draw.random() * len(words))]
     if spec.type == "enum":
         return {"currency": "EUR", "direction": "outbound", "channel": "sms", "status_group": "DELIVERED"}[
             spec.column or ""
@@ -213,8 +245,42 @@ def found_in(text: str) -> bool:
     return NAME in plain(text) or MARK in digits(text)
 
 
-def leaks_of(prepared: Prepared) -> list[str]:
+def in_bytes(data: bytes) -> bool:
+    """Whether somebody can be read out of bytes as they are."""
+    return MARK.encode() in data or NAME.encode() in data.lower()
+
+
+def traces(home: Path, tally: Tally | None = None) -> list[str]:
+    """Every place under a directory where somebody can be read: files, columns, names."""
+    tally = tally or Tally()
+    found = []
+    for file in sorted(p for p in home.rglob("*") if p.is_file()):
+        name, data = str(file.relative_to(home)), file.read_bytes()
+        tally.searched += len(data)
+        if in_bytes(name.encode()) or in_bytes(data):
+            found.append(name)
+        if file.suffix == ".parquet":
+            table = pq.read_table(file, partitioning=None)
+            whole = name.startswith(("metadata/", "ledger/"))
+            for column in table.column_names if whole else _CLEAR & set(table.column_names):
+                if column not in _HASHES and _told(table.column(column), tally):
+                    found.append(f"{name}:{column}")
+    return found
+
+
+_CLEAR = {"stream", "role", "kind", "format", "reason", "detail", "form", "month"}
+_HASHES = ("integrity_hash", "merkle_root", "rows_sha3_512")
+
+
+def _told(values: pa.ChunkedArray, tally: Tally) -> bool:
+    texts = [str(v) for v in values.unique().to_pylist() if v is not None]
+    tally.searched += sum(map(len, texts))
+    return any(map(found_in, texts))
+
+
+def leaks_of(prepared: Prepared, tally: Tally | None = None) -> list[str]:
     """Where in what is stored in the clear somebody is found: tables and columns, never a value."""
+    tally = tally or Tally()
     found = []
     clear = {
         "metadata": prepared.metadata,
@@ -226,17 +292,29 @@ def leaks_of(prepared: Prepared) -> list[str]:
             values = rows.column(column)
             if pa.types.is_binary(values.type) or pa.types.is_fixed_size_binary(values.type):
                 continue
-            if any(found_in(str(v)) for v in values.unique().to_pylist() if v is not None):
+            if _told(values, tally):
                 found.append(f"{table}.{column}")
     for word in (*prepared.counts.reasons, repr(prepared)):
         if found_in(word):
             found.append("counts")
     file = io.BytesIO()
     pq.write_table(prepared.metadata, file, compression="none", use_dictionary=False)
-    raw = file.getvalue()
-    if MARK.encode() in raw or NAME.encode() in raw.lower():
+    tally.searched += file.tell()
+    if in_bytes(file.getvalue()):
         found.append("parquet")
     return found
 
 
-__all__ = ["MARK", "NAME", "NOW", "Person", "found_in", "leaks_of", "person", "record"]
+__all__ = [
+    "MARK",
+    "NAME",
+    "NOW",
+    "Person",
+    "Tally",
+    "found_in",
+    "in_bytes",
+    "leaks_of",
+    "person",
+    "record",
+    "traces",
+]

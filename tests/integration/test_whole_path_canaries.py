@@ -13,16 +13,14 @@ import urllib.request
 from pathlib import Path
 from random import Random
 
-import pyarrow.parquet as pq
 import pytest
 from brokers import Broker
-from canaries import MARK, NAME, found_in, person, record
+from canaries import MARK, in_bytes, person, record, traces
 from workers import Site, until
 
 from schemas.format import get_format
 
 FORMATS = ("infobip/sms-report", "infobip/sms-inbound", "infobip/voice-report", "infobip/email-report")
-CLEAR = {"stream", "role", "kind", "format", "reason", "detail", "form", "month"}
 
 
 def planted(name: str, count: int, seed: int) -> list[bytes]:
@@ -31,28 +29,6 @@ def planted(name: str, count: int, seed: int) -> list[bytes]:
     fmt = get_format(name)
     made = [record(fmt, person(draw), draw, draw.choice([0.0, 0.3, 1.0])) for _ in range(count)]
     return [value[: len(value) // 2] if at % 17 == 0 else value for at, value in enumerate(made)]
-
-
-def in_bytes(data: bytes) -> bool:
-    return MARK.encode() in data or NAME.encode() in data.lower()
-
-
-def traces(home: Path) -> list[str]:
-    """Every place under a directory where somebody can be read: files, columns, names."""
-    found = []
-    for file in sorted(p for p in home.rglob("*") if p.is_file()):
-        name = str(file.relative_to(home))
-        if in_bytes(name.encode()) or in_bytes(file.read_bytes()):
-            found.append(name)
-        if file.suffix == ".parquet":
-            table = pq.read_table(file, partitioning=None)
-            whole = name.startswith(("metadata/", "ledger/"))
-            for column in table.column_names if whole else CLEAR & set(table.column_names):
-                if column in ("integrity_hash", "merkle_root", "rows_sha3_512"):
-                    continue
-                if any(found_in(str(v)) for v in table.column(column).unique().to_pylist() if v is not None):
-                    found.append(f"{name}:{column}")
-    return found
 
 
 def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
