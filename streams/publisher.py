@@ -32,6 +32,8 @@ _HEAL: Final = 600.0
 """Seconds after which the whole ledger is looked at again, for what workers that died have left."""
 _STAMP_RETRY: Final = 60.0
 _STAMP_TIMEOUT: Final = 10.0
+_STAMP_SECONDS: Final = 5.0
+"""How long stamps may keep the logs from being published at a time; a round of many is made in several goes."""
 _STOP: Final = 60.0
 
 
@@ -163,7 +165,8 @@ class Publisher:
             if not self._known:  # what an earlier process has left without a stamp
                 publication.unstamped.update(publication.places())
                 self._known = True
-            made = publication.stamp(self._authority)
+            until = time.monotonic() + _STAMP_SECONDS
+            made = publication.stamp(self._authority, lambda: time.monotonic() > until)
         except Exception as error:  # noqa: BLE001  (a stamp that fails must not end publication)
             expected = isinstance(error, TransientError)
             log.warning("no time stamp for now: %s", error if expected else type(error).__name__)
@@ -171,5 +174,5 @@ class Publisher:
             self._stamp_at = time.monotonic() + min(_STAMP_RETRY, self._interval)
         else:
             self._metrics.stamped(made, len(publication.unstamped))
-            if made:
+            if made and not publication.stamping:
                 self._stamp_at = time.monotonic() + self._interval

@@ -21,7 +21,7 @@ from integrity.log import CHECKPOINT, Entry, Log, LogCommit, log_origin
 from integrity.publish import publish
 from integrity.signing import Signer
 from integrity.stamp import Authority, stamp
-from schemas.errors import FencedError, IntegrityError, LetheError
+from schemas.errors import FencedError, IntegrityError, LetheError, TransientError
 from tiers.accounts import Account, Place, accounts, places, said_accounts
 from tiers.commit_rows import rows_of_commit
 from tiers.failpoint import fail_point
@@ -67,6 +67,7 @@ class Publication:
         self._sets = 0
         self._troubled: dict[Place, str] = {}
         self.unstamped: set[Place] = set()
+        self._round: list[Place] = []
         self.healed = False
 
     @property
@@ -244,17 +245,37 @@ class Publication:
             on_step(number, len(every))
         return len(every)
 
-    def stamp(self, authority: Authority) -> int:
-        """Have every log stamped that has grown since; raises `TransientError` when the authority does not answer.
+    def stamp(self, authority: Authority, enough: Callable[[], bool] = lambda: False) -> int:
+        """Have every log stamped that has grown since; returns how many stamps there are more.
 
-        What was not stamped stays in `unstamped`: the next stamp covers it.
+        With many logs and a slow authority that takes long, and nothing is published meanwhile: after each stamp
+        `enough` is asked whether to leave the rest of this round (`stamping`) to the next call. A log that grows during
+        a round has its turn in the next one. What was not stamped stays in `unstamped`: the next stamp covers it.
+
+        Raises `TransientError` when the authority does not answer, with the round to go on with; and, once the others
+        are stamped, what kept a log from being stamped.
         """
-        made = 0
-        for place in sorted(self.unstamped):
+        self._round = self._round or sorted(self.unstamped)
+        made, failure = 0, None
+        while self._round and not (made and enough()):
             fail_point("stamp.begin")
-            made += stamp(self._store(place), authority) is not None
-            self.unstamped.discard(place)
+            place = self._round[0]
+            try:
+                made += stamp(self._store(place), authority) is not None
+                self.unstamped.discard(place)
+            except TransientError:
+                raise
+            except LetheError as error:  # this log's own trouble, not the authority's
+                failure = failure or error
+            del self._round[0]
+        if failure is not None:
+            raise failure
         return made
+
+    @property
+    def stamping(self) -> int:
+        """Logs that the present round of stamps has not come to yet."""
+        return len(self._round)
 
 
 def noted_version(warehouse: Warehouse) -> int:

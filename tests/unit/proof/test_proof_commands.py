@@ -18,12 +18,13 @@ from proof_world import NOW, World, name, read
 
 from integrity import verify_evidence
 from integrity.hashes import integrity_hash, salt
+from integrity.stamp import http_authority, stamps
 from keys.ring import UnknownKeyError
-from schemas.errors import ExpiredKeyError
+from schemas.errors import ExpiredKeyError, IntegrityError
 from schemas.position import Position
 from schemas.retention import Month
 from streams.metrics import Metrics
-from streams.publisher import Publisher
+from streams.publisher import Publisher, publication_of
 from streams.settings import Integrity
 from tiers.logstate import log_states
 from tiers.proof import evidence_of
@@ -261,3 +262,36 @@ def test_a_log_that_cannot_be_published_is_counted_and_traffic_goes_on(world: Wo
     checkpoint.write_bytes(good)
     assert world.publish() == {}
     assert world.verify() == []
+
+
+def test_a_round_of_stamps_is_made_in_several_goes_and_every_log_has_its_turn(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    streams = [f"cdr.s{n}" for n in range(4)]
+    with served(authority.answer) as url:
+        world = World(tmp_path / "site")
+        for stream in streams:
+            world.feed(stream, 20, 1)
+        publication = publication_of(world.runtime)
+        publication.unstamped.update(publication.places())
+        ask = http_authority(url, authority.roots, 10)
+
+        def stamped() -> list[str]:
+            return [s for s in streams if next(stamps(world.store(s)), None) is not None]
+
+        for number in range(4):
+            # The first log grows in every go: it must not keep the others from theirs.
+            world.feed(streams[0], 20, 2 + number)
+            publication.unstamped.add((streams[0], 0))
+            assert publication.stamp(ask, lambda: True) == 1
+            assert stamped() == streams[: number + 1]
+            assert publication.stamping == 3 - number
+        assert publication.unstamped == {(streams[0], 0)}, "it has grown since: that is for the next round"
+        # A log that is damaged is named, and the others have their stamps all the same.
+        for stream in streams[1:]:
+            world.feed(stream, 20, 9)
+        publication.unstamped.update(publication.places())
+        (world.log_folder(streams[1]) / "checkpoint").write_bytes(b"no checkpoint")
+        with pytest.raises(IntegrityError):
+            publication.stamp(ask)
+    assert [len(list(stamps(world.store(s)))) for s in streams] == [2, 1, 2, 2]
+    assert publication.unstamped == {(streams[1], 0)}
