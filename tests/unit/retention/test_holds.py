@@ -8,7 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from retention_world import World, person, report
 
+from console.checkup import _holds
+from console.shell import Shell
 from schemas.errors import IntegrityError, LetheError
+from streams.metrics import Metrics
+from streams.requests import _sweep
 from streams.signer import load_signer
 from tiers import certificates
 from tiers.erasure import erase, preview_erasure
@@ -200,3 +204,28 @@ def test_a_reference_is_used_once_at_a_time(make_world: Callable[..., World]) ->
         place(world, accounts=("acme",))
     release(world, hold)
     assert place(world, accounts=("acme",)).id != hold.id
+
+
+def test_past_its_review_date_a_hold_shows_as_overdue_in_doctor_and_metrics(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world()
+    two_people(world)
+    place(world, subjects=person(HELD))
+    metrics = Metrics()
+
+    def seen() -> tuple[str, float | None, float | None]:
+        here = Shell()
+        here.__dict__.update(runtime=world.runtime, settings=world.settings)
+        (check,) = _holds(here, "holds")
+        _sweep(world.runtime, metrics)
+        value = metrics.registry.get_sample_value
+        return check.state, *(value("lethe_holds", {"state": s}) for s in ("in_force", "overdue"))  # type: ignore[return-value]
+
+    review = holds(world).active()[0].review
+    world.now = review - timedelta(microseconds=1)
+    assert seen() == ("ok", 1.0, 0.0)
+    world.now = review
+    assert seen() == ("warning", 1.0, 1.0)
+    release(world, holds(world).active()[0])
+    assert seen() == ("ok", 0.0, 0.0)
