@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
 import re
 import shlex
+import struct
+import subprocess
+import sys
+import termios
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -54,6 +62,36 @@ def test_the_sample_goes_where_the_guide_says(folder: Path) -> None:
     assert not {"923005550142", "447700900123"} & set(
         map(str, [*first["archive"].values(), *second["archive"].values()])
     )
+
+
+def on_a_terminal(*arguments: str) -> str:
+    """What a command writes when a person looks on."""
+    ours, its = pty.openpty()
+    # Wide enough that no line is broken.
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 400, 0, 0))
+    env = {n: v for n, v in os.environ.items() if n not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
+    lethe = Path(sys.executable).with_name("lethe")
+    process = subprocess.Popen(
+        [lethe, *arguments], stdin=its, stdout=its, stderr=its, env={**env, "TERM": "xterm-256color"}
+    )
+    os.close(its)
+    written = b""
+    with suppress(OSError):  # how the end of a terminal shows
+        while some := os.read(ours, 65_536):
+            written += some
+    os.close(ours)
+    assert process.wait(60) == 0, written
+    return written.decode()
+
+
+def test_on_a_terminal_colours_tell_where_each_value_goes(folder: Path) -> None:
+    said = on_a_terminal("formats", "try", "acme-sms.toml", "sample.ndjson")
+    green, yellow, red, dim = (f"\x1b[{code}m" for code in (32, 33, 31, 2))
+    assert f"sent: {green}2026-03-01 09:30:00 +0500" in said, "to the archive"
+    assert f"msisdn: {yellow}+923005550142" in said, "to the window"
+    assert f"body: {red}Your code is 4471" in said, "nowhere"
+    assert f"trace: {dim}x1" in said, "not declared"
+    assert "\x1b[" not in CliRunner().invoke(app, ["formats", "try", "acme-sms.toml", "sample.ndjson"]).output
 
 
 def test_a_record_that_would_be_quarantined_says_why(folder: Path) -> None:
