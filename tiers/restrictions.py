@@ -42,6 +42,7 @@ from schemas.subjects import Subject
 from tiers.erasure import open_parts
 from tiers.expiry import Forgetting
 from tiers.lookup import position_of
+from tiers.mentions import mentions
 from tiers.objects import Objects
 from tiers.records import Part, at, select
 from tiers.warehouse import Warehouse
@@ -133,6 +134,11 @@ def concern(warehouse: Warehouse, ring: KeyRing, position: Position, now: dateti
     return any(
         position_of(r) == position and (r["month"], r["window_months"], r["token"]) in hidden for r in rows
     )
+
+
+def named_in(objects: Objects, ring: KeyRing, value: bytes) -> bool:
+    """Whether raw bytes, such as those of a rejected record, name a restricted person."""
+    return any(mentions(value, restriction.subjects) for restriction in every(objects, ring))
 
 
 def carry(objects: Objects, ring: KeyRing, month: Month, window_months: int) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from console.audit import AuditLog
 from console.shell import Shell, moment, shell, who
+from schemas.errors import LetheError
 from schemas.position import Position
 from schemas.subjects import CHAT_CHANNELS, Subject, normalise
 from streams.batch import EXPLAINED
@@ -257,6 +258,7 @@ def quarantine_show(
     ] = False,
     case: Annotated[str | None, typer.Option("--case", help="The case this look belongs to.")] = None,
     purpose: Annotated[str | None, typer.Option("--purpose", help="What the answer is needed for.")] = None,
+    law: LAW = None,
 ) -> None:
     """One rejected record: why, and with --reveal what it was.
 
@@ -270,17 +272,19 @@ def quarantine_show(
     if reveal:
         if case is None or purpose is None:
             raise typer.BadParameter("--reveal needs --case and --purpose")
-        entry = asked_for(case, purpose)
-        value = quarantine.value_of(row, here.runtime.ring)
-        audit_log(here).append(
-            {
-                **entry,
-                "action": "quarantine.reveal",
-                "record": str(position),
-                "count": int(value is not None),
-            },
-            here.runtime.clock(),
-        )
+        runtime, lawful = here.runtime, (law or "").strip()[:500] or None
+        value = quarantine.value_of(row, runtime.ring)
+        hidden = lawful is None and restrictions.named_in(runtime.objects, runtime.ring, value or b"")
+        entry = {
+            **asked_for(case, purpose),
+            "action": "quarantine.reveal",
+            "record": str(position),
+            "law": lawful,
+        }
+        shown = value is not None and not hidden
+        audit_log(here).append({**entry, "count": int(shown), "restricted": hidden}, runtime.clock())
+        if hidden:
+            raise LetheError(RESTRICTED)
         row["value"] = None if value is None else value.decode("utf-8", "backslashreplace")
     row["kept"] = sealed is not None
     del row["sealed"]

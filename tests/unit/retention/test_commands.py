@@ -146,6 +146,23 @@ def test_evidence_of_a_restricted_person_is_for_the_law_alone(lethe: Prompt, tmp
     assert looks == [(True, None, 0), (True, None, 0), (False, "court order 12", 1), (False, None, 1)]
 
 
+def test_a_rejected_record_that_names_a_restricted_person_is_for_the_law_alone(lethe: Prompt) -> None:
+    broken = [b'{"messageId":"broken","to":"0300 1234567"}', b'{"messageId":"broken","to":"+4915112345678"}']
+    lethe.world.ingest(broken)
+    hers, his = sorted(r["record"] for r in lethe.run("quarantine", "list"))
+    lethe.run("restrict", HER)
+    look = ("--reveal", "--case", "Q-1", "--purpose", "mend it")
+    assert "value" not in lethe.run("quarantine", "show", hers), "that it was rejected is no secret"
+    with pytest.raises(LetheError, match="restricted"):
+        lethe.run("quarantine", "show", hers, *look)
+    assert "1234567" in lethe.run("quarantine", "show", hers, *look, "--law", "court order 12")["value"]
+    assert "4915112345678" in lethe.run("quarantine", "show", his, *look)["value"]
+    looks = [
+        (e["restricted"], e["law"], e["count"]) for e in lethe.audit() if e["action"] == "quarantine.reveal"
+    ]
+    assert looks == [(True, None, 0), (False, "court order 12", 1), (False, None, 1)]
+
+
 def test_an_export_names_who_has_looked_at_a_record_by_its_name(lethe: Prompt) -> None:
     record = lethe.run("lookup", HER, *LOOK)[0]["record"]
     lethe.run(
