@@ -34,7 +34,7 @@ from streams.topics import client_options
 from tiers import clockguard, restrictions
 from tiers.erasure import erase, open_parts, preview_erasure
 from tiers.holds import Holds
-from tiers.subject_export import as_csv, build
+from tiers.subject_export import as_files, build
 
 log = logging.getLogger("lethe.requests")
 
@@ -59,7 +59,7 @@ class Desk:
     audit: Callable[[Mapping[str, Any]], None]
     looks: Callable[[], Iterable[Mapping[str, Any]]]
     exports: Path
-    write_export: Callable[[Path, bytes, bytes], list[str]]
+    write_export: Callable[[Path, Mapping[str, bytes]], list[str]]
 
     def answer(self, data: bytes | None) -> dict[str, Any]:
         """The answer to a request; the same one again for a request that was answered before.
@@ -131,8 +131,7 @@ class Desk:
             {subject_token(p.keys, s.kind, s.value).hex() for p in open_parts(do) for s in subjects}
         )
         self.audit({**entry, "tokens": tokens, "count": len(export["records"])})
-        text = orjson.dumps(export, option=orjson.OPT_INDENT_2) + b"\n"
-        files = self.write_export(self.exports / request_id, text, as_csv(export).encode())
+        files = self.write_export(self.exports / request_id, as_files(export))
         return {
             "records": len(export["records"]),
             "files": [Path(f).name for f in files],

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+import orjson
+
 from keys.tokens import subject_token
 from schemas.policy import RetentionPolicy
 from schemas.position import Position
@@ -126,23 +128,40 @@ def _recipients(records: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 _COLUMNS: Final = (
     "record", "event_time", "source", "channel", "direction", "account", "status_group", "country", "network", "route",
-    "price", "currency", "identifiers", "other_parties", "message_id", "identifiers_kept_until", "metadata_kept_until",
+    "price", "currency", "identifiers", "other_parties", "message_id", "identifiers_kept_until", "identifiers_period",
+    "metadata_kept_until", "metadata_period",
 )  # fmt: skip
 
 
-def as_csv(export: Mapping[str, Any]) -> str:
-    """The records of an export as CSV (RFC 4180), a line each."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(_COLUMNS)
+def as_files(export: Mapping[str, Any]) -> dict[str, bytes]:
+    """The files of an export by name: all of it as JSON; records, those of others that name the person, and who has
+    looked as CSV (RFC 4180), a line each.
+    """
+    records = []
     for record in export["records"]:
         parties = {
             name: "; ".join(f"{i['role']} {i['kind']} {i['value']}" for i in record[name])
             for name in ("identifiers", "other_parties")
         }
-        flat = {**record["metadata"], **record, **parties}
-        writer.writerow(_cell(flat.get(column)) for column in _COLUMNS)
-    return out.getvalue()
+        records.append({**record["metadata"], **record, **parties})
+    return {
+        "export.json": orjson.dumps(export, option=orjson.OPT_INDENT_2) + b"\n",
+        "records.csv": _csv(_COLUMNS, records),
+        "other_records.csv": _csv(_OTHERS, [*export["rejected_records"], *export["mentioned_in"]]),
+        "looked_at.csv": _csv(_AUDITED, export["looked_at"]),
+    }
+
+
+_OTHERS: Final = ("record", "format", "reason", "received_time", "identifiers_kept_until")
+
+
+def _csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow(_cell(row.get(column)) for column in columns)
+    return out.getvalue().encode()
 
 
 def _cell(value: Any) -> str:

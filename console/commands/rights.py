@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 
 from console.commands.window import audit_log, read_query
@@ -62,22 +62,22 @@ def export_command(
     tokens = sorted({subject_token(p.keys, s.kind, s.value).hex() for p in open_parts(do) for s in subjects})
     count = len(export["records"])
     log.append({"who": who(), "action": "export", "case": case[:200], "tokens": tokens, "count": count}, now)
-    text = orjson.dumps(export, option=orjson.OPT_INDENT_2) + b"\n"
+    files = subject_export.as_files(export)
     if out is None:
-        sys.stdout.write(text.decode())
+        sys.stdout.write(files["export.json"].decode())
         return
-    written = write_export(out, text, subject_export.as_csv(export).encode())
+    written = write_export(out, files)
     here.answer(
         {"records": count, "files": written}, lambda: here.say(f"{count} record(s) in {', '.join(written)}")
     )
 
 
-def write_export(folder: Path, text: bytes, table: bytes) -> list[str]:
-    """Write both files for their owner alone, and return their paths."""
+def write_export(folder: Path, files: Mapping[str, bytes]) -> list[str]:
+    """Write the files for their owner alone, and return their paths; `LetheError` when the disk refuses."""
     written = []
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, data in (("export.json", text), ("export.csv", table)):
+        for name, data in files.items():
             path = folder / name
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
             with os.fdopen(os.open(path, flags, 0o600), "wb") as file:

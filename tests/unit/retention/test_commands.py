@@ -185,7 +185,9 @@ def test_an_export_names_who_has_looked(lethe: Prompt, tmp_path: Path) -> None:
     out = tmp_path / "out"
     lethe.run("export", HER, "--out", str(out))
     assert {p.name: p.stat().st_mode & 0o777 for p in out.iterdir()} == {
-        "export.csv": 0o600,
+        "records.csv": 0o600,
+        "other_records.csv": 0o600,
+        "looked_at.csv": 0o600,
         "export.json": 0o600,
     }
 

@@ -54,7 +54,10 @@ def test_restriction_comes_and_goes(world: World) -> None:
 
 def test_an_export_lies_in_a_file_and_is_not_in_the_answer(world: World) -> None:
     answer = ask(world, command="export")
-    assert (answer["records"], answer["files"]) == (1, ["export.json", "export.csv"])
+    assert (answer["records"], answer["files"]) == (
+        1,
+        ["export.json", "records.csv", "other_records.csv", "looked_at.csv"],
+    )
     folder = world.folder / "exports" / answer["folder"]
     assert (
         orjson.loads((folder / "export.json").read_bytes())["records"][0]["identifiers"][0]["value"]

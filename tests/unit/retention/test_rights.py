@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +14,7 @@ from retention_world import World, person, report
 from tiers import reconcile
 from tiers.erasure import erase, open_parts, preview_erasure
 from tiers.records import entries_of
-from tiers.subject_export import as_csv, build
+from tiers.subject_export import as_files, build
 
 HER = "+923001234567"
 HIM = "+4915112345678"
@@ -133,6 +134,15 @@ def test_an_export_says_everything_and_names_nobody_else(make_world: Callable[..
     assert {"kind": "account", "name": "acme"} in export["recipients"]
     assert len(export["rejected_records"]) == 2
     assert HIM[1:] not in str(export)
-    rows = list(csv.DictReader(io.StringIO(as_csv(export))))
+    files = as_files(export)
+    assert json.loads(files["export.json"]) == json.loads(json.dumps(export))
+    rows, others, looked = (
+        list(csv.DictReader(io.StringIO(files[name].decode())))
+        for name in ("records.csv", "other_records.csv", "looked_at.csv")
+    )
     assert [r["account"] for r in rows] == ["acme", "acme"]
+    assert {r["metadata_period"] for r in rows} == {"10 years following the year of the communication"}
+    assert [r["reason"] for r in others] == [r["reason"] for r in export["rejected_records"]]
+    assert [(r["who"], r["case"], r["purpose"]) for r in looked] == [("eve", "F-1", "fraud")]
+    assert HIM[1:].encode() not in b"".join(files.values())
     assert "integrity_hash" not in str(export)
