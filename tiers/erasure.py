@@ -30,7 +30,7 @@ from tiers.failpoint import fail_point
 from tiers.files import write_files
 from tiers.journal import file_entry
 from tiers.lookup import position_of
-from tiers.mentioned import Scan, tokens_of_ids
+from tiers.mentioned import FIELDS, Scan, tokens_of_ids
 from tiers.mentions import mentions
 from tiers.records import Part, open_entries, pages_of, quarantined_value, select
 from tiers.rewrite import delete_removed, files_of, range_of, read_file, replace
@@ -54,6 +54,7 @@ class Found:
     entries: set[Position] = field(default_factory=set)  # of which an original or window fields are kept
     quarantine: set[Position] = field(default_factory=set)  # rejected records that name them
     mentioned: set[Position] = field(default_factory=set)  # records of others whose kept texts name them
+    evidence: int = 0  # of those, originals: they go whole, and with them what could be produced in original
     ids: dict[Position, set[bytes]] = field(
         default_factory=dict
     )  # of those, what a message id would be as token
@@ -117,6 +118,7 @@ def search(do: Forgetting, part: Part, subjects: tuple[Subject, ...], scan: Scan
     for position, entries in scan.entries(part)[0].items():
         if position not in found.records:
             found.mentioned.add(position)
+            found.evidence += any(e["form"] != FIELDS for e in entries)
             found.ids[position] = tokens_of_ids(part, scan.sought[0], entries)
     return found
 
@@ -187,7 +189,7 @@ def erase(do: Forgetting, subjects: tuple[Subject, ...]) -> Erased:
         "begun": begun.astimezone(UTC).isoformat(timespec="microseconds"),
         "done": do.clock().astimezone(UTC).isoformat(timespec="microseconds"),
         "files": files,
-        "counts": {n: erased.total(n) for n in (*COUNTS, "held")},
+        "counts": {n: erased.total(n) for n in (*COUNTS, "evidence", "held")},
         "method": DELETION,
         "checks": ["a second look found nothing of the person", "the files that held the rows are deleted"],
     }
@@ -242,6 +244,7 @@ def _said(found: Found) -> dict[str, Any]:
         "originals": len(found.entries),
         "quarantine": len(found.quarantine),
         "mentioned": len(found.mentioned),
+        "evidence": found.evidence,
         "held": sum(found.held.values()),
         "holds": sorted(found.held),
     }
@@ -256,7 +259,11 @@ def _order(
     if found.ids:
         yield "identifiers", {}, partial(clean.message_ids, found.ids)
     if found.entries or found.mentioned:
-        counts = {"originals": len(found.entries), "mentioned": len(found.mentioned)}
+        counts = {
+            "originals": len(found.entries),
+            "mentioned": len(found.mentioned),
+            "evidence": found.evidence,
+        }
         sought = scan.sought[0]
         yield "originals", counts, partial(clean.pages, found.part, found.entries, found.mentioned, sought)
     if found.identifiers:

@@ -22,7 +22,7 @@ from tiers.expiry import Forgetting
 
 VALUE = Annotated[str, typer.Argument(help="A phone number, an e-mail or IP address, a SIP URI, a chat id.")]
 CASE = Annotated[str, typer.Option("--case", help="The request this belongs to.")]
-_COLUMNS = ["month", "window_months", *COUNTS, "held", "holds"]
+_COLUMNS = ["month", "window_months", *COUNTS, "evidence", "held", "holds"]
 
 
 def register(app: typer.Typer) -> None:
@@ -146,8 +146,13 @@ def _show(here: Shell, preview: Erased, why: list[dict[str, Any]]) -> None:
         "What is erased, by month: rows, originals, rejected records, texts in records of others",
         _COLUMNS,
         rows,
-        right=_COLUMNS[1:7],
+        right=_COLUMNS[1:8],
     )
+    if evidence := preview.total("evidence"):
+        here.say(
+            f"{evidence} original(s) of records of others name this person and go whole: they cannot be produced as "
+            "evidence any more, while their archive rows stay proven; a hold on those records keeps them"
+        )
     for hold in why:
         here.say(
             f"held: {hold['reference']} by order of {hold['authority']}; erased when that hold is released"

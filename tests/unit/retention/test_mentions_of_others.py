@@ -72,6 +72,7 @@ def test_a_field_of_somebody_else_that_names_the_person_is_taken_out(
     assert texts_of(world) == before, "a preview changes nothing"
     erased = erase(world.doing(), person(HER))
     assert (count(erased), erased.total("identifiers"), erased.total("originals")) == (1, 0, 0)
+    assert erased.total("evidence") == 0
     assert count(preview_erasure(world.doing(), person(HER))) == 0
     after = texts_of(world)
     assert after[0] == before[0]
@@ -104,8 +105,9 @@ def test_an_original_of_somebody_else_that_names_the_person_goes_whole(
     his_records(world, [{"callbackData": "his own note"}, {"callbackData": "order for 0300 1234567"}])
     forms = {offset: [e["form"] for e in entries] for offset, entries in kept(world).items()}
     assert forms == {0: ["received"], 1: ["received"]}
+    assert preview_erasure(world.doing(), person(HER)).total("evidence") == 1
     erased = erase(world.doing(), person(HER))
-    assert count(erased) == 1
+    assert (count(erased), erased.total("evidence")) == (1, 1)
     assert {o: len(e) for o, e in kept(world).items()} == {0: 1, 1: 0}
     assert len(world.found(HIM)) == 2
     assert sum(r["integrity_hash"] is not None for r in world.rows("metadata")) == 2, (

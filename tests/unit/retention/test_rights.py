@@ -56,7 +56,15 @@ def test_erasure_takes_a_person_out_of_every_table_and_page(make_world: Callable
     token = world.tokens(HER, ["2025-03"])["2025-03"]
     before = set(world.paths("identifiers")) | set(world.paths("originals")) | set(world.paths("quarantine"))
     preview = preview_erasure(world.doing(), person(HER))
-    counts = {"identifiers": 2, "originals": 2, "quarantine": 2, "mentioned": 0, "held": 0, "holds": []}
+    counts = {
+        "identifiers": 2,
+        "originals": 2,
+        "quarantine": 2,
+        "mentioned": 0,
+        "evidence": 0,
+        "held": 0,
+        "holds": [],
+    }
     assert preview.months == [{"month": "2025-03", "window_months": 12, **counts}]
     assert len(world.found(HER)) == 2, "a preview changes nothing"
     erased = erase(world.doing(), person(HER))
