@@ -169,8 +169,9 @@ def tidy(do: Forgetting) -> int:
         over = [c for c in copies if window_end(c.month, c.window_months) <= now]
         restriction = _open(objects, do.ring, name, copies) if over else None
         if restriction is not None:
-            longest = max(c.window_months for c in copies)
-            a_window_ago = window_end(Month.of(restriction.placed), longest) <= now
+            # The shortest: a country's longer window must not keep the name of another one's person.
+            shortest = min(c.window_months for c in copies)
+            a_window_ago = window_end(Month.of(restriction.placed), shortest) <= now
             if a_window_ago and not any(_names(do, part, restriction.subjects) for part in open_parts(do)):
                 _end(objects, name)
                 ended += 1

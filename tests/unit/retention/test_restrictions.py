@@ -172,6 +172,18 @@ def test_it_ends_with_the_last_record_of_the_person(make_world: Callable[..., Wo
         assert bool(copies(world)) == (month < 16)
 
 
+def test_a_longer_window_of_others_does_not_keep_it(make_world: Callable[..., World]) -> None:
+    world = make_world(retention={"countries": [{"country": "PK", "window_months": 6, "reason": "agreed"}]})
+    world.now = datetime(2025, 3, 20, tzinfo=UTC)
+    world.ingest([report(1, HER, world.now)])
+    place(world)
+    for month in range(4, 11):
+        world.now = datetime(2025, month, 15, tzinfo=UTC)
+        world.ingest([report(month, HIM, world.now, mccMnc="26201")])
+        world.sweep(forced=True)
+        assert bool(copies(world)) == (month < 10)
+
+
 def test_it_outlasts_a_window_for_a_person_of_whom_something_is_kept(
     make_world: Callable[..., World],
 ) -> None:
