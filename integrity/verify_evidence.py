@@ -346,7 +346,7 @@ def _root(leaves: list[bytes]) -> bytes:
 
 def _included(leaf: bytes, index: int, size: int, proof: list[bytes], root: bytes, what: str) -> None:
     """Follow an inclusion proof from the leaf to the root (section 2.1.3.2)."""
-    _demand(index < size, f"{what}: there is no leaf {index} in a tree of {size}")
+    _demand(0 <= index < size, f"{what}: there is no leaf {index} in a tree of {size}")
     fn, sn, node = index, size - 1, leaf
     for sibling in proof:
         _demand(sn > 0, f"{what} is too long")
