@@ -188,8 +188,10 @@ def _kind_characters(kinds: pl.Series) -> pl.Series:
     if kinds.dtype.is_integer():
         codes = kinds.cast(pl.Int64)
         return codes.replace_strict({c: chr(c) for c in _KIND_OF}, default=None, return_dtype=pl.String)
-    names = {kind: chr(code) for kind, code in KIND_CODES.items()}
-    return _text(kinds).replace_strict(names, default=None, return_dtype=pl.String)
+    coded = _text(kinds).to_arrow().dictionary_encode()
+    names = [KIND_CODES.get(name) for name in coded.dictionary.to_pylist()]
+    characters = pl.Series([None if code is None else chr(code) for code in names], dtype=pl.String)
+    return characters[pl.Series(coded.indices).cast(pl.UInt32)]
 
 
 def _text(values: pl.Series) -> pl.Series:

@@ -36,6 +36,7 @@ _NUMBERED: Final = frozenset(
 _E164: Final = r"^\+?([1-9][0-9]{6,14})$"
 # A trunk 0 kept behind the country code, as in +92 0300 …; in a few countries it belongs to the number.
 _TRUNK: Final = rf"^\+?(?:{'|'.join(str(c) for c in sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE))})0"
+_DIGITS: Final = r"^[1-9][0-9]{6,14}$"  # what `_E164` captures
 _EMAIL: Final = r"^[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9](?:[a-z0-9.-]{0,252}[a-z0-9])?$"
 _NESTED: Final = 6  # schemes and brackets around one another
 _SIP: Final = re.compile(r"sips?:(?:([^@;?>\s]+)@)?([^;?>\s]+)", re.IGNORECASE)
@@ -150,6 +151,8 @@ def normalise_column(
     `channel` is one for all rows, or a String column. The common spellings (E.164 digits with or without `+`, plain
     e-mail addresses) stay columnar; only the distinct others go through `normalise` one by one.
     """
+    if kind not in ("opaque", "chat") and (numbers := _all_numbers(values)) is not None:
+        return numbers
     text, scope = pl.col("text"), pl.col("channel")
     frame = (
         values.rename("text")
@@ -194,6 +197,18 @@ def normalise_column(
         table, on=["text", "channel"], how="left", nulls_equal=True, maintain_order="left"
     )
     return joined.select(kind=pl.coalesce("kind", "other_kind"), value=pl.coalesce("value", "other_value"))
+
+
+def _all_numbers(values: pl.Series) -> pl.DataFrame | None:
+    """The columns of a column that holds nothing but numbers in E.164, as most do; None of any other."""
+    numbers = values.str.strip_prefix("+")
+    # Null counts as fitting.
+    if not numbers.str.contains(_DIGITS).all() or numbers.str.contains(_TRUNK).any():
+        return None
+    kinds = pl.Series(["msisdn"]).new_from_index(0, len(values))
+    if numbers.null_count():
+        kinds = kinds.set(numbers.is_null(), None)
+    return pl.DataFrame({"kind": kinds, "value": numbers})
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,8 +44,8 @@ class Converted:
 
     def spread(self, codes: pl.Series) -> Converted:
         """The same for rows, where what was converted are their distinct texts: row i has that at `codes[i]`."""
-        columns = {name: values.gather(codes) for name, values in self.columns.items()}
-        bad = None if self.bad is None else self.bad.gather(codes).fill_null(False)
+        columns = {name: values[codes] for name, values in self.columns.items()}
+        bad = None if self.bad is None else self.bad[codes].fill_null(False)
         return Converted(columns, bad if bad is not None and bad.any() else None, self.reason)
 
 

@@ -18,6 +18,7 @@ from typing import Final
 from urllib.parse import unquote
 
 import polars as pl
+import pyarrow.compute as pc
 
 GUARDED: Final = ("account", "application", "sender", "recipient", "network", "route", "status", "error")
 ADDRESSES: Final = frozenset({"sender", "recipient"})  # a business's own number or e-mail address may be here
@@ -89,7 +90,8 @@ def leaks(
     """
     hits: dict[str, pl.Series] = {}
     distinct: dict[str, list[str]] = {
-        column: records.get_column(column).unique().drop_nulls().to_list()
+        # By Arrow, at a fraction of what a query costs a small batch.
+        column: [v for v in pc.unique(records.get_column(column).to_arrow()).to_pylist() if v is not None]
         for column in GUARDED
         if column in records.columns
     }

@@ -1,75 +1,153 @@
-"""Where a record belongs: country, month, window, whether it is late and whether it is in integrity scope."""
+"""Where a record belongs: country, month, window, whether it is late and whether it is in integrity scope.
+
+Countries and months are few: rows carry a number that stands for one (-1: none), and rules are worked out once for
+each.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from schemas.geography import country_of_mcc, country_of_prefix
+from schemas.policy import RetentionPolicy
 from schemas.retention import Month, first_open_month
 from streams.batch import Reason
 from streams.work import ID, Rules, Work
+
+Codes = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_PREFIX: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Countries:
+    """`names`: those that occur. Of each person with a known country its record and country; of each record's network
+    its country.
+    """
+
+    names: list[str]
+    records: Codes
+    persons: Codes
+    networks: Codes
 
 
 def place(
     work: Work, records: pl.DataFrame, people: pl.DataFrame, rules: Rules, now: datetime
 ) -> pl.DataFrame:
-    """Add country, month, window_months, late and in_scope; refuse what lies in the future or is too old."""
-    records, countries = _countries(records, people)
-    when = records.get_column("event_time")
-    if when.null_count():
-        work.refuse(when.is_null(), Reason.MISSING, "event_time")
-    work.refuse(when > now + rules.future, Reason.FUTURE)
-    text = when.dt.strftime("%Y-%m") if records.height else pl.Series([], dtype=pl.String)
-    months = {m: Month.parse(m) for m in text.unique().drop_nulls()}
+    """Add country, month, window_months, late and in_scope; refuse what lies in the future or is too old.
+
+    `records` are all rows of the work, so that `_id` is a row's place.
+    """
     policy = rules.retention
-    records = records.with_columns(text.alias("month"))
-    if policy.countries:
-        lengths = {c: policy.window_of(c) for c in countries.get_column("country").unique()}
-        windows = countries.select(ID, w=pl.col("country").replace_strict(lengths, return_dtype=pl.Int32))
-        shortest = windows.group_by(ID).agg(pl.col("w").min())
-        records = (
-            records.join(shortest, on=ID, how="left", maintain_order="left")
-            .with_columns(pl.col("w").fill_null(policy.window_months).alias("window_months"))
-            .drop("w")
-        )
-    else:
-        records = records.with_columns(pl.lit(policy.window_months, pl.Int32).alias("window_months"))
-    late = pl.lit(False)
-    for window in policy.windows():
-        first_open = str(first_open_month(now, window))
-        late = late | ((pl.col("window_months") == window) & (pl.col("month") < first_open))
-    old = [name for name, month in months.items() if policy.archive_ended(month.year, None, now)]
-    if old:
-        work.refuse(text.is_in(old), Reason.TOO_OLD)
-    scope = pl.lit(rules.scope == "all")
-    if isinstance(rules.scope, tuple):
-        scoped = countries.filter(pl.col("country").is_in(list(rules.scope))).get_column(ID)
-        scope = pl.col(ID).is_in(scoped.implode())
-    return records.with_columns(late=late.fill_null(False), in_scope=scope)
+    countries = _countries(records, people)
+    months, month = _months(work, records.get_column("event_time"), now + rules.future)
+    windows = _windows(countries, policy)
+    first_open = {w: first_open_month(now, w) for w in policy.windows()}
+    late = np.zeros(records.height, np.bool_)
+    for at, one in enumerate(months):
+        if ended := [w for w, first in first_open.items() if one < first]:
+            late |= (month == at) & np.isin(windows, ended)
+        if policy.archive_ended(one.year, None, now):
+            work.refuse(pl.Series(month == at), Reason.TOO_OLD)
+    return records.with_columns(
+        _named(countries.names, _of_records(countries, records.height)).alias("country"),
+        _named([str(m) for m in months], month).alias("month"),
+        pl.Series("window_months", windows, dtype=pl.Int32),
+        pl.Series("late", late),
+        pl.Series("in_scope", _in_scope(countries, rules, records.height)),
+    )
 
 
-def _countries(records: pl.DataFrame, people: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The end user's country by number, else by network; and every (id, country) that may put a record in scope."""
-    numbers = people.filter(pl.col("kind") == "msisdn").select(ID, pl.col("value").str.slice(0, 4).alias("p"))
-    prefixes = numbers.get_column("p").unique()
-    by_number = numbers.select(
-        ID,
-        country=pl.col("p").replace_strict(
-            prefixes, pl.Series([country_of_prefix(p) for p in prefixes], dtype=pl.String), default=None,
-            return_dtype=pl.String,
-        ),
-    ).drop_nulls()  # fmt: skip
-    every = by_number
-    first = by_number.unique(ID, keep="first", maintain_order=True)
-    records = records.join(first, on=ID, how="left", maintain_order="left")
+def _months(work: Work, when: pl.Series, latest: datetime) -> tuple[list[Month], Codes]:
+    """The months that occur, with those between them, and each record's; -1 where there is no time."""
+    missing = when.is_null() if when.null_count() else None
+    if missing is not None:
+        work.refuse(missing, Reason.MISSING, "event_time")
+        when = when.fill_null(_EPOCH)
+    micros = when.to_physical().to_numpy()
+    bound = (latest - _EPOCH) // timedelta(microseconds=1)
+    if len(micros) and micros.max() > bound:
+        work.refuse(pl.Series(micros > bound), Reason.FUTURE)
+    # One month far away would make a table of all between.
+    month = np.minimum(micros, bound).astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
+    if missing is not None:
+        month[missing.to_numpy()] = -1  # no time that is kept lies before 1990
+    begun = month[month >= 0]
+    if not len(begun):
+        return [], np.full(len(month), -1, np.int64)
+    first, last = int(begun.min()), int(begun.max())
+    months = [Month(1970 + number // 12, number % 12 + 1) for number in range(first, last + 1)]
+    return months, np.maximum(month - first, -1)
+
+
+def _countries(records: pl.DataFrame, people: pl.DataFrame) -> _Countries:
+    """The countries of end users by number, and of records by network."""
+    numbers = people.get_column("kind").to_arrow()
+    coded = numbers.dictionary_encode()
+    kinds = coded.dictionary.to_pylist()
+    phones = people
+    if kinds not in ([], ["msisdn"]):
+        phones = people.filter(pl.col("kind") == "msisdn")
+    names: dict[str, int] = {}
+    persons = _coded(phones.get_column("value").str.slice(0, _PREFIX), country_of_prefix, names)
+    who = phones.get_column(ID).to_numpy().astype(np.int64)
+    known = persons >= 0
+    networks = np.full(records.height, -1, np.int64)
     if "mcc" in records.columns:
-        codes = records.get_column("mcc").unique().drop_nulls()
-        network = pl.col("mcc").replace_strict(
-            codes, pl.Series([country_of_mcc(c) for c in codes], dtype=pl.String), default=None,
-            return_dtype=pl.String,
-        )  # fmt: skip
-        every = pl.concat([by_number, records.select(ID, country=network).drop_nulls()])
-        records = records.with_columns(country=pl.coalesce("country", network))
-    return records, every
+        networks = _coded(records.get_column("mcc"), country_of_mcc, names)
+    return _Countries(list(names), who[known], persons[known], networks)
+
+
+def _coded(texts: pl.Series, country: Callable[[str], str | None], names: dict[str, int]) -> Codes:
+    """The number of each text's country in `names`, which grows; -1 where there is none."""
+    coded = texts.to_arrow().dictionary_encode()
+    table = [
+        -1 if name is None else names.setdefault(name, len(names))
+        for name in map(country, coded.dictionary.to_pylist())
+    ]
+    indices = coded.indices.fill_null(len(table)).to_numpy()
+    found: Codes = np.array([*table, -1], np.int64)[indices]
+    return found
+
+
+def _of_records(countries: _Countries, height: int) -> Codes:
+    """The country of each record: of its first end user by number, else of its network."""
+    found = np.full(height, -1, np.int64)
+    found[countries.records[::-1]] = countries.persons[::-1]  # of equal places the last one written counts
+    return np.where(found >= 0, found, countries.networks)
+
+
+def _windows(countries: _Countries, policy: RetentionPolicy) -> Codes:
+    """How many months the identifiers of each record are kept: the shortest that any of its countries says."""
+    height = len(countries.networks)
+    if not policy.countries:
+        return np.full(height, policy.window_months, np.int64)
+    none = np.iinfo(np.int64).max
+    lengths = np.array([*map(policy.window_of, countries.names), none], np.int64)  # -1 is the last of them
+    shortest = lengths[countries.networks]
+    np.minimum.at(shortest, countries.records, lengths[countries.persons])
+    return np.where(shortest == none, policy.window_months, shortest)
+
+
+def _in_scope(countries: _Countries, rules: Rules, height: int) -> Mask:
+    if not isinstance(rules.scope, tuple):
+        return np.full(height, rules.scope == "all")
+    scoped = np.array([*(name in rules.scope for name in countries.names), False], np.bool_)
+    found = scoped[countries.networks]
+    found[countries.records[scoped[countries.persons]]] = True
+    return found
+
+
+def _named(names: list[str], codes: Codes) -> pl.Series:
+    table: Any = pl.Series([*names, None], dtype=pl.String)
+    named: pl.Series = table[np.where(codes < 0, len(names), codes)]
+    return named

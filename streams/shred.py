@@ -105,7 +105,7 @@ def _sort_in(level: _Level, table: dict[str, pa.Array], out: Shredded) -> Iterat
         opening = "{" if name == plain else "["
         other = ~_series(distinct).str.starts_with(opening)
         if other.any():
-            where = _through(level.codes, other.gather(codes)).fill_null(False)
+            where = _through(level.codes, other[codes]).fill_null(False)
             out.wrong |= where.to_numpy()
             distinct = _series(distinct).set(other, opening + ("}" if opening == "{" else "]")).to_arrow()
         codes = _through(level.codes, codes)
@@ -114,7 +114,7 @@ def _sort_in(level: _Level, table: dict[str, pa.Array], out: Shredded) -> Iterat
         else:
             for leaf, values, odd in _lists(path, distinct.cast(pa.large_string()), below):
                 _keep(out, leaf, codes, values)
-                out.wrong |= odd.gather(codes).fill_null(False).to_numpy()
+                out.wrong |= odd[codes].fill_null(False).to_numpy()
 
 
 def _keep(out: Shredded, path: str, codes: pl.Series | None, values: pl.Series) -> None:
@@ -122,12 +122,12 @@ def _keep(out: Shredded, path: str, codes: pl.Series | None, values: pl.Series) 
         out.columns[path] = values.alias(path)
     else:
         out.coded[path] = Coded(codes, values)
-        out.columns[path] = values.gather(codes).alias(path)
+        out.columns[path] = values[codes].alias(path)
 
 
 def _through(outer: pl.Series | None, inner: pl.Series) -> pl.Series:
     """What each record holds of what each object holds."""
-    return inner if outer is None else inner.gather(outer)
+    return inner if outer is None else inner[outer]
 
 
 def _lists(
