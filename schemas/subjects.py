@@ -19,6 +19,7 @@ import ipaddress
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
@@ -219,6 +220,7 @@ class BusinessAddress:
     address: str
 
 
+@lru_cache(maxsize=1 << 14)
 def business_address(text: str, longest: int = 11) -> BusinessAddress | None:
     """Read a business's address; None if the text is no address that the archive may keep.
 

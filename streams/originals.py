@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -19,12 +18,19 @@ FIELDS = "fields"
 STRIPPED = "stripped"
 
 
-@dataclass(frozen=True, slots=True)
-class Original:
+class Original(NamedTuple):
     """`form` is received (the bytes as they came) or canonical (RFC 8785, content fields taken out)."""
 
     form: str
-    value: bytes = field(repr=False)
+    value: bytes
+
+    def __repr__(self) -> str:
+        return f"Original(form={self.form!r})"
+
+
+def always_received(fmt: Format) -> bool:
+    """Whether the original of a record that came alone is always the bytes as they came: nothing in it is content."""
+    return not fmt.content
 
 
 def original(message: bytes, index: int | None, has_content: bool, fmt: Format) -> Original:
@@ -152,6 +158,7 @@ __all__ = [
     "STRIPPED",
     "CanonicalError",
     "Original",
+    "always_received",
     "original",
     "quarantined",
 ]

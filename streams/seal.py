@@ -22,7 +22,7 @@ from schemas.format import Format
 from schemas.retention import Month
 from streams.batch import Load, Reason, Reject
 from streams.fields import as_json
-from streams.originals import FIELDS, CanonicalError, Original, original
+from streams.originals import FIELDS, RECEIVED, CanonicalError, Original, always_received, original
 from streams.portions import Rows, Whose, counted, cut
 from streams.refused import quarantine
 from streams.split import ID, INDEX, ROW, Split
@@ -135,8 +135,12 @@ def _positioned(load: Load, records: pl.DataFrame) -> pl.DataFrame:
 
 def _names(load: Load, records: pl.DataFrame) -> list[str]:
     """The positions of records, as text (`schemas.position.Position`)."""
-    rows, indexes = records.get_column(ROW).to_list(), records.get_column("index").to_list()
-    return [load.place(row, index) for row, index in zip(rows, indexes, strict=True)]
+    rows, indexes = records.get_column(ROW).to_numpy(), records.get_column("index")
+    if indexes.null_count() < len(indexes):
+        return [load.place(row, at) for row, at in zip(rows.tolist(), indexes.to_list(), strict=True)]
+    before = [f"{batch.source.stream}/{batch.source.partition}/" for batch in load.batches]
+    places = zip(load.whose[rows].tolist(), load.offsets[rows].tolist(), strict=True)
+    return [f"{before[whose]}{offset}" for whose, offset in places]
 
 
 def _originals(
@@ -144,6 +148,10 @@ def _originals(
 ) -> tuple[Split, dict[int, Original], list[Reject]]:
     """The originals of the records in scope, by id; a record that needs a canonical form and has none is refused."""
     scope = parts.records.filter(pl.col("in_scope") & ~pl.col("late"))
+    if always_received(fmt) and not reframed and scope.get_column(INDEX).null_count() == scope.height:
+        received = map(load.values.__getitem__, scope.get_column(ROW).to_list())
+        as_they_came = [Original(RECEIVED, value) for value in received if value is not None]
+        return parts, dict(zip(scope.get_column(ID).to_list(), as_they_came, strict=True)), []
     values: dict[int, Original] = {}
     refused: dict[int, Reject] = {}
     for one, row, index, has_content, when in scope.select(
