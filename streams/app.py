@@ -48,7 +48,7 @@ def make_app(settings: Settings, pipeline: Pipeline, ready: Callable[[], None]) 
         topic_replication_factor=kafka.replication,
         topic_partitions=1,
     )
-    batches = BatchChannel(app, maxsize=max(2, settings.threads))
+    batches = BatchChannel(app, maxsize=1)
 
     @app.agent(batches, concurrency=settings.threads, name="lethe.split")
     async def split(stream: Any) -> None:

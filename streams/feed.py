@@ -36,6 +36,7 @@ _FATAL: Final = frozenset(
 _WATERMARK_SECONDS: Final = 15.0
 _LAG_SECONDS: Final = 2.0
 _SAME_SECONDS: Final = 5.0
+_PATIENCE_SECONDS: Final = 20.0
 _SILENT_SECONDS: Final = 20.0  # how long the thread may not call the broker: well below max.poll.interval.ms
 
 
@@ -100,6 +101,7 @@ class Feed:
         self._consumer: Any = None
         self._lag: dict[tuple[str, int], int] = {}
         self._lag_heard = 0.0
+        self._waited_since = time.monotonic()
 
     def run(self) -> None:
         """Consume until stopped; a fatal error is left in `error`."""
@@ -191,6 +193,7 @@ class Feed:
             return
         self._sort_in(messages)
         self._measure_lag()
+        self._complain()
         if not messages:
             self._wonder()
         now = time.monotonic()
@@ -201,6 +204,17 @@ class Feed:
             or any(p.at_end for p in waiting)
         ):
             self._hand_over(waiting)
+
+    def _complain(self) -> None:
+        """Say that the group takes long to give this worker its share: nothing else shows why nothing happens."""
+        now = time.monotonic()
+        if not self.settled.is_set() and now - self._waited_since >= _PATIENCE_SECONDS:
+            self._waited_since = now
+            log.warning(
+                "still waiting for a share of the partitions: the group %s is not at rest; is another member of it "
+                "dead or stuck? It is given up after its session time-out",
+                self._settings.kafka.group,
+            )
 
     def _wonder(self) -> None:
         """Silence may mean that a topic is gone and another one stands in its place: the library does not say so."""

@@ -24,7 +24,7 @@ from streams.kinds import by_kind
 from streams.portions import prepared
 from streams.registry import Registry, unframed
 from streams.seal import refuse, seal
-from streams.split import split
+from streams.split import Split, split
 from streams.work import Rules
 from tiers.prepared import ENTRIES, Counts, Prepared
 
@@ -70,19 +70,22 @@ class Kernel:
         return _together(batch, prepared)
 
     def _process(self, load: Load, fmt: Format, reframed: frozenset[int]) -> list[Prepared]:
-        decoded = decode(load.values, fmt, self.max_bytes)
         for last_try in (False, False, True):
             now = self.clock()
-            parts = split(decoded, fmt, self.rules, now)
+            # Neither the frame of the decoding nor that of the split is held while the other is worked on.
+            parts, rejects = self._parts(load, fmt, now)
             try:
-                return seal(
-                    load, fmt, parts, decoded.rejects + parts.rejects, self.ring, self.rules, now, reframed
-                )
+                return seal(load, fmt, parts, rejects, self.ring, self.rules, now, reframed)
             except ExpiredKeyError:
                 # A month ended between the split and its keys: split again, it is late now.
                 if last_try:
                     raise
         raise AssertionError("unreachable")
+
+    def _parts(self, load: Load, fmt: Format, now: datetime) -> tuple[Split, list[Reject]]:
+        decoded = decode(load.values, fmt, self.max_bytes)
+        parts = split(decoded, fmt, self.rules, now)
+        return parts, decoded.rejects + parts.rejects
 
 
 def _together(batch: Batch, parts: list[Prepared]) -> Prepared:

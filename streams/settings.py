@@ -56,9 +56,9 @@ class Kafka(_Section):
 class Flush(_Section):
     """When what is split is committed: whichever comes first."""
 
-    records: int = Field(100_000, ge=1, le=20_000_000)
+    records: int = Field(60_000, ge=1, le=20_000_000)
     seconds: float = Field(10.0, ge=0.05, le=3_600)
-    batch: int = Field(10_000, ge=1, le=200_000, description="messages fetched and split at a time")
+    batch: int = Field(12_000, ge=1, le=200_000, description="messages fetched and split at a time")
     megabytes: int = Field(96, ge=1, le=16_384, description="raw bytes held before a commit is due")
 
 
