@@ -23,7 +23,7 @@ from keys.local import LocalProvider
 from keys.ring import KeyRing
 from schemas import format as formats
 from schemas.policy import RetentionPolicy
-from streams.batch import Batch, Source
+from streams.batch import Batch, Load, Source
 from streams.decode import decode
 from streams.kernel import Kernel
 from streams.seal import seal
@@ -85,7 +85,7 @@ def measure(name: str, count: int, rounds: int, ring: KeyRing) -> dict[str, Any]
             note(
                 "seal",
                 lambda d=decoded, p=parts: seal(
-                    batches["clean"], fmt, p, d.rejects + p.rejects, ring, RULES, NOW
+                    Load.of([batches["clean"]]), fmt, p, d.rejects + p.rejects, ring, RULES, NOW
                 ),
             )
             for label, batch in batches.items():  # interleaved, so that a busy moment hits them all alike
