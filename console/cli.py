@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from console.commands import archive, formats, holds, operate, proof, retention, rights, traffic, window
+from console.commands import (
+    archive,
+    formats,
+    holds,
+    operate,
+    proof,
+    quarantine,
+    retention,
+    rights,
+    traffic,
+    window,
+)
 from console.shell import Shell, errors_in_one_line, leave
 
 app = typer.Typer(
@@ -33,7 +44,7 @@ def _root(
     context.obj = Shell(config=config, json=as_json)
 
 
-for module in (operate, window, archive, retention, holds, rights, proof, traffic, formats):
+for module in (operate, window, quarantine, archive, retention, holds, rights, proof, traffic, formats):
     module.register(app)
 
 

@@ -54,16 +54,17 @@ def build(
 ) -> bytes:
     """The evidence file (UTF-8 JSON) of the one record in `row`, an archive table of one row.
 
-    `reader` and `origin` are those of its topic-partition's log, `original` is left out after the window. The
+    `reader` and `origin` are those of its topic-partition's log (of the log of replays, for one that was replayed),
+    `original` is left out after the window. The
     oldest time stamp over the record's entry is added, if there is one. Raises `IntegrityError` when the row,
     the original or the log are not what was signed, and when the record is not (or not yet) in the log.
     """
     position = _position(row)
     log = Log(reader, history, origin)
-    covering = log.covering(position.offset)
-    if covering is None:
+    found = log.holding(position)
+    if found is None:
         raise IntegrityError(f"{position} is not in the log yet: publish the log first")
-    index, entry = covering
+    index, entry = found
     row_index, row_proof = _row_proof(log, entry, row, position)
     stamped = _oldest_stamp(reader, history, origin, index)
     if stamped:

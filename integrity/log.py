@@ -21,11 +21,13 @@ from integrity.signing import KeyHistory
 from integrity.store import Reader
 from integrity.tiles import ENTRIES, WIDTH, TreeTiles, decode_bundle, read_tile, tile_width
 from schemas.errors import IntegrityError
-from schemas.position import STREAM_PATTERN
+from schemas.position import STREAM_PATTERN, Position
 from schemas.retention import Month
 
 ENTRY_VERSION = 1
 CHECKPOINT = "checkpoint"
+REPLAYS = ("=replays", 0)
+"""Stream and partition in the name of the log of what was replayed from quarantine: no stream is called so."""
 
 _HEAD = struct.Struct("<IQQQ")  # partition, first offset, last offset, count
 _TAIL = struct.Struct("<32s64s32sIIQ")  # root, SHA3-512, leaf file, first and last month, table version
@@ -111,6 +113,23 @@ def log_origin(name: str, stream: str, partition: int) -> str:
     return f"{name}/{stream}/{partition}"
 
 
+def of_replays(origin: str) -> bool:
+    """Whether an origin is that of the log of replays, which holds entries of every topic-partition."""
+    return origin.endswith(log_origin("", *REPLAYS))
+
+
+def replay_order(entry: Entry) -> tuple[int, str, int, int]:
+    """What ascends from entry to entry in the log of replays: their offsets do not, and may overlap."""
+    return entry.version, entry.stream, entry.partition, entry.first_offset
+
+
+def leaf_path(origin: str, entry: Entry) -> str:
+    """Where the leaf file of an entry is kept: by its first offset, or by its digest where offsets come again."""
+    return (
+        f"leaves/{entry.leaves.hex()}" if of_replays(origin) else leaf_files.leaves_path(entry.first_offset)
+    )
+
+
 class Log:
     """A published log, read-only: every hash and entry it returns is authenticated by its signed checkpoint.
 
@@ -151,7 +170,8 @@ class Log:
             raise ValueError(f"the log has no entry {index}")
         entry = Entry.parse(self.bundle(index // WIDTH)[index % WIDTH])
         # The origin ends with the log's stream and partition: a log holds no other's entries.
-        if not self.origin.endswith(log_origin("", entry.stream, entry.partition)):
+        mine = of_replays(self.origin) or self.origin.endswith(log_origin("", entry.stream, entry.partition))
+        if not mine:
             raise IntegrityError(f"entry {index} of the log {self.origin} is of another log")
         return entry
 
@@ -160,7 +180,10 @@ class Log:
         return (self.entry(index) for index in range(start, self.size))
 
     def covering(self, offset: int) -> tuple[int, Entry] | None:
-        """The entry whose commit covers the offset, with its index in the log; None when there is none."""
+        """The entry whose commit covers the offset, with its index in the log; None when there is none.
+
+        Not for the log of replays, where offsets do not ascend.
+        """
         low, high = 0, self.size
         while low < high:
             middle = (low + high) // 2
@@ -173,11 +196,28 @@ class Log:
                 return middle, entry
         return None
 
+    def holding(self, position: Position) -> tuple[int, Entry] | None:
+        """The entry of the commit a record belongs to, with its index; None when there is none.
+
+        In the log of replays that is the one whose leaf file has the record, elsewhere the one that covers its offset.
+        """
+        if not of_replays(self.origin):
+            return self.covering(position.offset)
+        place, at = (position.stream, position.partition), (position.offset, position.index)
+        for index, entry in enumerate(self.entries()):
+            if (entry.stream, entry.partition) != place:
+                continue
+            if entry.first_offset <= position.offset <= entry.last_offset:
+                leaves = leaf_files.decode(self.leaf_file(entry), entry.first_offset)
+                if any((leaf.offset, leaf.index) == at for leaf in leaves):
+                    return index, entry
+        return None
+
     def leaf_file(self, entry: Entry) -> bytes:
         """The leaf file of a commit, empty when no row of it is in scope."""
         if not entry.commitment.count:
             return b""
-        path = leaf_files.leaves_path(entry.first_offset)
+        path = leaf_path(self.origin, entry)
         data = self.reader.get(path)
         if data is None:
             raise IntegrityError(f"{path} of the log {self.origin} is missing")

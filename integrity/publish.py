@@ -6,8 +6,17 @@ from collections.abc import Iterable, Sequence
 
 from integrity import merkle
 from integrity.checkpoint import Checkpoint
-from integrity.leaves import digest, leaves_path
-from integrity.log import CHECKPOINT, Log, LogCommit, log_origin
+from integrity.leaves import digest
+from integrity.log import (
+    CHECKPOINT,
+    Entry,
+    Log,
+    LogCommit,
+    leaf_path,
+    log_origin,
+    of_replays,
+    replay_order,
+)
 from integrity.note import Note
 from integrity.signing import Signer
 from integrity.store import Store
@@ -30,8 +39,9 @@ def publish(
     """Bring a topic-partition's log up to date and return its signed checkpoint (None for a log without
     entries).
 
-    `commits` are in order of their offsets; those that are in the log already may be among them, none that is
-    not may be left out. `now` is in seconds since 1970 and only goes into a new signature.
+    `commits` are in order of their offsets (in the log of replays, of `replay_order`); those that are in the log
+    already may be among them, none that is not may be left out. `now` is in seconds since 1970 and only goes into a
+    new signature.
 
     1. Open what is published. It must lead to the checkpoint that was signed, or nothing more is signed.
     2. Leave out the commits that are in the log, after comparing them.
@@ -63,7 +73,7 @@ def publish(
     # 3
     for commit in new:
         if commit.leaf_file:
-            store.put(leaves_path(commit.entry.first_offset), commit.leaf_file)
+            store.put(leaf_path(origin, commit.entry), commit.leaf_file)
     pending = old_entries + entries
     for at in range(0, len(pending) if new else 0, WIDTH):
         bundle = pending[at : at + WIDTH]
@@ -90,22 +100,35 @@ def publish(
 def _not_in(log: Log | None, origin: str, commits: Iterable[LogCommit]) -> list[LogCommit]:
     """The commits that are not in the log yet, all of them after its last entry."""
     new: list[LogCommit] = []
-    last = log.entry(log.size - 1).last_offset if log and log.size else -1
+    replays = of_replays(origin)
+    newest = log.entry(log.size - 1) if log and log.size else None
     for commit in commits:
         entry = commit.entry
         where = f"offsets {entry.first_offset} to {entry.last_offset} of {entry.stream}/{entry.partition}"
-        if not origin.endswith(log_origin("", entry.stream, entry.partition)):
+        if not replays and not origin.endswith(log_origin("", entry.stream, entry.partition)):
             raise IntegrityError(f"the commit of {where} does not belong into the log {origin}")
         if digest(commit.leaf_file) != entry.leaves:
             raise IntegrityError(f"the leaf file is not that of the commit of {where}")
-        if entry.first_offset > last:
+        if newest is None or _comes_after(entry, newest, replays):
             new.append(commit)
-            last = entry.last_offset
+            newest = entry
             continue
-        published = log.covering(entry.first_offset) if log else None
-        if published is None or published[1] != entry:
+        if log is None or not _holds(log, entry, replays):
             raise IntegrityError(f"the log {origin} holds another commit of {where}: nothing was signed")
     return new
+
+
+def _comes_after(entry: Entry, newest: Entry, replays: bool) -> bool:
+    if replays:
+        return replay_order(entry) > replay_order(newest)
+    return entry.first_offset > newest.last_offset
+
+
+def _holds(log: Log, entry: Entry, replays: bool) -> bool:
+    if replays:
+        return entry in log.entries()
+    published = log.covering(entry.first_offset)
+    return published is not None and published[1] == entry
 
 
 def _check_leftovers(store: Store, origin: str, number: int, entries: Sequence[bytes]) -> None:

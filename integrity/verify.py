@@ -65,7 +65,7 @@ def verify_archive(
                 yield from added(batch, low, high, "no commit that was logged covers its offset", suspects)
             start, proven = entry.last_offset + 1, True
             low, high = batch.first_from(entry.first_offset), batch.first_from(start)
-            if not _as_logged(batch, low, high, entry, months):
+            if not as_logged(batch, low, high, entry, months):
                 yield from locate(log, entry, batch, low, high, months, suspects)
             progress.rows += high - low
             progress.entries += 1
@@ -105,7 +105,7 @@ def _batches(log: Log, version: int | None) -> Iterator[list[Step]]:
         yield steps
 
 
-def _as_logged(batch: Batch, low: int, high: int, entry: Entry, months: Months) -> bool:
+def as_logged(batch: Batch, low: int, high: int, entry: Entry, months: Months) -> bool:
     """Whether all rows of a commit are in the batch, and just as they were logged."""
     expected = entry.commitment
     if entry.months is None or not months.touch(*entry.months):

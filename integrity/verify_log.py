@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 from cryptography.x509 import Certificate
@@ -10,7 +11,7 @@ from cryptography.x509 import Certificate
 from integrity import merkle
 from integrity.checkpoint import Checkpoint
 from integrity.findings import Finding, Kind
-from integrity.log import CHECKPOINT, Entry, Log, open_checkpoint
+from integrity.log import CHECKPOINT, Entry, Log, of_replays, open_checkpoint, replay_order
 from integrity.signing import KeyHistory
 from integrity.stamp import FOLDER, stamped_at, stamps
 from integrity.store import Reader
@@ -60,7 +61,7 @@ def verify_log(
 
 def _entries(log: Log) -> Iterator[Finding]:
     """Every bundle against its tile, every tile against the one above, every entry against the one before."""
-    last = -1
+    newest: Entry | None = None
     for number in range(-(-log.size // WIDTH)):
         try:
             log.bundle(number)
@@ -74,11 +75,23 @@ def _entries(log: Log) -> Iterator[Finding]:
             except IntegrityError as error:
                 yield Finding(Kind.ALTERED, where, str(error))
                 continue
-            if entry.first_offset <= last:
-                yield Finding(
-                    Kind.OUT_OF_ORDER, where, f"its offsets begin at {entry.first_offset}, not after {last}"
-                )
-            last = max(last, entry.last_offset)
+            if newest is not None and (trouble := _disorder(log, entry, newest)):
+                yield Finding(Kind.OUT_OF_ORDER, where, trouble)
+            if newest is None or _end(log, entry) > _end(log, newest):
+                newest = entry
+
+
+def _end(log: Log, entry: Entry) -> tuple[int | str, ...]:
+    return replay_order(entry) if of_replays(log.origin) else (entry.last_offset,)
+
+
+def _disorder(log: Log, entry: Entry, newest: Entry) -> str | None:
+    """What is wrong with the place of an entry behind the newest one so far."""
+    if of_replays(log.origin):
+        after = replay_order(entry) > replay_order(newest)
+        return None if after else f"it is of version {entry.version}, not after version {newest.version}"
+    after = entry.first_offset > newest.last_offset
+    return None if after else f"its offsets begin at {entry.first_offset}, not after {newest.last_offset}"
 
 
 def _earlier(log: Log, history: KeyHistory, signed: bytes, where: str) -> Iterator[Finding]:
@@ -159,19 +172,26 @@ def verify_ledger(entries: Iterable[Entry], ledger: pa.Table, where: str) -> Ite
 
     The ledger is not signed; but who cuts a log back has to find and change it as well.
     """
-    columns = ["first_offset", "last_offset", "in_scope", "merkle_root", "rows_sha3_512", "version", "gap"]
-    expected = {row["first_offset"]: row for row in ledger.select(columns).to_pylist()}
+    said = ["last_offset", "in_scope", "merkle_root", "rows_sha3_512", "version"]
+    columns = ["stream", "partition", "first_offset", *said, "gap"]
+    # Offsets tell the commits of a topic-partition apart. What was replayed from them may be covered several times.
+    replays = of_replays(where)
+    expected: dict[tuple[int, str, int, int], dict[str, Any]] = {}
+    for row in ledger.select(columns).to_pylist():
+        version = row["version"] if replays else 0
+        expected[version, row["stream"], row["partition"], row["first_offset"]] = row
     for entry in entries:
         commit = f"{where} offsets {entry.first_offset} to {entry.last_offset}"
-        row = expected.pop(entry.first_offset, None)
-        if row is None:
+        version = entry.version if replays else 0
+        found = expected.pop((version, entry.stream, entry.partition, entry.first_offset), None)
+        if found is None:
             yield Finding(Kind.MISSING, commit, "the ledger has no row of this logged commit")
             continue
         c = entry.commitment
         logged = (entry.last_offset, c.count, c.root, c.sha3_512, entry.version)
-        if logged != tuple(row[name] for name in columns[1:-1]):
+        if logged != tuple(found[name] for name in said):
             yield Finding(Kind.ALTERED, commit, "the ledger's row is not what was logged of this commit")
-    for first, row in sorted(expected.items()):
+    for (_, _, _, first), row in sorted(expected.items(), key=lambda item: item[0]):
         # A gap that an operator accepted is a row of the ledger without a commit.
         if row["gap"] is None:
             yield Finding(

@@ -41,22 +41,28 @@ class Kernel:
     clock: Callable[[], datetime]
     registry: Registry | None = None
 
-    def process(self, batch: Batch, fmt: Declaration) -> Prepared:
-        """Every record of the batch ends in the metadata (and the window, unless it is late) or in the quarantine."""
+    def process(self, batch: Batch, fmt: Declaration, changed: frozenset[int] = frozenset()) -> Prepared:
+        """Every record of the batch ends in the metadata (and the window, unless it is late) or in the quarantine.
+
+        `changed`: rows whose values are not as they came, so that their originals are canonical.
+        """
+        if changed:
+            return self._one(batch, fmt, changed)
         return self.process_all([batch], fmt)[0]
 
     def process_all(self, batches: Sequence[Batch], fmt: Declaration) -> list[Prepared]:
         """The same for several batches of one format, at the cost of one: what each becomes, in the same order."""
         if isinstance(fmt, Format) and self.registry is None:
             return self._process(Load.of(batches), fmt, frozenset())
-        return [self._one(batch, fmt) for batch in batches]
+        return [self._one(batch, fmt, frozenset()) for batch in batches]
 
-    def _one(self, batch: Batch, fmt: Declaration) -> Prepared:
+    def _one(self, batch: Batch, fmt: Declaration, changed: frozenset[int]) -> Prepared:
         rejects: list[Reject] = []
         reframed: frozenset[int] = frozenset()
         if self.registry is not None:
             values, reframed = unframed(batch.values, self.registry, self.max_bytes, rejects)
             batch = replace(batch, values=values)
+        reframed |= changed
         if isinstance(fmt, Format) and not rejects:
             return self._process(Load.of([batch]), fmt, reframed)[0]
         prepared = []
@@ -65,9 +71,9 @@ class Kernel:
             if part.rejects:
                 prepared.append(refuse(load, part.fmt, part.rejects, self.ring, self.rules, self.clock()))
             else:
-                changed = frozenset(at for at, row in enumerate(part.rows) if row in reframed)
-                prepared += self._process(load, part.fmt, changed)
-        return _together(batch, prepared)
+                mine = frozenset(at for at, row in enumerate(part.rows) if row in reframed)
+                prepared += self._process(load, part.fmt, mine)
+        return together(batch, prepared)
 
     def _process(self, load: Load, fmt: Format, reframed: frozenset[int]) -> list[Prepared]:
         for last_try in (False, False, True):
@@ -88,7 +94,7 @@ class Kernel:
         return parts, decoded.rejects + parts.rejects
 
 
-def _together(batch: Batch, parts: list[Prepared]) -> Prepared:
+def together(batch: Batch, parts: list[Prepared]) -> Prepared:
     """One batch again of the parts it was divided into."""
     counts = Counts()
     for part in parts:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from integrity.commitment import Commitment
+from integrity.log import REPLAYS
 from tiers import ledger
 from tiers.table import Table
 from tiers.warehouse import Warehouse
@@ -40,8 +41,11 @@ class Account:
 
 
 def accounts(warehouse: Warehouse, after: int = -1, only: Place | None = None) -> dict[Place, list[Account]]:
-    """What the ledger says of versions later than `after`, of one topic-partition or all, in order of the offsets."""
-    chosen = pc.field("version") > after
+    """What the ledger says of versions later than `after`, of one topic-partition or all, in order of the offsets.
+
+    What was replayed has a log of its own: see `replays`.
+    """
+    chosen = (pc.field("version") > after) & (pc.field("source") != ledger.REPLAYED)
     if only is not None:
         partition = pa.scalar(only[1], pa.int32())
         chosen = chosen & (pc.field("stream") == only[0]) & (pc.field("partition") == partition)
@@ -56,14 +60,25 @@ def said_accounts(metadata: Table, version: int) -> dict[Place, list[Account]]:
                   "rows_sha3_512": bytes.fromhex(entry["rows_sha3_512"])}, at)
         for at, said in metadata.said_since(version, ledger.SAID)
         for entry in said
+        if entry["source"] != ledger.REPLAYED
     )  # fmt: skip
 
 
+def replays(warehouse: Warehouse) -> list[Account]:
+    """What the ledger says of replays from quarantine, in the order their log has."""
+    chosen = pc.field("source") == ledger.REPLAYED
+    rows = warehouse.ledger.delta.to_pyarrow_dataset().to_table(columns=list(_COLUMNS), filter=chosen)
+    found = (_account(row, row["version"]) for row in rows.to_pylist())
+    return sorted(found, key=lambda a: (a.version, a.stream, a.partition, a.first))
+
+
 def places(warehouse: Warehouse) -> list[Place]:
-    """Every topic-partition the ledger knows, in order."""
-    rows = warehouse.ledger.delta.to_pyarrow_dataset().to_table(columns=["stream", "partition"])
+    """What has a log: every topic-partition the ledger knows, in order, and the replays if there were any."""
+    rows = warehouse.ledger.delta.to_pyarrow_dataset().to_table(columns=["stream", "partition", "source"])
+    replayed = pc.equal(rows.column("source"), ledger.REPLAYED)
     distinct = rows.group_by(["stream", "partition"]).aggregate([]).to_pylist()
-    return sorted((row["stream"], row["partition"]) for row in distinct)
+    found = sorted((row["stream"], row["partition"]) for row in distinct)
+    return [REPLAYS, *found] if pc.any(replayed).as_py() else found
 
 
 def _account(row: Mapping[str, Any], version: int) -> Account:

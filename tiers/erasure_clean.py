@@ -7,13 +7,12 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keys.pages import seal_page
 from schemas.arrow import ORIGINALS
 from schemas.position import Position
 from schemas.spellings import Spellings
 from tiers.lookup import position_of
 from tiers.mentioned import without_mentions
-from tiers.records import Part, open_entries
+from tiers.records import Part, open_entries, resealed
 
 _PLACE: Final = ["stream", "partition", "offset", "index"]
 
@@ -62,10 +61,7 @@ def pages(
 def _page(
     page: dict[str, Any], part: Part, gone: set[Position], mentioned: set[Position], sought: Spellings | None
 ) -> dict[str, Any] | None:
-    """A page without what has to go; itself if that is nothing, None if nothing is left.
-
-    It keeps its range, and so its place: no two pages of a month share one.
-    """
+    """A page without what has to go; itself if that is nothing, None if nothing is left."""
     place = page["stream"], page["partition"]
     ends = page["first_offset"], page["last_offset"]
     if not any((p.stream, p.partition) == place and ends[0] <= p.offset <= ends[1] for p in gone | mentioned):
@@ -85,12 +81,7 @@ def _page(
             left.append({**entry, "value": value})
     if not changed:
         return page
-    if not left:
-        return None
-    sealed = seal_page(
-        part.keys, "originals", *place, *ends, pa.Table.from_pylist(left, schema=entries.schema)
-    )
-    return {**page, "records": len(left), "page": sealed}
+    return resealed(page, part.keys, pa.Table.from_pylist(left, schema=entries.schema))
 
 
 def _emptied(rows: pa.Table, column: str, where: Any) -> pa.Table:

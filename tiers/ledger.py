@@ -19,6 +19,13 @@ from tiers.prepared import Counts, Prepared
 SAID: Final = "lethe.ledger"
 """The key under which a metadata commit says what it accounts for."""
 
+REPLAYED: Final = "replay/quarantine"
+"""Transaction id of what is replayed from quarantine, and the `source` of the ledger rows that say so.
+
+Such a row takes nothing in: it moves records from `rejected` (negative here) to `split` and `late`, within the offsets
+that a row of another source accounts for.
+"""
+
 _BINARY: Final = ("merkle_root", "rows_sha3_512")
 
 

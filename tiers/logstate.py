@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import orjson
+import pyarrow.compute as pc
 
-from integrity.log import Log, log_origin
+from integrity.log import REPLAYS, Log, log_origin
 from integrity.note import ML_DSA_44, Note
 from integrity.signing import KeyHistory
 from integrity.stamp import Stamped, stamps
 from schemas.errors import IntegrityError
+from tiers.accounts import Place, replays
+from tiers.ledger import REPLAYED
 from tiers.logstore import LogStore
 from tiers.publication import TROUBLE
 from tiers.warehouse import Warehouse
@@ -34,22 +37,26 @@ def log_states(
 ) -> Iterator[LogState]:
     """The state of every log the ledger knows. `late`: how old a missing stamp may get; None: none is expected."""
     warehouse.publish()
-    rows = warehouse.ledger.delta.to_pyarrow_dataset().to_table(
-        columns=["stream", "partition", "last_offset"]
-    )
+    taken_in = pc.field("source") != REPLAYED
+    dataset = warehouse.ledger.delta.to_pyarrow_dataset()
+    rows = dataset.to_table(columns=["stream", "partition", "last_offset"], filter=taken_in)
     ends = rows.group_by(["stream", "partition"]).aggregate([("last_offset", "max")])
-    for place in ends.sort_by([("stream", "ascending"), ("partition", "ascending")]).to_pylist():
-        stream, partition = place["stream"], place["partition"]
-        store, name = LogStore.of(warehouse.objects, stream, partition), f"{stream}/{partition}"
+    last: dict[Place, int] = {(e["stream"], e["partition"]): e["last_offset_max"] for e in ends.to_pylist()}
+    moved = [account.version for account in replays(warehouse)]
+    if moved:
+        last[REPLAYS] = moved[-1]
+    for place in sorted(last):
+        store, name = LogStore.of(warehouse.objects, *place), f"{place[0]}/{place[1]}"
         trouble = _trouble(store)
         try:
             if store.get("checkpoint") is None:
                 yield LogState(name, 0, True, False, trouble)
                 continue
-            log = Log(store, history, log_origin(history.name, stream, partition))
-            end = log.entry(log.size - 1).last_offset if log.size else -1
+            log = Log(store, history, log_origin(history.name, *place))
+            newest = log.entry(log.size - 1) if log.size else None
+            end = -1 if newest is None else newest.version if place == REPLAYS else newest.last_offset
             unstamped = late is not None and _unstamped(store, log, history, now - late)
-            yield LogState(name, log.size, end < place["last_offset_max"], unstamped, trouble)
+            yield LogState(name, log.size, end < last[place], unstamped, trouble)
         except IntegrityError as error:
             yield LogState(name, 0, False, False, trouble or str(error))
 

@@ -1,6 +1,7 @@
 """Where the integrity log lies in the warehouse: a store of its own for each topic-partition, and one for its keys.
 
 _log/<stream>/<partition>/…   the log of a topic-partition (docs/integrity.md, section 5)
+_log/=replays/0/…             the log of what was replayed from quarantine
 _log/keys/<n>                 the note that brought in key set n
 _log/published                the version of the metadata table up to which every log is complete
 """
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from integrity.log import REPLAYS
 from integrity.signing import KeyHistory
 from schemas.errors import FencedError, IntegrityError, TransientError
 from tiers.failpoint import fail_point
@@ -29,11 +31,11 @@ def folder_of(stream: str) -> str:
 
 
 def logs(objects: Objects) -> list[tuple[str, int]]:
-    """Stream and partition of every log that has a checkpoint."""
+    """Stream and partition of every topic-partition's log that has a checkpoint."""
     found = []
     for path in objects.list(FOLDER):
         parts = path.split("/")
-        if len(parts) == 4 and parts[3] == "checkpoint" and parts[2].isdigit():
+        if len(parts) == 4 and parts[3] == "checkpoint" and parts[2].isdigit() and parts[1] != REPLAYS[0]:
             found.append((parts[1].removeprefix("=").replace("=", "~"), int(parts[2])))
     return sorted(found)
 

@@ -25,6 +25,7 @@ from schemas.position import Position
 from schemas.retention import Month
 from tiers.logstore import LogStore
 from tiers.records import Part, entries_of
+from tiers.replay_log import replay_log
 from tiers.warehouse import Warehouse
 
 _ORIGINALS: Final = ("received", "canonical")
@@ -56,26 +57,27 @@ def evidence_of(
 
     Raises `IntegrityError` when the record is not in the log, was not in scope or is not as it was logged.
     """
-    store = LogStore.of(warehouse.objects, position.stream, position.partition)
-    origin = log_origin(history.name, position.stream, position.partition)
-    month = _month_of(Log(store, history, origin), position)
+    log, month = _logged(warehouse, history, position)
     row = _row(warehouse, position, month)
     original = _original(warehouse, ring, position, month, row, now)
-    file = evidence.build(row, store, history, origin, original, stamp_roots)
+    file = evidence.build(row, log.reader, history, log.origin, original, stamp_roots)
     proven = evidence.check(file, [str(key) for key in history.sets[-1].keys], stamp_roots)
     return Evidence(file, proven.summary, original is not None, proven.stamped)
 
 
-def _month_of(log: Log, position: Position) -> Month:
-    covering = log.covering(position.offset)
-    if covering is None:
+def _logged(warehouse: Warehouse, history: KeyHistory, position: Position) -> tuple[Log, Month]:
+    """The log that has the record, and its month: that of its topic-partition, or that of the replays."""
+    store = LogStore.of(warehouse.objects, position.stream, position.partition)
+    own = Log(store, history, log_origin(history.name, position.stream, position.partition))
+    if own.covering(position.offset) is None:
         raise IntegrityError(
             f"{position} is not in the integrity log: there is no such record, or its commit is not published yet"
         )
-    _, entry = covering
-    for leaf in leaves.decode(log.leaf_file(entry), entry.first_offset):
-        if (leaf.offset, leaf.index) == (position.offset, position.index):
-            return leaf.month
+    for log in (own, replay_log(warehouse, history)):
+        found = log.holding(position) if log else None
+        for leaf in leaves.decode(log.leaf_file(found[1]), found[1].first_offset) if log and found else ():
+            if (leaf.offset, leaf.index) == (position.offset, position.index):
+                return log, leaf.month  # type: ignore[return-value]  # there is no leaf without a log
     raise IntegrityError(
         f"{position} is not in integrity scope, or there is no such record: the log has none of it"
     )

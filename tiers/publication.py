@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 
 from integrity.leaves import digest
-from integrity.log import CHECKPOINT, Entry, Log, LogCommit, log_origin
+from integrity.log import CHECKPOINT, REPLAYS, Entry, Log, LogCommit, log_origin
 from integrity.publish import publish
 from integrity.signing import Signer
 from integrity.stamp import Authority, stamp
@@ -27,6 +27,7 @@ from tiers.commit_rows import rows_of_commit
 from tiers.failpoint import fail_point
 from tiers.ledger import Hashed
 from tiers.logstore import PUBLISHED, LogStore, publish_history
+from tiers.replay_log import publish_replays
 from tiers.warehouse import Warehouse
 
 log = logging.getLogger("lethe.log")
@@ -117,7 +118,9 @@ class Publication:
         self._warehouse.publish()
         newest = self._warehouse.metadata.version
         noted = noted_version(self._warehouse)
-        behind = accounts(self._warehouse, after=noted)
+        behind: dict[Place, list[Account]] = accounts(self._warehouse, after=noted)
+        if REPLAYS in places(self._warehouse):
+            behind[REPLAYS] = []  # after all others: what was replayed lies among what they have logged
         # Step 2
         self._publish(signer, behind, done)
         # Step 3
@@ -146,6 +149,10 @@ class Publication:
         """Bring one log up to date; asked again for every try is how far it has come, whoever brought it there."""
         for _ in range(_TRIES):
             try:
+                if place == REPLAYS:
+                    self._warehouse.publish()
+                    self.unstamped.add(place)
+                    return publish_replays(self._warehouse, signer, int(self._clock().timestamp()))
                 end = self._end(signer, place)
                 todo = _following(said, end)
                 if todo is None:
@@ -226,7 +233,7 @@ class Publication:
         return LogStore.of(self._warehouse.objects, *place)
 
     def places(self) -> list[Place]:
-        """Every topic-partition there ever was a commit of."""
+        """Every topic-partition there ever was a commit of, and the replays."""
         self._warehouse.publish()
         return places(self._warehouse)
 

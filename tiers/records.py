@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import zstandard
 
 from keys.monthkeys import MonthKeys
-from keys.pages import open_page
+from keys.pages import open_page, seal_page
 from keys.sealing import open_value
 from keys.tokens import reverse_message_tokens, reverse_tokens
 from schemas.position import Position
@@ -136,6 +136,30 @@ def open_entries(page: dict[str, Any], keys: MonthKeys) -> pa.Table:
     """The entries of a row of the originals table."""
     place = page["stream"], page["partition"], page["first_offset"], page["last_offset"]
     return open_page(keys, "originals", *place, page["page"])
+
+
+def page_without(
+    page: dict[str, Any], keys: MonthKeys, goes: Callable[[Position], bool]
+) -> dict[str, Any] | None:
+    """A page without the entries of some records; itself if it has none of them, None if nothing is left."""
+    entries = open_entries(page, keys)
+    place = page["stream"], page["partition"]
+    stays = pa.array([not goes(Position(*place, e["offset"], e["index"])) for e in
+                      entries.select(["offset", "index"]).to_pylist()], pa.bool_())  # fmt: skip
+    rest = entries.filter(stays)
+    return page if rest.num_rows == entries.num_rows else resealed(page, keys, rest)
+
+
+def resealed(page: dict[str, Any], keys: MonthKeys, entries: pa.Table) -> dict[str, Any] | None:
+    """A page with other entries in its place: its range stays, since no two pages of a month share one.
+
+    None for no entries.
+    """
+    if not entries.num_rows:
+        return None
+    place = page["stream"], page["partition"], page["first_offset"], page["last_offset"]
+    sealed = seal_page(keys, "originals", *place, entries)
+    return {**page, "records": entries.num_rows, "page": sealed}
 
 
 def gather(warehouse: Warehouse, part: Part, positions: set[Position]) -> list[dict[str, Any]]:

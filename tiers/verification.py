@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -12,24 +12,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from cryptography.x509 import Certificate
 
-from integrity.batch import Months
+from integrity.batch import Months, Rows
 from integrity.checkpoint import Checkpoint
 from integrity.findings import Finding, Kind
-from integrity.log import Log, log_origin
+from integrity.log import CHECKPOINT, REPLAYS, Entry, Log, log_origin
 from integrity.note import Note
 from integrity.signing import KeyHistory
 from integrity.verify import Progress, verify_archive
 from integrity.verify_log import verify_ledger, verify_log
+from integrity.verify_replays import At, only, verify_replays
 from schemas.errors import IntegrityError, LetheError
 from schemas.policy import RetentionPolicy
 from schemas.retention import Month
 from tiers.accounts import Place
 from tiers.archive_rows import Archive
+from tiers.ledger import REPLAYED
 from tiers.logstore import LogStore, logs
 from tiers.warehouse import Warehouse
 
 _LEDGER: Final = [
     "stream", "partition", "first_offset", "last_offset", "in_scope", "merkle_root", "rows_sha3_512", "version", "gap",
+    "source",
 ]  # fmt: skip
 
 
@@ -84,8 +87,12 @@ class Verifier:
             raise LetheError(f"no stream is called {self.stream[:80]!r}; lethe ledger shows those there are")
         report.expected = pc.sum(ledger.column("in_scope")).as_py() or 0
         said = set(archive.findings)
+        replayed = pc.equal(ledger["source"], REPLAYED)
+        elsewhere: dict[Place, set[At]] = {}
+        yield from self._replays(archive, ledger.filter(replayed), elsewhere)
+        ledger = ledger.filter(pc.invert(replayed))
         for place in places:
-            yield from self._place(archive, ledger, place)
+            yield from self._place(archive, ledger, place, elsewhere.get(place, set()))
             yield from (finding for finding in archive.findings if finding not in said)
             said.update(archive.findings)
 
@@ -101,26 +108,79 @@ class Verifier:
         kept = Month(self.now.year - years, 1)
         return max(kept, self.since) if self.since else kept
 
-    def _place(self, archive: Archive, ledger: pa.Table, place: Place) -> Iterator[Finding]:
+    def _replays(
+        self, archive: Archive, ledger: pa.Table, elsewhere: dict[Place, set[At]]
+    ) -> Iterator[Finding]:
+        """The log of replays; adds to `elsewhere` the rows that it answers for."""
+        if not ledger.num_rows and not self._known(REPLAYS):
+            return
+        log = yield from self._open(REPLAYS)
+        if log is None:
+            return
+        entries, _ = yield from self._counted(log)
+        counted = [entry for entry in entries if self.stream in (None, entry.stream)]
+        yield from verify_ledger(counted, ledger, log.origin)
+        months = Months(self.report.first, self.report.last)
+        for found in verify_replays(log, counted, archive.rows, months):
+            if isinstance(found, Finding):
+                yield found
+                continue
+            place, mine = found
+            elsewhere.setdefault(place, set()).update(mine)
+            self.report.rows, self.report.entries = self.report.rows + len(mine), self.report.entries + 1
+
+    def _place(
+        self, archive: Archive, ledger: pa.Table, place: Place, elsewhere: set[At]
+    ) -> Iterator[Finding]:
+        """One topic-partition, without the rows that the log of replays answers for."""
         stream, partition = place
-        origin, reader = log_origin(self.history.name, *place), LogStore.of(self.warehouse.objects, *place)
         mine = ledger.filter(
             pc.and_(
                 pc.equal(ledger["stream"], stream),
                 pc.equal(ledger["partition"], pa.scalar(partition, pa.int32())),
             )
         )
-        known = [note for note in self.known if _origin(note) == origin]
-        if not mine.num_rows and reader.get("checkpoint") is None and not known:
-            yield from _unaccounted(archive, place)
+        rows = only(archive.rows(place), elsewhere, without=True) if elsewhere else archive.rows(place)
+        if not mine.num_rows and not self._known(place):
+            yield from _unaccounted(rows, place)
             return
+        log = yield from self._open(place)
+        if log is None:
+            return
+        counted, pinned = yield from self._counted(log)
+        yield from verify_ledger(counted, mine, log.origin)
+        months = Months(self.report.first, self.report.last)
+        before = self.report.rows, self.report.entries
+
+        def moved(state: Progress) -> None:
+            self.report.rows, self.report.entries = before[0] + state.rows, before[1] + state.entries
+            self.tick(self.report.rows, max(self.report.expected, self.report.rows))
+
+        progress = Progress(tick=moved)
+        yield from verify_archive(log, rows, months, pinned, progress)
+        moved(progress)
+
+    def _known(self, place: Place) -> bool:
+        """Whether there is a log, or a checkpoint of one that was kept elsewhere."""
+        origin = log_origin(self.history.name, *place)
+        published = LogStore.of(self.warehouse.objects, *place).get(CHECKPOINT) is not None
+        return published or any(_origin(note) == origin for note in self.known)
+
+    def _open(self, place: Place) -> Generator[Finding, None, Log | None]:
+        """A log, once it is verified. None: `verify_log` has named why, and nothing about its rows can be said."""
+        origin, reader = log_origin(self.history.name, *place), LogStore.of(self.warehouse.objects, *place)
+        known = [note for note in self.known if _origin(note) == origin]
         yield from verify_log(reader, self.history, origin, known, self.stamp_roots)
         try:
             log = Log(reader, self.history, origin)
         except IntegrityError:
-            return  # `verify_log` has named it, and without it nothing about the rows can be said
+            return None
         self.report.logs += 1
         self.report.stamps += sum(path.endswith("/response") for path in reader.list("stamps"))
+        return log
+
+    def _counted(self, log: Log) -> Generator[Finding, None, tuple[list[Entry], int | None]]:
+        """The entries of commits the pinned table has, and its version; None if the table has lost some of them."""
         entries = []
         for index in range(log.size):
             try:
@@ -135,20 +195,9 @@ class Verifier:
             ends = self.warehouse.table("metadata").version
             if newest > ends:
                 detail = f"the log has a commit of version {newest}, the table now ends with version {ends}"
-                yield Finding(Kind.CUT_BACK, f"{origin} metadata", detail)
+                yield Finding(Kind.CUT_BACK, f"{log.origin} metadata", detail)
                 pinned = None
-        counted = [entry for entry in entries if pinned is None or entry.version <= pinned]
-        yield from verify_ledger(counted, mine, origin)
-        months = Months(self.report.first, self.report.last)
-        before = self.report.rows, self.report.entries
-
-        def moved(state: Progress) -> None:
-            self.report.rows, self.report.entries = before[0] + state.rows, before[1] + state.entries
-            self.tick(self.report.rows, max(self.report.expected, self.report.rows))
-
-        progress = Progress(tick=moved)
-        yield from verify_archive(log, archive.rows(place), months, pinned, progress)
-        moved(progress)
+        return [entry for entry in entries if pinned is None or entry.version <= pinned], pinned
 
     def _ledger(self) -> pa.Table:
         self.warehouse.ledger.reload()
@@ -163,7 +212,8 @@ class Verifier:
         name = self.history.name
         for note in self.known:
             parts = _origin(note).removeprefix(f"{name}/").split("/")
-            if len(parts) == 2 and parts[1].isdigit() and self.stream in (None, parts[0]):
+            mine = len(parts) == 2 and parts[1].isdigit() and (parts[0], int(parts[1])) != REPLAYS
+            if mine and self.stream in (None, parts[0]):
                 yield parts[0], int(parts[1])
 
 
@@ -176,9 +226,9 @@ def _origin(note: bytes) -> str:
     return note.split(b"\n", 1)[0].decode("utf-8", "replace")
 
 
-def _unaccounted(archive: Archive, place: Place) -> Iterator[Finding]:
+def _unaccounted(between: Rows, place: Place) -> Iterator[Finding]:
     """Rows in scope of a topic-partition that neither ledger nor log has ever heard of."""
-    for file, rows in archive.rows(place)(0, None):
+    for file, rows in between(0, None):
         if "integrity_hash" not in rows.column_names:
             continue
         scoped = rows.filter(pc.is_valid(rows.column("integrity_hash")))

@@ -69,9 +69,11 @@ class Warehouse:
         return any(path.endswith(".destroyed.json") for path in self.objects.list("_keys"))
 
     def sources(self) -> dict[str, str]:
-        """Every source the ledger knows -> the stream its records are named by."""
+        """Every source the ledger knows -> the stream its records are named by. A replay is no source."""
         self.publish()
-        rows = self.ledger.delta.to_pyarrow_dataset().to_table(columns=["stream", "source"])
+        taken_in = pc.field("source") != ledger.REPLAYED
+        dataset = self.ledger.delta.to_pyarrow_dataset()
+        rows = dataset.to_table(columns=["stream", "source"], filter=taken_in)
         return {
             r["source"]: r["stream"] for r in rows.group_by(["stream", "source"]).aggregate([]).to_pylist()
         }

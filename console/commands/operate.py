@@ -86,6 +86,7 @@ def ingest_command(
     Example: lethe ingest records.ndjson.gz --format infobip/sms-report
     """
     here = shell(context)
+    formats.use_directory(here.settings.formats_dir)
     formats.get(format_name)
     set_up("ERROR")
     reports: list[dict[str, Any]] = []

@@ -9,11 +9,9 @@ import typer
 
 from console.audit import AuditLog
 from console.shell import Shell, moment, shell, who
-from schemas.errors import LetheError
 from schemas.position import Position
 from schemas.subjects import CHAT_CHANNELS, Subject, normalise
-from streams.batch import EXPLAINED
-from tiers import lookup, quarantine, restrictions
+from tiers import lookup, restrictions
 from tiers.hold_scope import held_roles
 from tiers.holds import Holds
 
@@ -27,12 +25,6 @@ PURPOSE = Annotated[str, typer.Option("--purpose", help="What the answer is need
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("lookup")(lookup_command)
-    group = typer.Typer(
-        help="Records that were rejected: what, why, and on request their values.", no_args_is_help=True
-    )
-    group.command("list")(quarantine_list)
-    group.command("show")(quarantine_show)
-    app.add_typer(group, name="quarantine")
 
 
 def audit_log(here: Shell) -> AuditLog:
@@ -218,78 +210,3 @@ def _show(here: Shell, answer: list[dict[str, Any]], restricted: bool) -> None:
         here.say(
             "Nothing inside the window. Older identifiers have been forgotten; a number needs its country code."
         )
-
-
-def quarantine_list(
-    context: typer.Context,
-    reason: Annotated[
-        str | None, typer.Option("--reason", help="Only records rejected for this reason.")
-    ] = None,
-    format_name: Annotated[str | None, typer.Option("--format", help="Only records of this format.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most this many.")] = 100,
-) -> None:
-    """The rejected records, without their values.
-
-    Example: lethe quarantine list --reason bad_time
-    """
-    here = shell(context)
-    rows = quarantine.listed(here.runtime.warehouse, reason, format_name, limit)
-    for row in rows:
-        row["record"] = str(lookup.position_of(row))
-        row["explanation"] = _explained(row["reason"])
-    here.answer(
-        rows,
-        lambda: here.table(
-            f"{len(rows)} rejected record(s)",
-            ["record", "reason", "field", "explanation", "format", "received (UTC)", "month"],
-            [
-                [r["record"], r["reason"], r["detail"], r["explanation"], r["format"], r["received_time"], r["month"]]
-                for r in rows
-            ],
-        ),
-    )  # fmt: skip
-
-
-def quarantine_show(
-    context: typer.Context,
-    record: Annotated[str, typer.Argument(help="A record's name: stream/partition/offset[/index].")],
-    reveal: Annotated[
-        bool, typer.Option("--reveal", help="Decrypt and show the value; needs a case and a purpose.")
-    ] = False,
-    case: Annotated[str | None, typer.Option("--case", help="The case this look belongs to.")] = None,
-    purpose: Annotated[str | None, typer.Option("--purpose", help="What the answer is needed for.")] = None,
-    law: LAW = None,
-) -> None:
-    """One rejected record: why, and with --reveal what it was.
-
-    Example: lethe quarantine show cdr.sms-report/0/4711 --reveal --case Q-7 --purpose "mend the producer"
-    """
-    here = shell(context)
-    position = Position.parse(record)
-    row = quarantine.one(here.runtime.warehouse, position)
-    row["record"], row["explanation"] = str(position), _explained(row["reason"])
-    sealed = row["sealed"]
-    if reveal:
-        if case is None or purpose is None:
-            raise typer.BadParameter("--reveal needs --case and --purpose")
-        runtime, lawful = here.runtime, (law or "").strip()[:500] or None
-        value = quarantine.value_of(row, runtime.ring)
-        hidden = lawful is None and restrictions.named_in(runtime.objects, runtime.ring, value or b"")
-        entry = {
-            **asked_for(case, purpose),
-            "action": "quarantine.reveal",
-            "record": str(position),
-            "law": lawful,
-        }
-        shown = value is not None and not hidden
-        audit_log(here).append({**entry, "count": int(shown), "restricted": hidden}, runtime.clock())
-        if hidden:
-            raise LetheError(RESTRICTED)
-        row["value"] = None if value is None else value.decode("utf-8", "backslashreplace")
-    row["kept"] = sealed is not None
-    del row["sealed"]
-    here.answer(row, lambda: here.table("", ["", ""], [[k, v] for k, v in row.items()]))
-
-
-def _explained(reason: str) -> str:
-    return EXPLAINED.get(reason, reason)

@@ -1,0 +1,83 @@
+"""The log of replays: published from what the ledger says of them, like every other log.
+
+Its entries are in the order of the commits, because their offsets lie among those of commits that came before.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+from integrity import leaves
+from integrity.log import CHECKPOINT, REPLAYS, Log, LogCommit, log_origin, replay_order
+from integrity.publish import publish
+from integrity.signing import KeyHistory, Signer
+from integrity.verify_replays import At
+from schemas.errors import IntegrityError
+from tiers.accounts import Account, replays
+from tiers.commit_rows import rows_of_commit
+from tiers.failpoint import fail_point
+from tiers.logstore import LogStore
+from tiers.warehouse import Warehouse
+
+_AT_ONCE: Final = 256
+
+
+def replay_log(warehouse: Warehouse, history: KeyHistory) -> Log | None:
+    """The log of replays as it is published; None when nothing was ever replayed and published."""
+    store = LogStore.of(warehouse.objects, *REPLAYS)
+    return Log(store, history, log_origin(history.name, *REPLAYS)) if store.get(CHECKPOINT) else None
+
+
+def publish_replays(warehouse: Warehouse, signer: Signer, now: int) -> int:
+    """Publish what the ledger says of replays and their log lacks; returns how many entries were added.
+
+    The logs of the topic-partitions come first. Raises as `integrity.publish.publish` does, and `IntegrityError` when
+    rows are not those that were committed.
+    """
+    log = replay_log(warehouse, signer.history)
+    end = replay_order(log.entry(log.size - 1)) if log and log.size else (-1, "", -1, -1)
+    todo = [a for a in replays(warehouse) if (a.version, a.stream, a.partition, a.first) > end]
+    store = LogStore.of(warehouse.objects, *REPLAYS)
+    for start in range(0, len(todo), _AT_ONCE):
+        commits = [_commit(warehouse, signer.history, a) for a in todo[start : start + _AT_ONCE]]
+        publish(store, signer, *REPLAYS, commits, now)
+        fail_point("log.published")
+    return len(todo)
+
+
+def _commit(warehouse: Warehouse, history: KeyHistory, account: Account) -> LogCommit:
+    place, offsets = account.place, (account.first, account.last)
+    where = f"offsets {account.first} to {account.last} of {account.stream}/{account.partition}"
+    try:
+        rows = rows_of_commit(warehouse, *place, *offsets, account.version)
+        commit = LogCommit.of(rows, *place, offsets, account.version)
+        if commit.entry.commitment != account.commitment:
+            # Its files were rewritten meanwhile, and the rows lie among those of the commit they were rejected in.
+            rows = _not_logged(warehouse, history, account, rows)
+            commit = LogCommit.of(rows, *place, offsets, account.version)
+    except (pa.ArrowException, OSError) as error:
+        raise IntegrityError(
+            f"the replayed rows of {where} cannot be read back ({type(error).__name__}): nothing was signed"
+        ) from None
+    if commit.entry.commitment != account.commitment:
+        raise IntegrityError(
+            f"the replayed rows of {where} are not those that were committed: nothing was signed"
+        )
+    return commit
+
+
+def _not_logged(warehouse: Warehouse, history: KeyHistory, account: Account, rows: pa.Table) -> pa.Table:
+    """The rows that no published log has yet."""
+    known: set[At] = set()
+    origin = log_origin(history.name, *account.place)
+    own = Log(LogStore.of(warehouse.objects, *account.place), history, origin)
+    for log in (own, replay_log(warehouse, history)):
+        for entry in log.entries() if log else ():
+            mine = (entry.stream, entry.partition) == account.place
+            if mine and entry.first_offset <= account.last and entry.last_offset >= account.first:
+                decoded = leaves.decode(log.leaf_file(entry), entry.first_offset) if log else ()
+                known |= {(leaf.offset, leaf.index) for leaf in decoded}
+    at = zip(rows.column("offset").to_pylist(), rows.column("index").to_pylist(), strict=True)
+    return rows.filter(pa.array([position not in known for position in at], pa.bool_()))
