@@ -28,6 +28,7 @@ from tiers.certificates import DELETION
 from tiers.expiry import Forgetting
 from tiers.failpoint import fail_point
 from tiers.files import write_files
+from tiers.gone import note_erasure
 from tiers.journal import file_entry
 from tiers.lookup import position_of
 from tiers.mentioned import FIELDS, Scan, tokens_of_ids
@@ -138,9 +139,9 @@ def erase(do: Forgetting, subjects: tuple[Subject, ...]) -> Erased:
     After a crash it is simply asked again: what is left is found by looking.
 
     1. Delete what an earlier erasure took out of the tables and could not delete any more.
-    2. In each partition: set aside what holds cover, then rewrite the quarantine, message ids of others that name the
-       person, the pages and, last, the identifiers, a commit each. The pages lead to those message ids and the
-       identifiers lead to pages, so each goes when nothing needs it any more.
+    2. In each partition: set aside what holds cover, note how many rows may go, then rewrite the quarantine, message
+       ids of others that name the person, the pages and, last, the identifiers, a commit each. The pages lead to those
+       message ids and the identifiers lead to pages, so each goes when nothing needs it any more.
     3. Look again, until nothing is found: a worker may have added records. What comes in later is not erased.
     4. Delete the files that held the rows. From here on no version of a table leads to them.
     5. Write the certificate.
@@ -163,6 +164,9 @@ def erase(do: Forgetting, subjects: tuple[Subject, ...]) -> Erased:
             kept = do.holds.keep(do.warehouse, part, found.concerned, waiting=work)
             said["held"] = max(said["held"], sum(map(len, kept.values())))
             said["holds"] = sorted({*said["holds"], *kept})
+            # A row of somebody else's goes with its message id if it has no other token.
+            if going := found.identifiers + len(found.ids):
+                note_erasure(do.warehouse.objects, work, str(part.month), part.window_months, going)
             fail_point("erase.kept")
             try:
                 for table, rows, cleaning in _order(found, subjects, scan):

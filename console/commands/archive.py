@@ -92,7 +92,7 @@ def summed(commits: list[dict[str, Any]]) -> dict[str, Any]:
         "stream": commits[0]["stream"],
         "partition": commits[0]["partition"],
         "first_offset": commits[0]["first_offset"],
-        "last_offset": commits[-1]["last_offset"],
+        "last_offset": max(c["last_offset"] for c in commits),  # what a replay moved lies among the others
         "commits": len(commits),
         **{name: sum(c[name] for c in commits) for name in counted},
         "rejected_by_reason": dict(sorted(reasons.items())),
