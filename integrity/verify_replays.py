@@ -73,4 +73,5 @@ def _mask(table: pa.Table, near: Any, positions: Set[At], without: bool) -> pa.A
     pairs = zip(
         table.column("offset").to_pylist(), table.column("index").to_pylist(), near.to_pylist(), strict=True
     )
-    return pa.array([(bool(n) and (offset, index) in positions) != without for offset, index, n in pairs])
+    chosen = [(bool(n) and (offset, index) in positions) != without for offset, index, n in pairs]
+    return pa.array(chosen, pa.bool_())
