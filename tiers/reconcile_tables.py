@@ -117,7 +117,8 @@ class Tables:
         text = f"{_range(row)}: {table} holds {count} records, the ledger says {row[table]}"
         missing = row[table] - count
         if missing > 0:
-            text += f"; missing: {self._missing(table, row)}"
+            which = self._missing(table, row)
+            text += f"; missing: {named(which)}" if which else f"; {_UNTOLD}"
             forgotten = self._gone.archive if table == "archive" else len(self._gone.months)
             return Short(table, missing, text) if forgotten or self._gone.unfinished else text
         archive, quarantine = self._in(self.archive, row), self._in(self.quarantine, row)
@@ -130,8 +131,8 @@ class Tables:
             return f"{text}; {other}: {named(both)}"
         return f"{text}; {_UNTOLD}"
 
-    def _missing(self, table: str, row: Row) -> str:
-        """Which records of a commit a table lacks, if that can be told."""
+    def _missing(self, table: str, row: Row) -> set[At]:
+        """Which records of a commit a table lacks; none if that cannot be told."""
         archive, quarantine = self._in(self.archive, row), self._in(self.quarantine, row)
         lacking = {
             "archive": row["archive"] - _distinct(archive),
@@ -142,12 +143,12 @@ class Tables:
         archived = candidates & proven
         if len(candidates) == sum(max(0, n) for n in lacking.values()):
             if lacking["archive" if table == "quarantine" else "quarantine"] <= 0:
-                return named(candidates)
+                return candidates
             if len(archived) == lacking["archive"]:
-                return named(archived if table == "archive" else candidates - archived)
+                return archived if table == "archive" else candidates - archived
         if table == "archive" and len(archived) == lacking["archive"]:
-            return named(archived)
-        return _UNTOLD
+            return archived
+        return set()
 
     def _identifiers(self, row: Row, count: int) -> str | Short | None:
         """What differs in the identifiers of a commit; None while nobody can say that it should not."""

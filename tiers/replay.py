@@ -143,6 +143,7 @@ def replay(do: Forgetting, wanted: Wanted, attempt: Try, on_step: OnStep) -> Rep
     9. Derive the ledger. (The log is published by who called.)
     10. Remove the note.
     """
+    do.holds.active()  # one that does not open keeps everything in the quarantine: better known before it is landed
     # Step 1
     turn = Turn.take(do.warehouse, do.clock().isoformat(timespec="seconds"))
     # Step 2
