@@ -73,14 +73,16 @@ class _Run:
     reasons: dict[At, str] = field(default_factory=dict)
     landed: set[At] = field(default_factory=set)
 
-    def add(self, done: Prepared) -> None:
-        """Note what became of one batch."""
+    def add(self, done: Prepared, tried: Sequence[Rejected]) -> None:
+        """Note what became of one batch, and of the records it was made of."""
         self.prepared.append(done)
         for row in done.quarantine.select(["offset", "index", "reason"]).to_pylist():
             self.reasons[row["offset"], row["index"]] = row["reason"]
         for row in done.metadata.select(["offset", "index"]).to_pylist():
-            # A whole message passes when any element of it does.
-            self.landed |= {(row["offset"], row["index"]), (row["offset"], None)}
+            self.landed.add((row["offset"], row["index"]))
+        # A whole message passes when any element of it does.
+        wholes = {one.position.offset for one in tried if one.position.index is None}
+        self.landed |= {(offset, None) for offset, _ in self.landed if offset in wholes}
 
     def passes(self, one: Rejected) -> bool:
         """Whether a record lands."""
@@ -96,7 +98,11 @@ class Attempt:
 
     def __call__(self, records: Sequence[Rejected]) -> Tried:
         """What passes and what does not, each record judged by the declaration that is its own today."""
-        run = self._run(records)
+        # Never a message and elements of it: which of the two a landed element was of could not be told.
+        apart = {one.position.offset for one in records if one.position.index is not None}
+        run = self._run(
+            [r for r in records if r.position.index is not None or r.position.offset not in apart]
+        )
         passing = [one for one in records if run.passes(one)]
         stays = Counter(_why(run, one) for one in records if not run.passes(one))
         if passing and len(passing) < len(records):
@@ -129,7 +135,7 @@ class Attempt:
             # A value in a registry's framing was kept as the JSON it became, so with one none is taken for received.
             changed = form == STRIPPED or self.kernel.registry is not None
             rows = frozenset(range(len(batch.values))) if changed else frozenset()
-            run.add(_asked_for(self.kernel.process(batch, declared, rows), mine))
+            run.add(_asked_for(self.kernel.process(batch, declared, rows), mine), mine)
         return run
 
     def _declared(self, one: Rejected) -> Declaration | str:

@@ -27,6 +27,7 @@ from tiers.lookup import position_of
 from tiers.pages import to_pages
 from tiers.prepared import Prepared
 from tiers.records import Part, quarantined_value
+from tiers.replay_log import keep_leaves
 from tiers.replay_settle import settle, take_back, take_out
 from tiers.rewrite import delete_removed, files_of, read_file
 from tiers.table import DataFile
@@ -133,8 +134,8 @@ def replay(do: Forgetting, wanted: Wanted, attempt: Try, on_step: OnStep) -> Rep
     5. Look whether the files read in step 3 are still there. If an erasure changed them, take step 4 back, and look
        at the quarantine again in the end: what was erased must not come back. An erasure that comes after this step
        finds what step 4 has committed.
-    6. Commit the metadata, which says what moved. This is the one that counts: a crash after it leaves records in the
-       archive and in the quarantine, which step 2 takes out of the quarantine.
+    6. Keep the leaf files, then commit the metadata, which says what moved. This is the one that counts: a crash after
+       it leaves records in the archive and in the quarantine, which step 2 takes out of the quarantine.
     7. Set aside what holds cover, then take what moved out of the quarantine.
 
     At the end:
@@ -223,7 +224,9 @@ def _commit_window(do: Forgetting, turn: Turn, moved: Sequence[Prepared]) -> Non
 def _commit_metadata(do: Forgetting, turn: Turn, moved: Sequence[Prepared]) -> None:
     now = do.clock()
     rows = pa.concat_tables([p.metadata for p in moved])
-    said = [entry for p in moved for entry in ledger.entries([p], ledger.hashed([p]), now)]
+    hashes = [ledger.hashed([p]) for p in moved]
+    said = [entry for p, h in zip(moved, hashes, strict=True) for entry in ledger.entries([p], h, now)]
+    keep_leaves(do.warehouse, (one for h in hashes for one in h.values()))
     files = turn.write("metadata", rows, int(now.timestamp() * 1000))
     _until_through(do, turn, "metadata", files, {ledger.SAID: json.dumps(said)})
 

@@ -5,11 +5,12 @@ Its entries are in the order of the commits, because their offsets lie among tho
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import pyarrow as pa
 
-from integrity import leaves
+from integrity import leaves, merkle
 from integrity.log import CHECKPOINT, REPLAYS, Log, LogCommit, log_origin, replay_order
 from integrity.publish import publish
 from integrity.signing import KeyHistory, Signer
@@ -18,10 +19,12 @@ from schemas.errors import IntegrityError
 from tiers.accounts import Account, replays
 from tiers.commit_rows import rows_of_commit
 from tiers.failpoint import fail_point
+from tiers.ledger import Hashed
 from tiers.logstore import LogStore
 from tiers.warehouse import Warehouse
 
 _AT_ONCE: Final = 256
+_LEAVES: Final = "leaves"
 
 
 def replay_log(warehouse: Warehouse, history: KeyHistory) -> Log | None:
@@ -41,21 +44,32 @@ def publish_replays(warehouse: Warehouse, signer: Signer, now: int) -> int:
     todo = [a for a in replays(warehouse) if (a.version, a.stream, a.partition, a.first) > end]
     store = LogStore.of(warehouse.objects, *REPLAYS)
     for start in range(0, len(todo), _AT_ONCE):
-        commits = [_commit(warehouse, signer.history, a) for a in todo[start : start + _AT_ONCE]]
+        commits = [_commit(warehouse, a) for a in todo[start : start + _AT_ONCE]]
         publish(store, signer, *REPLAYS, commits, now)
         fail_point("log.published")
     return len(todo)
 
 
-def _commit(warehouse: Warehouse, history: KeyHistory, account: Account) -> LogCommit:
+def keep_leaves(warehouse: Warehouse, hashes: Iterable[Hashed]) -> None:
+    """Put the leaf files of a replay that is about to be committed; nothing refers to them before it is published.
+
+    Its rows lie among those of earlier commits. Once they are compacted only the leaf file says which they were.
+    """
+    store = LogStore.of(warehouse.objects, *REPLAYS)
+    for one in hashes:
+        if one.leaf_file:
+            store.put(f"{_LEAVES}/{leaves.digest(one.leaf_file).hex()}", one.leaf_file)
+
+
+def _commit(warehouse: Warehouse, account: Account) -> LogCommit:
     place, offsets = account.place, (account.first, account.last)
     where = f"offsets {account.first} to {account.last} of {account.stream}/{account.partition}"
     try:
         rows = rows_of_commit(warehouse, *place, *offsets, account.version)
         commit = LogCommit.of(rows, *place, offsets, account.version)
         if commit.entry.commitment != account.commitment:
-            # Its files were rewritten meanwhile, and the rows lie among those of the commit they were rejected in.
-            rows = _not_logged(warehouse, history, account, rows)
+            # Its files were rewritten meanwhile: these are the rows of other commits, too.
+            rows = _its_own(warehouse, account, rows)
             commit = LogCommit.of(rows, *place, offsets, account.version)
     except (pa.ArrowException, OSError) as error:
         raise IntegrityError(
@@ -68,16 +82,16 @@ def _commit(warehouse: Warehouse, history: KeyHistory, account: Account) -> LogC
     return commit
 
 
-def _not_logged(warehouse: Warehouse, history: KeyHistory, account: Account, rows: pa.Table) -> pa.Table:
-    """The rows that no published log has yet."""
-    known: set[At] = set()
-    origin = log_origin(history.name, *account.place)
-    own = Log(LogStore.of(warehouse.objects, *account.place), history, origin)
-    for log in (own, replay_log(warehouse, history)):
-        for entry in log.entries() if log else ():
-            mine = (entry.stream, entry.partition) == account.place
-            if mine and entry.first_offset <= account.last and entry.last_offset >= account.first:
-                decoded = leaves.decode(log.leaf_file(entry), entry.first_offset) if log else ()
-                known |= {(leaf.offset, leaf.index) for leaf in decoded}
+def _its_own(warehouse: Warehouse, account: Account, rows: pa.Table) -> pa.Table:
+    """The rows at the positions of the leaf file that leads to the root the commit said."""
+    store = LogStore.of(warehouse.objects, *REPLAYS)
+    mine: set[At] = set()
+    for path in store.list(_LEAVES):
+        try:
+            logged = list(leaves.decode(store.get(path) or b"", account.first))
+        except IntegrityError:
+            continue
+        if merkle.root([leaf.hash for leaf in logged]) == account.commitment.root:
+            mine = {(leaf.offset, leaf.index) for leaf in logged}
     at = zip(rows.column("offset").to_pylist(), rows.column("index").to_pylist(), strict=True)
-    return rows.filter(pa.array([position not in known for position in at], pa.bool_()))
+    return rows.filter(pa.array([position in mine for position in at], pa.bool_()))

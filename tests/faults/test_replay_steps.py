@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 from plant import batch_of
 from replay_plant import DEMANDING, FLAT, GOOD, OTHER, SOURCE, ReplayPlant, killed_at, start, values
 
 from schemas import format as formats
-from schemas.errors import FencedError
+from schemas.errors import FencedError, UnknownOutcomeError
 from schemas.subjects import Subject
 from streams.replay import Attempt
 from streams.sweep import forgetting
@@ -31,11 +32,11 @@ POINTS = [
     "replay.written.identifiers", "replay.committed.identifiers",
     "replay.written.originals", "replay.committed.originals",
     "replay.written.quarantine", "replay.committed.quarantine",
-    "replay.written.metadata", "replay.committed.metadata",
+    "log.put", "replay.written.metadata", "replay.committed.metadata",
     "hold.kept", "replay.kept",
     "replay.written.quarantine:2", "replay.committed.quarantine:2", "replay.taken_out",
     "replay.deleted", "ledger.written", "ledger.committed", "replay.ended",
-    "log.begin", "log.put", "log.swap", "log.published", "log.end",
+    "log.begin", "log.swap", "log.published", "log.end",
 ]  # fmt: skip
 COUNTS = POINTS.index("replay.committed.metadata")
 TAKEN = values(60)
@@ -181,6 +182,32 @@ def test_an_overtaken_replay_commits_nothing_more(
         Between(plant, plant.replay).run()
     plant.judge()
     same(plant, landed)
+
+
+@pytest.mark.parametrize("persisted", [True, False], ids=["failed, but persisted", "failed, not persisted"])
+@pytest.mark.parametrize("table", ["metadata", *WINDOW])
+def test_an_answer_that_does_not_come_is_found_out_by_the_next_replay(
+    table: str, persisted: bool, rejected: ReplayPlant, landed: ReplayPlant, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    plant = rejected.copy(tmp_path)
+    real = DeltaTable.create_write_transaction
+
+    def unanswered(self: DeltaTable, actions: Any, **more: Any) -> None:
+        mine = self.table_uri.rstrip("/").endswith(f"/{table}") and actions
+        if not mine or persisted:
+            real(self, actions, **more)
+        if mine:
+            raise OSError("no answer")
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", unanswered)
+    with pytest.raises(UnknownOutcomeError):
+        plant.replay()
+    monkeypatch.undo()
+    plant.replay()
+    plant.judge()
+    same(plant, landed)
+    assert plant.verify() == []
 
 
 def test_a_worker_that_commits_meanwhile_is_not_disturbed(rejected: ReplayPlant, tmp_path: Path) -> None:

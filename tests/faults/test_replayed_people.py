@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from replay_plant import DEMANDING, GOOD, HER, SOURCE, ReplayPlant, report, values
+from replay_plant import DEMANDING, GOOD, HER, SOURCE, ReplayPlant, killed_at, report, values
 
 from integrity.findings import Kind
 from integrity.log import REPLAYS
@@ -28,14 +28,14 @@ from streams.publisher import publication_of
 from streams.signer import load_signer
 from streams.sweep import forgetting
 from tiers.erasure import erase
-from tiers.files import parquet_bytes
+from tiers.files import parquet_bytes, write_files
 from tiers.hold_scope import Scope
 from tiers.holds import Holds
 from tiers.logstate import log_states
 from tiers.logstore import LogStore
 from tiers.proof import evidence_of
 from tiers.reconcile import check
-from tiers.rewrite import files_of
+from tiers.rewrite import delete_removed, files_of, replace
 
 LETHE = str(Path(sys.executable).with_name("lethe"))
 PERSON = (Subject("msisdn", HER),)
@@ -216,6 +216,20 @@ def test_a_replay_whose_log_was_not_published_is_published_by_the_next_start(pla
     assert plant.verify() == []
     assert publication_of(plant.runtime()).sign_again() == 2
     assert LogStore.of(runtime.objects, *REPLAYS).get("checkpoint") is not None
+
+
+def test_a_replay_whose_rows_were_compacted_before_its_log_was_published(plant: ReplayPlant) -> None:
+    """The rows lie among all others then: those that no log has are the ones."""
+    killed_at("log.begin", plant)
+    runtime = plant.runtime()
+    table, objects = runtime.warehouse.metadata, runtime.objects
+    old = files_of(table)
+    rows = table.delta.to_pyarrow_dataset().to_table()
+    replace(table, old, write_files(objects, "metadata", rows, "compacted", 0), 0, "compact")
+    delete_removed(objects, table)
+    assert {f.kind for f in plant.verify()} >= {Kind.ADDED}
+    assert not publication_of(plant.runtime()).run().failures
+    assert plant.verify() == []
 
 
 def test_a_restricted_person_stays_restricted(plant: ReplayPlant) -> None:
