@@ -16,7 +16,7 @@ from schemas.arrow import QUARANTINE
 from schemas.errors import ExpiredKeyError
 from schemas.format import Format
 from schemas.retention import Month
-from streams.batch import Load, Reason, Reject
+from streams.batch import Load, Reject
 from streams.originals import quarantined
 from streams.work import Rules
 
@@ -43,7 +43,9 @@ def _row(
     received_ms = load.received_ms(reject.row)
     received = datetime.fromtimestamp(received_ms / 1000, UTC) if 0 < received_ms < _LATEST_MS else None
     arrival = min(received or now, now)
-    event = reject.event_ms if reject.reason != Reason.FUTURE else None
+    # A time in the future is no month to keep anything under, whatever the record was rejected for.
+    latest = (now + rules.future).timestamp() * 1000
+    event = reject.event_ms if reject.event_ms is not None and reject.event_ms <= latest else None
     when = datetime.fromtimestamp(event / 1000, UTC) if event is not None else arrival
     month = Month.of(when)
     form, sealed = None, None

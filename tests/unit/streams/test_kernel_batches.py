@@ -255,6 +255,19 @@ def test_a_refused_record_of_an_ended_month_leaves_no_value_behind() -> None:
     assert [r[4] for r in quarantine(found, KIT.ring)] == [None]
 
 
+@pytest.mark.parametrize("year", [2031, 9998, 9999])
+def test_a_time_in_the_future_is_no_month_to_keep_a_refused_record_under(year: int) -> None:
+    """Whatever it is refused for first: keys of a month to come would outlive the window, and 9999 has no end."""
+    record = {
+        "messageId": "m",
+        "sentAt": f"{year}-12-31T00:00:00.000+0000",
+        "status": {"groupName": "DELIVERED"},
+    }
+    (row,) = rows(KIT.process([orjson.dumps(record)], "infobip/sms-report").quarantine)
+    assert (row["reason"], row["month"]) == (Reason.MISSING, str(NOW)[:7])
+    assert row["sealed"] is not None
+
+
 SECRET = "the eagle lands at 0425"
 
 
