@@ -82,11 +82,10 @@ class Replayed:
         """Count what became of some records."""
         self.left += len(tried.left)
         self.stays.update(tried.stays)
-        if tried.prepared is not None:
-            counts = tried.prepared.counts
-            self.records += counts.split + counts.late
-            self.late += counts.late
-            self.identifiers += counts.identifiers
+        if (prepared := tried.prepared) is not None:
+            self.records += prepared.counts.split + prepared.counts.late
+            self.late += prepared.counts.late
+            self.identifiers += prepared.counts.identifiers
 
     def again(self, more: Replayed) -> None:
         """Count another pass over what is left: what stays is said by the last one."""
@@ -209,16 +208,14 @@ def _move(
 
 def _commit_window(do: Forgetting, turn: Turn, moved: Sequence[Prepared]) -> None:
     now_ms = int(do.clock().timestamp() * 1000)
-    entries = pa.concat_tables([p.entries for p in moved])
     rows = {
         "identifiers": pa.concat_tables([p.identifiers for p in moved]),
-        "originals": to_pages(entries, do.ring),
+        "originals": to_pages(pa.concat_tables([p.entries for p in moved]), do.ring),
         "quarantine": pa.concat_tables([p.quarantine for p in moved]),
     }
     for table, mine in rows.items():
         if mine.num_rows:
-            files = turn.write(table, mine, now_ms)
-            _until_through(do, turn, table, files)
+            _until_through(do, turn, table, turn.write(table, mine, now_ms))
 
 
 def _commit_metadata(do: Forgetting, turn: Turn, moved: Sequence[Prepared]) -> None:
@@ -234,9 +231,8 @@ def _commit_metadata(do: Forgetting, turn: Turn, moved: Sequence[Prepared]) -> N
 def _until_through(
     do: Forgetting, turn: Turn, table: str, files: Sequence[DataFile], said: dict[str, str] | None = None
 ) -> None:
-    handle = do.warehouse.metadata if table == "metadata" else do.warehouse.window[table]
     for _ in range(_TRIES):
-        handle.reload()
+        (do.warehouse.metadata if table == "metadata" else do.warehouse.window[table]).reload()
         if turn.commit(table, files, said=said):
             return
     raise FencedError(f"{table}: other writers commit all the time; try again when less is written")
