@@ -2,7 +2,8 @@
 
 `consumer`: settings of the feed's Kafka client; `slow_commit`: seconds every commit takes longer; `first_assignment`:
 an exception in the first assignment callback; `no_revoke`: the feed is never told that partitions were taken away;
-`stall`: seconds for which the feed's thread calls nobody after its first batch.
+`stall`: seconds for which the feed's thread calls nobody after its first batch; `fenced`: so many commits find that
+another worker was first.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from typing import Any
 
 from console.cli import main
+from schemas.errors import FencedError
 from streams import feed
 from tiers.warehouse import Warehouse
 
@@ -30,6 +32,17 @@ if "slow_commit" in altered:
         return commit(self, *arguments)
 
     Warehouse.commit = slowly  # type: ignore[method-assign]
+
+if "fenced" in altered:
+    unfenced = Warehouse.commit
+
+    def fenced(self: Warehouse, *arguments: Any) -> Any:
+        if altered["fenced"]:
+            altered["fenced"] -= 1
+            raise FencedError("elsewhere")
+        return unfenced(self, *arguments)
+
+    Warehouse.commit = fenced  # type: ignore[method-assign]
 
 if "first_assignment" in altered:
     start = feed.Feed._start

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from plant import Plant, Reels, source_of
-from workers import traffic
+from plant import Plant, Reels, Writer, source_of
+from workers import Site, traffic
 
 from schemas.errors import FencedError, LetheError
 from streams import pipeline as pipelines
@@ -161,6 +162,35 @@ def test_taken_away_while_the_agents_wait_for_room(plant: Plant, values: Any) ->
     plant.judge()
 
 
+def test_taken_away_in_the_middle_of_a_batch_and_given_back(
+    plant: Plant, values: Any, monkeypatch: Patch
+) -> None:
+    """Another worker did some of it meanwhile: what was held, and what an agent had in its hands, is void."""
+    reels = Reels(plant, values, flush=Flush(records=10_000, seconds=60, batch=50))
+    rival, real = Writer(plant), Kernel.process
+    in_the_middle, given_back = threading.Event(), threading.Event()
+
+    def process(self: Kernel, batch: Batch, fmt: Any) -> Prepared:
+        if (batch.source, batch.first) == (ONE, 100) and self is reels.writer.runtime.kernel:
+            in_the_middle.set()
+            assert given_back.wait(20)
+        return real(self, batch, fmt)
+
+    def take_away_and_give_back() -> None:
+        if in_the_middle.is_set() and not given_back.is_set():
+            reels.revoke(ONE.id)
+            rival.commit(ONE, values[ONE], 0, 249)
+            reels.start(ONE.id)
+            given_back.set()
+
+    monkeypatch.setattr(Kernel, "process", process)
+    reels.before_step = take_away_and_give_back
+    reels.run()
+    assert given_back.is_set()
+    assert not reels.restarts, "nothing of the old assignment was committed, so nothing was fenced"
+    plant.judge()
+
+
 @pytest.mark.parametrize("lost", [{0}, {3}, {1, 2, 7}, {11}, {5, 11}], ids=str)
 def test_the_channel_loses_batches(plant: Plant, values: Any, monkeypatch: Patch, lost: set[int]) -> None:
     # Only the last batch has none behind it that shows by its number what is missing: it needs the clock.
@@ -225,6 +255,17 @@ def test_the_end_is_not_reported_while_something_is_to_be_read_again(plant: Plan
     reels.run()
     assert not last[0]
     plant.judge()
+
+
+def test_the_end_is_not_reported_before_a_worker_has_begun_to_read_again(site: Site) -> None:
+    """The same with the real feed, whose thread takes up what it is asked for when it comes to it."""
+    topic = site.topic(partitions=2)
+    for partition in (0, 1):
+        site.produce(topic, traffic(300, seed=partition), partition)
+    worker = site.worker("--stop-at-end", altered={"fenced": 2})
+    assert worker.wait() == 0, worker.text()
+    assert worker.text().count("another worker committed this partition") >= 2
+    site.judge()
 
 
 def test_batches_that_come_twice_or_late_count_once(plant: Plant, values: Any) -> None:
