@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plant import Plant, Reels, source_of
+from deltalake import DeltaTable
+from plant import Plant, Reels, Writer, source_of
 from workers import SMS, Site, traffic
 
 from keys.local import LocalProvider
 from schemas.errors import ConfigurationError, TransientError
+from tiers.objects import LocalObjects
 
-SOURCE = source_of("cdr")
+SOURCE, OTHER = source_of("cdr", 0), source_of("cdr", 1)
 Patch = pytest.MonkeyPatch
 
 
@@ -24,14 +26,17 @@ def reels(plant: Plant) -> Reels:
 
 
 def test_a_provider_that_is_slow(plant: Plant, reels: Reels, monkeypatch: Patch) -> None:
-    real = LocalProvider.unwrap
+    """It is asked once for every month, however many agents need the key at the same time."""
+    real, asked = LocalProvider.unwrap, []
 
-    def slowly(self: LocalProvider, *arguments: Any) -> bytes:
-        time.sleep(0.1)
-        return real(self, *arguments)
+    def slowly(self: LocalProvider, key_id: str, wrapped: bytes) -> bytes:
+        asked.append(key_id)
+        time.sleep(0.5)
+        return real(self, key_id, wrapped)
 
     monkeypatch.setattr(LocalProvider, "unwrap", slowly)
     reels.run()
+    assert 0 < len(asked) == len(set(asked))
     plant.judge()
 
 
@@ -88,3 +93,27 @@ def test_processes_that_race_to_make_tables_and_keys(tmp_path: Path) -> None:
         for offset, (label, value) in enumerate(values):
             site.remember(report["stream"], 0, offset, value, label)
     site.judge()
+
+
+@pytest.mark.parametrize(
+    ("owner", "step"),
+    [(DeltaTable, "create"), (LocalProvider, "create"), (LocalObjects, "create")],
+    ids=["the tables", "the key-encryption key", "the month's secret"],
+)
+def test_overtaken_between_looking_for_something_and_making_it(
+    plant: Plant, monkeypatch: Patch, owner: Any, step: str
+) -> None:
+    """Another worker makes it meanwhile, and all of its records depend on it: it must stay as it is."""
+    values = {s: plant.records(s, traffic(100, seed=s.partition)) for s in (SOURCE, OTHER)}
+    real, overtaken = getattr(owner, step), []
+
+    def create(*arguments: Any, **named: Any) -> Any:
+        if not overtaken:
+            overtaken.append(step)
+            Writer(plant).go_on(OTHER, values[OTHER])
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(owner, step, create)
+    Writer(plant).go_on(SOURCE, values[SOURCE])
+    assert overtaken
+    plant.judge()
