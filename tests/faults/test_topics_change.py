@@ -187,6 +187,7 @@ def test_a_partition_added_to_a_live_topic_is_read_from_its_first_record(site: S
 
 @kafka
 def test_holes_of_aborted_transactions_are_accounted_for(site: Site) -> None:
+    site.variables["LETHE_FLUSH__BATCH"] = "20"  # holes within batches and between them
     topic = site.topic()
     assert site.broker is not None
     producer = Producer(
@@ -205,6 +206,7 @@ def test_holes_of_aborted_transactions_are_accounted_for(site: Site) -> None:
     assert len(read) == 150
     assert read[-1].offset() > 200
     site.drain()
+    assert site.checker().ledger_covers({(topic, 0): (0, read[-1].offset() + 1)}) == []
     checked(site)
     site.drain()  # the topic ends with a hole: nothing more to do, nothing to wait for
     checked(site)
@@ -213,19 +215,24 @@ def test_holes_of_aborted_transactions_are_accounted_for(site: Site) -> None:
 @kafka
 def test_holes_of_compaction_are_accounted_for(site: Site) -> None:
     settings = {"cleanup.policy": "compact", "segment.ms": "500", "min.cleanable.dirty.ratio": "0.01"}
+    site.variables["LETHE_FLUSH__BATCH"] = "5"
     topic = site.topic(config={**settings, "max.compaction.lag.ms": "500"})
     assert site.broker is not None
     producer = Producer({"bootstrap.servers": site.broker.bootstrap})
     values = traffic(40)
     for number, (_, value) in enumerate(values):
-        producer.produce(topic, value, key=b"%d" % (number % 7), partition=0)
+        # Every third stays, so that there are holes at the beginning, in the middle, and long ones.
+        key = b"%d" % number if number % 3 == 2 and not 12 < number < 20 else b"again"
+        producer.produce(topic, value, key=key, partition=0)
         if number % 10 == 9:
             assert producer.flush(10) == 0
             time.sleep(0.7)
     broker = site.broker
-    until(lambda: len(broker.read(topic)) < 40, 30, "compaction")
+    until(lambda: len(broker.read(topic)) < 20, 30, "compaction")
     time.sleep(1)
-    for message in broker.read(topic):
+    read = broker.read(topic)
+    for message in read:
         site.remember(topic, 0, message.offset(), message.value())
     site.drain()
+    assert site.checker().ledger_covers({(topic, 0): (0, read[-1].offset() + 1)}) == []
     checked(site)
