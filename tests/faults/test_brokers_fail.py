@@ -37,10 +37,11 @@ def on(tmp_path: Path, private_kafka: Callable[[int], KafkaCluster]):
 def test_the_only_broker_goes_and_comes_back(on, how: str) -> None:
     site, cluster = on(1)
     topic = site.topic(partitions=2)
-    site.produce(topic, traffic(2_000), 0)
-    worker = site.worker(altered={"slow_commit": 0.2})
+    site.produce(topic, traffic(6_000), 0)
+    worker = site.worker(altered={"slow_commit": 0.5})
     until(lambda: site.archived() > 300, 40, "something is archived")
     cluster.kill(1) if how == "killed" else cluster.node(1).stop()
+    worker.says("a commit failed, try 1")  # it is away for longer than a commit waits for it
     cluster.restart(1)
     site.produce(topic, traffic(1_000, seed=2), 1)
     all_done(site)
