@@ -2,17 +2,25 @@
 
 Every kill is SIGKILL: half of them at a random step of the commit, the other half at a random moment. Each worker joins
 a consumer group of its own, so that it need not wait for the session of the dead one to end; where it starts is said by
-the tables alone. At the end one worker reads the rest, and the checker of the tests compares every record produced with
-the tables. Status 1 if anything is lost, doubled or wrong.
+the tables alone.
+
+A long run is made of rounds, each with a broker and a warehouse of its own. At the end of a round one worker reads the
+rest, and the checker of the tests compares every record produced with the tables. Status 1 if anything is lost, doubled
+or wrong, or if the run ended before the kills that were asked for.
+
+With `--journal FILE` every finished round is noted down, and the same command goes on where the last one stopped (or
+was stopped; the round that was under way then is not counted). `--minutes` ends a run early, but judges its last round.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
@@ -29,60 +37,131 @@ PARTITIONS = 3
 _LONGEST = 30.0
 
 
+@dataclass(frozen=True)
+class Round:
+    """What one warehouse went through, and what was found in it at the end."""
+
+    seed: int
+    kills: int
+    at_step: int  # kills that hit a step of the commit
+    messages: int
+    archived: int
+    quarantined: int
+    lost: int
+    doubled: int
+    wrong: int
+    findings: str  # of `lethe ledger --check`
+    seconds: int
+
+    @property
+    def kept(self) -> bool:
+        """Whether the promise was."""
+        return not (self.lost or self.doubled or self.wrong or self.findings)
+
+
 def main() -> int:
     """Run; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--records", type=int, help="messages in all; default: 600 for every kill")
+    parser.add_argument("--round", type=int, default=50, help="kills in one round")
+    parser.add_argument("--records", type=int, default=600, help="messages produced before every kill")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="no kill after that long")
+    parser.add_argument("--journal", type=Path, help="where finished rounds are noted down, as JSON lines")
     parser.add_argument(
         "--seed", type=int, default=0, help="the same seed kills at the same steps; 0: another each time"
     )
     options = parser.parse_args()
+    deadline = time.monotonic() + 60 * options.minutes
     seed = options.seed or random.SystemRandom().randrange(1, 1 << 32)
+    rounds = _noted_down(options.journal)
+    if rounds:
+        print(f"going on after {sum(r.kills for r in rounds)} kills in {len(rounds)} rounds", flush=True)
+    while (left := options.kills - sum(r.kills for r in rounds)) > 0 and time.monotonic() < deadline:
+        done = _round(seed + len(rounds), min(left, options.round), options.records, deadline)
+        rounds.append(done)
+        if options.journal:
+            with options.journal.open("a") as journal:
+                journal.write(json.dumps(asdict(done)) + "\n")
+        _print(f"round {len(rounds)} (seed {done.seed}, {done.seconds} s)", [done])
+    _print("altogether", rounds)
+    if left > 0:
+        print(f"{left} kills are left: the time is over")
+    return 0 if left <= 0 and all(r.kept for r in rounds) else 1
+
+
+def _noted_down(journal: Path | None) -> list[Round]:
+    if journal is None or not journal.exists():
+        return []
+    return [Round(**json.loads(line)) for line in journal.read_text().splitlines()]
+
+
+def _print(what: str, rounds: list[Round]) -> None:
+    kills, steps = sum(r.kills for r in rounds), sum(r.at_step for r in rounds)
+    print(
+        f"{what}: {kills} kills ({steps} at a step of the commit), {sum(r.messages for r in rounds):,} messages\n"
+        f"  lost {sum(r.lost for r in rounds)}, doubled {sum(r.doubled for r in rounds)}, "
+        f"wrong {sum(r.wrong for r in rounds)}; {sum(r.archived for r in rounds):,} rows in the archive, "
+        f"{sum(r.quarantined for r in rounds):,} in quarantine\n"
+        f"  ledger --check: {'; '.join(r.findings for r in rounds if r.findings) or 'adds up'}",
+        flush=True,
+    )
+
+
+def _round(seed: int, kills: int, records: int, deadline: float) -> Round:
+    """Kill that many workers of one warehouse, fewer if the time is over, and judge it."""
     dice = random.Random(seed)
-    per_partition = (options.records or 600 * max(5, options.kills)) // PARTITIONS
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="lethe-soak-") as name, running_broker(chosen_kind()) as broker:
         site = Site(Path(name), broker)
-        topic = site.topic("soak", PARTITIONS)
-        for partition in range(PARTITIONS):
-            site.produce(
-                topic, traffic(per_partition, seed=partition, malformed=0.02, envelope=0.02), partition
-            )
         site.variables |= {
             "LETHE_FLUSH__SECONDS": "0.1", "LETHE_FLUSH__BATCH": "100", "LETHE_FLUSH__RECORDS": "100",
         }  # fmt: skip
-        print(f"{PARTITIONS * per_partition:,} messages, {options.kills} kills, seed {seed}", flush=True)
+        topic = site.topic("soak", PARTITIONS)
+        number = at_step = 0
         try:
-            ended = _kill_again_and_again(site, dice, options.kills)
+            while number < kills and time.monotonic() < deadline:
+                _produce(site, topic, records, dice)
+                at_step += _kill_one(site, number, dice)
+                number += 1
+                print(f"  {number} of {kills} killed, {site.archived():,} rows", flush=True)
             site.drain(seconds=240, LETHE_KAFKA__GROUP="last")
             verdict = site.checker().judge(site.produced)
             ledger = site.run("ledger", "--check", seconds=240)
         finally:
             site.close()
-    print(f"{options.kills} kills ({ended} at a step of the commit) in {time.monotonic() - started:.0f} s")
-    print(
-        f"lost {len(verdict.lost)}, doubled {len(verdict.doubled)}, wrong {len(verdict.foreign) + len(verdict.wrong)}"
+    return Round(
+        seed=seed,
+        kills=number,
+        at_step=at_step,
+        messages=len(site.produced),
+        archived=verdict.archived,
+        quarantined=verdict.quarantined,
+        lost=len(verdict.lost),
+        doubled=len(verdict.doubled),
+        wrong=len(verdict.foreign) + len(verdict.wrong),
+        findings="" if ledger.returncode == 0 else ledger.stdout + ledger.stderr,
+        seconds=round(time.monotonic() - started),
     )
-    print(f"{verdict.archived:,} rows in the archive, {verdict.quarantined:,} in quarantine")
-    print(f"ledger --check: {'adds up' if ledger.returncode == 0 else ledger.stdout + ledger.stderr}")
-    return 0 if verdict.kept and ledger.returncode == 0 else 1
 
 
-def _kill_again_and_again(site: Site, dice: random.Random, kills: int) -> int:
-    """Kill that many workers; returns how many of them died at a step of the commit."""
-    steps = 0
-    for number in range(kills):
-        more = {"LETHE_KAFKA__GROUP": f"soak-{number}"}
-        at_step = dice.random() < 0.5
-        if at_step:
-            more["LETHE_FAIL_POINT"] = f"{dice.choice(POINTS)}:{dice.randint(1, 3)}"
-        worker = site.worker(**more)
-        steps += _end(worker, _LONGEST if at_step else dice.uniform(3, 9))
-        site.processes.clear()
-        print(f"\r{number + 1} kills, {site.archived():,} rows", end="", flush=True)
-    print()
-    return steps
+def _produce(site: Site, topic: str, records: int, dice: random.Random) -> None:
+    """Work for the next worker, whatever the last one left."""
+    for partition in range(PARTITIONS):
+        some = traffic(records // PARTITIONS, seed=dice.getrandbits(31), malformed=0.02, envelope=0.02)
+        site.produce(topic, some, partition)
+
+
+def _kill_one(site: Site, number: int, dice: random.Random) -> bool:
+    """Start a worker and kill it; returns whether it died at a step of the commit."""
+    more = {"LETHE_KAFKA__GROUP": f"soak-{number}"}
+    at_step = dice.random() < 0.5
+    if at_step:
+        more["LETHE_FAIL_POINT"] = f"{dice.choice(POINTS)}:{dice.randint(1, 3)}"
+    died = _end(site.worker(**more), _LONGEST if at_step else dice.uniform(3, 9))
+    site.processes.clear()
+    return died
 
 
 def _end(worker: Process, seconds: float) -> bool:
