@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST := $(BIN)/python -m pytest -p no:cacheprovider
 N ?=
+JOURNAL ?=
+MINUTES ?=
 
 .PHONY: help
 help: ## What there is
@@ -46,8 +48,8 @@ format: setup ## Format the code
 	$(BIN)/ruff format .
 
 .PHONY: soak
-soak: setup ## Kill workers at random: make soak N=500
-	$(BIN)/python -m bench.soak --kills $(or $(N),20)
+soak: setup ## Kill workers at random: make soak N=500 (JOURNAL=file to go on later, MINUTES=60 at most)
+	$(BIN)/python -m bench.soak --kills $(or $(N),20) $(if $(JOURNAL),--journal $(JOURNAL)) $(if $(MINUTES),--minutes $(MINUTES))
 
 .PHONY: leak-hunt
 leak-hunt: setup ## Hunt for planted identifiers: make leak-hunt N=10000000

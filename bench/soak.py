@@ -17,6 +17,8 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -35,6 +37,7 @@ POINTS = [
 ]  # fmt: skip
 PARTITIONS = 3
 _LONGEST = 30.0
+_FINDINGS = 1_000  # characters of what `lethe ledger --check` says
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,7 @@ def _round(seed: int, kills: int, records: int, deadline: float) -> Round:
         site = Site(Path(name), broker)
         site.variables |= {
             "LETHE_FLUSH__SECONDS": "0.1", "LETHE_FLUSH__BATCH": "100", "LETHE_FLUSH__RECORDS": "100",
+            "LETHE_KAFKA__SESSION_TIMEOUT_MS": "2000",
         }  # fmt: skip
         topic = site.topic("soak", PARTITIONS)
         number = at_step = 0
@@ -141,7 +145,7 @@ def _round(seed: int, kills: int, records: int, deadline: float) -> Round:
         lost=len(verdict.lost),
         doubled=len(verdict.doubled),
         wrong=len(verdict.foreign) + len(verdict.wrong),
-        findings="" if ledger.returncode == 0 else ledger.stdout + ledger.stderr,
+        findings="" if ledger.returncode == 0 else (ledger.stdout + ledger.stderr).strip()[:_FINDINGS],
         seconds=round(time.monotonic() - started),
     )
 
@@ -156,24 +160,38 @@ def _produce(site: Site, topic: str, records: int, dice: random.Random) -> None:
 def _kill_one(site: Site, number: int, dice: random.Random) -> bool:
     """Start a worker and kill it; returns whether it died at a step of the commit."""
     more = {"LETHE_KAFKA__GROUP": f"soak-{number}"}
-    at_step = dice.random() < 0.5
-    if at_step:
+    if at_step := dice.random() < 0.5:
         more["LETHE_FAIL_POINT"] = f"{dice.choice(POINTS)}:{dice.randint(1, 3)}"
-    died = _end(site.worker(**more), _LONGEST if at_step else dice.uniform(3, 9))
+    # A moment of its start is worth a try now and then; most are to hit it at work.
+    starting, working = dice.random() < 0.2, dice.uniform(0, 3)
+    worker = site.worker(**more)
+    if at_step:
+        died = _ends(worker, _LONGEST)
+    else:
+        died = _ends(worker, dice.uniform(0, 6)) if starting else _ends_at_work(site, worker, working)
+    if not died:
+        worker.kill()
     site.processes.clear()
     return died
 
 
-def _end(worker: Process, seconds: float) -> bool:
-    """Wait for it to die, or kill it when the time is over; returns whether it died by itself."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if worker.popen.poll() is not None:
-            assert worker.popen.returncode == -9, worker.text()[-2000:]
+def _ends_at_work(site: Site, worker: Process, seconds: float) -> bool:
+    """As `_ends`, from the worker's first commit on."""
+    before, deadline = site.archived(), time.monotonic() + _LONGEST
+    while site.archived() == before and time.monotonic() < deadline:
+        if _ends(worker, 0.2):
             return True
-        time.sleep(0.02)
-    worker.kill()
-    return False
+    return _ends(worker, seconds)
+
+
+def _ends(worker: Process, seconds: float) -> bool:
+    """Whether it dies by itself within that time."""
+    try:
+        status = worker.popen.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    assert status == -signal.SIGKILL, worker.text()[-2000:]
+    return True
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -53,9 +54,11 @@ def producing(site: Site, topic: str, partitions: int) -> Iterator[None]:
 
 
 def all_done(site: Site, seconds: float = 60) -> None:
-    """Wait until everything produced so far is in one of the two tables."""
+    """Wait until everything produced so far is in one of the two tables; a worker that gives up ends the wait."""
 
     def count() -> int:
+        for process in site.processes:
+            assert process.popen.poll() in (None, 0, -signal.SIGKILL), process.text()[-2000:]
         return sum(site.checker().arrow(t, ["offset"]).num_rows for t in ("metadata", "quarantine"))
 
     until(lambda: count() >= len(site.produced), seconds, f"{len(site.produced)} records are done")
