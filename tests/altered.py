@@ -1,9 +1,9 @@
 """`lethe` with something altered that cannot be set from outside; what, is said by LETHE_TEST_ALTERED (JSON).
 
 `consumer`: settings of the feed's Kafka client; `slow_commit`: seconds every commit takes longer; `first_assignment`:
-an exception in the first assignment callback; `no_revoke`: the feed is never told that partitions were taken away;
-`stall`: seconds for which the feed's thread calls nobody after its first batch; `fenced`: so many commits find that
-another worker was first.
+an exception in the first assignment callback; `revocation`: one in every revocation callback; `no_revoke`: the feed is
+never told that partitions were taken away; `stall`: seconds for which the feed's thread calls nobody after its first
+batch; `fenced`: so many commits find that another worker was first.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from console.cli import main
 from schemas.errors import FencedError
 from streams import feed
+from streams.pipeline import Pipeline
 from tiers.warehouse import Warehouse
 
 altered: dict[str, Any] = json.loads(os.environ["LETHE_TEST_ALTERED"])
@@ -51,6 +52,13 @@ if "first_assignment" in altered:
         raise RuntimeError("a stranger's text")
 
     feed.Feed._start = refuse  # type: ignore[method-assign]
+
+if "revocation" in altered:
+
+    def refuse_to_let_go(self: Any, source: Any) -> None:
+        raise RuntimeError("a stranger's text")
+
+    Pipeline.revoked = refuse_to_let_go  # type: ignore[method-assign]
 
 if "no_revoke" in altered:
 

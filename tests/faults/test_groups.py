@@ -131,3 +131,20 @@ def test_an_exception_in_a_rebalance_callback_stops_the_worker(loaded: Site) -> 
     assert loaded.archived() == 0
     loaded.drain()
     checked(loaded)
+
+
+def test_an_exception_when_a_partition_is_taken_away_stops_the_worker(loaded: Site) -> None:
+    topic = loaded.topic(partitions=2)
+    loaded.produce(topic, traffic(300, seed=1), 0)
+    first = loaded.worker(altered={"revocation": True})
+    all_done(loaded)
+    other = loaded.worker()  # takes one of the two partitions away
+    assert first.wait() == 1
+    assert first.text().splitlines()[-1] == "lethe: revocation failed: RuntimeError; start again"
+    assert "a stranger's text" not in first.text()
+    loaded.processes.remove(first)
+    for partition in (0, 1):
+        loaded.produce(topic, traffic(200, seed=2), partition)
+    all_done(loaded)
+    assert other.stop() == 0
+    checked(loaded)

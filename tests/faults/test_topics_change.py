@@ -140,6 +140,19 @@ def test_a_topic_whose_first_offset_is_not_0_is_read_from_its_first(site: Site) 
     checked(site)
 
 
+def test_a_topic_with_a_single_record_at_offset_0(site: Site) -> None:
+    """The last offset done is 0, which is not the same as none."""
+    topic = site.topic()
+    site.produce(topic, traffic(1))
+    for _ in range(2):
+        site.drain()
+        checked(site)
+    site.produce(topic, traffic(1, seed=2))
+    site.drain()
+    assert site.checker().ledger_covers({(topic, 0): (0, 2)}) == []
+    checked(site)
+
+
 @kafka
 def test_a_topic_lost_records_that_were_read(site: Site) -> None:
     """As after an unclean election: the position lies behind the end of the topic."""
