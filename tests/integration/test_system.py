@@ -106,6 +106,16 @@ def test_more_workers_than_partitions_all_stop_at_the_end(site: Site) -> None:
     site.judge()
 
 
+def test_a_worker_that_is_given_no_partition_stops_at_the_end_all_the_same(site: Site) -> None:
+    topic = site.topic(partitions=1)
+    site.produce(topic, traffic(300))
+    holder = site.worker()
+    until(lambda: site.archived() == 300, 60, "the only partition is read")
+    site.drain()  # the holder keeps it: nothing is ever assigned to this one
+    assert holder.stop() == 0
+    site.judge()
+
+
 def test_the_same_content_is_ingested_once_whatever_the_file_is_called(bare_site: Site) -> None:
     site = bare_site
     values = [(label, value) for label, value in traffic(3_000, malformed=0.03) if b"\n" not in value]
