@@ -408,6 +408,11 @@ class Feed:
     def _restart(self, source: str) -> None:
         for (topic, number), partition in list(self._partitions.items()):
             if partition.source.id == source:
+                if all((p.topic, p.partition) != (topic, number) for p in self._consumer.assignment()):
+                    # It was taken away, and nobody said so: that must not end the worker.
+                    del self._partitions[topic, number]
+                    self._sink.revoked(partition.source)
+                    continue
                 log.warning("reading %s/%d again from the table", partition.source.stream, number)
                 self._consumer.incremental_unassign([TopicPartition(topic, number)])
                 self._consumer.incremental_assign([self._start(self._consumer, topic, number)])

@@ -2,8 +2,9 @@
 
 `consumer`: settings of the feed's Kafka client; `slow_commit`: seconds every commit takes longer; `first_assignment`:
 an exception in the first assignment callback; `revocation`: one in every revocation callback; `no_revoke`: the feed is
-never told that partitions were taken away; `stall`: seconds for which the feed's thread calls nobody after its first
-batch; `fenced`: so many commits find that another worker was first.
+never told that partitions were taken away (`fenced`: and reads them again, as after a fenced commit); `stall`: seconds
+for which the feed's thread calls nobody after its first batch; `fenced`: so many commits find that another worker was
+first.
 """
 
 from __future__ import annotations
@@ -64,6 +65,10 @@ if "no_revoke" in altered:
 
     def unheard(self: Any, consumer: Any, partitions: Any) -> None:
         consumer.incremental_unassign(partitions)
+        if altered["no_revoke"] == "fenced":  # as the next commit of what it still holds would be
+            for p in partitions:
+                self.restart(self._partitions[p.topic, p.partition].source.id)
+            print("not told", flush=True)
 
     feed.Feed._on_revoke = unheard  # type: ignore[method-assign]
 

@@ -87,7 +87,22 @@ def test_a_worker_paused_past_its_session_and_continued(loaded: Site, altered: o
     loaded.produce(topic, traffic(500, seed=4), 1)
     all_done(loaded)
     assert owner.stop() == 0
-    zombie.stop()
+    assert zombie.stop() == 0
+    checked(loaded)
+
+
+def test_a_partition_that_went_without_a_word_is_let_go_when_its_commit_is_fenced(loaded: Site) -> None:
+    topic = loaded.topic(partitions=2)
+    loaded.produce(topic, traffic(300, seed=1), 0)
+    loaded.produce(topic, traffic(300, seed=2), 1)
+    unaware = loaded.worker(altered={"no_revoke": "fenced"})
+    all_done(loaded)
+    owner = loaded.worker()
+    unaware.says("not told")
+    for partition in (0, 1):
+        loaded.produce(topic, traffic(300, seed=3), partition)
+    all_done(loaded)
+    assert [w.stop() for w in (unaware, owner)] == [0, 0]
     checked(loaded)
 
 
