@@ -12,19 +12,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from itertools import compress, pairwise
-from operator import itemgetter, ne
+from itertools import compress
 from typing import Any, Final, Protocol
 
-import numpy as np
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from schemas import format as formats
 from schemas.errors import GapError, LetheError, TransientError
-from schemas.format import Kinds
 from streams.batch import Batch, Source
+from streams.reading import Partition, runs
 from streams.settings import Settings
 from streams.topics import Streams, client_options
 
@@ -51,23 +47,6 @@ class Sink(Protocol):
 
     def deliver(self, load: list[Batch]) -> Future[None]:
         """Take batches of different partitions; the future is done when there is room for the next."""
-
-
-@dataclass(slots=True)
-class Partition:
-    """One assigned partition and what has been read of it."""
-
-    source: Source
-    topic: str
-    epoch: int
-    next: int  # the offset the next batch accounts from
-    start: int  # the first offset fetched
-    end: int | None = None  # offsets below were there when the partition was first fetched from
-    at_end: bool = False
-    sequence: int = 0
-    gap: str | None = None
-    messages: list[Any] = field(default_factory=list)
-    since: float = 0.0
 
 
 class Feed:
@@ -240,21 +219,14 @@ class Feed:
             self._take_in(messages)
 
     def _take_in(self, messages: list[Any]) -> None:
-        if not messages:
-            return
         now = time.monotonic()
-        numbers = np.fromiter(map(Message.partition, messages), np.int32, len(messages))
-        other = numbers[1:] != numbers[:-1]
-        if len(self._settings.sources) > 1:
-            topics = [*map(Message.topic, messages)]
-            other |= np.fromiter(map(ne, topics[1:], topics), np.bool_, len(messages) - 1)
-        for start, end in pairwise([0, *(np.flatnonzero(other) + 1).tolist(), len(messages)]):
-            partition = self._partitions.get((messages[start].topic(), messages[start].partition()))
+        for topic, number, some in runs(messages, len(self._settings.sources) > 1):
+            partition = self._partitions.get((topic, number))
             if partition is None:
                 continue  # revoked while it was on its way
             if not partition.messages:
                 partition.since = now
-            partition.messages += messages[start:end]
+            partition.messages += some
 
     def _on_error(self, message: Any) -> None:
         error: KafkaError = message.error()
@@ -274,37 +246,7 @@ class Feed:
 
     def _hand_over(self, partitions: list[Partition]) -> None:
         """Deliver what was read, as one load; stay in the group while there is no room."""
-        self._wait_for_room(self._sink.deliver([self._batch(partition) for partition in partitions]))
-
-    def _batch(self, partition: Partition) -> Batch:
-        """What was read of a partition, as its next batch."""
-        messages, partition.messages = partition.messages, []
-        values = [*map(Message.value, messages)]
-        offsets = np.fromiter(map(Message.offset, messages), np.int64, len(messages))
-        last = int(offsets[-1])
-        batch = Batch(
-            source=partition.source,
-            sequence=partition.sequence,
-            epoch=partition.epoch,
-            first=partition.next,
-            last=last,
-            offsets=offsets,
-            values=values,
-            received_ms=np.fromiter(
-                map(itemgetter(1), map(Message.timestamp, messages)), np.int64, len(messages)
-            ),
-            bytes=sum(map(len, filter(None, values))),
-            kinds=_kinds(messages, partition.source.format),
-            gap=partition.gap,
-        )
-        partition.sequence += 1
-        partition.next = last + 1
-        partition.gap = None
-        if partition.end is None:
-            partition.end = max(last + 1, self._high(partition))
-        if partition.next >= partition.end:
-            partition.at_end = True
-        return batch
+        self._wait_for_room(self._sink.deliver([partition.batch(self._high) for partition in partitions]))
 
     def _wait_for_room(self, room: Future[None]) -> None:
         """Wait until the pipeline takes the next batch; if that takes long, stay in the group without fetching."""
@@ -437,14 +379,6 @@ class Feed:
                 self._consumer.close()
             except (KafkaException, RuntimeError, LetheError):
                 log.info("the consumer did not close cleanly; its group will notice by itself")
-
-
-def _kinds(messages: list[Any], format_name: str) -> list[bytes | str | None] | None:
-    """What each message's header says of its kind, where a header tells kinds apart; the last one counts."""
-    declared = formats.get(format_name)
-    if not isinstance(declared, Kinds) or declared.header is None:
-        return None
-    return [dict(m.headers() or ()).get(declared.header) for m in messages]
 
 
 def _unexpected(where: str, error: BaseException) -> LetheError:
