@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import duckdb
@@ -177,21 +177,26 @@ def _read(levels: list[_Level]) -> Iterator[tuple[_Level, dict[str, pa.Array]]]:
 
 
 def _compatible(levels: list[_Level]) -> Iterator[list[_Level]]:
-    """Levels that can be read together: no name means a leaf here and an object there, none differs by case alone."""
+    """Levels, or parts of them, that can be read together: no name is a leaf here and an object there, and none differs
+    from another by case alone.
+    """
     waiting = levels
     while waiting:
         together: list[_Level] = []
+        rest: list[_Level] = []
         types: dict[str, str] = {}
-        rest = []
+        folded: dict[str, str] = {}
         for level in waiting:
-            mine = _types(level.shape)
-            folded = {n.casefold(): n for n in types}
-            fits = all(types.get(n, t) == t and folded.get(n.casefold(), n) == n for n, t in mine.items())
+            fits: Shape = {}
+            others: Shape = {}
+            for name, below in level.shape.items():
+                ((plain, kind),) = _types({name: below}).items()
+                same = folded.setdefault(plain.casefold(), plain) == plain
+                (fits if same and types.setdefault(plain, kind) == kind else others)[name] = below
             if fits:
-                together.append(level)
-                types |= mine
-            else:
-                rest.append(level)
+                together.append(replace(level, shape=fits))
+            if others:
+                rest.append(replace(level, shape=others))
         yield together
         waiting = rest
 
@@ -234,6 +239,7 @@ def _connection() -> Any:
             "threads": 1,
             "arrow_large_buffer_size": True,
             "enable_external_access": False,
+            "temp_directory": "",  # short of memory it would write what it reads to disk, identifiers and all
         }
         found = duckdb.connect(":memory:", config=settings)
         _local.connection = found
