@@ -1,4 +1,4 @@
-"""Lethe's kernel alone: decode, split and seal in as many threads as the worker uses, no Kafka and no tables."""
+"""Lethe's kernel alone: decode, split and seal in two threads, no Kafka and no tables."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ from streams.work import Rules
 from tiers.objects import open_objects
 
 _POOL = 200_000  # records held in memory and worked on again and again
+_THREADS = 2
 
 
 def run(request: Request) -> Result:
     """Work on batches of the worker's size until the count is reached; their results are dropped."""
     settings = Settings()
     now = datetime.now(UTC)
-    values: list[bytes | None] = list(reports(min(_POOL, request.count), end_ms=int(now.timestamp() * 1000)))
+    size = settings.flush.batch
+    pool_size = min(_POOL // size * size, request.count)  # whole batches
+    values: list[bytes | None] = list(reports(pool_size, end_ms=int(now.timestamp() * 1000)))
     fmt = formats.get("infobip/sms-report")
     with tempfile.TemporaryDirectory(dir=request.directory) as folder:
         objects = open_objects(f"{folder}/warehouse", {})
         ring = KeyRing(LocalProvider.initialise(Path(folder, "keys")), objects, lambda: now)
         rules = Rules(RetentionPolicy(), settings.integrity.scope, timedelta(days=1))
         kernel = Kernel(ring, rules, settings.limits.record_bytes, lambda: now)
-        size = settings.flush.batch
         batches = []
         for first in range(0, request.count, size):
             start, count = first % len(values), min(size, request.count - first)
@@ -48,7 +50,7 @@ def run(request: Request) -> Result:
         kernel.process(batches[0], fmt)
         clock = Clock()
         clock.start()
-        with ThreadPoolExecutor(settings.threads) as pool:
+        with ThreadPoolExecutor(_THREADS) as pool:
             done = sum(pool.map(lambda batch: kernel.process(batch, fmt).counts.records, batches))
         clock.stop()
     return clock.result(done)
