@@ -25,8 +25,8 @@ from schemas.format import Format
 from streams.batch import Reason, Reject
 from streams.delimited import to_json
 from streams.diagnose import diagnose, tree
-from streams.shred import Coded, NotJsonError, Shredded, joined, opened, shred
-from streams.sift import Mask, readable
+from streams.shred import Coded, Mask, NotJsonError, Shredded, joined, opened, shred
+from streams.sift import readable
 
 ROW: Final = "_row"
 INDEX: Final = "_index"

@@ -17,7 +17,7 @@ from keys.monthkeys import MonthKeys
 from keys.ring import KeyRing
 from keys.sealing import seal_column
 from keys.tokens import message_tokens, needs_sealing, subject_tokens
-from schemas.arrow import IDENTIFIERS, METADATA, QUARANTINE
+from schemas.arrow import IDENTIFIERS, METADATA
 from schemas.format import Format
 from schemas.retention import Month
 from streams.batch import Load, Reason, Reject
@@ -92,8 +92,7 @@ def _quarantine(
     load: Load, fmt: Format, rejects: list[Reject], ring: KeyRing, rules: Rules, now: datetime
 ) -> Rows:
     rows = np.sort(np.array([reject.row for reject in rejects], np.int64))
-    table = quarantine(load, fmt, rejects, ring, rules, now) if rejects else QUARANTINE.empty_table()
-    return Rows(table, load.whose[rows])
+    return Rows(quarantine(load, fmt, rejects, ring, rules, now), load.whose[rows])
 
 
 def _joined(schema: pa.Schema, parts: list[Rows]) -> Rows:

@@ -10,14 +10,11 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
 from streams.diagnose import is_json
-from streams.shred import joined, valid
-
-Mask = npt.NDArray[np.bool_]
+from streams.shred import Mask, joined, valid
 
 _BEFORE_CLOSING: Final = [f"{mark}{bracket}" for mark in ", \t\r" for bracket in "}]"]
 _TRAILING: Final = r",[ \t\r]*[}\]]"
