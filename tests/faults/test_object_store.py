@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from checker import Checker
 from plant import Writer, prepare, source_of
+from replay_plant import ACME, DEMANDING, GOOD
 from workers import SMS, Site, traffic, until
 
 from deploy.process import free_ports, port_is_open, spawn, stop
@@ -108,6 +109,43 @@ def test_zombie_and_owner(root: str, storage: dict[str, str], tmp_path: Path) ->
         zombie.warehouse.commit([held], zombie.ring)
     judged(root, storage, tmp_path / "keys", site.produced)
     assert check(remote.runtime().warehouse) == []
+
+
+def test_replay_over_a_warehouse_in_a_bucket(root: str, storage: dict[str, str], tmp_path: Path) -> None:
+    """Two at once, too: whoever loses the turn says so, and what was rejected lands once."""
+    site = Site(tmp_path)
+    formats = tmp_path / "formats"
+    formats.mkdir()
+    site.variables |= {
+        "LETHE_ROOT": root, "LETHE_STORAGE": json.dumps(storage), "LETHE_FORMATS_DIR": str(formats),
+        "LETHE_FLUSH__RECORDS": "200", "LETHE_FLUSH__BATCH": "100",
+    }  # fmt: skip
+    (formats / "sms.toml").write_text(DEMANDING, "utf-8")
+    values = [v for _, v in traffic(400, seed=5)]
+    file = tmp_path / "reports.ndjson"
+    file.write_bytes(b"".join(v + b"\n" for v in values))
+    done = site.run("ingest", str(file), "--format", ACME, "--json")
+    assert done.returncode == 0, done.stderr
+    (report,) = json.loads(done.stdout)
+    objects = open_objects(root, storage)
+    checker = Checker(root, site.keys, storage, objects)
+    rejected = checker.arrow("quarantine", ["offset"]).num_rows
+    assert 50 < rejected < len(values)
+
+    (formats / "sms.toml").write_text(GOOD, "utf-8")
+    replays = [site.start("quarantine", "replay") for _ in range(2)]
+    statuses = [process.wait(100) for process in replays]
+    assert 0 in statuses, [process.text() for process in replays]
+    assert site.run("quarantine", "replay", "--json").returncode == 0
+    assert checker.arrow("quarantine", ["offset"]).num_rows == 0
+    for table in ("metadata", "identifiers"):
+        rows = checker.arrow(table, ["stream", "partition", "offset"]).to_pylist()
+        assert {row["stream"] for row in rows} == {report["stream"]}
+        assert sorted(row["offset"] for row in rows) == list(range(len(values))), table
+    assert objects.list("_replay") == []
+    for command in (("ledger", "--check"), ("verify",)):
+        checked = site.run(*command)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_several_processes_write_at_the_same_time(root: str, storage: dict[str, str], tmp_path: Path) -> None:
