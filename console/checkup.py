@@ -20,6 +20,7 @@ from tiers import clockguard
 from tiers.holds import Holds
 from tiers.logstate import log_states
 from tiers.logstore import published_history
+from tiers.turn import begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ def checks(here: Shell) -> Iterator[Check]:
         ("warehouse", _warehouse),
         ("clock", _clock),
         ("ledger", _ledger),
+        ("replay", _replay),
         ("integrity log", _integrity_log),
         ("holds", _holds),
         ("retention", _retention),
@@ -108,6 +110,15 @@ def _ledger(here: Shell, what: str) -> Iterator[Check]:
         yield Check(what, "warning", text, "more than 1 % rejected: `lethe quarantine list` says why")
     else:
         yield Check(what, "ok", text)
+
+
+def _replay(here: Shell, what: str) -> Iterator[Check]:
+    unfinished = begun(here.runtime.objects)
+    if unfinished:
+        yield Check(what, "warning", f"begun {unfinished[0]}, not ended",
+                    "if none is running it was interrupted; `lethe quarantine replay` finishes it")  # fmt: skip
+    else:
+        yield Check(what, "ok", "none is under way")
 
 
 def _holds(here: Shell, what: str) -> Iterator[Check]:

@@ -19,12 +19,19 @@ from schemas.errors import FencedError
 from tiers.failpoint import fail_point
 from tiers.files import write_files
 from tiers.ledger import REPLAYED
+from tiers.objects import Objects
 from tiers.table import DataFile, Table
 from tiers.warehouse import Warehouse
 
 _FOLDER: Final = "_replay"
 _TRIES: Final = 20
 _TAKEN: Final = "another replay was begun meanwhile and goes on with it; run it again when that one has ended"
+
+
+def begun(objects: Objects) -> list[str]:
+    """When each replay was begun that has not come to its end: running, or interrupted; nobody can tell which."""
+    notes = (objects.get(path) for path in objects.list(_FOLDER))
+    return sorted(str(orjson.loads(note)["begun"]) for note in notes if note is not None)
 
 
 class Turn:

@@ -103,6 +103,21 @@ def test_the_command_says_what_it_did_and_the_others_agree(plant: ReplayPlant) -
     assert HER not in json.dumps(replays)
 
 
+def test_the_doctor_warns_of_a_replay_that_was_interrupted(plant: ReplayPlant) -> None:
+    def found() -> tuple[str, str]:
+        checked, _ = lethe(plant, "doctor", status=1)  # there is no broker
+        (check,) = [one for one in checked if one["what"] == "replay"]
+        return check["state"], check["advice"]
+
+    assert found() == ("ok", "")
+    killed_at("replay.committed.metadata", plant)
+    state, advice = found()
+    assert state == "warning"
+    assert "`lethe quarantine replay` finishes it" in advice
+    plant.replay()
+    assert found() == ("ok", "")
+
+
 def test_a_replay_that_cannot_be_done_says_so_in_one_line(plant: ReplayPlant) -> None:
     (plant.directory / "keys").rename(plant.directory / "away")
     _, said = lethe(plant, "quarantine", "replay", status=1)
