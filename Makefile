@@ -10,6 +10,7 @@ TEST := $(BIN)/python -m pytest -p no:cacheprovider
 N ?=
 JOURNAL ?=
 MINUTES ?=
+AT_ONCE ?=
 
 .PHONY: help
 help: ## What there is
@@ -48,8 +49,8 @@ format: setup ## Format the code
 	$(BIN)/ruff format .
 
 .PHONY: soak
-soak: setup ## Kill workers at random: make soak N=500 (JOURNAL=file to go on later, MINUTES=60 at most)
-	$(BIN)/python -m bench.soak --kills $(or $(N),20) $(if $(JOURNAL),--journal $(JOURNAL)) $(if $(MINUTES),--minutes $(MINUTES))
+soak: setup ## Kill workers at random: make soak N=500 (AT_ONCE=3 rounds side by side, JOURNAL=file to go on later, MINUTES=60 at most)
+	$(BIN)/python -m bench.soak --kills $(or $(N),20) $(if $(JOURNAL),--journal $(JOURNAL)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(AT_ONCE),--at-once $(AT_ONCE))
 
 .PHONY: leak-hunt
 leak-hunt: setup ## Hunt for planted identifiers: make leak-hunt N=10000000

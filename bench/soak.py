@@ -9,7 +9,8 @@ rest, and the checker of the tests compares every record produced with the table
 or wrong, or if the run ended before the kills that were asked for.
 
 With `--journal FILE` every finished round is noted down, and the same command goes on where the last one stopped (or
-was stopped; the round that was under way then is not counted). `--minutes` ends a run early, but judges its last round.
+was stopped; a round that was under way then is not counted). `--minutes` ends a run early, but judges its last rounds.
+`--at-once 3` makes three rounds side by side: a worker is mostly waited for, and a busy machine kills at other moments.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -70,6 +72,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--round", type=int, default=50, help="kills in one round")
     parser.add_argument("--records", type=int, default=600, help="messages produced before every kill")
+    parser.add_argument("--at-once", type=int, default=1, help="rounds side by side")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="no kill after that long")
     parser.add_argument("--journal", type=Path, help="where finished rounds are noted down, as JSON lines")
     parser.add_argument(
@@ -81,23 +84,40 @@ def main() -> int:
     rounds = _noted_down(options.journal)
     if rounds:
         print(f"going on after {sum(r.kills for r in rounds)} kills in {len(rounds)} rounds", flush=True)
-    while (left := options.kills - sum(r.kills for r in rounds)) > 0 and time.monotonic() < deadline:
-        done = _round(seed + len(rounds), min(left, options.round), options.records, deadline)
-        rounds.append(done)
-        if options.journal:
-            with options.journal.open("a") as journal:
-                journal.write(json.dumps(asdict(done)) + "\n")
-        _print(f"round {len(rounds)} (seed {done.seed}, {done.seconds} s)", [done])
+    left = options.kills - sum(r.kills for r in rounds)
+    sizes = [min(options.round, left - at) for at in range(0, max(0, left), options.round)]
+    with ThreadPoolExecutor(options.at_once) as pool:
+        coming = [
+            pool.submit(_round, seed + number, kills, options.records, deadline)
+            for number, kills in enumerate(sizes, len(rounds))
+        ]
+        for one in as_completed(coming):
+            done = one.result()
+            if not done.kills:
+                continue  # the time was over before it began
+            rounds.append(done)
+            if options.journal:
+                _note_down(options.journal, done)
+            _print(f"round {len(rounds)} (seed {done.seed}, {done.seconds} s)", [done])
     _print("altogether", rounds)
-    if left > 0:
+    if (left := options.kills - sum(r.kills for r in rounds)) > 0:
         print(f"{left} kills are left: the time is over")
     return 0 if left <= 0 and all(r.kept for r in rounds) else 1
 
 
 def _noted_down(journal: Path | None) -> list[Round]:
+    """The rounds of a journal. A line whose end is missing was torn by a crash: its round is made again."""
     if journal is None or not journal.exists():
         return []
-    return [Round(**json.loads(line)) for line in journal.read_text().splitlines()]
+    whole, _, torn = journal.read_text().rpartition("\n")
+    if torn:
+        journal.write_text(f"{whole}\n" if whole else "")
+    return [Round(**json.loads(line)) for line in whole.splitlines()]
+
+
+def _note_down(journal: Path, done: Round) -> None:
+    with journal.open("a") as file:
+        file.write(json.dumps(asdict(done)) + "\n")
 
 
 def _print(what: str, rounds: list[Round]) -> None:
@@ -129,7 +149,7 @@ def _round(seed: int, kills: int, records: int, deadline: float) -> Round:
                 _produce(site, topic, records, dice)
                 at_step += _kill_one(site, number, dice)
                 number += 1
-                print(f"  {number} of {kills} killed, {site.archived():,} rows", flush=True)
+                print(f"  {seed}: {number} of {kills} killed, {site.archived():,} rows", flush=True)
             site.drain(seconds=240, LETHE_KAFKA__GROUP="last")
             verdict = site.checker().judge(site.produced)
             ledger = site.run("ledger", "--check", seconds=240)
