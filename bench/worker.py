@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import console  # noqa: F401  (first: it says how many threads polars makes, as for `lethe`)
 from bench.peer import peak_rss, used
 from streams.batch import Batch
 from streams.feed import Feed

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -85,6 +86,7 @@ class Pipeline:
         self._oldest: float | None = None
         self._room = asyncio.Event()
         self._room.set()
+        self._filled = asyncio.Event()
         self._put: Callable[[list[Batch]], Future[None]] | None = None
         self._reader: Reader | None = None
         self.error: BaseException | None = None
@@ -186,6 +188,7 @@ class Pipeline:
                 self._oldest = self._oldest or time.monotonic()
             if self._full():
                 self._room.clear()
+                self._filled.set()
             self._metrics.waiting(self._tracker.records)
 
     async def _failed(self, batch: Batch, error: Exception) -> None:
@@ -226,9 +229,15 @@ class Pipeline:
                 await self.flush()
             else:
                 self._watch()
-                await asyncio.sleep(_TICK)
+                await self._tick()
         if self.error is None:
             await self.flush()
+
+    async def _tick(self) -> None:
+        """Wait a moment; less if a commit's worth is there, since nothing is split until it has been taken."""
+        self._filled.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._filled.wait(), _TICK)
 
     def _make_room(self) -> None:
         """Let the agents go on. Asked all the time: what is dropped makes room as well as what is committed."""

@@ -56,9 +56,9 @@ class Kafka(_Section):
 class Flush(_Section):
     """When what is split is committed: whichever comes first."""
 
-    records: int = Field(60_000, ge=1, le=20_000_000)
+    records: int = Field(72_000, ge=1, le=20_000_000)
     seconds: float = Field(10.0, ge=0.05, le=3_600)
-    batch: int = Field(12_000, ge=1, le=200_000, description="messages fetched and split at a time")
+    batch: int = Field(24_000, ge=1, le=200_000, description="messages fetched and split at a time")
     megabytes: int = Field(96, ge=1, le=16_384, description="raw bytes held before a commit is due")
 
 
@@ -139,7 +139,7 @@ class Settings(BaseSettings):
     metrics_port: int = Field(9464, ge=0, le=65_535, description="/metrics, /live, /ready; 0: a free port")
     metrics_host: str = "127.0.0.1"
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
-    threads: int = Field(2, ge=1, le=64, description="batches split at the same time")
+    threads: int = Field(1, ge=1, le=64, description="batches split at the same time")
     storage: dict[str, SecretStr] = Field(
         default_factory=dict, description="object-store options, such as endpoints"
     )
