@@ -124,6 +124,24 @@ def test_a_failure_while_everything_behind_it_waits_for_room(
     plant.judge()
 
 
+def test_a_commit_begins_when_there_is_a_commits_worth(plant: Plant, values: Any, monkeypatch: Patch) -> None:
+    """Not at the next look: nothing is split until then."""
+    monkeypatch.setattr(pipelines, "_TICK", 3_600)
+    reels = Reels(plant, values)
+    real, sizes = reels.commit, []
+
+    def commit(batches: list[Prepared]) -> None:
+        sizes.append(sum(b.counts.records for b in batches))
+        if len(sizes) == 4:
+            monkeypatch.setattr(pipelines, "_TICK", 0.05)  # the rest is less than a commit's worth
+        real(batches)
+
+    reels.commit = commit
+    reels.run()
+    assert min(sizes[:4]) >= 200
+    plant.judge()
+
+
 def test_fenced_while_the_agents_wait_for_room(plant: Plant, values: Any) -> None:
     reels = Reels(plant, values, size=20, flush=Flush(records=20, seconds=60, batch=20))
     fences = [3]
