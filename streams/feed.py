@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from schemas.errors import GapError, LetheError, TransientError
 from streams.batch import Batch, Source
-from streams.reading import Partition, runs
+from streams.reading import LOAD_BYTES, Partition, Portion, runs
 from streams.settings import Settings
 from streams.topics import Streams, client_options
 
@@ -72,6 +72,7 @@ class Feed:
         self._epochs = 0
         self._stop = threading.Event()
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._portion = Portion(settings.flush.batch)
         self._linger = min(0.5, settings.flush.seconds / 4)
         self._restarts_asked = 0  # counted by whoever asks, in one thread
         self._restarts_begun = 0  # counted by the feed's thread
@@ -167,7 +168,8 @@ class Feed:
     def _step(self) -> None:
         while not self._jobs.empty():
             self._jobs.get()()
-        messages = self._consumer.consume(self._settings.flush.batch, self._linger)
+        messages = self._consumer.consume(self._portion.count, self._linger)
+        self._portion.got(messages)
         if self.error is not None:
             return
         self._sort_in(messages)
@@ -179,6 +181,7 @@ class Feed:
         waiting = [p for p in self._partitions.values() if p.messages]
         if waiting and (
             sum(len(p.messages) for p in waiting) >= self._settings.flush.batch
+            or sum(p.bytes for p in waiting) >= LOAD_BYTES
             or now - min(p.since for p in waiting) >= self._linger
             or any(p.at_end for p in waiting)
         ):
@@ -224,9 +227,7 @@ class Feed:
             partition = self._partitions.get((topic, number))
             if partition is None:
                 continue  # revoked while it was on its way
-            if not partition.messages:
-                partition.since = now
-            partition.messages += some
+            partition.take_in(some, now)
 
     def _on_error(self, message: Any) -> None:
         error: KafkaError = message.error()

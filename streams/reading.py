@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from operator import itemgetter, ne
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from confluent_kafka import Message
@@ -14,6 +14,12 @@ from confluent_kafka import Message
 from schemas import format as formats
 from schemas.format import Kinds
 from streams.batch import Batch, Source
+
+LOAD_BYTES: Final = 16_000_000
+"""Values of a load, at which it is handed over however few they are: splitting takes several times as much memory."""
+_PORTION_BYTES: Final = 4_000_000
+_MOST_MESSAGES: Final = 4_000
+_FIRST_MESSAGES: Final = 50  # until it is known how large they are
 
 
 @dataclass(slots=True)
@@ -30,11 +36,19 @@ class Partition:
     sequence: int = 0
     gap: str | None = None
     messages: list[Any] = field(default_factory=list)
+    bytes: int = 0  # of their values
     since: float = 0.0
+
+    def take_in(self, messages: list[Any], now: float) -> None:
+        """More that was read, in order; `now` is monotonic."""
+        if not self.messages:
+            self.since = now
+        self.messages += messages
+        self.bytes += sum(map(len, messages))
 
     def batch(self, high: Callable[[Partition], int]) -> Batch:
         """What was read, as the next batch. `high` is asked once where the partition ends."""
-        messages, self.messages = self.messages, []
+        (messages, self.messages), (size, self.bytes) = (self.messages, []), (self.bytes, 0)
         values = [*map(Message.value, messages)]
         offsets = np.fromiter(map(Message.offset, messages), np.int64, len(messages))
         last = int(offsets[-1])
@@ -49,7 +63,7 @@ class Partition:
             received_ms=np.fromiter(
                 map(itemgetter(1), map(Message.timestamp, messages)), np.int64, len(messages)
             ),
-            bytes=sum(map(len, filter(None, values))),
+            bytes=size,
             kinds=_kinds(messages, self.source.format),
             gap=self.gap,
         )
@@ -61,6 +75,21 @@ class Partition:
         if self.next >= self.end:
             self.at_end = True
         return batch
+
+
+class Portion:
+    """How many messages to ask for at a time: few where they are large. They come as fast as the network brings them,
+    and what was asked for is held, whatever it weighs."""
+
+    def __init__(self, most: int) -> None:
+        self._most = min(most, _MOST_MESSAGES)
+        self.count = min(self._most, _FIRST_MESSAGES)
+
+    def got(self, messages: Sequence[Any]) -> None:
+        """Learn from what came."""
+        if messages:
+            mean = sum(map(len, messages)) // len(messages)
+            self.count = max(1, min(self._most, _PORTION_BYTES // max(1, mean)))
 
 
 def runs(messages: list[Any], several: bool) -> Iterator[tuple[str, int, list[Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -247,10 +248,14 @@ def test_the_last_batch_of_a_quiet_partition_is_missed_while_others_are_busy(
             noticed.append(batch.sequence)
         return False
 
-    real = reels.writer.runtime.kernel.process
-    monkeypatch.setattr(
-        Kernel, "process", lambda self, batch, fmt: (__import__("time").sleep(0.03), real(batch, fmt))[1]
-    )
+    real = Kernel.process
+
+    def slowly(self: Kernel, batch: Batch, fmt: Any) -> Prepared:
+        if gone and not noticed:  # however slow the machine is, the busy one is busy until then
+            time.sleep(0.15)
+        return real(self, batch, fmt)
+
+    monkeypatch.setattr(Kernel, "process", slowly)
     reels.lose = lose
     reels.run()
     assert gone == [599]

@@ -1,0 +1,91 @@
+"""A backlog of large values is handed over in loads that memory holds, however few values those are."""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import Future
+
+from workers import Site, until
+
+from streams.batch import Batch, Source
+from streams.feed import Feed
+from streams.reading import LOAD_BYTES, Portion
+from streams.settings import Settings
+from streams.topics import Streams, identify
+
+SIZE = 150_000
+COUNT = 400  # 60 MB
+
+
+class Taken:
+    """A sink that notes what it was given."""
+
+    def __init__(self) -> None:
+        self.loads: list[list[Batch]] = []
+
+    def assigned(self, source: Source, epoch: int) -> None:
+        pass
+
+    def revoked(self, source: Source) -> None:
+        pass
+
+    def deliver(self, load: list[Batch]) -> Future[None]:
+        self.loads.append(load)
+        room: Future[None] = Future()
+        room.set_result(None)
+        return room
+
+    @property
+    def batches(self) -> list[Batch]:
+        return [batch for load in self.loads for batch in load]
+
+
+def test_large_values_come_in_small_loads(site: Site) -> None:
+    topic = site.topic("large", 2)
+    for partition in range(2):
+        value = json.dumps({"text": "x" * SIZE}).encode()
+        site.produce(topic, [("not good", value)] * (COUNT // 2) + [("tombstone", None)], partition)
+    assert site.broker is not None
+    settings = Settings(
+        bootstrap=site.broker.bootstrap, sources=site.sources, root=str(site.root), keys_dir=site.keys,
+        kafka={"group": site.group, "session_timeout_ms": 6000}, flush={"seconds": 2},
+    )  # fmt: skip
+    taken = Taken()
+    streams = Streams({}, settings, identify(settings, settings.sources))
+    streams.check(accept_gap=False)
+    feed = Feed(settings, streams, lambda _: None, taken)
+    thread = threading.Thread(target=feed.run)
+    thread.start()
+    try:
+        wanted = COUNT + 2
+        until(lambda: feed.error or sum(len(b.values) for b in taken.batches) >= wanted, 60, "all is read")
+    finally:
+        feed.stop()
+        thread.join(30)
+    assert feed.error is None
+    for partition in range(2):
+        mine = [b for b in taken.batches if b.source.partition == partition]
+        assert [offset for b in mine for offset in b.offsets] == list(range(COUNT // 2 + 1))
+    for load in taken.loads:
+        size = sum(batch.bytes for batch in load)
+        assert size == sum(len(value or b"") for batch in load for value in batch.values)
+        # What was asked for last comes on top.
+        assert size < 1.5 * LOAD_BYTES
+
+
+def test_how_many_to_ask_for() -> None:
+    portion = Portion(24_000)
+    first = portion.count
+    assert first < 1_000, "nobody knows how large they are"
+    portion.got([])
+    assert portion.count == first
+    portion.got([b"x" * 500] * first)
+    assert 1_000 < portion.count < 24_000, "and it is asked for few enough that a change shows soon"
+    portion.got([b"x" * 1_000_000] * 3)
+    assert portion.count < 10
+    portion.got([b"x" * 100_000_000])
+    assert portion.count == 1
+    portion.got([b""])
+    assert portion.count > 1_000
+    assert Portion(10).count == 10
