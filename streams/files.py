@@ -26,6 +26,7 @@ from schemas import format as formats
 from schemas.errors import LetheError
 from streams.batch import Batch, Source
 from streams.publisher import publish_now
+from streams.reading import LOAD_BYTES
 from streams.runtime import Runtime
 from tiers.ledger import Hashed
 from tiers.prepared import Counts, Prepared
@@ -68,10 +69,13 @@ def ingest(
     hashes: list[Hashed] = []
     waiting: deque[Future[Prepared]] = deque()
 
-    def flush(least: int) -> None:
+    def flush(least: int, least_bytes: int) -> None:
         while waiting and (waiting[0].done() or len(waiting) > settings.threads):
             pending.append(waiting.popleft().result())
-        if pending and sum(p.counts.messages for p in pending) >= least:
+        if pending and (
+            sum(p.counts.messages for p in pending) >= least
+            or sum(p.raw_bytes for p in pending) >= least_bytes
+        ):
             hashes.extend(warehouse.commit(pending, runtime.ring))
             for prepared in pending:
                 report.counts.add(prepared.counts)
@@ -80,10 +84,10 @@ def ingest(
     with ThreadPoolExecutor(settings.threads, thread_name_prefix="split") as pool:
         for batch in _batches(content, source, report.already, settings.flush.batch, on_bytes):
             waiting.append(pool.submit(runtime.kernel.process, batch, fmt))
-            flush(settings.flush.records)
+            flush(settings.flush.records, settings.flush.megabytes * 1_000_000)
         while waiting:
             pending.append(waiting.popleft().result())
-        flush(1)
+        flush(0, 0)
     _publish(runtime, hashes, report)
     return report
 
@@ -171,7 +175,7 @@ def _batches(
 def _lines(
     content: _Content, size: int, skip: int, on_bytes: Callable[[int], None] | None
 ) -> Iterator[tuple[int, list[bytes]]]:
-    number, lines = 0, []
+    number, lines, held = 0, [], 0
     with content.open() as file:
         while line := file.readline(_MOST_LINE):
             if len(line) == _MOST_LINE:
@@ -180,12 +184,13 @@ def _lines(
                 )
             if number >= skip:
                 lines.append(line.rstrip(b"\n").removesuffix(b"\r"))
+                held += len(line)
             number += 1
-            if len(lines) >= size:
+            if len(lines) >= size or held >= LOAD_BYTES:
                 if on_bytes and content.raw is not None:
                     on_bytes(content.raw.tell())
                 yield number - len(lines), lines
-                lines = []
+                lines, held = [], 0
     if lines:
         yield number - len(lines), lines
 

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from typing import Final, Protocol
 
 from schemas import format as formats
@@ -182,7 +181,6 @@ class Pipeline:
         return found
 
     def _done(self, batch: Batch, prepared: Prepared) -> None:
-        prepared = replace(prepared, raw_bytes=batch.bytes)
         with self._lock:
             if self._tracker.done(prepared, batch.epoch, batch.sequence):
                 self._oldest = self._oldest or time.monotonic()

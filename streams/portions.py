@@ -35,6 +35,7 @@ def prepared(batch: Batch, counts: Counts, **tables: pa.Table) -> Prepared:
         last=batch.last,
         counts=counts,
         gap=batch.gap,
+        raw_bytes=batch.bytes,
         **tables,
     )
 

@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
 
-from workers import Site, until
+import pytest
+from workers import SMS, Site, traffic, until
 
+from streams import files
 from streams.batch import Batch, Source
 from streams.feed import Feed
+from streams.kernel import Kernel
 from streams.reading import LOAD_BYTES, Portion
+from streams.runtime import Runtime
 from streams.settings import Settings
 from streams.topics import Streams, identify
+from tiers.prepared import Prepared
+from tiers.reconcile import check
+from tiers.warehouse import Warehouse
 
 SIZE = 150_000
 COUNT = 400  # 60 MB
@@ -89,3 +98,36 @@ def test_how_many_to_ask_for() -> None:
     portion.got([b""])
     assert portion.count > 1_000
     assert Portion(10).count == 10
+
+
+def test_a_file_of_large_lines_is_committed_in_small_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "LOAD_BYTES", 500_000)
+    settings = Settings(root=str(tmp_path / "warehouse"), keys_dir=tmp_path / "keys", flush={"megabytes": 1})
+    runtime = Runtime(settings)
+    split, committed = [], []
+    process, commit = Kernel.process, Warehouse.commit
+
+    def processed(self: Kernel, batch: Batch, fmt: Any) -> Prepared:
+        split.append(batch.bytes)
+        return process(self, batch, fmt)
+
+    def noted(self: Warehouse, batches: list[Prepared], ring: Any) -> Any:
+        committed.append(sum(batch.raw_bytes for batch in batches))
+        return commit(self, batches, ring)
+
+    monkeypatch.setattr(Kernel, "process", processed)
+    monkeypatch.setattr(Warehouse, "commit", noted)
+    lines = [
+        json.dumps({**json.loads(value), "callbackData": "x" * SIZE}).encode()
+        for _, value in traffic(40, envelope=0)
+    ]
+    file = tmp_path / "large.ndjson"
+    file.write_bytes(b"".join(line + b"\n" for line in lines))
+    done = files.ingest(runtime, str(file), SMS)
+    assert (done.counts.messages, done.counts.split) == (40, 40)
+    assert sum(split) == sum(committed) == sum(map(len, lines))
+    assert max(split) < 500_000 + 2 * SIZE
+    assert 1_000_000 <= max(committed[:-1]) < 1_000_000 + 4 * 500_000
+    assert check(runtime.warehouse) == []
