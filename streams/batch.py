@@ -44,6 +44,7 @@ class Batch:
     values: list[bytes | None] = field(repr=False)  # None: a tombstone
     received_ms: Offsets = field(repr=False)  # int64, milliseconds since 1970; -1: unknown
     bytes: int = 0
+    since: float | None = field(default=None, repr=False)  # monotonic: when the first value was read
     kinds: Words | None = field(default=None, repr=False)  # what a header says of each value's kind
     gap: str | None = None  # why offsets before the first value are missing, if an operator accepted it
 

@@ -183,7 +183,8 @@ class Pipeline:
     def _done(self, batch: Batch, prepared: Prepared) -> None:
         with self._lock:
             if self._tracker.done(prepared, batch.epoch, batch.sequence):
-                self._oldest = self._oldest or time.monotonic()
+                since = batch.since or time.monotonic()
+                self._oldest = since if self._oldest is None else min(since, self._oldest)
             if self._full():
                 self._room.clear()
                 self._filled.set()

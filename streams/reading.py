@@ -64,6 +64,7 @@ class Partition:
                 map(itemgetter(1), map(Message.timestamp, messages)), np.int64, len(messages)
             ),
             bytes=size,
+            since=self.since,
             kinds=_kinds(messages, self.source.format),
             gap=self.gap,
         )

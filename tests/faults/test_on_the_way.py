@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from schemas.errors import FencedError, LetheError
 from streams import pipeline as pipelines
 from streams.batch import Batch
 from streams.kernel import Kernel
+from streams.pipeline import Pipeline
 from streams.settings import Flush
 from tiers.prepared import Prepared
 
@@ -140,6 +142,20 @@ def test_a_commit_begins_when_there_is_a_commits_worth(plant: Plant, values: Any
     reels.commit = commit
     reels.run()
     assert len(sizes) > 4
+    plant.judge()
+
+
+def test_a_record_waits_from_when_it_was_read(plant: Plant, values: Any, monkeypatch: Patch) -> None:
+    """Not from when it was split: the flush interval is what people see of it."""
+    real = Pipeline.deliver
+    monkeypatch.setattr(
+        Pipeline,
+        "deliver",
+        lambda self, load: real(self, [replace(b, since=time.monotonic() - 3_599) for b in load]),
+    )
+    reels = Reels(plant, values, flush=Flush(records=10**6, seconds=3_600, batch=50))
+    reels.pipeline.finish_early = False
+    reels.run()
     plant.judge()
 
 
