@@ -92,9 +92,8 @@ def main() -> int:
             for number, kills in enumerate(sizes, len(rounds))
         ]
         for one in as_completed(coming):
-            done = one.result()
-            if not done.kills:
-                continue  # the time was over before it began
+            if (done := one.result()) is None:
+                continue
             rounds.append(done)
             if options.journal:
                 _note_down(options.journal, done)
@@ -132,8 +131,10 @@ def _print(what: str, rounds: list[Round]) -> None:
     )
 
 
-def _round(seed: int, kills: int, records: int, deadline: float) -> Round:
-    """Kill that many workers of one warehouse, fewer if the time is over, and judge it."""
+def _round(seed: int, kills: int, records: int, deadline: float) -> Round | None:
+    """Kill that many workers of one warehouse, fewer if the time is over, and judge it; None if it was over before."""
+    if time.monotonic() >= deadline:
+        return None
     dice = random.Random(seed)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="lethe-soak-") as name, running_broker(chosen_kind()) as broker:

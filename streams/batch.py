@@ -12,6 +12,9 @@ import numpy.typing as npt
 Offsets = npt.NDArray[np.int64]
 Words = list[bytes | str | None]
 
+LOAD_BYTES: Final = 16_000_000
+"""Values of a load, at which it is handed over however few they are: splitting takes several times as much memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

@@ -19,8 +19,8 @@ import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.errors import GapError, LetheError, TransientError
-from streams.batch import Batch, Source
-from streams.reading import LOAD_BYTES, Partition, Portion, runs
+from streams.batch import LOAD_BYTES, Batch, Source
+from streams.reading import Partition, Portion, runs
 from streams.settings import Settings
 from streams.topics import Streams, client_options
 

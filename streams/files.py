@@ -24,9 +24,8 @@ import zstandard
 from keys.ring import KeyRing
 from schemas import format as formats
 from schemas.errors import LetheError
-from streams.batch import Batch, Source
+from streams.batch import LOAD_BYTES, Batch, Source
 from streams.publisher import publish_now
-from streams.reading import LOAD_BYTES
 from streams.runtime import Runtime
 from tiers.ledger import Hashed
 from tiers.prepared import Counts, Prepared

@@ -15,8 +15,6 @@ from schemas import format as formats
 from schemas.format import Kinds
 from streams.batch import Batch, Source
 
-LOAD_BYTES: Final = 16_000_000
-"""Values of a load, at which it is handed over however few they are: splitting takes several times as much memory."""
 _PORTION_BYTES: Final = 4_000_000
 _MOST_MESSAGES: Final = 4_000
 _FIRST_MESSAGES: Final = 50  # until it is known how large they are

@@ -141,7 +141,7 @@ class Settings(BaseSettings):
     metrics_port: int = Field(9464, ge=0, le=65_535, description="/metrics, /live, /ready; 0: a free port")
     metrics_host: str = "127.0.0.1"
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
-    threads: int = Field(1, ge=1, le=64, description="batches split at the same time")
+    threads: int = Field(1, ge=1, le=64, description="loads split at the same time")
     storage: dict[str, SecretStr] = Field(
         default_factory=dict, description="object-store options, such as endpoints"
     )

@@ -12,10 +12,10 @@ import pytest
 from workers import SMS, Site, traffic, until
 
 from streams import files
-from streams.batch import Batch, Source
+from streams.batch import LOAD_BYTES, Batch, Source
 from streams.feed import Feed
 from streams.kernel import Kernel
-from streams.reading import LOAD_BYTES, Portion
+from streams.reading import Portion
 from streams.runtime import Runtime
 from streams.settings import Settings
 from streams.topics import Streams, identify
