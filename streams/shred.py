@@ -217,8 +217,9 @@ def _transformed(texts: pa.LargeStringArray, structure: dict[str, str] | list[st
             .project(f"json_transform(v, '{quoted}') AS r")  # of declared names only, quoted
             .to_arrow_table()
         )
-    except duckdb.Error:
-        failed = True  # its text quotes what it read
+    except (duckdb.Error, UnicodeDecodeError):
+        # The text quotes what was read, and cuts it in the middle of a character: then that is the error.
+        failed = True
     else:
         return table.column("r")
     if failed:

@@ -49,6 +49,16 @@ def test_every_path_is_read() -> None:
     }
 
 
+def test_text_that_is_no_json_is_told_wherever_its_characters_end() -> None:
+    """The library's error quotes the text and ends at some byte: in the middle of a character, it is another error."""
+    for length in range(200):
+        text = f'{{,"to":"{"x" * length}€\U0001f600é€"}}'.encode()
+        with pytest.raises(NotJsonError) as raised:
+            shred(joined([text])[0], SHAPE)
+        assert raised.value.__context__ is None
+    assert shred(column(RECORDS), SHAPE).columns["to"][0] == "a"
+
+
 def test_coded_columns_are_the_same_columns() -> None:
     records = RECORDS * 50
     found = shred(column(records), SHAPE)
