@@ -1,4 +1,4 @@
-"""The allocators of a worker, told to give back what is not needed.
+"""The memory of a worker: allocators told to give back what is not needed, and a collector told what not to look at.
 
 Batches come and go in many threads. Left to itself every thread's arena, and Arrow's own pool beside them, keeps what
 its largest batch took: a third of the worker's memory, measured (bench/PROFILE.md).
@@ -7,6 +7,7 @@ its largest batch took: a third of the worker's memory, measured (bench/PROFILE.
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 from typing import Final
 
@@ -14,10 +15,15 @@ import pyarrow as pa
 
 _M_ARENA_MAX: Final = -8  # malloc.h of the GNU C library
 _ARENAS: Final = 2
+_NEW_OBJECTS: Final = 50_000
 
 
 def bound_memory() -> None:
     """Call before the threads start. Does nothing to the allocator of another C library."""
+    # Every message is an object the collector counts: each few hundred thousand of them it would go through all that
+    # was ever imported, for a tenth of a second in which no thread of this process runs.
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS, 10, 10)
     pa.set_memory_pool(pa.system_memory_pool())
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         mallopt(_M_ARENA_MAX, _ARENAS)
