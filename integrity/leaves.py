@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,6 +24,7 @@ from integrity.tiles import number_path
 from schemas.errors import IntegrityError
 from schemas.retention import Month
 
+Months = npt.NDArray[np.int64]
 VERSION = 1
 FIRST_MONTH, LAST_MONTH = 12, 119_999
 """Months of the years 1 to 9999, as `month_number` counts them."""
@@ -56,26 +59,24 @@ def commit_with_leaves(
     if not leaves:
         return commitment, b"", None
     months = month_numbers(in_scope.column("event_time"))
-    spanned = month_of(min(months)), month_of(max(months))
+    spanned = month_of(int(months.min())), month_of(int(months.max()))
     return commitment, encode(in_scope, leaves, months, first_offset), spanned
 
 
-def encode(in_scope: pa.Table, leaves: list[bytes], months: list[int], first_offset: int) -> bytes:
+def encode(in_scope: pa.Table, leaves: list[bytes], months: Months, first_offset: int) -> bytes:
     """The leaf file of rows in order, at least one, with their leaf hashes and months."""
-    offsets = in_scope.column("offset").to_pylist()
-    indexes = in_scope.column("index").to_pylist()
-    parts = [bytes([VERSION]), months[0].to_bytes(4, "little")]
-    append = parts.append
-    offset, month = first_offset, months[0]
-    small = [bytes([n]) for n in range(128)]
-    for at, index, in_month, leaf in zip(offsets, indexes, months, leaves, strict=True):
-        step = at - offset
-        append(small[step] if step < 128 else _number(step))
-        append(b"\x00" if index is None else _number(index + 1))
-        append(b"\x00" if in_month == month else _number(_zigzag(in_month - month)))
-        append(leaf)
-        offset, month = at, in_month
-    return b"".join(parts)
+    offsets = in_scope.column("offset").to_numpy()
+    indexes = in_scope.column("index").cast(pa.int64()).fill_null(-1).to_numpy()
+    numbers = [
+        np.diff(offsets, prepend=first_offset),
+        indexes + 1,
+        _zigzag(np.diff(months, prepend=months[:1])),
+    ]
+    hashes = np.frombuffer(b"".join(leaves), np.uint8).reshape(len(leaves), -1)
+    written = [*map(_numbers, numbers), (hashes, np.ones(hashes.shape, np.bool_))]
+    data, there = (np.concatenate(parts, axis=1) for parts in zip(*written, strict=True))
+    rows: bytes = data[there].tobytes()
+    return bytes([VERSION]) + int(months[0]).to_bytes(4, "little") + rows
 
 
 def decode(data: bytes, first_offset: int) -> Iterator[Leaf]:
@@ -102,12 +103,13 @@ def digest(data: bytes) -> bytes:
     return sha256(data).digest()
 
 
-def month_numbers(times: pa.ChunkedArray) -> list[int]:
-    """Months since year 0 of timestamps, in UTC."""
+def month_numbers(times: pa.ChunkedArray) -> Months:
+    """Months since year 0 of timestamps, in UTC; int64."""
     # Through dates: Arrow would look a time zone up for every other way to take a timestamp apart.
     dates = times.cast(pa.timestamp("us")).cast(pa.date32(), safe=False)
     number = pc.add(pc.multiply(pc.year(dates), 12), pc.subtract(pc.month(dates), 1))
-    return number.to_pylist()  # type: ignore[no-any-return]
+    found: Months = number.to_numpy()
+    return found
 
 
 def month_of(number: int) -> Month:
@@ -120,18 +122,21 @@ def month_number(month: Month) -> int:
     return month.year * 12 + month.number - 1
 
 
-def _zigzag(value: int) -> int:
-    return value * 2 if value >= 0 else -value * 2 - 1
+def _zigzag(values: Months) -> Months:
+    return np.where(values >= 0, values * 2, -values * 2 - 1)
 
 
-def _number(value: int) -> bytes:
-    """LEB128: groups of seven bits, the lowest first, the eighth set on all but the last."""
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+def _numbers(values: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """LEB128 of whole numbers from 0: groups of seven bits, the lowest first, the eighth set on all but the last.
+
+    One row a number, and which bytes of it are there.
+    """
+    width = max(1, -(-int(values.max()).bit_length() // 7))
+    rest = values[:, None] >> np.arange(0, 7 * width, 7)
+    data = (rest & 127 | np.where(rest > 127, 128, 0)).astype(np.uint8)
+    there = rest > 0
+    there[:, 0] = True
+    return data, there
 
 
 def _read_number(data: bytes, at: int) -> tuple[int, int]:
