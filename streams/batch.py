@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Offsets = npt.NDArray[np.int64]
 Words = list[bytes | str | None]
+
+
+class Instants(Protocol):
+    """Milliseconds since 1970, -1 where unknown, one per value: an int64 array, or what becomes one when asked."""
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Of one row, or of an array of rows."""
+
 
 LOAD_BYTES: Final = 16_000_000
 """Values of a load, at which it is handed over however few they are: splitting takes several times as much memory."""
@@ -45,7 +53,7 @@ class Batch:
     last: int
     offsets: Offsets = field(repr=False)  # int64, ascending, one per value
     values: list[bytes | None] = field(repr=False)  # None: a tombstone
-    received_ms: Offsets = field(repr=False)  # int64, milliseconds since 1970; -1: unknown
+    received_ms: Instants = field(repr=False)
     bytes: int = 0
     since: float | None = field(default=None, repr=False)  # monotonic: when the first value was read
     kinds: Words | None = field(default=None, repr=False)  # what a header says of each value's kind

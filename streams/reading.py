@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from operator import itemgetter, ne
+from operator import ne
 from typing import Any, Final
 
 import numpy as np
@@ -58,9 +58,7 @@ class Partition:
             last=last,
             offsets=offsets,
             values=values,
-            received_ms=np.fromiter(
-                map(itemgetter(1), map(Message.timestamp, messages)), np.int64, len(messages)
-            ),
+            received_ms=_Received(messages),
             bytes=size,
             since=self.since,
             kinds=_kinds(messages, self.source.format),
@@ -74,6 +72,18 @@ class Partition:
         if self.next >= self.end:
             self.at_end = True
         return batch
+
+
+class _Received:
+    """When messages were received. Few are ever asked, and asking all of them costs as much as reading their values."""
+
+    def __init__(self, messages: list[Any]) -> None:
+        self._messages = messages
+
+    def __getitem__(self, rows: Any) -> Any:
+        if isinstance(rows, np.ndarray):
+            return np.fromiter((self[row] for row in rows.tolist()), np.int64, len(rows))
+        return self._messages[rows].timestamp()[1]
 
 
 class Portion:
