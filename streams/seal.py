@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from integrity.hashes import integrity_hashes
 from keys.monthkeys import MonthKeys
@@ -272,24 +271,12 @@ def _entries(group: pl.DataFrame, parts: Split, scoped: Mask, found: list[Origin
 
     In the order of `group`: what is in order now need not be moved when it is committed.
     """
-    ids, fields = group.get_column(ID).to_numpy(), parts.fields.get_column(ID).to_numpy()
-    # Both ascend, and every record has its fields.
-    joined = parts.fields if len(ids) == len(fields) else parts.fields[np.searchsorted(fields, ids)]
-    columns = [c for c in parts.fields.columns if c != ID]
-    if parts.message_ids is not None and (path := parts.message_ids.name) in columns:
-        # A UUID is kept by its token already.
-        text = joined.get_column(path)
-        shaped = text.str.contains(_UUID).fill_null(True)
-        if shaped.all():
-            columns.remove(path)
-        elif shaped.any():
-            joined = joined.with_columns(text.set(shaped, None))
-    value = as_json(joined, columns).to_arrow().cast(pa.binary())
-    form = pa.repeat(FIELDS, group.height)
+    fields = _window_fields(group.get_column(ID).to_numpy()[~scoped], parts)
+    value, form = fields, pa.repeat(FIELDS, len(fields))
     if found:
-        chosen = pa.array(scoped)
-        value = pc.replace_with_mask(value, chosen, pa.array([o.value for o in found], pa.binary()))
-        form = pc.replace_with_mask(form, chosen, pa.array([o.form for o in found]))
+        order = pa.array(np.argsort(np.concatenate([np.flatnonzero(~scoped), np.flatnonzero(scoped)])))
+        value = pa.concat_arrays([value, pa.array([o.value for o in found], pa.binary())]).take(order)
+        form = pa.concat_arrays([form, pa.array([o.form for o in found])]).take(order)
     place = group.select(_PLACE).to_arrow()
     filled = {"form": form, "value": value}
     entries = pa.table(
@@ -300,3 +287,20 @@ def _entries(group: pl.DataFrame, parts: Split, scoped: Mask, found: list[Origin
         kept = value.is_valid()
         entries, whose = entries.filter(kept), whose[kept.to_numpy(zero_copy_only=False)]
     return Rows(entries.cast(ENTRIES), whose)
+
+
+def _window_fields(ids: npt.NDArray[np.int64], parts: Split) -> pa.Array:
+    """What the window keeps of these records besides subjects, as JSON; binary, null for nothing."""
+    given = parts.fields.get_column(ID).to_numpy()
+    # Both ascend, and every record has its fields.
+    mine = parts.fields if len(ids) == len(given) else parts.fields[np.searchsorted(given, ids)]
+    columns = [c for c in mine.columns if c != ID]
+    if parts.message_ids is not None and (path := parts.message_ids.name) in columns:
+        # A UUID is kept by its token already.
+        text = mine.get_column(path)
+        shaped = text.str.contains(_UUID).fill_null(True)
+        if shaped.all():
+            columns.remove(path)
+        elif shaped.any():
+            mine = mine.with_columns(text.set(shaped, None))
+    return as_json(mine, columns).to_arrow().cast(pa.binary())
