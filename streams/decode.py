@@ -26,7 +26,8 @@ from streams.batch import Reason, Reject
 from streams.delimited import to_json
 from streams.diagnose import diagnose, tree
 from streams.shred import Coded, Mask, NotJsonError, Shredded, joined, opened, shred
-from streams.sift import readable
+from streams.sift import noticed, readable, utf8
+from streams.tails import Cut, cut
 
 ROW: Final = "_row"
 INDEX: Final = "_index"
@@ -54,13 +55,15 @@ class _Values:
     rows: Rows
     texts: pa.LargeStringArray
     data: bytes
+    parts: Cut | None = None  # the texts cut in two
 
     @classmethod
     def of(cls, values: list[bytes], rows: Rows) -> _Values:
         return cls(values, rows, *joined(values))
 
     def only(self, which: Mask) -> _Values:
-        return self.of([self.values[at] for at in np.flatnonzero(which).tolist()], self.rows[which])
+        some = self.of([self.values[at] for at in np.flatnonzero(which).tolist()], self.rows[which])
+        return replace(some, parts=None if self.parts is None else self.parts.only(which))
 
 
 @dataclass(slots=True)
@@ -82,11 +85,18 @@ def decode(values: Sequence[bytes | None], fmt: Format, max_bytes: int) -> Decod
     given = _take_out(values, max_bytes, rejects)
     if fmt.encoding == "csv":
         given = _Values.of(*to_json(given.values, given.rows, fmt, rejects))
-    given = _sift(given, fmt, rejects)
+    given = _refused(given, utf8(given.values, given.texts), fmt, rejects)
+    given = replace(given, parts=cut(given.texts, _objects(fmt)))
+    given = _refused(given, readable(given.values, given.texts, given.parts), fmt, rejects)
     try:
         decoded = _columns(given, fmt)
     except NotJsonError:
-        decoded = _columns(_sift(given, fmt, rejects, thorough=True), fmt)
+        sound, parts = noticed(given.texts, given.parts)
+        given = _refused(replace(given, parts=parts), sound, fmt, rejects)
+        try:
+            decoded = _columns(given, fmt)
+        except NotJsonError:  # an element of an envelope was cut in the middle of something
+            decoded = _columns(given, fmt, whole=True)
     return replace(decoded, rejects=rejects + decoded.rejects)
 
 
@@ -125,9 +135,12 @@ def _unusable(value: bytes | None, max_bytes: int) -> str | None:
     return None
 
 
-def _sift(given: _Values, fmt: Format, rejects: list[Reject], thorough: bool = False) -> _Values:
-    """Refuse what is no JSON object."""
-    sound = readable(given.values, given.texts, thorough)
+def _objects(fmt: Format) -> list[str]:
+    return [name for name, below in tree(fmt).items() if isinstance(below, dict) and not name.endswith("[]")]
+
+
+def _refused(given: _Values, sound: Mask, fmt: Format, rejects: list[Reject]) -> _Values:
+    """Refuse the values that are not sound."""
     if sound.all():
         return given
     for at in np.flatnonzero(~sound).tolist():
@@ -135,11 +148,12 @@ def _sift(given: _Values, fmt: Format, rejects: list[Reject], thorough: bool = F
     return given.only(sound)
 
 
-def _columns(given: _Values, fmt: Format) -> Decoded:
-    """Read what is left by the column; refuse what has another shape than declared."""
+def _columns(given: _Values, fmt: Format, whole: bool = False) -> Decoded:
+    """Read what is left by the column; refuse what has another shape than declared. `whole`: not in parts."""
     rejects: list[Reject] = []
     records = _open_envelopes(given, fmt, rejects)
-    shredded = shred(records.texts, tree(fmt))
+    parts = given.parts if records.texts is given.texts else cut(records.texts, _objects(fmt))
+    shredded = shred(records.texts, tree(fmt), None if whole else parts)
     rows = given.rows[records.places]
     index = pl.Series(INDEX, records.indexes).cast(pl.Int32)
     leaves = {spec.path: shredded.columns[spec.path] for spec in fmt.fields}
