@@ -61,6 +61,11 @@ class _Values:
     def of(cls, values: list[bytes], rows: Rows) -> _Values:
         return cls(values, rows, *joined(values))
 
+    @property
+    def escaped(self) -> bool:
+        """Whether there is a backslash anywhere: one byte is found in no time."""
+        return b"\\" in self.data
+
     def only(self, which: Mask) -> _Values:
         some = self.of([self.values[at] for at in np.flatnonzero(which).tolist()], self.rows[which])
         return replace(some, parts=None if self.parts is None else self.parts.only(which))
@@ -162,7 +167,7 @@ def _columns(given: _Values, fmt: Format, whole: bool = False) -> Decoded:
     if shredded.wrong.any() or records.faults:
         keep &= _refuse_shapes(given, records, shredded.wrong, fmt, rejects)
     # NUL has no other spelling. By the column, since Python looks for more than one byte slowly.
-    if pl.Series(given.texts).str.contains("\\u0000", literal=True).any():
+    if given.escaped and pl.Series(given.texts).str.contains("\\u0000", literal=True).any():
         keep &= ~_refuse_nul(frame, keep, rejects)
     if keep.all():
         return Decoded(frame, rejects, shredded.coded)
@@ -183,7 +188,8 @@ def _open_envelopes(given: _Values, fmt: Format, rejects: list[Reject]) -> _Reco
     name = orjson.dumps(fmt.envelope).decode()
     texts = pl.Series(given.texts)
     hinted = texts.str.contains(name, literal=True)
-    hinted |= texts.str.contains("\\u00", literal=True)  # a name may be written with escapes
+    if given.escaped:  # a name may be written with escapes
+        hinted |= texts.str.contains("\\u00", literal=True)
     if not hinted.any():
         return alone
     places = np.flatnonzero(hinted.to_numpy())
