@@ -72,8 +72,7 @@ def ingest(
         while waiting and (waiting[0].done() or len(waiting) > settings.threads):
             pending.append(waiting.popleft().result())
         if pending and (
-            sum(p.counts.messages for p in pending) >= least
-            or sum(p.raw_bytes for p in pending) >= least_bytes
+            sum(p.counts.messages for p in pending) >= least or sum(p.held for p in pending) >= least_bytes
         ):
             hashes.extend(warehouse.commit(pending, runtime.ring))
             for prepared in pending:

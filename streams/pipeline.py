@@ -247,9 +247,7 @@ class Pipeline:
     def _full(self) -> bool:
         """Whether a commit's worth is waiting. With one on its way, twice that is the most that is held."""
         waiting = self._tracker
-        return (
-            waiting.records >= self._flush.records or waiting.raw_bytes >= self._flush.megabytes * 1_000_000
-        )
+        return waiting.records >= self._flush.records or waiting.held >= self._flush.megabytes * 1_000_000
 
     def _due(self) -> bool:
         with self._lock:

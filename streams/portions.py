@@ -25,8 +25,11 @@ class Rows:
     whose: Whose
 
 
-def prepared(batch: Batch, counts: Counts, **tables: pa.Table) -> Prepared:
-    """What a batch has become: its place and offsets, with the counts and the tables it has rows for."""
+def prepared(batch: Batch, counts: Counts, held: int | None = None, **tables: pa.Table) -> Prepared:
+    """What a batch has become: its place and offsets, with the counts and the tables it has rows for.
+
+    `held`: bytes of the tables, if they are known.
+    """
     return Prepared(
         stream=batch.source.stream,
         partition=batch.source.partition,
@@ -35,7 +38,7 @@ def prepared(batch: Batch, counts: Counts, **tables: pa.Table) -> Prepared:
         last=batch.last,
         counts=counts,
         gap=batch.gap,
-        raw_bytes=batch.bytes,
+        held=sum(table.nbytes for table in tables.values()) if held is None else held,
         **tables,
     )
 
@@ -45,8 +48,11 @@ def cut(load: Load, counts: list[Counts], **tables: Rows) -> list[Prepared]:
     if len(load.batches) == 1:
         return [prepared(load.batches[0], counts[0], **{name: rows.table for name, rows in tables.items()})]
     cuts = {name: _cut(rows, len(load.batches)) for name, rows in tables.items()}
+    each = sum(rows.table.nbytes for rows in tables.values()) // max(1, len(load.values))
     return [
-        prepared(batch, counts[at], **{name: parts[at] for name, parts in cuts.items()})
+        prepared(
+            batch, counts[at], each * len(batch.values), **{name: parts[at] for name, parts in cuts.items()}
+        )
         for at, batch in enumerate(load.batches)
     ]
 

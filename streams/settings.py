@@ -61,7 +61,7 @@ class Flush(_Section):
     batch: int = Field(
         24_000, ge=1, le=200_000, description="messages split at a time; fewer when they have 16 MB"
     )
-    megabytes: int = Field(96, ge=1, le=16_384, description="raw bytes held before a commit is due")
+    megabytes: int = Field(48, ge=1, le=16_384, description="rows held in memory before a commit is due")
 
 
 class Integrity(_Section):

@@ -25,7 +25,7 @@ class Tracker:
 
     _sources: dict[str, _Progress] = field(default_factory=dict)
     records: int = 0  # waiting, contiguous or not
-    raw_bytes: int = 0  # of the messages these records were in
+    held: int = 0  # bytes of their rows
 
     def start(self, source: str, epoch: int) -> None:
         """Begin anew with a source: what is held of it is dropped."""
@@ -50,7 +50,7 @@ class Tracker:
             return False
         progress.early[sequence] = prepared
         self.records += _size(prepared)
-        self.raw_bytes += prepared.raw_bytes
+        self.held += prepared.held
         while (following := progress.early.pop(progress.next, None)) is not None:
             progress.ready.append(following)
             progress.next += 1
@@ -67,7 +67,7 @@ class Tracker:
 
     def _less(self, gone: list[Prepared]) -> None:
         self.records -= sum(map(_size, gone))
-        self.raw_bytes -= sum(p.raw_bytes for p in gone)
+        self.held -= sum(p.held for p in gone)
 
     def ready(self) -> int:
         """How many records a `take` would give."""

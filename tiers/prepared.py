@@ -68,4 +68,4 @@ class Prepared:
     entries: pa.Table = field(repr=False, default_factory=ENTRIES.empty_table)
     quarantine: pa.Table = field(repr=False, default_factory=QUARANTINE.empty_table)
     gap: str | None = None
-    raw_bytes: int = 0  # of the messages it was made of
+    held: int = 0  # bytes of its rows in memory

@@ -58,6 +58,16 @@ def test_batches_split_together_equal_each_alone(name: str) -> None:
         )  # fmt: skip
         assert one.counts == other.counts
     assert sum(one.counts.rejected for one in together) > 10
+    exact = sum(one.held for one in alone)
+    assert exact / 2 < sum(one.held for one in together) < exact * 2
+
+
+def test_what_a_batch_holds_until_its_commit_is_known() -> None:
+    values = list(generate("infobip/sms-report", 200, 8, until=NOW, malformed=0.1))
+    some, every = (Kit(scope=scope).process(values, "infobip/sms-report") for scope in ("none", "all"))
+    for one in (some, every):
+        assert one.held == sum(t.nbytes for t in (one.metadata, one.identifiers, one.entries, one.quarantine))
+    assert every.held > some.held + sum(map(len, values)) / 2, "originals are held, too"
 
 
 def in_order(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
