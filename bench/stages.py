@@ -22,7 +22,7 @@ from unittest.mock import patch
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--count", type=int, default=200_000)
-parser.add_argument("--batch", type=int, default=20_000)
+parser.add_argument("--batch", type=int, default=24_000)
 parser.add_argument("--threads", type=int, default=1, help="threads of polars and of Arrow")
 parser.add_argument("--scope", default="PK", help="`all`, `none` or a country")
 
@@ -30,6 +30,8 @@ STAGES = [
     (0, "kernel", "streams.kernel.Kernel.process"),
     (1, "decode", "streams.kernel.decode"),
     (2, "take out, join", "streams.decode._take_out"),
+    (2, "check UTF-8", "streams.decode.utf8"),
+    (2, "cut", "streams.decode.cut"),
     (2, "sift", "streams.decode.readable"),
     (2, "shred", "streams.decode.shred"),
     (2, "open envelopes", "streams.decode._open_envelopes"),

@@ -10,7 +10,7 @@ and both parts are closed so that each is JSON by itself:
 
 If both parts are JSON, so is the text, and its members are those of both. For the head is closed by a name, a value and
 one bracket: that is JSON only if a name of the outermost object was due where it was cut, and the tail begins with one.
-Whether the parts are JSON is found out when they are read; where they are not, texts are read whole.
+Whether the parts are JSON is found out when they are read; a text whose parts are not is read whole.
 """
 
 from __future__ import annotations
@@ -65,15 +65,14 @@ def cut(texts: pa.LargeStringArray, objects: Iterable[str]) -> Cut | None:
     """
     if len(texts) < _FEW:
         return None
-    names = _worth(texts.slice(0, _SAMPLE).to_pylist(), frozenset(objects))
+    sample = np.linspace(0, len(texts) - 1, _SAMPLE, dtype=np.int64)
+    names = _worth(texts.take(pa.array(sample)).to_pylist(), frozenset(objects))
     if not names:
         return None
     parts = _parted(texts, names)
-    coded = _arrow(parts, "tail").dictionary_encode()
-    closed = (
-        pl.Series(coded.dictionary).to_frame("tail").select(pl.concat_str(pl.lit("{"), "tail").alias("tail"))
-    )
-    return Cut(_arrow(parts, "head"), _arrow(closed, "tail"), pl.Series(coded.indices).cast(pl.UInt32))
+    coded = _arrow(parts.get_column("tail")).dictionary_encode()
+    tails = _arrow("{" + pl.Series(coded.dictionary))
+    return Cut(_arrow(parts.get_column("head")), tails, pl.Series(coded.indices).cast(pl.UInt32))
 
 
 def _worth(sample: list[str], objects: frozenset[str]) -> list[str]:
@@ -111,5 +110,5 @@ def _parted(texts: pa.LargeStringArray, names: Sequence[str]) -> pl.DataFrame:
     )
 
 
-def _arrow(frame: pl.DataFrame, name: str) -> pa.LargeStringArray:
-    return frame.get_column(name).to_arrow(compat_level=pl.CompatLevel.oldest())
+def _arrow(texts: pl.Series) -> pa.LargeStringArray:
+    return texts.to_arrow(compat_level=pl.CompatLevel.oldest())
