@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from integrity.hashes import integrity_hashes
 from keys.monthkeys import MonthKeys
@@ -271,12 +272,14 @@ def _entries(group: pl.DataFrame, parts: Split, scoped: Mask, found: list[Origin
 
     In the order of `group`: what is in order now need not be moved when it is committed.
     """
-    fields = _window_fields(group.get_column(ID).to_numpy()[~scoped], parts)
-    value, form = fields, pa.repeat(FIELDS, len(fields))
-    if found:
-        order = pa.array(np.argsort(np.concatenate([np.flatnonzero(~scoped), np.flatnonzero(scoped)])))
-        value = pa.concat_arrays([value, pa.array([o.value for o in found], pa.binary())]).take(order)
-        form = pa.concat_arrays([form, pa.array([o.form for o in found])]).take(order)
+    if scoped.all():
+        value, form = pa.array([o.value for o in found], pa.binary()), pa.array([o.form for o in found])
+    else:
+        value, form = _window_fields(group.get_column(ID).to_numpy(), parts), pa.repeat(FIELDS, group.height)
+        if found:
+            chosen = pa.array(scoped)
+            value = pc.replace_with_mask(value, chosen, pa.array([o.value for o in found], pa.binary()))
+            form = pc.replace_with_mask(form, chosen, pa.array([o.form for o in found]))
     place = group.select(_PLACE).to_arrow()
     filled = {"form": form, "value": value}
     entries = pa.table(

@@ -201,8 +201,7 @@ def _read(levels: list[_Level]) -> Iterator[tuple[_Level, dict[str, pa.Array]]]:
         names: dict[str, str] = {}
         for level in group:
             names |= _types(level.shape)
-        texts = group[0].texts if len(group) == 1 else pa.concat_arrays([level.texts for level in group])
-        columns = _transformed(texts, names).combine_chunks()
+        columns = _transformed(pa.chunked_array([level.texts for level in group]), names).combine_chunks()
         start = 0
         for level in group:
             part = columns.slice(start, len(level.texts))
@@ -242,7 +241,9 @@ def _types(shape: Shape) -> dict[str, str]:
     }
 
 
-def _transformed(texts: pa.LargeStringArray, structure: dict[str, str] | list[str]) -> pa.ChunkedArray:
+def _transformed(
+    texts: pa.LargeStringArray | pa.ChunkedArray, structure: dict[str, str] | list[str]
+) -> pa.ChunkedArray:
     quoted = orjson.dumps(structure).decode().replace("'", "''")
     try:
         table = (

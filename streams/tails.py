@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +71,7 @@ def cut(texts: pa.LargeStringArray, objects: Iterable[str]) -> Cut | None:
         return None
     parts = _parted(texts, names)
     coded = _arrow(parts.get_column("tail")).dictionary_encode()
-    tails = _arrow("{" + pl.Series(coded.dictionary))
+    tails = _arrow("{" + pl.Series(coded.dictionary.cast(pa.large_string())))
     return Cut(_arrow(parts.get_column("head")), tails, pl.Series(coded.indices).cast(pl.UInt32))
 
 
@@ -90,7 +90,7 @@ def _worth(sample: list[str], objects: frozenset[str]) -> list[str]:
 
 
 def _parted(texts: pa.LargeStringArray, names: Sequence[str]) -> pl.DataFrame:
-    """`head` of each text, closed, and `tail`, not opened."""
+    """`head` of each text, closed, and `tail`, not opened: Binary, since there are too many to look at each as text."""
     text, octets, colon, at, head = map(pl.col, ("text", "octets", "colon", "at", "head"))
     frame = pl.Series("text", texts).to_frame()
     frame = frame.with_columns(
@@ -106,9 +106,9 @@ def _parted(texts: pa.LargeStringArray, names: Sequence[str]) -> pl.DataFrame:
     frame = frame.with_columns(at=pl.when(~head.str.contains(_NULL, literal=True)).then(at))
     return frame.select(
         head=pl.when(at.is_null()).then(text).otherwise(pl.concat_str(head, pl.lit(_CLOSED))),
-        tail=octets.bin.slice(at).cast(pl.String),
+        tail=octets.bin.slice(at),
     )
 
 
-def _arrow(texts: pl.Series) -> pa.LargeStringArray:
+def _arrow(texts: pl.Series) -> Any:
     return texts.to_arrow(compat_level=pl.CompatLevel.oldest())
