@@ -30,8 +30,6 @@ STAGES = [
     (0, "kernel", "streams.kernel.Kernel.process"),
     (1, "decode", "streams.kernel.decode"),
     (2, "take out, join", "streams.decode._take_out"),
-    (2, "check UTF-8", "streams.decode.utf8"),
-    (2, "cut", "streams.decode.cut"),
     (2, "sift", "streams.decode.readable"),
     (2, "shred", "streams.decode.shred"),
     (2, "open envelopes", "streams.decode._open_envelopes"),

@@ -26,8 +26,7 @@ from streams.batch import Reason, Reject
 from streams.delimited import to_json
 from streams.diagnose import diagnose, tree
 from streams.shred import Coded, Mask, NotJsonError, Shredded, joined, opened, shred
-from streams.sift import noticed, readable, utf8
-from streams.tails import Cut, cut
+from streams.sift import readable
 
 ROW: Final = "_row"
 INDEX: Final = "_index"
@@ -55,7 +54,6 @@ class _Values:
     rows: Rows
     texts: pa.LargeStringArray
     data: bytes
-    parts: Cut | None = None  # the texts cut in two
 
     @classmethod
     def of(cls, values: list[bytes], rows: Rows) -> _Values:
@@ -67,8 +65,7 @@ class _Values:
         return b"\\" in self.data
 
     def only(self, which: Mask) -> _Values:
-        some = self.of([self.values[at] for at in np.flatnonzero(which).tolist()], self.rows[which])
-        return replace(some, parts=None if self.parts is None else self.parts.only(which))
+        return self.of([self.values[at] for at in np.flatnonzero(which).tolist()], self.rows[which])
 
 
 @dataclass(slots=True)
@@ -90,18 +87,11 @@ def decode(values: Sequence[bytes | None], fmt: Format, max_bytes: int) -> Decod
     given = _take_out(values, max_bytes, rejects)
     if fmt.encoding == "csv":
         given = _Values.of(*to_json(given.values, given.rows, fmt, rejects))
-    given = _refused(given, utf8(given.values, given.texts), fmt, rejects)
-    given = replace(given, parts=cut(given.texts, _objects(fmt)))
-    given = _refused(given, readable(given.values, given.texts, given.parts), fmt, rejects)
+    given = _sift(given, fmt, rejects)
     try:
         decoded = _columns(given, fmt)
     except NotJsonError:
-        sound, parts = noticed(given.texts, given.parts)
-        given = _refused(replace(given, parts=parts), sound, fmt, rejects)
-        try:
-            decoded = _columns(given, fmt)
-        except NotJsonError:  # an element of an envelope was cut in the middle of something
-            decoded = _columns(given, fmt, whole=True)
+        decoded = _columns(_sift(given, fmt, rejects, thorough=True), fmt)
     return replace(decoded, rejects=rejects + decoded.rejects)
 
 
@@ -140,12 +130,9 @@ def _unusable(value: bytes | None, max_bytes: int) -> str | None:
     return None
 
 
-def _objects(fmt: Format) -> list[str]:
-    return [name for name, below in tree(fmt).items() if isinstance(below, dict) and not name.endswith("[]")]
-
-
-def _refused(given: _Values, sound: Mask, fmt: Format, rejects: list[Reject]) -> _Values:
-    """Refuse the values that are not sound."""
+def _sift(given: _Values, fmt: Format, rejects: list[Reject], thorough: bool = False) -> _Values:
+    """Refuse what is no JSON object."""
+    sound = readable(given.values, given.texts, thorough)
     if sound.all():
         return given
     for at in np.flatnonzero(~sound).tolist():
@@ -153,12 +140,11 @@ def _refused(given: _Values, sound: Mask, fmt: Format, rejects: list[Reject]) ->
     return given.only(sound)
 
 
-def _columns(given: _Values, fmt: Format, whole: bool = False) -> Decoded:
-    """Read what is left by the column; refuse what has another shape than declared. `whole`: not in parts."""
+def _columns(given: _Values, fmt: Format) -> Decoded:
+    """Read what is left by the column; refuse what has another shape than declared."""
     rejects: list[Reject] = []
     records = _open_envelopes(given, fmt, rejects)
-    parts = given.parts if records.texts is given.texts else cut(records.texts, _objects(fmt))
-    shredded = shred(records.texts, tree(fmt), None if whole else parts)
+    shredded = shred(records.texts, tree(fmt))
     rows = given.rows[records.places]
     index = pl.Series(INDEX, records.indexes).cast(pl.Int32)
     leaves = {spec.path: shredded.columns[spec.path] for spec in fmt.fields}

@@ -21,16 +21,10 @@ import numpy.typing as npt
 import orjson
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
-
-from streams.tails import Cut
 
 Mask = npt.NDArray[np.bool_]
 Shape = dict[str, Any]
 """Declared names of one level: a leaf is None, an object the shape below; `name[]` is a list of either."""
-
-Found = tuple[pa.Array, pl.Series | None]
-"""Values of one name, and which of them each record has (None: of each record its own)."""
 
 _TEXT: Final = "VARCHAR"
 _JSON: Final = "JSON"
@@ -71,40 +65,13 @@ class _Level:
     codes: pl.Series | None  # None: of each record its own
 
 
-def shred(texts: pa.LargeStringArray, shape: Shape, parts: Cut | None = None) -> Shredded:
-    """Read the declared paths of JSON objects. Raises `NotJsonError` when one of the texts cannot be read.
-
-    `parts`: the same texts cut in two, to be read instead.
-    """
+def shred(texts: pa.LargeStringArray, shape: Shape) -> Shredded:
+    """Read the declared paths of JSON objects. Raises `NotJsonError` when one of the texts cannot be read."""
     out = Shredded(wrong=np.zeros(len(texts), np.bool_))
-    whole = _Level("", texts, shape, None)
-    levels = [whole] if parts is None else [*_sort_in(whole, _both(parts, shape), out)]
+    levels = [_Level("", texts, shape, None)]
     while levels:
-        levels = [
-            below
-            for level, table in _read(levels)
-            for below in _sort_in(level, {name: (found, level.codes) for name, found in table.items()}, out)
-        ]
+        levels = [below for level, table in _read(levels) for below in _sort_in(level, table, out)]
     return out
-
-
-def _both(parts: Cut, shape: Shape) -> dict[str, Found]:
-    """What heads and tails say together. A name stands in the head, or else in the tail."""
-    heads, tails = _Level("", parts.heads, shape, None), _Level("", parts.tails, shape, parts.codes)
-    said: dict[str, pa.Array] = {}
-    also: dict[str, pa.Array] = {}
-    for level, table in _read([heads, tails]):
-        (said if level.codes is None else also).update(table)
-    both: dict[str, Found] = {}
-    for name in shape:
-        head, tail = said[name], also[name]
-        if tail.null_count == len(tail):
-            both[name] = head, None
-        elif head.null_count == len(head):
-            both[name] = tail, parts.codes
-        else:
-            both[name] = pc.coalesce(head, tail.take(parts.codes.to_arrow())), None
-    return both
 
 
 def valid(texts: pa.LargeStringArray) -> Mask:
@@ -125,24 +92,23 @@ def opened(texts: pa.LargeStringArray, name: str) -> tuple[pl.Series, Mask]:
     return lists, other.to_numpy()
 
 
-def _sort_in(level: _Level, table: dict[str, Found], out: Shredded) -> Iterator[_Level]:
+def _sort_in(level: _Level, table: dict[str, pa.Array], out: Shredded) -> Iterator[_Level]:
     """Keep the leaves of one level and return what is to be read below it."""
     for name, below in level.shape.items():
         plain, path = name.removesuffix("[]"), f"{level.prefix}{name}"
-        found, outer = table[name]
         if name == plain and below is None:
-            _keep(out, path, outer, _series(found))
+            _keep(out, path, level.codes, _series(table[plain]))
             continue
-        coded = found.dictionary_encode()
+        coded = table[plain].dictionary_encode()
         distinct: pa.LargeStringArray = coded.dictionary
         codes = _series(coded.indices).cast(pl.UInt32)
         opening = "{" if name == plain else "["
         other = ~_series(distinct).str.starts_with(opening)
         if other.any():
-            where = _through(outer, other[codes]).fill_null(False)
+            where = _through(level.codes, other[codes]).fill_null(False)
             out.wrong |= where.to_numpy()
             distinct = _series(distinct).set(other, opening + ("}" if opening == "{" else "]")).to_arrow()
-        codes = _through(outer, codes)
+        codes = _through(level.codes, codes)
         if name == plain:
             yield _Level(f"{path}.", distinct.cast(pa.large_string()), below, codes)
         else:
@@ -201,11 +167,12 @@ def _read(levels: list[_Level]) -> Iterator[tuple[_Level, dict[str, pa.Array]]]:
         names: dict[str, str] = {}
         for level in group:
             names |= _types(level.shape)
-        columns = _transformed(pa.chunked_array([level.texts for level in group]), names).combine_chunks()
+        texts = group[0].texts if len(group) == 1 else pa.concat_arrays([level.texts for level in group])
+        columns = _transformed(texts, names).combine_chunks()
         start = 0
         for level in group:
             part = columns.slice(start, len(level.texts))
-            yield level, {name: part.field(name.removesuffix("[]")) for name in level.shape}
+            yield level, {name: part.field(name) for name in _types(level.shape)}
             start += len(level.texts)
 
 
@@ -241,9 +208,7 @@ def _types(shape: Shape) -> dict[str, str]:
     }
 
 
-def _transformed(
-    texts: pa.LargeStringArray | pa.ChunkedArray, structure: dict[str, str] | list[str]
-) -> pa.ChunkedArray:
+def _transformed(texts: pa.LargeStringArray, structure: dict[str, str] | list[str]) -> pa.ChunkedArray:
     quoted = orjson.dumps(structure).decode().replace("'", "''")
     try:
         table = (

@@ -14,8 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from streams.diagnose import is_json
-from streams.shred import Mask, valid
-from streams.tails import Cut
+from streams.shred import Mask, joined, valid
 
 _BEFORE_CLOSING: Final = [f"{mark}{bracket}" for mark in ", \t\r" for bracket in "}]"]
 _TRAILING: Final = r",[ \t\r]*[}\]]"
@@ -23,46 +22,25 @@ _NO_NUMBER: Final = r"(?i)[:,\[][ \t\r]*-?(?:nan|inf)"
 _NESTED: Final = r"[}\]]{12}"  # nesting beyond any measure shows in its closing brackets
 
 
-def utf8(values: list[bytes], texts: pa.LargeStringArray) -> Mask:
-    """Which values are UTF-8. `texts`: the same values as a column, which is text only where they are."""
-    try:
-        texts.validate(full=True)
-    except pa.ArrowInvalid:
-        return np.fromiter(map(_is_utf8, values), np.bool_, len(values))
-    return np.ones(len(values), np.bool_)
+def readable(values: list[bytes], texts: pa.LargeStringArray, thorough: bool = False) -> Mask:
+    """Which values are JSON objects that can be read by the column. `texts`: the same values as a column.
 
-
-def readable(values: list[bytes], texts: pa.LargeStringArray, parts: Cut | None = None) -> Mask:
-    """Which values, all UTF-8, are JSON objects that can be read by the column. `parts`: the texts cut in two.
-
-    Values that no reader takes count as readable: they are noticed when they are read.
+    Without `thorough` values that no reader takes count as readable: they are noticed when they are read.
     """
     if not values:
         return np.ones(0, np.bool_)
-    if parts is None:
-        sound = ~_suspected(texts)
-    else:  # what is searched for has no quote in it, so that no cut can hide it
-        sound = ~(_suspected(parts.heads) | _spread(_suspected(parts.tails), parts))
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        utf8 = np.fromiter(map(_is_utf8, values), np.bool_, len(values))
+        utf8[utf8] = readable(*_those(values, utf8), thorough)
+        return utf8
+    sound = ~_suspected(texts)
     for at in np.flatnonzero(~sound).tolist():
         sound[at] = is_json(values[at])
+    if thorough:
+        sound &= valid(texts)
     return sound
-
-
-def noticed(texts: pa.LargeStringArray, parts: Cut | None) -> tuple[Mask, Cut | None]:
-    """Which texts some reader takes, asked when not all of them could be read; and those in parts that all can be."""
-    if parts is None:
-        return valid(texts), None
-    sound = valid(parts.heads) & ~_spread(~valid(parts.tails), parts)
-    doubtful = np.flatnonzero(~sound)
-    sound[doubtful] = valid(texts.take(pa.array(doubtful)))
-    # A text that is JSON was cut in the middle of something: it is read whole.
-    return sound, parts.without(doubtful[sound[doubtful]], texts)
-
-
-def _spread(tails: Mask, parts: Cut) -> Mask:
-    """What is true of tails, of the texts that have them."""
-    spread: Mask = pl.Series(tails)[parts.codes].fill_null(False).to_numpy()
-    return spread
 
 
 def _suspected(texts: pa.LargeStringArray) -> Mask:
@@ -77,6 +55,11 @@ def _suspected(texts: pa.LargeStringArray) -> Mask:
     if len(hinted):
         suspected[hinted] |= series.gather(hinted).str.contains(_TRAILING).to_numpy()
     return suspected
+
+
+def _those(values: list[bytes], which: Mask) -> tuple[list[bytes], pa.LargeStringArray]:
+    some = [values[at] for at in np.flatnonzero(which).tolist()]
+    return some, joined(some)[0]
 
 
 def _is_utf8(value: bytes) -> bool:
