@@ -30,6 +30,7 @@ TEXTS = st.sampled_from(
         '\\"price":{',
         "é\U0001f600",
         "NaN",
+        "x" * 70 + "€\U0001f600" * 20,
     ]
 )
 PLAIN = st.one_of(
