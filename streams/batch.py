@@ -17,7 +17,7 @@ class Instants(Protocol):
     """Milliseconds since 1970, -1 where unknown, one per value: an int64 array, or what becomes one when asked."""
 
     def __getitem__(self, rows: Any, /) -> Any:
-        """Of one row, or of an array of rows."""
+        """Of one row, or of several."""
 
 
 LOAD_BYTES: Final = 16_000_000

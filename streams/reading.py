@@ -81,9 +81,9 @@ class _Received:
         self._messages = messages
 
     def __getitem__(self, rows: Any) -> Any:
-        if isinstance(rows, np.ndarray):
-            return np.fromiter((self[row] for row in rows.tolist()), np.int64, len(rows))
-        return self._messages[rows].timestamp()[1]
+        if isinstance(rows, int):
+            return self._messages[rows].timestamp()[1]
+        return np.fromiter((self[int(row)] for row in rows), np.int64, len(rows))
 
 
 class Portion:
