@@ -272,14 +272,14 @@ def _entries(group: pl.DataFrame, parts: Split, scoped: Mask, found: list[Origin
 
     In the order of `group`: what is in order now need not be moved when it is committed.
     """
-    if scoped.all():
-        value, form = pa.array([o.value for o in found], pa.binary()), pa.array([o.form for o in found])
-    else:
-        value, form = _window_fields(group.get_column(ID).to_numpy(), parts), pa.repeat(FIELDS, group.height)
-        if found:
-            chosen = pa.array(scoped)
-            value = pc.replace_with_mask(value, chosen, pa.array([o.value for o in found], pa.binary()))
-            form = pc.replace_with_mask(form, chosen, pa.array([o.form for o in found]))
+    value, form = (
+        pa.array([o.value for o in found], pa.binary()),
+        pa.array([o.form for o in found], pa.string()),
+    )
+    if not scoped.all():
+        fields, chosen = _window_fields(group.get_column(ID).to_numpy(), parts), pa.array(scoped)
+        value = pc.replace_with_mask(fields, chosen, value)
+        form = pc.replace_with_mask(pa.repeat(FIELDS, group.height), chosen, form)
     place = group.select(_PLACE).to_arrow()
     filled = {"form": form, "value": value}
     entries = pa.table(
