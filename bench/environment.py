@@ -82,7 +82,8 @@ def broker(kind: str, topic: str, partitions: int) -> Iterator[Broker]:
     from deploy.kafka import artifacts
     from deploy.kafka.cluster import KafkaCluster  # needs Java and a download, so only when asked for
 
-    with KafkaCluster() as cluster:
+    # As a broker is delivered: workers that start together get their shares together.
+    with KafkaCluster(joining_ms=3_000) as cluster:
         cluster.create_topic(topic, partitions)
         yield Broker(cluster.bootstrap, f"Apache Kafka {artifacts.version()}, KRaft mode, one node")
 

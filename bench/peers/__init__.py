@@ -31,12 +31,7 @@ PEERS = [
     Peer("quix-usual", "the job record by record in Quix Streams", "bench.peers.quix_usual", "peers"),
     Peer("lethe-kernel", "**Lethe**, kernel alone, 2 threads", "bench.peers.lethe_kernel"),
     Peer("lethe", "**Lethe**, Kafka to committed tables, 1 worker, 10 % in scope", "bench.peers.lethe"),
-    Peer(
-        "lethe-2",
-        "**Lethe**, 2 workers",
-        "bench.peers.lethe",
-        options={"workers": "2", "LETHE_FLUSH__SECONDS": "1"},
-    ),
+    Peer("lethe-2", "**Lethe**, 2 workers", "bench.peers.lethe", options={"workers": "2"}),
     Peer("lethe-all", "**Lethe**, 1 worker, 100 % in scope", "bench.peers.lethe", options={"scope": "all"}),
     Peer("lethe-s3", "**Lethe**, 1 worker, S3 API (moto)", "bench.peers.lethe", options={"store": "s3"}),
     Peer("bytewax-parse", "Bytewax, JSON parse, no work", "bench.peers.bytewax_parse", "peers"),

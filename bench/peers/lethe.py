@@ -16,7 +16,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow.compute as pc
-from deltalake import DeltaTable
 
 from bench.object_store import object_store
 from bench.peer import LIBRDKAFKA, Request, Result
@@ -55,7 +54,7 @@ def run(request: Request) -> Result:
         reports = [Path(request.directory) / f"worker-{n}.json" for n in range(number)]
         workers = [
             subprocess.Popen(
-                [sys.executable, "-m", "bench.worker", str(report), *(["forever"] if number > 1 else [])],
+                [sys.executable, "-m", "bench.worker", str(report)],
                 env=environment,
                 cwd=Path(__file__).parents[2],
             )
@@ -63,13 +62,6 @@ def run(request: Request) -> Result:
         ]
         deadline = time.monotonic() + request.timeout
         try:
-            if number > 1:
-                # Whoever has no share at the moment would take that for the end: they are told when it is.
-                settings = _settings(environment)
-                while _done(settings) < request.count and time.monotonic() < deadline:
-                    time.sleep(0.5)
-                for worker in workers:
-                    worker.terminate()
             for worker in workers:
                 worker.wait(max(1.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -82,9 +74,10 @@ def run(request: Request) -> Result:
             raise RuntimeError(f"a worker ended with status {failed[0]}")
         said = [json.loads(report.read_text()) for report in reports]
         records, detail = _look(_settings(environment))
-    ran = [one for one in said if one["commits"]]
-    seconds = max(one["last"] for one in ran) - min(one["first"] for one in ran)
-    return Result(seconds, records, sum(one["rss"] for one in said), sum(one["cpu"] for one in ran), detail)
+    if not all(one["commits"] for one in said):
+        raise RuntimeError("a worker came too late to get a share: its group was given out without it")
+    seconds = max(one["last"] for one in said) - min(one["first"] for one in said)
+    return Result(seconds, records, sum(one["rss"] for one in said), sum(one["cpu"] for one in said), detail)
 
 
 def _settings(environment: dict[str, str]) -> Settings:
@@ -92,14 +85,6 @@ def _settings(environment: dict[str, str]) -> Settings:
         if name.startswith("LETHE_"):
             os.environ[name] = value
     return load()
-
-
-def _done(settings: Settings) -> int:
-    """How many records the ledger knows of by now."""
-    ledger = (
-        DeltaTable(f"{settings.root}/ledger") if DeltaTable.is_deltatable(f"{settings.root}/ledger") else None
-    )
-    return int(pc.sum(ledger.to_pyarrow_table(columns=["records"])["records"]).as_py() or 0) if ledger else 0
 
 
 def _look(settings: Settings) -> tuple[int, str]:

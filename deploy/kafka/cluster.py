@@ -27,14 +27,16 @@ class KafkaCluster:
     """Apache Kafka 4 in KRaft mode, every node broker and controller, from `start` (or `with`) to `stop`.
 
     Without `directory` it lives in a temporary one, removed with `stop`. With one, its data, ports and
-    cluster id are kept there, and the next `KafkaCluster` on that directory goes on with them.
+    cluster id are kept there, and the next `KafkaCluster` on that directory goes on with them. `joining_ms`: how
+    long a new consumer group waits for more members (3,000 on a broker as it is delivered).
     """
 
-    def __init__(self, nodes: int = 1, *, directory: Path | None = None) -> None:
+    def __init__(self, nodes: int = 1, *, directory: Path | None = None, joining_ms: int = 0) -> None:
         if nodes not in (1, 3):
             raise ConfigurationError(f"a cluster has 1 or 3 nodes, not {nodes}")
         self._count = nodes
         self._kept = directory
+        self._joining_ms = joining_ms
         self._directory: Path | None = None
         self._nodes: dict[int, Node] = {}
         self.cluster_id = ""
@@ -70,7 +72,7 @@ class KafkaCluster:
             addresses = self._layout()
             for address in addresses:
                 folder = self.directory / f"node-{address.node}"
-                self._nodes[address.node] = Node(address, folder, java, libraries)
+                self._nodes[address.node] = Node(address, folder, java, libraries, self._joining_ms)
             self._format(addresses)  # 2
             for node in self._nodes.values():
                 node.start(detached=detached)  # 3

@@ -32,8 +32,11 @@ class Address:
         return f"{LOOPBACK}:{self.broker_port}"
 
 
-def settings(address: Address, everyone: Sequence[Address], data: Path) -> str:
-    """Return the `server.properties` of one node of the cluster `everyone`."""
+def settings(address: Address, everyone: Sequence[Address], data: Path, joining_ms: int = 0) -> str:
+    """Return the `server.properties` of one node of the cluster `everyone`.
+
+    `joining_ms`: how long a new consumer group waits for more members before it is given its shares.
+    """
     replicas = min(3, len(everyone))
     in_sync = max(1, replicas - 1)
     voters = ",".join(f"{a.node}@{LOOPBACK}:{a.controller_port}" for a in everyone)
@@ -61,7 +64,7 @@ def settings(address: Address, everyone: Sequence[Address], data: Path) -> str:
         "share.coordinator.state.topic.replication.factor": replicas,
         "share.coordinator.state.topic.min.isr": in_sync,
         # What happens after minutes in production happens within the seconds that a test can wait.
-        "group.initial.rebalance.delay.ms": 0,
+        "group.initial.rebalance.delay.ms": joining_ms,
         "group.min.session.timeout.ms": 1000,
         "group.consumer.min.session.timeout.ms": 1000,
         "group.consumer.min.heartbeat.interval.ms": 200,
@@ -87,8 +90,11 @@ def settings(address: Address, everyone: Sequence[Address], data: Path) -> str:
 class Node:
     """One node under `directory`, which holds its settings, data, log and, while it runs, its process id."""
 
-    def __init__(self, address: Address, directory: Path, java: str, libraries: Path) -> None:
+    def __init__(
+        self, address: Address, directory: Path, java: str, libraries: Path, joining_ms: int = 0
+    ) -> None:
         self.address = address
+        self._joining_ms = joining_ms
         self.directory = directory
         self.log = directory / "server.log"
         self._properties = directory / "server.properties"
@@ -100,7 +106,9 @@ class Node:
     def prepare(self, cluster_id: str, everyone: Sequence[Address]) -> subprocess.Popen[bytes] | None:
         """Write the settings and begin to format the data directory; None if it was formatted before."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._properties.write_text(settings(self.address, everyone, self._data), encoding="utf-8")
+        self._properties.write_text(
+            settings(self.address, everyone, self._data, self._joining_ms), encoding="utf-8"
+        )
         if (self._data / "meta.properties").exists():
             return None
         arguments = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._properties)]
