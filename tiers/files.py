@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,12 +19,7 @@ from tiers.objects import Objects
 from tiers.table import DataFile
 
 _SORTED_BY: Final[dict[str, list[tuple[str, str]]]] = {
-    "identifiers": [
-        ("token", "ascending"),
-        ("offset", "ascending"),
-        ("index", "ascending"),
-        ("role", "ascending"),
-    ],
+    "identifiers": [(name, "ascending") for name in ("token", "offset", "index", "role")],
 }
 _DICTIONARY: Final[dict[str, list[str]]] = {
     "identifiers": ["stream", "role", "kind"],
@@ -75,7 +72,7 @@ def _write(
     schema = file_schema(table)
     rows = rows.select(schema.names).cast(schema)
     if order := _SORTED_BY.get(table):
-        rows = rows.sort_by(order)
+        rows = rows.take(by_token(rows, order))
     data = parquet_bytes(table, rows)
     folder = "".join(f"{key}={value}/" for key, value in values.items())
     # The digest of the bytes is in the name: writing again is the same file, and two writers that disagree (another
@@ -86,6 +83,36 @@ def _write(
     return DataFile(
         path, len(data), partition, rows.num_rows, now_ms, json.dumps({"numRecords": rows.num_rows})
     )
+
+
+def by_token(rows: pa.Table, order: list[tuple[str, str]]) -> pa.Array:
+    """Where the rows belong in an order that begins with their tokens (binary(16), nulls last); uint64.
+
+    Tokens are random: numbers of their first eight bytes sort them in a fifth of the time. Rows in which these are the
+    same, mostly rows of one token, are put in order among themselves.
+    """
+    tokens = rows.column("token").combine_chunks()
+    prefixes = _prefixes(tokens)
+    found = np.argsort(prefixes)
+    ascending = prefixes[found]
+    same = ascending[1:] == ascending[:-1]
+    if same.any():
+        tied = np.zeros(len(found), np.bool_)
+        tied[1:] |= same
+        tied[:-1] |= same
+        places = np.sort(found[tied])  # of equal rows the first one stays first
+        some = rows.select([name for name, _ in order]).take(pa.array(places))
+        found[tied] = places[pc.sort_indices(some, order)]  # by prefix, too: each run in its own place
+    return pa.array(found, pa.uint64())
+
+
+def _prefixes(tokens: pa.FixedSizeBinaryArray) -> npt.NDArray[np.uint64]:
+    start, count = tokens.offset, len(tokens)
+    words = np.frombuffer(tokens.buffers()[1], ">u8", 2 * count, 16 * start) if count else np.empty(0, ">u8")
+    prefixes = words[::2].astype(np.uint64)
+    if tokens.null_count:
+        prefixes[tokens.is_null().to_numpy(zero_copy_only=False)] = np.iinfo(np.uint64).max
+    return prefixes
 
 
 def parquet_bytes(table: str, rows: pa.Table) -> bytes:
