@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import pyarrow as pa
@@ -16,6 +16,10 @@ from deltalake.transaction import AddAction, RemoveAction
 from schemas.arrow import PARTITIONED_BY, TABLES
 from schemas.errors import ConfigurationError, FencedError, TransientError, UnknownOutcomeError
 from tiers.objects import Objects
+
+_CONFIGURATION: Final[dict[str, str | None]] = {"delta.checkpointInterval": "20"}
+"""Every commit reads the log back to the last checkpoint, 0.2 ms a version: with the 100 that are the default, half of
+what a commit costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,7 @@ class Table:
                 # Racing workers: the first one makes it, the others are told that it is there.
                 DeltaTable.create(
                     url, schema=_delta_schema(schema), partition_by=PARTITIONED_BY[self.name], mode="ignore",
-                    storage_options=self._storage or None,
+                    storage_options=self._storage or None, configuration=_CONFIGURATION,
                 )  # fmt: skip
                 return DeltaTable(url, storage_options=self._storage or None)
         except (DeltaError, OSError) as error:

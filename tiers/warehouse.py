@@ -113,7 +113,7 @@ class Warehouse:
         self._commit_metadata(batches, hashes, ranges, name, now)
         # Step 4
         try:
-            self.publish()
+            self._derive_ledger()
         except (TransientError, UnknownOutcomeError, FencedError) as error:
             # The commit counts all the same: the next one, or the next start, derives what is missing.
             log.warning("the ledger is behind for now", exc_info=error)
@@ -143,8 +143,11 @@ class Warehouse:
     ) -> None:
         """Commit the rows of a window table that lie beyond what it holds; nothing to add is no commit."""
         handle = self.window[table]
-        for _ in range(_TRIES):
-            handle.reload()
+        for number in range(_TRIES):
+            if number:
+                # Not the first time: a commit that somebody else has overtaken is refused, so it does no harm to have
+                # seen nothing of theirs.
+                handle.reload()
             done = {s: at for s in ranges if (at := handle.transaction(s)) is not None}
             missing = {s: r.last for s, r in ranges.items() if done.get(s, -1) < r.last}
             beyond = _beyond(rows, [(ranges[s], at) for s, at in done.items() if at >= ranges[s].first])
@@ -205,9 +208,15 @@ class Warehouse:
         return True
 
     def publish(self) -> None:
-        """Derive the ledger up to the newest metadata commit. Runs on every start and after every commit."""
-        for _ in range(_TRIES):
-            self.metadata.reload()
+        """Derive the ledger up to the newest metadata commit. Runs on every start."""
+        self.metadata.reload()
+        self._derive_ledger()
+
+    def _derive_ledger(self) -> None:
+        """The same up to the newest metadata commit this handle has seen, which is the one it has made."""
+        for number in range(_TRIES):
+            if number:
+                self.metadata.reload()
             self.ledger.reload()
             done = self.ledger.transaction(_PUBLISHED)
             newest = self.metadata.version
