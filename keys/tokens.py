@@ -113,15 +113,24 @@ def message_token(keys: MonthKeys, message_id: str) -> bytes:
     return bytes(_encrypt(keys.message_key, block))
 
 
-def message_tokens(keys: MonthKeys, ids: pl.Series) -> pa.FixedSizeBinaryArray:
+def uuids(ids: pl.Series) -> pl.Series:
+    """Which message ids (text) are UUIDs in lower case: their tokens alone give them back. Null counts as one."""
+    return _text(ids).str.contains(f"^{_UUID}$").fill_null(True)
+
+
+def message_tokens(
+    keys: MonthKeys, ids: pl.Series, known_uuids: pl.Series | None = None
+) -> pa.FixedSizeBinaryArray:
     """The tokens of a column of message ids (text), `binary(16)`, null where the id is null.
 
     Case counts: message ids are opaque, an upper-case UUID is another id than its lower-case spelling.
+    `known_uuids`: what `uuids` says of them, if it has been asked.
     """
     if not len(ids):
         return pa.array([], pa.binary(TOKEN_BYTES))
     text = pl.col("id")
-    frame = _text(ids).to_frame("id").with_columns(uuid=text.str.contains(f"^{_UUID}$").fill_null(True))
+    shape = uuids(ids) if known_uuids is None else known_uuids
+    frame = pl.DataFrame({"id": _text(ids), "uuid": shape})
     shaped = pl.when("uuid").then(text.fill_null(_UUID_HOLDER)).otherwise(pl.lit(_UUID_HOLDER))
     digits = _contiguous(frame.select(shaped).to_series(), _UUID_CHARS).translate(None, b"-")
     blocks = bytearray(unhexlify(digits))

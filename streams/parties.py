@@ -28,7 +28,9 @@ def read_parties(work: Work, fmt: Format) -> None:
 
 
 def _single(work: Work, spec: FieldSpec, values: pl.Series) -> None:
-    wrong = values.str.starts_with("{") | values.str.contains(r'^\[\s*["{\]]')
+    wrong = values.str.starts_with("{")
+    if values.str.starts_with("[").any():
+        wrong |= values.str.contains(r'^\[\s*["{\]]')
     work.refuse(wrong, Reason.WRONG_TYPE, spec.path)
     person = _is_end_user(work, spec)
     if person is None or person.any():

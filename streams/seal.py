@@ -16,7 +16,7 @@ from integrity.hashes import integrity_hashes
 from keys.monthkeys import MonthKeys
 from keys.ring import KeyRing
 from keys.sealing import seal_column
-from keys.tokens import message_tokens, needs_sealing, subject_tokens
+from keys.tokens import message_tokens, needs_sealing, subject_tokens, uuids
 from schemas.arrow import IDENTIFIERS, METADATA
 from schemas.format import Format
 from schemas.retention import Month
@@ -30,7 +30,6 @@ from streams.work import Rules
 from tiers.lookup import subject_place
 from tiers.prepared import ENTRIES, Prepared
 
-_UUID: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _BATCH: Final = "_batch"
 _PLACE: Final = ("stream", "partition", "offset", "index", "month", "window_months")
 Mask = npt.NDArray[np.bool_]
@@ -57,6 +56,7 @@ def seal(
     hashes: list[tuple[npt.NDArray[np.int64], pa.Array, list[str]]] = []
     identifiers: list[Rows] = []
     entries: list[Rows] = []
+    shaped = None if parts.message_ids is None else uuids(parts.message_ids)
     for month, window, group in _months(records):
         keys = ring.keys_for(month, window, create=True)
         scoped = group.get_column("in_scope").to_numpy()
@@ -65,8 +65,8 @@ def seal(
             names = _names(load, group.filter(pl.Series(scoped)))
             hashed = integrity_hashes(keys.salt_key.reveal(), names, [o.value for o in found])
             hashes.append((group.get_column(ID).to_numpy()[scoped], hashed, [o.form for o in found]))
-        identifiers.append(_identifiers(load, group, parts, keys))
-        entries.append(_entries(group, parts, scoped, found))
+        identifiers.append(_identifiers(load, group, parts, keys, shaped))
+        entries.append(_entries(group, parts, scoped, found, shaped))
     tables = {
         "metadata": Rows(_metadata(records, fmt, hashes), records.get_column(_BATCH).to_numpy()),
         "identifiers": _joined(IDENTIFIERS, identifiers),
@@ -207,8 +207,13 @@ def _metadata(
     )  # fmt: skip
 
 
-def _identifiers(load: Load, group: pl.DataFrame, parts: Split, keys: MonthKeys) -> Rows:
-    """One row per end-user identifier, and one for a record that has none but a message id."""
+def _identifiers(
+    load: Load, group: pl.DataFrame, parts: Split, keys: MonthKeys, shaped: pl.Series | None
+) -> Rows:
+    """One row per end-user identifier, and one for a record that has none but a message id.
+
+    `shaped`: which message ids are UUIDs.
+    """
     ids = group.get_column(ID).to_numpy()
     at = np.searchsorted(ids, parts.subjects.get_column(ID).to_numpy())
     mine = ids[np.minimum(at, len(ids) - 1)] == parts.subjects.get_column(ID).to_numpy()
@@ -233,7 +238,9 @@ def _identifiers(load: Load, group: pl.DataFrame, parts: Split, keys: MonthKeys)
                 pa.concat_arrays([values, pa.repeat(pa.scalar(word, values.type), more)])
                 for values, word in ((roles, "message"), (kinds, "none"))
             )
-        messages = message_tokens(keys, parts.message_ids[ids[at]])
+        messages = message_tokens(
+            keys, parts.message_ids[ids[at]], None if shaped is None else shaped[ids[at]]
+        )
     filled = {"role": roles, "kind": kinds, "token": tokens, "sealed": sealed, "message_token": messages}
     rest = group.select(*_PLACE, "event_time")[at].to_arrow()
     table = pa.table(
@@ -267,17 +274,16 @@ def _sealed(
     return sealed.take(pa.array(where, mask=where < 0))
 
 
-def _entries(group: pl.DataFrame, parts: Split, scoped: Mask, found: list[Original]) -> Rows:
+def _entries(
+    group: pl.DataFrame, parts: Split, scoped: Mask, found: list[Original], shaped: pl.Series | None
+) -> Rows:
     """Originals of the records in scope; of the others what the window keeps besides subjects, as JSON.
 
     In the order of `group`: what is in order now need not be moved when it is committed.
     """
-    value, form = (
-        pa.array([o.value for o in found], pa.binary()),
-        pa.array([o.form for o in found], pa.string()),
-    )
+    value, form = _binary([o.value for o in found]), pa.array([o.form for o in found], pa.string())
     if not scoped.all():
-        fields, chosen = _window_fields(group.get_column(ID).to_numpy(), parts), pa.array(scoped)
+        fields, chosen = _window_fields(group.get_column(ID).to_numpy(), parts, shaped), pa.array(scoped)
         value = pc.replace_with_mask(fields, chosen, value)
         form = pc.replace_with_mask(pa.repeat(FIELDS, group.height), chosen, form)
     place = group.select(_PLACE).to_arrow()
@@ -292,18 +298,25 @@ def _entries(group: pl.DataFrame, parts: Split, scoped: Mask, found: list[Origin
     return Rows(entries.cast(ENTRIES), whose)
 
 
-def _window_fields(ids: npt.NDArray[np.int64], parts: Split) -> pa.Array:
+def _binary(values: list[bytes]) -> pa.BinaryArray:
+    """The values as a column. Arrow, which does not know how much there will be, takes four times as much memory."""
+    data = b"".join(values)
+    ends = np.zeros(len(values) + 1, np.int32)
+    np.cumsum(np.fromiter(map(len, values), np.int32, len(values)), out=ends[1:])
+    return pa.Array.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(data)])
+
+
+def _window_fields(ids: npt.NDArray[np.int64], parts: Split, shaped: pl.Series | None) -> pa.Array:
     """What the window keeps of these records besides subjects, as JSON; binary, null for nothing."""
     given = parts.fields.get_column(ID).to_numpy()
     # Both ascend, and every record has its fields.
     mine = parts.fields if len(ids) == len(given) else parts.fields[np.searchsorted(given, ids)]
     columns = [c for c in mine.columns if c != ID]
-    if parts.message_ids is not None and (path := parts.message_ids.name) in columns:
+    if parts.message_ids is not None and shaped is not None and (path := parts.message_ids.name) in columns:
         # A UUID is kept by its token already.
-        text = mine.get_column(path)
-        shaped = text.str.contains(_UUID).fill_null(True)
+        shaped = shaped[ids]
         if shaped.all():
             columns.remove(path)
         elif shaped.any():
-            mine = mine.with_columns(text.set(shaped, None))
+            mine = mine.with_columns(mine.get_column(path).set(shaped, None))
     return as_json(mine, columns).to_arrow().cast(pa.binary())
