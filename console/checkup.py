@@ -13,6 +13,7 @@ from console.commands.signing import history_of
 from console.shell import Shell
 from schemas import format as formats
 from schemas.errors import LetheError
+from streams.plain import available
 from streams.publisher import stamp_roots
 from streams.signer import load_signer
 from streams.topics import Streams, identify
@@ -37,6 +38,7 @@ def checks(here: Shell) -> Iterator[Check]:
     """Every check, cheapest first; one that fails does not keep the others from running."""
     for what, look in (
         ("configuration", _configuration),
+        ("reader", _reader),
         ("keys", _keys),
         ("warehouse", _warehouse),
         ("clock", _clock),
@@ -60,6 +62,14 @@ def _configuration(here: Shell, what: str) -> Iterator[Check]:
     yield Check(
         what, "ok", f"{len(settings.sources)} source(s), warehouse {settings.root}, keys {settings.keys_dir}"
     )
+
+
+def _reader(_: Shell, what: str) -> Iterator[Check]:
+    if available():
+        yield Check(what, "ok", "compiled: records in the usual spelling are read in one pass")
+    else:
+        yield Check(what, "warning", "not compiled: every record takes the way of the unusual ones, half as fast",
+                    "install Lethe where there is a C compiler (`cc`)")  # fmt: skip
 
 
 def _keys(here: Shell, what: str) -> Iterator[Check]:

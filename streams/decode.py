@@ -1,9 +1,11 @@
 """Decode: the raw values of a batch become one frame of text columns, one per declared field.
 
 1. Values that are no single line of a usable size are taken out.
-2. Values that are no JSON object are sifted out (`streams.sift`), each told apart from its neighbours by itself alone.
-3. Envelopes are opened: every record in one becomes a text of its own.
-4. All texts are read by the column (`streams.shred`); where one has another shape than declared, it is refused.
+2. Records in the usual spelling are read at once (`streams.plain`). For the others, if there are any:
+3. Values that are no JSON object are sifted out (`streams.sift`), each told apart from its neighbours by itself alone.
+4. Envelopes are opened: every record in one becomes a text of its own.
+5. All texts are read by the column (`streams.shred`); where one has another shape than declared, it is refused.
+6. Both are put together in the order of the batch.
 
 Every leaf is read as text, so that a wrong type is found by its own column and not by failing its neighbours.
 """
@@ -25,7 +27,8 @@ from schemas.format import Format
 from streams.batch import Reason, Reject
 from streams.delimited import to_json
 from streams.diagnose import diagnose, tree
-from streams.shred import Coded, Mask, NotJsonError, Shredded, joined, opened, shred
+from streams.plain import read_plain
+from streams.shred import Coded, Mask, NotJsonError, joined, opened, shred
 from streams.sift import readable
 
 ROW: Final = "_row"
@@ -87,12 +90,16 @@ def decode(values: Sequence[bytes | None], fmt: Format, max_bytes: int) -> Decod
     given = _take_out(values, max_bytes, rejects)
     if fmt.encoding == "csv":
         given = _Values.of(*to_json(given.values, given.rows, fmt, rejects))
+    usual, given = _usual(given, fmt)
+    if usual is not None and not given.values:
+        return replace(usual, rejects=rejects)
     given = _sift(given, fmt, rejects)
     try:
         decoded = _columns(given, fmt)
     except NotJsonError:
         decoded = _columns(_sift(given, fmt, rejects, thorough=True), fmt)
-    return replace(decoded, rejects=rejects + decoded.rejects)
+    decoded = replace(decoded, rejects=rejects + decoded.rejects)
+    return decoded if usual is None else _together(usual, decoded)
 
 
 def _take_out(values: Sequence[bytes | None], max_bytes: int, rejects: list[Reject]) -> _Values:
@@ -140,6 +147,36 @@ def _sift(given: _Values, fmt: Format, rejects: list[Reject], thorough: bool = F
     return given.only(sound)
 
 
+def _usual(given: _Values, fmt: Format) -> tuple[Decoded | None, _Values]:
+    """Read records in the usual spelling; None where there are none. And the values that are left."""
+    read = read_plain(given.texts, given.data, tree(fmt), fmt.envelope)
+    if read is None or not read.taken.any():
+        return None, given
+    rows = pl.Series(ROW, given.rows)
+    alone = pl.Series(INDEX, [None], dtype=pl.Int32).new_from_index(0, len(rows))
+    leaves = {spec.path: read.columns[spec.path] for spec in fmt.fields}
+    usual = Decoded(pl.DataFrame({ROW: rows, INDEX: alone, **leaves}), [], read.coded)
+    if not read.taken.all():
+        frame = usual.frame.filter(pl.Series(read.taken))
+        usual = Decoded(frame, [], _filtered(read.coded, read.taken))
+    return usual, given.only(~read.taken)
+
+
+def _together(usual: Decoded, others: Decoded) -> Decoded:
+    """One frame again, in the order of the batch. Columns stay coded where those of the usual records are."""
+    frame = pl.concat([usual.frame, others.frame])
+    order = np.lexsort((frame.get_column(INDEX).fill_null(-1).to_numpy(), frame.get_column(ROW).to_numpy()))
+    coded: dict[str, Coded] = {}
+    for path, known in usual.coded.items():
+        column = others.frame.get_column(path)
+        theirs = others.coded.get(path) or Coded(
+            pl.Series(np.arange(len(column), dtype=np.uint32)).set(column.is_null(), None), column
+        )
+        codes = pl.concat([known.codes, theirs.codes + len(known.values)])
+        coded[path] = Coded(codes[order], pl.concat([known.values, theirs.values]))
+    return Decoded(frame[order], others.rejects, coded)
+
+
 def _columns(given: _Values, fmt: Format) -> Decoded:
     """Read what is left by the column; refuse what has another shape than declared."""
     rejects: list[Reject] = []
@@ -157,12 +194,12 @@ def _columns(given: _Values, fmt: Format) -> Decoded:
         keep &= ~_refuse_nul(frame, keep, rejects)
     if keep.all():
         return Decoded(frame, rejects, shredded.coded)
-    return Decoded(frame.filter(pl.Series(keep)), rejects, _filtered(shredded, keep))
+    return Decoded(frame.filter(pl.Series(keep)), rejects, _filtered(shredded.coded, keep))
 
 
-def _filtered(shredded: Shredded, keep: Mask) -> dict[str, Coded]:
+def _filtered(coded: dict[str, Coded], keep: Mask) -> dict[str, Coded]:
     mask = pl.Series(keep)
-    return {path: Coded(c.codes.filter(mask), c.values) for path, c in shredded.coded.items()}
+    return {path: Coded(c.codes.filter(mask), c.values) for path, c in coded.items()}
 
 
 def _open_envelopes(given: _Values, fmt: Format, rejects: list[Reject]) -> _Records:

@@ -1,0 +1,19 @@
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+MOST_DISTINCT: Final[int]
+
+def read(
+    plan: list[list[tuple[bytes, int, int]]],
+    leaves: int,
+    data: bytes,
+    ends: npt.NDArray[np.int64],
+    taken: npt.NDArray[np.bool_],
+    arena: npt.NDArray[np.uint8],
+    views: npt.NDArray[np.uint8],
+    valid: npt.NDArray[np.uint8],
+    codes: npt.NDArray[np.uint32],
+    firsts: npt.NDArray[np.uint32],
+) -> tuple[int, list[int]]: ...

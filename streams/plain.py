@@ -1,0 +1,143 @@
+"""Plain: records in the usual spelling are read in one pass by compiled code (`_plain.c`); `shred` reads the rest.
+
+Nearly all records are objects whose names have no escapes and come once, with texts, short numbers and no lists where
+something is declared. Of these every leaf can be found by looking at each byte once, strictly (RFC 8259, UTF-8, no half
+surrogate pair, no NUL), and be left where it lies. A record that is anything else is not taken, and costs what it did.
+
+What is taken gives the same texts as `shred`: which of the two has read a record cannot be told from the outcome.
+Without a C compiler at installation there is no compiled code; then nothing is taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from streams.shred import Coded, Mask, Shape
+
+_LEAF, _OBJECT, _LIST, _NEVER = range(4)
+_VIEW: Final = 16  # bytes of a string view
+_MOST_NODES, _MOST_MEMBERS, _MOST_LEAVES = 256, 64, 1024
+_MOST_BYTES: Final = 2**31 - 1  # views have 32 bits for where a text lies
+
+
+def _compiled() -> Any:
+    try:
+        return import_module("streams._plain")
+    except ImportError:
+        return None
+
+
+_reader: Final = _compiled()
+
+
+@dataclass(slots=True)
+class Plain:
+    """`taken`: the values that were read, n. `columns`, `coded`: as of `shred.Shredded`, for all n.
+
+    Rows of values that are not taken hold anything. A column is coded where it has few distinct values.
+    """
+
+    taken: Mask
+    columns: dict[str, pl.Series]
+    coded: dict[str, Coded]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Objects of a shape by number, each with its members; `leaves`: their paths by number; `lists`: paths of lists."""
+
+    nodes: list[list[tuple[bytes, int, int]]]
+    leaves: list[str]
+    lists: list[str]
+
+
+def available() -> bool:
+    """Whether the compiled reader is there."""
+    return _reader is not None
+
+
+def read_plain(texts: pa.LargeStringArray, data: bytes, shape: Shape, envelope: str | None) -> Plain | None:
+    """Read the values, texts over `data`, that are in the usual spelling; None where nothing can be read this way.
+
+    Values with a name `envelope` are not taken.
+    """
+    if _reader is None or len(data) > _MOST_BYTES or not len(texts):
+        return None
+    plan = _plan(shape, envelope)
+    if plan is None:
+        return None
+    count, leaves, bitmap = len(texts), len(plan.leaves), (len(texts) + 7) // 8
+    taken = np.zeros(count, np.bool_)
+    arena = np.zeros(len(data) if b"\\" in data else 0, np.uint8)
+    views = np.zeros(leaves * count * _VIEW, np.uint8)
+    valid = np.zeros(leaves * bitmap, np.uint8)
+    codes = np.zeros(leaves * count, np.uint32)
+    firsts = np.zeros(leaves * _reader.MOST_DISTINCT, np.uint32)
+    ends = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + count + 1]
+    used, distinct = _reader.read(plan.nodes, leaves, data, ends, taken, arena, views, valid, codes, firsts)
+    buffers = [pa.py_buffer(data), pa.py_buffer(arena[:used].tobytes())]
+    columns: dict[str, pl.Series] = {}
+    coded: dict[str, Coded] = {}
+    for number, path in enumerate(plan.leaves):
+        nulls = pa.py_buffer(valid[number * bitmap : (number + 1) * bitmap])
+        own = pa.py_buffer(views[number * count * _VIEW : (number + 1) * count * _VIEW])
+        column = _series(pa.string_view(), count, [nulls, own, *buffers], path)
+        columns[path] = column
+        if distinct[number] >= 0:
+            start = number * _reader.MOST_DISTINCT
+            values = column.gather(firsts[start : start + distinct[number]])
+            which = pa.py_buffer(codes[number * count : (number + 1) * count])
+            coded[path] = Coded(_series(pa.uint32(), count, [nulls, which], path), values)
+    for path in plan.lists:
+        columns[path] = pl.Series(path, [None], dtype=pl.List(pl.String)).new_from_index(0, count)
+    return Plain(taken, columns, coded)
+
+
+def _series(kind: Any, count: int, buffers: list[pa.Buffer], name: str) -> pl.Series:
+    series = pl.from_arrow(pa.Array.from_buffers(kind, count, buffers))
+    assert isinstance(series, pl.Series)  # noqa: S101
+    return series.alias(name)
+
+
+def _plan(shape: Shape, envelope: str | None) -> _Plan | None:
+    """None where a name stands for two things, or where there are more names than the reader has room for."""
+    plan = _Plan([], [], [])
+    _node(plan, shape, "")
+    if envelope:
+        root = [member for member in plan.nodes[0] if member[0] != envelope.encode()]
+        plan.nodes[0][:] = [*root, (envelope.encode(), _NEVER, 0)]
+    fits = len(plan.nodes) <= _MOST_NODES and len(plan.leaves) <= _MOST_LEAVES
+    for members in plan.nodes:
+        fits &= len({name for name, _, _ in members}) == len(members) <= _MOST_MEMBERS
+    return plan if fits else None
+
+
+def _node(plan: _Plan, shape: Shape, prefix: str) -> int:
+    """Add an object and what is below it; its number."""
+    members: list[tuple[bytes, int, int]] = []
+    number = len(plan.nodes)
+    plan.nodes.append(members)
+    for name, below in shape.items():
+        path = f"{prefix}{name}"
+        if name.endswith("[]"):
+            plan.lists.extend([path] if below is None else _leaves(below, f"{path}."))
+            members.append((name.removesuffix("[]").encode(), _LIST, 0))
+        elif below is None:
+            members.append((name.encode(), _LEAF, len(plan.leaves)))
+            plan.leaves.append(path)
+        else:
+            members.append((name.encode(), _OBJECT, _node(plan, below, f"{path}.")))
+    return number
+
+
+def _leaves(shape: Shape, prefix: str) -> list[str]:
+    found: list[str] = []
+    for name, below in shape.items():
+        found += [f"{prefix}{name}"] if below is None else _leaves(below, f"{prefix}{name}.")
+    return found
