@@ -22,7 +22,7 @@ from unittest.mock import patch
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--count", type=int, default=200_000)
-parser.add_argument("--batch", type=int, default=18_000)
+parser.add_argument("--batch", type=int, default=15_000)
 parser.add_argument("--threads", type=int, default=1, help="threads of polars and of Arrow")
 parser.add_argument("--scope", default="PK", help="`all`, `none` or a country")
 

@@ -59,7 +59,7 @@ class Flush(_Section):
     records: int = Field(72_000, ge=1, le=20_000_000)
     seconds: float = Field(10.0, ge=0.05, le=3_600)
     batch: int = Field(
-        18_000, ge=1, le=200_000, description="messages split at a time; fewer when they have 16 MB"
+        15_000, ge=1, le=200_000, description="messages split at a time; fewer when they have 16 MB"
     )
     megabytes: int = Field(48, ge=1, le=16_384, description="rows held in memory before a commit is due")
 

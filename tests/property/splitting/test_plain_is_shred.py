@@ -186,15 +186,21 @@ PIECES = [
     b"true",
     b"1.50", b"0.00", b"-0", b"0.00001", b"123456789012345678", b"1234567890123456.7", b"\\u0041", b"\\ud83d\\ude00",
     b"\\ud83d", b"\\u0000", b"\\n", b"\\/", b"\\\"", b"\x00", b"\x7f", b"\x80", b"\xc3\xa9", b"\xe2\x82\xac",
-    b"\xed\xa0\x80",
-    b'"to":null,', b'"x":{"a":[1]},', b'"results":null,', b'"status":{},', b"xxxxxxxxxxxxx",
+    b"\xed\xa0\x80", b"xxxxxxxxxxxxx",
+]  # fmt: skip
+MEMBERS = [
+    b'"to":null', b'"to":"a"', b'"t\\u006f":"a"', b'"TO":"a"', b'"x":{"a":[1]}', b'"x":"\\ud83d"', b'"results":null',
+    b'"results":[{"to":"a"}]', b'"r\\u0065sults":[{"to":"a"}]', b'"status":{}', b'"price":{"currency":"a","currency":"b"}',
 ]  # fmt: skip
 
 
 def damaged(value: bytes, draw: Random) -> bytes:
     for _ in range(draw.choice([0, 1, 1, 2, 3])):
-        at = draw.randrange(len(value) + 1)
-        value = value[:at] + draw.choice(PIECES) + value[at + draw.choice([0, 0, 0, 1, 5]) :]
+        if draw.random() < 0.2:
+            value = b"{" + draw.choice(MEMBERS) + b"," + value[1:]
+        else:
+            at = draw.randrange(len(value) + 1)
+            value = value[:at] + draw.choice(PIECES) + value[at + draw.choice([0, 0, 0, 1, 5]) :]
     return value
 
 
