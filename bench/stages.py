@@ -30,6 +30,7 @@ STAGES = [
     (0, "kernel", "streams.kernel.Kernel.process"),
     (1, "decode", "streams.kernel.decode"),
     (2, "take out, join", "streams.decode._take_out"),
+    (2, "read, compiled", "streams.decode._usual"),
     (2, "sift", "streams.decode.readable"),
     (2, "shred", "streams.decode.shred"),
     (2, "open envelopes", "streams.decode._open_envelopes"),

@@ -190,7 +190,8 @@ PIECES = [
 ]  # fmt: skip
 MEMBERS = [
     b'"to":null', b'"to":"a"', b'"t\\u006f":"a"', b'"TO":"a"', b'"x":{"a":[1]}', b'"x":"\\ud83d"', b'"results":null',
-    b'"results":[{"to":"a"}]', b'"r\\u0065sults":[{"to":"a"}]', b'"status":{}', b'"price":{"currency":"a","currency":"b"}',
+    b'"results":[{"to":"a"}]', b'"r\\u0065sults":[{"to":"a"}]', b'"status":{}',
+    b'"price":{"currency":"a","currency":"b"}',
 ]  # fmt: skip
 
 

@@ -590,13 +590,14 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
     wrong = [one for one in wrong if "arena" not in one or 0 < len(one["arena"]) < len(fitting[2])]
     wrong += [{"leaves": leaves} for leaves in (-1, 0, 1, 3, 1025, -(2**63), 2**63 - 1)]
     wrong += [{"data": fitting[2][:-1]}, {"data": b""}, {"plan": []}, {"plan": [[]] * 257}]
+    size = len(fitting[2])
     for ends in (
-        [0, 15, 27],
-        [-1, 15, 26],
-        [16, 15, 26],
-        [0, 27, 26],
-        [0, -1, 26],
-        [0, 2**62, 26],
+        [0, 15, size + 1],
+        [-1, 15, size],
+        [16, 15, size],
+        [0, size + 1, size],
+        [0, -1, size],
+        [0, 2**62, size],
         [-(2**63), 0, 0],
     ):
         wrong.append({"ends": np.array(ends, np.int64)})
