@@ -65,7 +65,7 @@ def records(draw: st.DrawFn) -> bytes:
 
 
 @given(values=st.lists(records(), min_size=1, max_size=8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_value_is_read_as_if_it_were_alone(values: list[bytes]) -> None:
     together = decode(values, REPORT, 1 << 18)
     alone = [decode([value], REPORT, 1 << 18) for value in values]
