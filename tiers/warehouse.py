@@ -143,11 +143,8 @@ class Warehouse:
     ) -> None:
         """Commit the rows of a window table that lie beyond what it holds; nothing to add is no commit."""
         handle = self.window[table]
-        for number in range(_TRIES):
-            if number:
-                # Not the first time: a commit that somebody else has overtaken is refused, so it does no harm to have
-                # seen nothing of theirs.
-                handle.reload()
+        # No look at the table first: a commit that somebody else has overtaken is refused, and then it is looked at.
+        for _ in range(_TRIES):
             done = {s: at for s in ranges if (at := handle.transaction(s)) is not None}
             missing = {s: r.last for s, r in ranges.items() if done.get(s, -1) < r.last}
             beyond = _beyond(rows, [(ranges[s], at) for s, at in done.items() if at >= ranges[s].first])
@@ -213,10 +210,8 @@ class Warehouse:
         self._derive_ledger()
 
     def _derive_ledger(self) -> None:
-        """The same up to the newest metadata commit this handle has seen, which is the one it has made."""
-        for number in range(_TRIES):
-            if number:
-                self.metadata.reload()
+        """The same up to the newest metadata commit this handle has seen; whoever made a later one derives that."""
+        for _ in range(_TRIES):
             self.ledger.reload()
             done = self.ledger.transaction(_PUBLISHED)
             newest = self.metadata.version
