@@ -25,6 +25,7 @@ from streams.fields import as_json
 from streams.originals import FIELDS, RECEIVED, CanonicalError, Original, always_received, original
 from streams.portions import Rows, Whose, counted, cut
 from streams.refused import quarantine
+from streams.shred import joined
 from streams.split import ID, INDEX, ROW, Split
 from streams.work import Rules
 from tiers.lookup import subject_place
@@ -281,7 +282,8 @@ def _entries(
 
     In the order of `group`: what is in order now need not be moved when it is committed.
     """
-    value, form = _binary([o.value for o in found]), pa.array([o.form for o in found], pa.string())
+    value = joined([o.value for o in found])[0].cast(pa.binary())
+    form = pa.array([o.form for o in found], pa.string())
     if not scoped.all():
         fields, chosen = _window_fields(group.get_column(ID).to_numpy(), parts, shaped), pa.array(scoped)
         value = pc.replace_with_mask(fields, chosen, value)
@@ -296,14 +298,6 @@ def _entries(
         kept = value.is_valid()
         entries, whose = entries.filter(kept), whose[kept.to_numpy(zero_copy_only=False)]
     return Rows(entries.cast(ENTRIES), whose)
-
-
-def _binary(values: list[bytes]) -> pa.BinaryArray:
-    """The values as a column. Arrow, which does not know how much there will be, takes four times as much memory."""
-    data = b"".join(values)
-    ends = np.zeros(len(values) + 1, np.int32)
-    np.cumsum(np.fromiter(map(len, values), np.int32, len(values)), out=ends[1:])
-    return pa.Array.from_buffers(pa.binary(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(data)])
 
 
 def _window_fields(ids: npt.NDArray[np.int64], parts: Split, shaped: pl.Series | None) -> pa.Array:
