@@ -561,6 +561,11 @@ static struct PyModuleDef module = {
 
 PyMODINIT_FUNC PyInit__plain(void) {
     PyObject *made = PyModule_Create(&module);
-    if (made && PyModule_AddIntConstant(made, "MOST_DISTINCT", MOST_DISTINCT) < 0) Py_CLEAR(made);
+    const struct { const char *name; long value; } said[] = {
+        {"LEAF", LEAF}, {"OBJECT", OBJECT}, {"LIST", LIST}, {"NEVER", NEVER}, {"MOST_NODES", MOST_NODES},
+        {"MOST_MEMBERS", MOST_MEMBERS}, {"MOST_LEAVES", MOST_LEAVES}, {"MOST_DISTINCT", MOST_DISTINCT},
+    };
+    for (size_t i = 0; made && i < sizeof said / sizeof *said; i++)
+        if (PyModule_AddIntConstant(made, said[i].name, said[i].value) < 0) Py_CLEAR(made);
     return made;
 }

@@ -3,6 +3,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+LEAF: Final[int]
+OBJECT: Final[int]
+LIST: Final[int]
+NEVER: Final[int]
+MOST_NODES: Final[int]
+MOST_MEMBERS: Final[int]
+MOST_LEAVES: Final[int]
 MOST_DISTINCT: Final[int]
 
 def read(

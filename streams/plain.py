@@ -20,9 +20,7 @@ import pyarrow as pa
 
 from streams.shred import Coded, Mask, Shape
 
-_LEAF, _OBJECT, _LIST, _NEVER = range(4)
 _VIEW: Final = 16  # bytes of a string view
-_MOST_NODES, _MOST_MEMBERS, _MOST_LEAVES = 256, 64, 1024
 _MOST_BYTES: Final = 2**31 - 1  # views have 32 bits for where a text lies
 
 
@@ -111,10 +109,10 @@ def _plan(shape: Shape, envelope: str | None) -> _Plan | None:
     _node(plan, shape, "")
     if envelope:
         root = [member for member in plan.nodes[0] if member[0] != envelope.encode()]
-        plan.nodes[0][:] = [*root, (envelope.encode(), _NEVER, 0)]
-    fits = len(plan.nodes) <= _MOST_NODES and len(plan.leaves) <= _MOST_LEAVES
+        plan.nodes[0][:] = [*root, (envelope.encode(), _reader.NEVER, 0)]
+    fits = len(plan.nodes) <= _reader.MOST_NODES and len(plan.leaves) <= _reader.MOST_LEAVES
     for members in plan.nodes:
-        fits &= len({name for name, _, _ in members}) == len(members) <= _MOST_MEMBERS
+        fits &= len({name for name, _, _ in members}) == len(members) <= _reader.MOST_MEMBERS
     return plan if fits else None
 
 
@@ -127,12 +125,12 @@ def _node(plan: _Plan, shape: Shape, prefix: str) -> int:
         path = f"{prefix}{name}"
         if name.endswith("[]"):
             plan.lists.extend([path] if below is None else _leaves(below, f"{path}."))
-            members.append((name.removesuffix("[]").encode(), _LIST, 0))
+            members.append((name.removesuffix("[]").encode(), _reader.LIST, 0))
         elif below is None:
-            members.append((name.encode(), _LEAF, len(plan.leaves)))
+            members.append((name.encode(), _reader.LEAF, len(plan.leaves)))
             plan.leaves.append(path)
         else:
-            members.append((name.encode(), _OBJECT, _node(plan, below, f"{path}.")))
+            members.append((name.encode(), _reader.OBJECT, _node(plan, below, f"{path}.")))
     return number
 
 
