@@ -12,6 +12,7 @@ from workers import Site, sites
 
 from deploy.kafka.cluster import KafkaCluster
 from schemas.errors import LetheError
+from streams.plain import available
 
 NEEDS_KAFKA = "needs_kafka: runs only where LETHE_TEST_BROKER is kafka or kafka3 (make test-kafka)"
 
@@ -73,3 +74,11 @@ def site(tmp_path: Path, session_broker: Broker) -> Iterator[Site]:
 def bare_site(tmp_path: Path) -> Iterator[Site]:
     """An installation without a broker."""
     yield from sites(tmp_path, None)
+
+
+@pytest.fixture(scope="session")
+def reader() -> None:
+    """The compiled reader, without which its tests would say nothing."""
+    assert available(), (
+        "the compiled reader is not there: have a C compiler (`cc`) and run `make clean setup`"
+    )

@@ -20,7 +20,7 @@ from streams.decode import Decoded, decode
 from streams.diagnose import tree
 from streams.shred import joined
 
-pytestmark = pytest.mark.skipif(not plain.available(), reason="nothing was there to compile the reader with")
+pytestmark = pytest.mark.usefixtures("reader")
 
 NOW = datetime(2026, 10, 15, 12, tzinfo=UTC)
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "formats"

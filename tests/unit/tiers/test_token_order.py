@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tiers.files import by_token
 
 ORDER = [(name, "ascending") for name in ("token", "offset", "index", "role")]
+KINDS = [pa.binary(16), pa.int64(), pa.int32(), pa.string()]
 HALVES = st.sampled_from([b"\0" * 8, b"\0" * 7 + b"\1", b"\x80" + b"\0" * 7, b"\xff" * 8])
 TOKENS = st.one_of(st.none(), st.builds(bytes.__add__, HALVES, HALVES), st.binary(min_size=16, max_size=16))
 ROWS = st.lists(
@@ -27,6 +28,3 @@ def test_rows_are_in_the_order_of_the_whole_key(
     for given_rows in (table, table.slice(start)):
         expected = given_rows.sort_by(ORDER)
         assert given_rows.take(by_token(given_rows, ORDER)).column("at").equals(expected.column("at"))
-
-
-KINDS = [pa.binary(16), pa.int64(), pa.int32(), pa.string()]
