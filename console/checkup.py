@@ -68,7 +68,7 @@ def _reader(_: Shell, what: str) -> Iterator[Check]:
     if available():
         yield Check(what, "ok", "compiled: records in the usual spelling are read in one pass")
     else:
-        yield Check(what, "warning", "not compiled: every record takes the way of the unusual ones, half as fast",
+        yield Check(what, "warning", "not compiled: every record takes the way of the unusual ones, a fifth more work",
                     "install Lethe where there is a C compiler (`cc`)")  # fmt: skip
 
 
