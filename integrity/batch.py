@@ -68,7 +68,10 @@ class Batch:
         self.unscoped: list[tuple[str | None, pa.Table]] = []
         tables = []
         for file, piece in pieces:
-            kept = months.keep(self._readable(file, piece))
+            readable = self._readable(file, piece)
+            if readable is None:
+                continue
+            kept = months.keep(readable)
             self.findings += _misplaced(kept, file)
             if kept.column("integrity_hash").null_count:
                 self.unscoped.append((file, kept.filter(pc.is_null(kept.column("integrity_hash")))))
@@ -90,14 +93,14 @@ class Batch:
             self.table = table.drop_columns([_FILE])
             self._hash()
 
-    def _readable(self, file: str | None, piece: pa.Table) -> pa.Table:
-        """The rows that can be compared at all: who tampers with a file may leave anything behind."""
+    def _readable(self, file: str | None, piece: pa.Table) -> pa.Table | None:
+        """The rows that can be compared at all, None for none: who tampers with a file may leave anything behind."""
         where = file or "the archive"
         try:
             check_schema(piece.schema)
         except LetheError as error:
             self.findings.append(Finding(Kind.ALTERED, where, str(error), file))
-            return file_schema("metadata").empty_table()
+            return None
         placed = piece
         for name in ("stream", "partition", "offset"):
             if placed.column(name).null_count:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from integrity_authority import Authority
 from proof_world import NOW, SMS, World, backwards, changed, compact, name, read, without, write
@@ -212,6 +213,21 @@ def test_a_flipped_byte_anywhere_in_a_file_is_found_or_harmless(world: World) ->
         if not found:
             assert scoped(read(path)) == scoped(rows), at
     path.write_bytes(before)
+
+
+def test_a_column_renamed_in_one_file_of_several(world: World) -> None:
+    """The files beside it, whose texts are dictionaries when they are read, are compared as before."""
+    paths = {row[0] for row in world.scoped() if row[2]["stream"] == STREAM}
+    assert len(paths) > 1
+    path = world.scoped()[0][0]
+    rows = read(path)
+    pq.write_table(rows.rename_columns([n.replace("index", "intex") for n in rows.column_names]), path)
+    found = world.verify()
+    here = f"metadata/{path.relative_to(world.home / 'warehouse' / 'metadata')}"
+    assert (Kind.ALTERED, here) in kinds(found)
+    assert {f.kind for f in found} == {Kind.ALTERED, Kind.MISSING}
+    lost = [name(row) for row in rows.to_pylist() if row["integrity_hash"] is not None]
+    assert sorted(f.where for f in found if f.kind is Kind.MISSING) == sorted(lost)
 
 
 # -- the log -----------------------------------------------------------------------------------------------------
