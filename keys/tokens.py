@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from uuid import UUID
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -49,6 +50,8 @@ _MESSAGE_DOMAIN = b"lethe/message-token/v1\0"
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"
 _UUID_SCALAR = re.compile(_UUID)
 _UUID_CHARS = 36
+_UUID_DASHES = [8, 13, 18, 23]
+_UUID_VERSION = 14
 _UUID_HOLDER = "00000000-0000-1000-8000-000000000000"  # stands in for ids whose block is written afterwards
 _VERSION_BYTE = 6
 _NO_VERSION = 0xF0
@@ -115,7 +118,22 @@ def message_token(keys: MonthKeys, message_id: str) -> bytes:
 
 def uuids(ids: pl.Series) -> pl.Series:
     """Which message ids (text) are UUIDs in lower case: their tokens alone give them back. Null counts as one."""
-    return _text(ids).str.contains(f"^{_UUID}$").fill_null(True)
+    text = _text(ids)
+    if _all_uuids(text):
+        return pl.Series([True]).new_from_index(0, len(text))
+    return text.str.contains(f"^{_UUID}$").fill_null(True)
+
+
+def _all_uuids(text: pl.Series) -> bool:
+    """Whether all are UUIDs, as mostly: told from all their bytes at once, at a fifth of what a pattern costs."""
+    if not len(text) or text.null_count() or not (text.str.len_bytes() == _UUID_CHARS).all():
+        return False
+    flat = np.frombuffer(_contiguous(text, _UUID_CHARS), np.uint8)
+    # What is below wraps round, beyond everything.
+    digit = (flat - np.uint8(ord("0")) <= 9) | (flat - np.uint8(ord("a")) <= 5)
+    rows = flat.reshape(-1, _UUID_CHARS)
+    dashes, version = rows[:, _UUID_DASHES] == ord("-"), rows[:, _UUID_VERSION] - np.uint8(ord("1"))
+    return bool(dashes.all() and digit.sum() == 32 * len(rows) and (version <= 7).all())
 
 
 def message_tokens(

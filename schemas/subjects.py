@@ -20,9 +20,11 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
+import numpy as np
+import numpy.typing as npt
 import phonenumbers
 import polars as pl
 
@@ -37,7 +39,7 @@ _NUMBERED: Final = frozenset(
 _E164: Final = r"^\+?([1-9][0-9]{6,14})$"
 # A trunk 0 kept behind the country code, as in +92 0300 …; in a few countries it belongs to the number.
 _TRUNK: Final = rf"^\+?(?:{'|'.join(str(c) for c in sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE))})0"
-_DIGITS: Final = r"^[1-9][0-9]{6,14}$"  # what `_E164` captures
+_FEWEST, _MOST = 7, 15  # digits of what `_E164` captures
 _EMAIL: Final = r"^[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9](?:[a-z0-9.-]{0,252}[a-z0-9])?$"
 _NESTED: Final = 6  # schemes and brackets around one another
 _SIP: Final = re.compile(r"sips?:(?:([^@;?>\s]+)@)?([^;?>\s]+)", re.IGNORECASE)
@@ -202,14 +204,47 @@ def normalise_column(
 
 def _all_numbers(values: pl.Series) -> pl.DataFrame | None:
     """The columns of a column that holds nothing but numbers in E.164, as most do; None of any other."""
-    numbers = values.str.strip_prefix("+")
-    # Null counts as fitting.
-    if not numbers.str.contains(_DIGITS).all() or numbers.str.contains(_TRUNK).any():
+    numbers = values.str.strip_prefix("+") if values.str.starts_with("+").any() else values
+    if not _are_numbers(numbers):
         return None
     kinds = pl.Series(["msisdn"]).new_from_index(0, len(values))
     if numbers.null_count():
         kinds = kinds.set(numbers.is_null(), None)
     return pl.DataFrame({"kind": kinds, "value": numbers})
+
+
+def _beginnings() -> npt.NDArray[np.bool_]:
+    """Which four digits a number may begin with, 10,000: the longest country code has three."""
+    may = np.arange(10_000) >= 1000
+    for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
+        size = 10 ** (3 - len(str(code)))
+        may[code * 10 * size : (code * 10 + 1) * size] = False
+    return may
+
+
+_BEGINNINGS: Final = _beginnings()
+
+
+def _are_numbers(texts: pl.Series) -> bool:
+    """Whether every text that is not null is what `_E164` captures, and does not begin as `_TRUNK` does.
+
+    Told from all bytes at once, and the first four digits of each: patterns cost eight times as much.
+    """
+    array: Any = texts.drop_nulls().rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    if not len(array):
+        return True
+    _, bounds, data = array.buffers()
+    ends = np.frombuffer(bounds, np.int64)[array.offset : array.offset + len(array) + 1]
+    lengths = np.diff(ends)
+    if lengths.min() < _FEWEST or lengths.max() > _MOST:
+        return False
+    # What is below "0" wraps round, beyond 9.
+    digits = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]] - np.uint8(ord("0"))
+    if (digits > 9).any():
+        return False
+    first = ends[:-1] - ends[0]
+    beginning = sum(digits[first + place].astype(np.int64) * 10 ** (3 - place) for place in range(4))
+    return bool(_BEGINNINGS[beginning].all())
 
 
 @dataclass(frozen=True, slots=True)

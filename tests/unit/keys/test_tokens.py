@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable
 
@@ -20,6 +21,7 @@ from keys.tokens import (
     reverse_tokens,
     subject_token,
     subject_tokens,
+    uuids,
 )
 from schemas.errors import IntegrityError
 
@@ -178,3 +180,15 @@ def test_what_is_refused_is_not_quoted(why: str, call: Callable[[], object], kin
         chain = chain.__context__
     shown = traceback.TracebackException.from_exception(error.value).format()
     assert SECRET_NUMBER not in "".join(line for line in shown if "lambda" not in line)
+
+
+def test_ids_that_are_all_uuids_but_for_one_character() -> None:
+    right = "9c2f1f9e-5c0a-4e1b-8a37-3c1d2e4f5a6b"
+    assert uuids(pl.Series([right] * 3)).all()
+    for at in range(len(right)):
+        for other in "-0fg/:`A\0":
+            text = right[:at] + other + right[at + 1 :]
+            is_one = re.fullmatch("[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", text)
+            assert uuids(pl.Series([right, text, right])).to_list() == [True, bool(is_one), True]
+    for other, is_one in ((None, True), ("", False), (right[:-1], False), (right + "0", False)):
+        assert uuids(pl.Series([right, other])).to_list() == [True, is_one]

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.subjects import business_address, normalise, normalise_column
+from schemas.subjects import (
+    _E164,
+    _TRUNK,
+    _are_numbers,
+    business_address,
+    normalise,
+    normalise_column,
+)
 
 SAME_NUMBER = [
     "923005550142",
@@ -135,3 +144,28 @@ def test_a_business_is_a_number_a_short_code_a_name_or_an_address(
 ) -> None:
     found = business_address(text, longest)
     assert (found and (found.kind, found.address)) == expected
+
+
+def test_a_column_of_numbers_is_what_the_patterns_say() -> None:
+    every = [f"{beginning:04}12345" for beginning in range(10_000)]
+    right = [bool(re.match(_E164, text)) and not re.match(_TRUNK, text) for text in every]
+    assert 5_000 < sum(right) < 9_000
+    assert [_are_numbers(pl.Series([text])) for text in every] == right
+    good = pl.Series([text for text, one in zip(every, right, strict=True) if one])
+    assert _are_numbers(good)
+    assert _are_numbers(good[3:])
+    assert _are_numbers(pl.concat([good[:5], good[9:]], rechunk=False))
+    for other in (
+        "123456",
+        "1234567890123456",
+        "",
+        "12345678a",
+        "1234567/",
+        "1234567:",
+        "١٢٣٤٥٦٧٨",
+        "+1234567",
+    ):
+        assert not _are_numbers(pl.Series(["923001234567", other]))
+    for other in ("1234567", "123456789012345", None):
+        assert _are_numbers(pl.Series(["923001234567", other]))
+    assert _are_numbers(pl.Series([None, None], dtype=pl.String))
