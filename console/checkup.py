@@ -13,7 +13,7 @@ from console.commands.signing import history_of
 from console.shell import Shell
 from schemas import format as formats
 from schemas.errors import LetheError
-from streams.plain import available
+from streams import plain, texts
 from streams.publisher import stamp_roots
 from streams.signer import load_signer
 from streams.topics import Streams, identify
@@ -65,7 +65,7 @@ def _configuration(here: Shell, what: str) -> Iterator[Check]:
 
 
 def _reader(_: Shell, what: str) -> Iterator[Check]:
-    if available():
+    if plain.available() and texts.available():
         yield Check(what, "ok", "compiled: records in the usual spelling are read in one pass")
     else:
         yield Check(what, "warning", "not compiled: every record takes the way of the unusual ones, a fifth more work",

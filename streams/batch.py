@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -80,7 +81,7 @@ class Load:
             return cls(batches, one.values, one.offsets, np.zeros(len(one.values), np.int64))
         return cls(
             batches,
-            [value for batch in batches for value in batch.values],
+            list(chain.from_iterable(batch.values for batch in batches)),
             np.concatenate([batch.offsets for batch in batches]),
             np.repeat(np.arange(len(batches)), [len(batch.values) for batch in batches]),
         )

@@ -18,7 +18,7 @@ import polars as pl
 from schemas.fields import ENUM_VALUES, FieldSpec
 from schemas.vocabulary import CODE_MAX_LENGTH, CODE_PATTERNS
 from streams.batch import Reason
-from streams.instants import iso_times
+from streams.texts import iso_times
 
 TIME = pl.Datetime("us", "UTC")
 MONEY = pl.Decimal(18, 6)
@@ -210,7 +210,8 @@ def times(text: pl.Series, form: str) -> pl.Series:
     """Text -> Datetime(us, UTC); null where it cannot be read. A time without a zone is in UTC."""
     values = pl.Series([None], dtype=TIME).new_from_index(0, len(text))
     if form in ("iso", "iso_or_epoch_s"):
-        values = iso_times(text)
+        usual = iso_times(text)
+        values = values if usual is None else usual
         if values.null_count() > text.null_count():
             others = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", strict=False)
             values = values.zip_with(values.is_not_null(), others)

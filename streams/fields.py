@@ -11,10 +11,36 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from streams.texts import objects
 
 _QUOTE: Final = ord('"')
 _BACKSLASH: Final = ord("\\")
 _DELETE: Final = 0x7F
+
+
+def entries(frame: pl.DataFrame, columns: Sequence[str], given: list[bytes | None]) -> pa.BinaryArray:
+    """What the window keeps of each row: what is given, else the fields as `as_json` writes them; null for nothing."""
+    members = [(f"{_key(name)}:".encode(), frame.get_column(name)) for name in sorted(columns)]
+    made = objects(members, given)
+    if made is None:
+        return _given(as_json(frame, columns).to_arrow().cast(pa.binary()), given)
+    values, odd = made
+    if odd is not None:
+        rows = np.flatnonzero(np.frombuffer(odd, np.uint8))
+        instead: list[bytes | None] = [None] * len(given)
+        for row, text in zip(rows.tolist(), as_json(frame[rows], columns).to_list(), strict=True):
+            instead[row] = text.encode()
+        values = _given(values, instead)
+    return values
+
+
+def _given(values: pa.BinaryArray, given: list[bytes | None]) -> pa.BinaryArray:
+    mask = pa.array([one is not None for one in given], pa.bool_())
+    some = pa.array([one for one in given if one is not None], pa.binary())
+    return pc.replace_with_mask(values, mask, some)
 
 
 def as_json(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:

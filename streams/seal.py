@@ -20,8 +20,8 @@ from keys.tokens import message_tokens, needs_sealing, subject_tokens, uuids
 from schemas.arrow import IDENTIFIERS, METADATA
 from schemas.format import Format
 from schemas.retention import Month
+from streams import fields
 from streams.batch import Load, Reason, Reject
-from streams.fields import as_json
 from streams.originals import FIELDS, RECEIVED, CanonicalError, Original, always_received, original
 from streams.portions import Rows, Whose, counted, cut
 from streams.refused import quarantine
@@ -109,10 +109,9 @@ def _months(records: pl.DataFrame) -> Iterator[tuple[Month, int, pl.DataFrame]]:
     kept = records.filter(~late) if late.any() else records
     if not kept.height:
         return
-    keys = kept.select("month", "window_months")
-    if keys.n_unique() == 1:
-        month, window = keys.row(0)
-        yield Month.parse(month), window, kept
+    months, windows = kept.get_column("month"), kept.get_column("window_months")
+    if (months == months[0]).all() and (windows == windows[0]).all():
+        yield Month.parse(months[0]), windows[0], kept
         return
     for (month, window), group in kept.group_by("month", "window_months", maintain_order=True):
         yield Month.parse(str(month)), int(str(window)), group
@@ -124,12 +123,14 @@ def _positioned(load: Load, records: pl.DataFrame) -> pl.DataFrame:
     sources = [batch.source for batch in load.batches]
     streams = pl.Series("stream", [s.stream for s in sources], dtype=pl.String)
     partitions = np.array([s.partition for s in sources], np.int32)
-    return records.with_columns(
-        streams[whose] if len(sources) > 1 else pl.lit(sources[0].stream).alias("stream"),
-        pl.Series("partition", partitions[whose]),
-        pl.Series("offset", load.offsets[rows], dtype=pl.Int64),
-        pl.col(INDEX).alias("index"),
-        pl.Series(_BATCH, whose),
+    return records.hstack(
+        [
+            streams[whose] if len(set(streams)) > 1 else streams[:1].new_from_index(0, records.height),
+            pl.Series("partition", partitions[whose]),
+            pl.Series("offset", load.offsets[rows], dtype=pl.Int64),
+            records.get_column(INDEX).alias("index"),
+            pl.Series(_BATCH, whose),
+        ]
     )
 
 
@@ -147,7 +148,9 @@ def _originals(
     load: Load, fmt: Format, parts: Split, reframed: frozenset[int]
 ) -> tuple[Split, dict[int, Original], list[Reject]]:
     """The originals of the records in scope, by id; a record that needs a canonical form and has none is refused."""
-    scope = parts.records.filter(pl.col("in_scope") & ~pl.col("late"))
+    scope = parts.records.select(ID, ROW, INDEX, "has_content", "event_time").filter(
+        parts.records.get_column("in_scope") & ~parts.records.get_column("late")
+    )
     if always_received(fmt) and not reframed and scope.get_column(INDEX).null_count() == scope.height:
         received = map(load.values.__getitem__, scope.get_column(ROW).to_list())
         as_they_came = [Original(RECEIVED, value) for value in received if value is not None]
@@ -282,12 +285,16 @@ def _entries(
 
     In the order of `group`: what is in order now need not be moved when it is committed.
     """
-    value = joined([o.value for o in found])[0].cast(pa.binary())
     form = pa.array([o.form for o in found], pa.string())
-    if not scoped.all():
-        fields, chosen = _window_fields(group.get_column(ID).to_numpy(), parts, shaped), pa.array(scoped)
-        value = pc.replace_with_mask(fields, chosen, value)
-        form = pc.replace_with_mask(pa.repeat(FIELDS, group.height), chosen, form)
+    if scoped.all():
+        value = joined([o.value for o in found])[0].cast(pa.binary())
+    else:
+        originals: list[bytes | None] = [None] * group.height
+        for at, one in zip(np.flatnonzero(scoped).tolist(), found, strict=True):
+            originals[at] = one.value
+        mine, columns = _window_fields(group.get_column(ID).to_numpy(), parts, shaped)
+        value = fields.entries(mine, columns, originals)
+        form = pc.replace_with_mask(pa.repeat(FIELDS, group.height), pa.array(scoped), form)
     place = group.select(_PLACE).to_arrow()
     filled = {"form": form, "value": value}
     entries = pa.table(
@@ -300,8 +307,10 @@ def _entries(
     return Rows(entries.cast(ENTRIES), whose)
 
 
-def _window_fields(ids: npt.NDArray[np.int64], parts: Split, shaped: pl.Series | None) -> pa.Array:
-    """What the window keeps of these records besides subjects, as JSON; binary, null for nothing."""
+def _window_fields(
+    ids: npt.NDArray[np.int64], parts: Split, shaped: pl.Series | None
+) -> tuple[pl.DataFrame, list[str]]:
+    """What the window keeps of these records besides subjects, and in which columns of it."""
     given = parts.fields.get_column(ID).to_numpy()
     # Both ascend, and every record has its fields.
     mine = parts.fields if len(ids) == len(given) else parts.fields[np.searchsorted(given, ids)]
@@ -313,4 +322,4 @@ def _window_fields(ids: npt.NDArray[np.int64], parts: Split, shaped: pl.Series |
             columns.remove(path)
         elif shaped.any():
             mine = mine.with_columns(mine.get_column(path).set(shaped, None))
-    return as_json(mine, columns).to_arrow().cast(pa.binary())
+    return mine, columns

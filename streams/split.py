@@ -141,14 +141,16 @@ def _assemble(work: Work, fmt: Format, rules: Rules, now: datetime) -> Split:
     people = pl.concat(work.subjects) if work.subjects else no_subjects()
     if len(work.subjects) > 1 or any("[]" in s.path for s in fmt.subjects):
         people = people.unique(maintain_order=True)  # the same address in two fields is one
-    records = frame.select(ID, ROW, INDEX).with_columns(
+    records = frame.select(ID, ROW, INDEX).hstack(
         [values.alias(name) for name, values in work.columns.items()]
     )
     records = place(work, records, people, rules, now)
     rejects, refused = _refuse(work, records)
     content = _content(frame, fmt)
-    has_content = pl.lit(False) if content is None else content.get_column("dropped") > 0
-    records = records.with_columns(has_content.alias("has_content"))
+    has_content = (
+        work.everywhere("has_content", False) if content is None else content.get_column("dropped") > 0
+    )
+    records = records.hstack([has_content.alias("has_content")])
     if refused is not None:
         records = records.filter(~refused)
         people = people.join(records.select(ID), on=ID, how="semi", maintain_order="left")

@@ -12,7 +12,7 @@ from workers import Site, sites
 
 from deploy.kafka.cluster import KafkaCluster
 from schemas.errors import LetheError
-from streams.plain import available
+from streams import plain, texts
 
 NEEDS_KAFKA = "needs_kafka: runs only where LETHE_TEST_BROKER is kafka or kafka3 (make test-kafka)"
 
@@ -79,6 +79,6 @@ def bare_site(tmp_path: Path) -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def reader() -> None:
     """The compiled reader, without which its tests would say nothing."""
-    assert available(), (
+    assert all(one.available() for one in (plain, texts)), (
         "the compiled reader is not there: have a C compiler (`cc`) and run `make clean setup`"
     )

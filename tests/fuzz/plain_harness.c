@@ -1,49 +1,9 @@
 /* The compiled reader under sanitizers: values are damaged at random, and nothing beyond any buffer may be touched.
  *
- * Needs no interpreter: an empty Python.h stands in for the real one, and what the reader's last part (which takes its
- * arguments from Python) would call is declared here and never called. The values of one batch lie in one allocation,
+ * The values of one batch lie in one allocation,
  * as they do in a batch, yet between any two of them are bytes that must not be read; the last one ends where it ends.
  */
-#include <sanitizer/asan_interface.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-typedef ptrdiff_t Py_ssize_t;
-typedef struct PyObject PyObject;
-typedef struct { void *buf; Py_ssize_t len; } Py_buffer;
-typedef struct { const char *name; PyObject *(*call)(PyObject *, PyObject *); int how; const char *doc; } PyMethodDef;
-struct PyModuleDef { int head; const char *name, *doc; int size; PyMethodDef *methods; void *a, *b, *c, *d; };
-#define PyModuleDef_HEAD_INIT 0
-#define PyMODINIT_FUNC PyObject *
-#define PyDoc_STRVAR(name, text) static const char name[] = text
-#define METH_VARARGS 1
-#define Py_BEGIN_ALLOW_THREADS
-#define Py_END_ALLOW_THREADS
-#define Py_CLEAR(one) ((one) = NULL)
-#define Py_XDECREF(one) ((void)(one))
-static PyObject *PyExc_ValueError;
-static int PyList_Type;
-static void *never(void) { abort(); }
-static int not_called(const void *first, ...) { (void)first; abort(); }
-#define PyList_GetItem(list, at) ((void)(list), (void)(at), (PyObject *)never())
-#define PyList_Size(list) not_called(list)
-#define PyList_New(size) ((void)(size), (PyObject *)never())
-#define PyList_SetItem(list, at, one) not_called(list, at, one)
-#define PyLong_FromLong(number) ((void)(number), (PyObject *)never())
-#define PyArg_ParseTuple(...) not_called(__VA_ARGS__)
-#define Py_BuildValue(...) ((PyObject *)(intptr_t)not_called(__VA_ARGS__))
-#define PyBuffer_Release(buffer) not_called(buffer)
-#define PyErr_Occurred() never()
-#define PyErr_SetString(kind, text) not_called(kind, text)
-#define PyErr_NoMemory() never()
-#define PyMem_Calloc(count, size) calloc(count, size)
-#define PyMem_Free(memory) free(memory)
-#define PyModule_Create(definition) ((void)(definition), (PyObject *)never())
-#define PyModule_AddIntConstant(made, name, number) not_called(made, name, number)
-
+#include "no_python.h"
 #include "../../streams/_plain.c"
 
 enum { MOST_VALUES = 300, LONGEST = 4096, GAP = 64 };
@@ -81,15 +41,6 @@ static const char *const PIECES[] = {
 };
 enum { PIECED = sizeof PIECES / sizeof *PIECES };
 
-static uint64_t state;
-
-static uint64_t drawn(uint64_t below) { /* xorshift64*: the same everywhere */
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return (state * 0x2545F4914F6CDD1Du >> 32) % below;
-}
-
 /* Put `size` bytes in the place of `gone` ones. */
 static void put(Value *v, size_t at, size_t gone, const void *bytes, size_t size) {
     if (gone > v->length - at) gone = v->length - at;
@@ -120,13 +71,6 @@ static void damage(Value *v) {
         size = drawn(strlen(piece) + 1);
         put(v, at, LONGEST, piece + size, strlen(piece) - size);
     }
-}
-
-static void *sized(size_t size) { /* exactly: an allocation of nothing is one, too */
-    void *memory = malloc(size);
-    if (!memory) abort();
-    memset(memory, 0, size);
-    return memory;
 }
 
 static Member named(const char *name, int kind, int target) {

@@ -15,6 +15,7 @@ import pytest
 from console.traffic import FORMATS, generate
 from schemas import format as formats
 from streams import plain as module
+from streams import texts
 from streams.decode import decode
 from streams.diagnose import tree
 from streams.plain import Plain, available, read_plain
@@ -83,6 +84,7 @@ def usual(table: tuple[bytes, ...]) -> dict[bytes, bool]:
 def test_the_reader_is_there() -> None:
     """It is optional at installation: what keeps it from being built must not go unnoticed."""
     assert available()
+    assert texts.available()
 
 
 def test_without_the_reader_nothing_is_taken_and_all_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
