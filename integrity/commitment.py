@@ -25,6 +25,9 @@ class Commitment:
     sha3_512: bytes
 
 
+GROUP_HEIGHT = 5
+"""Groups of rows whose roots a leaf file may hold are subtrees of this height: 32 rows, the last group the rest."""
+
 NOTHING = Commitment(0, merkle.EMPTY_ROOT, sha3_512().digest())
 """The commitment to no rows: the empty tree, and the digest of nothing."""
 
@@ -39,14 +42,15 @@ def commit_rows(table: pa.Table) -> Commitment:
     return commit_ordered(ordered_scope(table))[0]
 
 
-def commit_ordered(in_scope: pa.Table) -> tuple[Commitment, list[bytes]]:
-    """The commitment to rows as `ordered_scope` gives them, and their leaf hashes."""
+def commit_ordered(in_scope: pa.Table) -> tuple[Commitment, list[bytes], list[bytes]]:
+    """The commitment to rows as `ordered_scope` gives them, their leaf hashes, and the roots of their groups."""
     leaves: list[bytes] = []
     digest = sha3_512()
     for chunk in rows.encode_chunks(in_scope):
         leaves += chunk.leaf_hashes()
         digest.update(chunk.data)
-    return Commitment(len(leaves), merkle.root(leaves), digest.digest()), leaves
+    roots = merkle.subtree_roots(leaves, GROUP_HEIGHT)
+    return Commitment(len(leaves), merkle.root(roots), digest.digest()), leaves, roots
 
 
 def ordered_scope(table: pa.Table) -> pa.Table:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow as pa
 from cryptography.x509 import Certificate
 
-from integrity import leaves as leaf_files
-from integrity import merkle, verify_evidence
+from integrity import groups, verify_evidence
+from integrity.batch import Batch
 from integrity.log import Entry, Log, open_checkpoint
 from integrity.rows import COLUMNS, Kind, encode
 from integrity.signing import KeyHistory
@@ -26,10 +26,15 @@ from integrity.stamp import Stamped, stamps
 from integrity.stamp import token as stamp_token
 from integrity.store import Reader
 from integrity.verify_evidence import Proven
+from integrity.whole import Known
 from schemas.errors import IntegrityError
 from schemas.position import Position
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+Others = Callable[[int, int], pa.Table]
+"""Archive rows of a record's topic-partition and month from the first to the last offset given, in scope or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +56,16 @@ def build(
     origin: str,
     original: Original | None = None,
     stamp_roots: Sequence[Certificate] = (),
+    others: Others | None = None,
 ) -> bytes:
     """The evidence file (UTF-8 JSON) of the one record in `row`, an archive table of one row.
 
     `reader` and `origin` are those of its topic-partition's log (of the log of replays, for one that was replayed),
     `original` is left out after the window. The
-    oldest time stamp over the record's entry is added, if there is one. Raises `IntegrityError` when the row,
-    the original or the log are not what was signed, and when the record is not (or not yet) in the log.
+    oldest time stamp over the record's entry is added, if there is one. `others` is asked for the rows of the record's
+    group, where the leaf file has only the hashes of groups. Raises `IntegrityError` when the row, the original or
+    the log are not what was signed, when the record is not (or not yet) in the log, and when two or more of its
+    group's other rows are not as they were logged.
     """
     position = _position(row)
     log = Log(reader, history, origin)
@@ -65,7 +73,7 @@ def build(
     if found is None:
         raise IntegrityError(f"{position} is not in the log yet: publish the log first")
     index, entry = found
-    row_index, row_proof = _row_proof(log, entry, row, position)
+    row_index, row_proof = _row_proof(log, entry, row, position, others)
     stamped = _oldest_stamp(reader, history, origin, index)
     if stamped:
         log = Log(reader, history, origin, stamped.note)
@@ -125,18 +133,32 @@ def _position(row: pa.Table) -> Position:
     return Position(**values)
 
 
-def _row_proof(log: Log, entry: Entry, row: pa.Table, position: Position) -> tuple[int, list[bytes]]:
+def _row_proof(
+    log: Log, entry: Entry, row: pa.Table, position: Position, others: Others | None
+) -> tuple[int, list[bytes]]:
     """The row's place in its commit and the proof of it, after comparing the row with what was logged."""
-    leaves = list(leaf_files.decode(log.leaf_file(entry), entry.first_offset))
-    places = [
-        n for n, leaf in enumerate(leaves) if (leaf.offset, leaf.index) == (position.offset, position.index)
-    ]
-    if not places:
+    known = Known.of(log, entry)
+    at = (position.offset, position.index)
+    index = next((n for n, r in enumerate(known.file.rows) if (r.offset, r.index) == at), None)
+    if index is None:
         raise IntegrityError(f"{position} was not in integrity scope: the log holds nothing of it")
-    hashes = [leaf.hash for leaf in leaves]
-    if encode(row).leaf_hashes() != [hashes[places[0]]]:
+    number = next(n for n, group in enumerate(known.file.groups) if index < group.end)
+    group = known.file.groups[number]
+    first, last = known.file.rows[group.first], known.file.rows[group.end - 1]
+    if group.size == 1 or number in known.kept or others is None:
+        leaves = known.solve_from(number, Batch([(None, row)]))
+    else:
+        leaves = known.solve_from(number, Batch([(None, others(first.offset, last.offset))]))
+    if leaves is None:
+        raise IntegrityError(
+            f"{position} cannot be proven: two or more of the {group.size} rows in scope at offsets {first.offset} to "
+            f"{last.offset}, which are proven together, are not as they were logged. lethe verify says what it knows "
+            "of them; bring their files back from the backup"
+        )
+    place = index - group.first
+    if encode(row).leaf_hashes() != [leaves[place]]:
         raise IntegrityError(f"the archive row of {position} is altered")
-    return places[0], merkle.inclusion_proof(hashes, places[0])
+    return index, groups.prove(known.file.groups, number, leaves, place)
 
 
 def _oldest_stamp(reader: Reader, history: KeyHistory, origin: str, index: int) -> Stamped | None:

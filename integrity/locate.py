@@ -2,55 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator
 
-import pyarrow as pa
-
-from integrity import leaves as leaf_files
 from integrity import merkle
 from integrity.batch import Batch, Months
 from integrity.findings import Finding, Kind
-from integrity.leaves import Leaf
+from integrity.leaves import LeafFile
 from integrity.log import Entry, Log
-from integrity.rows import encode
+from integrity.suspects import MOST_SUSPECTS, Standing, Suspects, Unsolved, altered, missing
+from integrity.whole import Known
 from schemas.errors import IntegrityError
 from schemas.position import Position
-
-MOST_SUSPECTS = 256
-"""Rows kept back, of each kind, to see whether what is missing in one place was added in another."""
-
-
-@dataclass(slots=True)
-class Suspects:
-    """Rows that are missing and rows that were added: perhaps the same, moved."""
-
-    missing: list[tuple[Position, bytes]] = field(default_factory=list)
-    added: list[tuple[Finding, pa.Table]] = field(default_factory=list)
-
-    def settle(self) -> Iterator[Finding]:
-        """What became of them: moved, or really missing and added."""
-        for position, leaf in self.missing:
-            where = next(
-                (n for n, (_, row) in enumerate(self.added) if _leaf_at(row, position) == leaf), None
-            )
-            if where is None:
-                yield Finding(Kind.MISSING, str(position), "it was logged and is not in the archive")
-            else:
-                finding, _ = self.added.pop(where)
-                detail = f"it now stands at {finding.where}"
-                yield Finding(Kind.MOVED, str(position), detail, finding.file)
-        for finding, _ in self.added:
-            yield finding
-        self.missing, self.added = [], []
-
-
-def _leaf_at(row: pa.Table, position: Position) -> bytes:
-    """The leaf hash the row would have at another position."""
-    for name, value in (("offset", position.offset), ("index", position.index)):
-        at = row.column_names.index(name)
-        row = row.set_column(at, row.schema.field(name), pa.array([value], row.schema.field(name).type))
-    return encode(row).leaf_hashes()[0]
 
 
 def added(batch: Batch, low: int, high: int, detail: str, suspects: Suspects) -> Iterator[Finding]:
@@ -67,55 +29,85 @@ def added(batch: Batch, low: int, high: int, detail: str, suspects: Suspects) ->
 def locate(
     log: Log, entry: Entry, batch: Batch, low: int, high: int, months: Months, suspects: Suspects
 ) -> Iterator[Finding]:
-    """Compare rows `low` to `high` of the batch, all there are of a commit, with its leaf file, one by one.
+    """Compare rows `low` to `high` of the batch, all there are of a commit, with its leaf file.
 
-    Only rows of these months are in the batch, and only those are missed.
+    Each row is compared with its leaf hash, or its group's rows with the root of the group. Only rows of these months
+    are in the batch, and only those are missed.
     """
     where = f"{log.origin} offsets {entry.first_offset} to {entry.last_offset}"
     try:
-        logged = list(leaf_files.decode(log.leaf_file(entry), entry.first_offset))
-        if merkle.root([leaf.hash for leaf in logged]) != entry.commitment.root:
-            raise IntegrityError("the leaf file does not lead to the root of its log entry")
+        known = Known.of(log, entry)
     except IntegrityError as error:
         yield Finding(Kind.NOT_PROVEN, where, f"rows differ from the log, and cannot be named: {error}")
         return
-    leaves = {Position(entry.stream, entry.partition, leaf.offset, leaf.index): leaf for leaf in logged}
-    yield from _compare(leaves, batch, low, high, suspects)
-    yield from _missed(leaves, batch, low, high, months, suspects)
-    complete = batch.leaves[low:high] == [leaf.hash for leaf in logged]
-    if complete and batch.digest(low, high) != entry.commitment.sha3_512:
+    standing = yield from _standing(known.file, entry, batch, low, high, suspects)
+    for number, group in enumerate(known.file.groups):
+        rows = standing[group.first : group.end]
+        if not months.holds(known.file.rows[group.first].month):
+            # A row of a month that is compared, in the place of one of a month that is not.
+            yield from (altered(row) for row in rows if row.leaves)
+        else:
+            yield from _compare(known, number, rows, batch, suspects)
+    complete = high - low == entry.commitment.count
+    if (
+        complete
+        and merkle.root(batch.leaves[low:high]) == entry.commitment.root
+        and batch.digest(low, high) != entry.commitment.sha3_512
+    ):
         yield Finding(
             Kind.ALTERED, where, "the rows have the logged SHA-256 hashes, but not the SHA3-512 digest"
         )
 
 
-def _compare(
-    leaves: dict[Position, Leaf], batch: Batch, low: int, high: int, suspects: Suspects
-) -> Iterator[Finding]:
+def _standing(
+    file: LeafFile, entry: Entry, batch: Batch, low: int, high: int, suspects: Suspects
+) -> Generator[Finding, None, list[Standing]]:
+    """What stands at every position that was logged, returned; what stands elsewhere or more than once is named."""
+    positions = [Position(entry.stream, entry.partition, row.offset, row.index) for row in file.rows]
+    there: dict[Position, list[int]] = {position: [] for position in positions}
     before = None
     for row, position in zip(range(low, high), batch.positions(low, high), strict=True):
         if position == before:
             yield Finding(
                 Kind.DUPLICATED, str(position), "it is in the archive more than once", batch.file(row)
             )
-        elif position not in leaves:
+        elif position not in there:
             yield from added(batch, row, row + 1, "its commit was logged without it", suspects)
-        elif batch.leaves[row] != leaves[position].hash:
-            yield Finding(Kind.ALTERED, str(position), "it is not the row that was logged", batch.file(row))
+        if position in there:
+            there[position].append(row)
         before = position
+    return [
+        Standing(position, [batch.leaves[row] for row in rows], batch.file(rows[0]) if rows else None)
+        for position, rows in there.items()
+    ]
 
 
-def _missed(
-    leaves: dict[Position, Leaf], batch: Batch, low: int, high: int, months: Months, suspects: Suspects
+def _compare(
+    known: Known, number: int, rows: list[Standing], batch: Batch, suspects: Suspects
 ) -> Iterator[Finding]:
-    there = set(batch.positions(low, high))
-    for position, leaf in leaves.items():
-        if position in there or not months.holds(leaf.month):
-            continue
-        file = batch.without_hash(position)
-        if file:
-            yield Finding(Kind.ALTERED, str(position), "its integrity_hash was removed", file)
-        elif len(suspects.missing) < MOST_SUSPECTS:
-            suspects.missing.append((position, leaf.hash))
+    """The rows of one group."""
+    leaves = known.solve(number, [row.leaves for row in rows])
+    missed: list[tuple[int, bytes | None]] = []
+    for place, row in enumerate(rows):
+        leaf = leaves[place] if leaves else None
+        if not row.leaves:
+            file = batch.without_hash(row.position)
+            if file:
+                yield Finding(Kind.ALTERED, str(row.position), "its integrity_hash was removed", file)
+            else:
+                missed.append((place, leaf))
+        # A row without a canonical form is none that was logged.
+        elif (leaf and row.leaves[0] != leaf) or not row.leaves[0]:
+            yield altered(row)
+    keep = len(suspects.missing) + len(missed) <= MOST_SUSPECTS
+    if leaves is None:
+        one = Unsolved(known.file.groups[number], rows, [place for place, _ in missed])
+        if missed and keep:
+            suspects.unsolved.append(one)
         else:
-            yield Finding(Kind.MISSING, str(position), "it was logged and is not in the archive")
+            yield from one.unnamed()
+    for place, leaf in missed:
+        if keep:
+            suspects.missing.append((rows[place].position, leaf))
+        else:
+            yield missing(rows[place].position)

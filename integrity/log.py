@@ -97,13 +97,20 @@ class LogCommit:
 
     @classmethod
     def of(
-        cls, table: pa.Table, stream: str, partition: int, offsets: tuple[int, int], version: int
+        cls,
+        table: pa.Table,
+        stream: str,
+        partition: int,
+        offsets: tuple[int, int],
+        version: int,
+        whole: bool = False,
     ) -> LogCommit:
         """Of the archive rows of one commit, as `commitment.commit_rows` takes them, in or out of scope.
 
-        `offsets` are the first and the last the commit covers. Raises `LetheError` as `commit_rows` does.
+        `offsets` are the first and the last the commit covers; the leaf file has all leaf hashes if `whole`. Raises
+        `LetheError` as `commit_rows` does.
         """
-        commitment, leaf_file, months = leaf_files.commit_with_leaves(table, offsets[0])
+        commitment, leaf_file, months = leaf_files.commit_with_leaves(table, offsets[0], whole)
         leaves = leaf_files.digest(leaf_file)
         return cls(Entry(stream, partition, *offsets, commitment, leaves, months, version), leaf_file)
 
@@ -208,8 +215,8 @@ class Log:
             if (entry.stream, entry.partition) != place:
                 continue
             if entry.first_offset <= position.offset <= entry.last_offset:
-                leaves = leaf_files.decode(self.leaf_file(entry), entry.first_offset)
-                if any((leaf.offset, leaf.index) == at for leaf in leaves):
+                rows = leaf_files.decode(self.leaf_file(entry), entry.first_offset).rows
+                if any((row.offset, row.index) == at for row in rows):
                     return index, entry
         return None
 

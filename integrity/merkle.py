@@ -30,19 +30,30 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def root(leaf_hashes: Sequence[bytes]) -> bytes:
-    """The Merkle tree hash of those leaves, in that order.
-
-    Works level by level: a lone last node moves up unhashed, which is the split at the largest power of two.
-    """
-    if not leaf_hashes:
-        return EMPTY_ROOT
-    level = list(leaf_hashes)
+    """The Merkle tree hash of those leaves, in that order."""
+    level = leaf_hashes or [EMPTY_ROOT]
     while len(level) > 1:
-        pairs = iter(level)
-        lone = level[-1:] if len(level) & 1 else []
-        level = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
-        level += lone
+        level = _above(level)
     return level[0]
+
+
+def subtree_roots(leaf_hashes: Sequence[bytes], height: int) -> list[bytes]:
+    """The roots of the subtrees of 2 ** `height` leaves each, the last one of those that are left.
+
+    `root` of them is that of all the leaves.
+    """
+    level = list(leaf_hashes)
+    for _ in range(height):
+        if len(level) > 1:
+            level = _above(level)
+    return level
+
+
+def _above(level: Sequence[bytes]) -> list[bytes]:
+    """The nodes above a level: a lone last one moves up unhashed, which is the split at the largest power of two."""
+    pairs = iter(level)
+    above = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
+    return above + list(level[len(level) & ~1 :])
 
 
 def split(size: int) -> int:

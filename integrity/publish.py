@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from integrity import merkle
 from integrity.checkpoint import Checkpoint
-from integrity.leaves import digest
+from integrity.leaves import GROUPED, decode, digest, encode_whole
 from integrity.log import (
     CHECKPOINT,
     Entry,
@@ -19,7 +20,7 @@ from integrity.log import (
 )
 from integrity.note import Note
 from integrity.signing import Signer
-from integrity.store import Store
+from integrity.store import Reader, Store
 from integrity.tiles import (
     ENTRIES,
     WIDTH,
@@ -44,7 +45,8 @@ def publish(
     new signature.
 
     1. Open what is published. It must lead to the checkpoint that was signed, or nothing more is signed.
-    2. Leave out the commits that are in the log, after comparing them.
+    2. Leave out the commits that are in the log, after comparing them. Of the others take the leaf file that is there
+       already, if an earlier release has put one of all leaf hashes.
     3. Put the leaf files, then the entries, then the tiles. A crash in between leaves objects that no
     checkpoint
        speaks of; the next run puts the same bytes again.
@@ -63,7 +65,7 @@ def publish(
     edge = {level: list(hashes) for level, hashes in log.tiles.edge.items()} if log else {}
 
     # 2
-    new = _not_in(log, origin, commits)
+    new = [_as_left(store, origin, commit) for commit in _not_in(log, origin, commits)]
     entries = [bytes(commit.entry) for commit in new]
     old_entries = log.bundle(size // WIDTH) if log and size % WIDTH else []
     _check_leftovers(store, origin, size // WIDTH, old_entries + entries)
@@ -113,7 +115,7 @@ def _not_in(log: Log | None, origin: str, commits: Iterable[LogCommit]) -> list[
             new.append(commit)
             newest = entry
             continue
-        if log is None or not _holds(log, entry, replays):
+        if log is None or not _holds(log, commit, replays):
             raise IntegrityError(f"the log {origin} holds another commit of {where}: nothing was signed")
     return new
 
@@ -124,11 +126,34 @@ def _comes_after(entry: Entry, newest: Entry, replays: bool) -> bool:
     return entry.first_offset > newest.last_offset
 
 
-def _holds(log: Log, entry: Entry, replays: bool) -> bool:
+def _holds(log: Log, commit: LogCommit, replays: bool) -> bool:
     if replays:
-        return entry in log.entries()
-    published = log.covering(entry.first_offset)
-    return published is not None and published[1] == entry
+        return commit.entry in log.entries()
+    published = log.covering(commit.entry.first_offset)
+    return published is not None and published[1] in (
+        commit.entry,
+        _as_left(log.reader, log.origin, commit).entry,
+    )
+
+
+def _as_left(reader: Reader, origin: str, commit: LogCommit) -> LogCommit:
+    """The commit with the leaf file of all leaf hashes that an earlier release has put; as it is if there is none.
+
+    That release may have put the entry as well, or published it.
+    """
+    entry = commit.entry
+    there = reader.get(leaf_path(origin, entry)) if commit.leaf_file[:1] == bytes([GROUPED]) else None
+    if there is None or there == commit.leaf_file:
+        return commit
+    try:
+        left, ours = (decode(data, entry.first_offset) for data in (there, commit.leaf_file))
+    except IntegrityError:
+        return commit
+    leaves = [group.root for group in left.groups]
+    same = left.whole and left.rows == ours.rows and left.root() == entry.commitment.root
+    if not same or encode_whole(left.rows, leaves, entry.first_offset) != there:
+        return commit
+    return LogCommit(replace(entry, leaves=digest(there)), there)
 
 
 def _check_leftovers(store: Store, origin: str, number: int, entries: Sequence[bytes]) -> None:

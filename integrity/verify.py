@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from integrity import merkle
 from integrity.batch import ALL_MONTHS, Batch, Months, Rows
 from integrity.findings import Finding, Kind
-from integrity.locate import Suspects, added, locate
+from integrity.locate import added, locate
 from integrity.log import Entry, Log
+from integrity.suspects import Suspects
 from schemas.errors import IntegrityError
 
 BATCH_ROWS = 131_072

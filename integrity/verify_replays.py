@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from integrity import leaves as leaf_files
 from integrity.batch import ALL_MONTHS, Batch, Months, Rows
 from integrity.findings import Finding, Kind
-from integrity.locate import Suspects, locate
+from integrity.locate import locate
 from integrity.log import Entry, Log
+from integrity.suspects import Suspects
 from integrity.verify import as_logged
 from schemas.errors import IntegrityError
 
@@ -40,8 +41,8 @@ def verify_replays(
         place = entry.stream, entry.partition
         where = f"{log.origin} offsets {entry.first_offset} to {entry.last_offset} of {place[0]}/{place[1]}"
         try:
-            file = log.leaf_file(entry)
-            mine = {(leaf.offset, leaf.index) for leaf in leaf_files.decode(file, entry.first_offset)}
+            file = leaf_files.decode(log.leaf_file(entry), entry.first_offset)
+            mine = {(row.offset, row.index) for row in file.rows}
         except IntegrityError as error:
             yield Finding(Kind.NOT_PROVEN, where, f"replayed rows cannot be compared: {error}")
             continue

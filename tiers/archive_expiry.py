@@ -20,6 +20,7 @@ from tiers.expiry import Forgetting, Outcome
 from tiers.failpoint import fail_point
 from tiers.files import write_files
 from tiers.journal import Journal, file_entry, open_names
+from tiers.leaf_lists import LeafLists
 from tiers.objects import Objects
 from tiers.rewrite import everything_below, files_of, range_of, read_file, removed_files, replace
 from tiers.table import DataFile
@@ -110,7 +111,8 @@ def forget_archive(do: Forgetting, due: Ended) -> Outcome:
     """Forget what has to go of an archive month. Nothing is read unless rows stay or an account is under a hold.
 
     1. Open the journal. A crash from here on leaves it, and the next sweep goes on.
-    2. File by file: set aside what holds cover, write what stays as a new file. A crash leaves a file in no commit.
+    2. File by file: keep the leaf hashes of commits of which rows go and others stay, set aside what holds cover, write
+       what stays as a new file. A crash leaves lists of hashes, which are made again, and a file in no commit.
     3. Take the old files out and the new ones in, in one commit for the month. A crash before it leaves all as it was.
     4. Delete the old files' bytes.
     5. Check, write the certificate, remove the journal.
@@ -192,6 +194,7 @@ def _rewritten(
     new: list[DataFile] = []
     kept = 0
     now_ms = int(do.clock().timestamp() * 1000)
+    lists = LeafLists(do.warehouse, do.registrar.history, due.month)
     for file in files:
         rows = read_file(do.warehouse.objects, "metadata", file)
         if rows is None:
@@ -202,6 +205,9 @@ def _rewritten(
         if rows.num_rows and pc.all(mask).as_py():
             continue
         stays = rows.filter(mask)
+        if not due.whole:
+            lists.keep(rows, rows.filter(pc.invert(mask)))
+            fail_point("archive.leaves")
         kept += do.holds.keep_archive(rows.filter(pc.invert(mask)), str(due.month))
         old.append(file)
         if stays.num_rows:

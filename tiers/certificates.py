@@ -42,6 +42,11 @@ class Registrar:
         self._objects = objects
         self._signer = signer
 
+    @property
+    def history(self) -> KeyHistory:
+        """The keys the certificates are signed with, which are those of the integrity log."""
+        return self._signer.history
+
     def issue(
         self, work: str, kind: str, body: Mapping[str, Any], now: datetime, since: int = 0
     ) -> dict[str, Any]:

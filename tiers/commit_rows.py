@@ -1,4 +1,4 @@
-"""The archive rows of one commit, read back: from the very files it added, or wherever they have gone since."""
+"""Archive rows by offset, read back: of one commit from the very files it added, or wherever rows are now."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from schemas.arrow import file_schema
+from schemas.arrow import METADATA, file_schema
+from schemas.errors import IntegrityError
+from schemas.retention import Month
 from tiers.warehouse import Warehouse
 
 COLUMNS: Final = file_schema("metadata").names
@@ -36,6 +38,30 @@ def rows_of_commit(
     warehouse.metadata.reload()
     dataset = warehouse.metadata.delta.to_pyarrow_dataset()
     return dataset.to_table(columns=COLUMNS, filter=here).cast(file_schema("metadata"))
+
+
+def archive_rows(
+    warehouse: Warehouse, place: tuple[str, int], month: Month, first: int, last: int
+) -> pa.Table:
+    """Rows of a topic-partition and month from offset `first` to `last`, as the handle of the archive sees it.
+
+    Raises `IntegrityError` when a file that may hold some of them cannot be read.
+    """
+    here = (
+        (pc.field("month") == str(month))
+        & (pc.field("stream") == place[0])
+        & (pc.field("partition") == pa.scalar(place[1], pa.int32()))
+        & (pc.field("offset") >= first)
+        & (pc.field("offset") <= last)
+    )
+    dataset = warehouse.metadata.delta.to_pyarrow_dataset()
+    try:
+        return dataset.to_table(columns=METADATA.names, filter=here).cast(METADATA)
+    except (pa.ArrowException, OSError) as error:
+        raise IntegrityError(
+            f"the archive rows of {place[0]}/{place[1]} at offsets {first} to {last} cannot be read "
+            f"({type(error).__name__}): bring their files of month {month} back from the backup"
+        ) from None
 
 
 def _added(warehouse: Warehouse, version: int) -> list[str]:

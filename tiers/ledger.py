@@ -45,13 +45,16 @@ class Hashed:
     months: tuple[Month, Month] | None
 
 
-def hashed(batches: Sequence[Prepared]) -> dict[str, Hashed]:
-    """The rows in scope of each source, hashed; batches of a source follow on each other."""
+def hashed(batches: Sequence[Prepared], whole: bool = False) -> dict[str, Hashed]:
+    """The rows in scope of each source, hashed; batches of a source follow on each other.
+
+    `whole` is for the log of replays, whose leaf files have all leaf hashes.
+    """
     found = {}
     for source in dict.fromkeys(b.source for b in batches):
         mine = [b for b in batches if b.source == source]
         rows = pa.concat_tables([b.metadata for b in mine])
-        commitment, leaf_file, months = commit_with_leaves(rows, mine[0].first)
+        commitment, leaf_file, months = commit_with_leaves(rows, mine[0].first, whole)
         found[source] = Hashed(
             mine[0].stream, mine[0].partition, mine[0].first, mine[-1].last, commitment, leaf_file, months
         )

@@ -18,11 +18,11 @@ from integrity.signing import KeyHistory
 from integrity.verify_evidence import EvidenceError, resolve
 from keys.ring import KeyRing, UnknownKeyError
 from schemas import format as formats
-from schemas.arrow import METADATA
 from schemas.errors import ConfigurationError, ExpiredKeyError, IntegrityError
 from schemas.format import Format
 from schemas.position import Position
 from schemas.retention import Month
+from tiers.commit_rows import archive_rows
 from tiers.logstore import LogStore
 from tiers.records import Part, entries_of
 from tiers.replay_log import replay_log
@@ -60,7 +60,11 @@ def evidence_of(
     log, month = _logged(warehouse, history, position)
     row = _row(warehouse, position, month)
     original = _original(warehouse, ring, position, month, row, now)
-    file = evidence.build(row, log.reader, history, log.origin, original, stamp_roots)
+
+    def others(first: int, last: int) -> pa.Table:
+        return archive_rows(warehouse, (position.stream, position.partition), month, first, last)
+
+    file = evidence.build(row, log.reader, history, log.origin, original, stamp_roots, others)
     proven = evidence.check(file, [str(key) for key in history.sets[-1].keys], stamp_roots)
     return Evidence(file, proven.summary, original is not None, proven.stamped)
 
@@ -75,9 +79,11 @@ def _logged(warehouse: Warehouse, history: KeyHistory, position: Position) -> tu
         )
     for log in (own, replay_log(warehouse, history)):
         found = log.holding(position) if log else None
-        for leaf in leaves.decode(log.leaf_file(found[1]), found[1].first_offset) if log and found else ():
-            if (leaf.offset, leaf.index) == (position.offset, position.index):
-                return log, leaf.month  # type: ignore[return-value]  # there is no leaf without a log
+        if log is None or found is None:
+            continue
+        for row in leaves.decode(log.leaf_file(found[1]), found[1].first_offset).rows:
+            if (row.offset, row.index) == (position.offset, position.index):
+                return log, row.month
     raise IntegrityError(
         f"{position} is not in integrity scope, or there is no such record: the log has none of it"
     )
@@ -85,14 +91,8 @@ def _logged(warehouse: Warehouse, history: KeyHistory, position: Position) -> tu
 
 def _row(warehouse: Warehouse, position: Position, month: Month) -> pa.Table:
     warehouse.metadata.reload()
-    here = (
-        (pc.field("month") == str(month))
-        & (pc.field("stream") == position.stream)
-        & (pc.field("partition") == pa.scalar(position.partition, pa.int32()))
-        & (pc.field("offset") == position.offset)
-    )
-    dataset = warehouse.metadata.delta.to_pyarrow_dataset()
-    rows = dataset.to_table(columns=METADATA.names, filter=here).cast(METADATA)
+    place = position.stream, position.partition
+    rows = archive_rows(warehouse, place, month, position.offset, position.offset)
     index = pc.fill_null(rows.column("index"), -1)
     rows = rows.filter(pc.equal(index, -1 if position.index is None else position.index))
     if rows.num_rows != 1:

@@ -221,7 +221,7 @@ def _commit_window(do: Forgetting, turn: Turn, moved: Sequence[Prepared]) -> Non
 def _commit_metadata(do: Forgetting, turn: Turn, moved: Sequence[Prepared]) -> None:
     now = do.clock()
     rows = pa.concat_tables([p.metadata for p in moved])
-    hashes = [ledger.hashed([p]) for p in moved]
+    hashes = [ledger.hashed([p], whole=True) for p in moved]
     said = [entry for p, h in zip(moved, hashes, strict=True) for entry in ledger.entries([p], h, now)]
     keep_leaves(do.warehouse, (one for h in hashes for one in h.values()))
     files = turn.write("metadata", rows, int(now.timestamp() * 1000))

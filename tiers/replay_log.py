@@ -10,7 +10,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from integrity import leaves, merkle
+from integrity import leaves
 from integrity.log import CHECKPOINT, REPLAYS, Log, LogCommit, log_origin, replay_order
 from integrity.publish import publish
 from integrity.signing import KeyHistory, Signer
@@ -66,11 +66,11 @@ def _commit(warehouse: Warehouse, account: Account) -> LogCommit:
     where = f"offsets {account.first} to {account.last} of {account.stream}/{account.partition}"
     try:
         rows = rows_of_commit(warehouse, *place, *offsets, account.version)
-        commit = LogCommit.of(rows, *place, offsets, account.version)
+        commit = LogCommit.of(rows, *place, offsets, account.version, whole=True)
         if commit.entry.commitment != account.commitment:
             # Its files were rewritten meanwhile: these are the rows of other commits, too.
             rows = _its_own(warehouse, account, rows)
-            commit = LogCommit.of(rows, *place, offsets, account.version)
+            commit = LogCommit.of(rows, *place, offsets, account.version, whole=True)
     except (pa.ArrowException, OSError) as error:
         raise IntegrityError(
             f"the replayed rows of {where} cannot be read back ({type(error).__name__}): nothing was signed"
@@ -88,10 +88,10 @@ def _its_own(warehouse: Warehouse, account: Account, rows: pa.Table) -> pa.Table
     mine: set[At] = set()
     for path in store.list(_LEAVES):
         try:
-            logged = list(leaves.decode(store.get(path) or b"", account.first))
+            logged = leaves.decode(store.get(path) or b"", account.first)
         except IntegrityError:
             continue
-        if merkle.root([leaf.hash for leaf in logged]) == account.commitment.root:
-            mine = {(leaf.offset, leaf.index) for leaf in logged}
+        if logged.root() == account.commitment.root:
+            mine = {(row.offset, row.index) for row in logged.rows}
     at = zip(rows.column("offset").to_pylist(), rows.column("index").to_pylist(), strict=True)
     return rows.filter(pa.array([position in mine for position in at], pa.bool_()))

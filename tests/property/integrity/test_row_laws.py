@@ -15,7 +15,7 @@ from integrity import verify_evidence
 from integrity.canonical import canonical, parse
 from integrity.commitment import commit_rows
 from integrity.evidence import row_to_json
-from integrity.leaves import commit_with_leaves, decode
+from integrity.leaves import commit_with_leaves, decode, encode_whole
 from integrity.rows import COLUMNS, Kind, encode
 from schemas.arrow import METADATA
 from schemas.retention import Month
@@ -100,31 +100,39 @@ def test_a_row_has_one_form_whatever_stands_around_it(rows: list[dict[str, Any]]
 
 
 positions = st.lists(
-    st.tuples(st.integers(0, 2**40), st.none() | st.integers(0, 2**20)), min_size=1, max_size=30, unique=True
+    st.tuples(st.integers(0, 2**40) | st.integers(2**62, 2**63 - 1), st.none() | st.integers(0, 2**20)),
+    min_size=1,
+    max_size=40,
+    unique=True,
 )
 
 
 @quick
-@given(positions, st.data())
+@given(positions, st.booleans(), st.booleans(), st.data())
 def test_leaf_files_hold_every_position_and_month(
-    found: list[tuple[int, int | None]], data: st.DataObject
+    found: list[tuple[int, int | None]], one_month: bool, whole: bool, data: st.DataObject
 ) -> None:
     base = data.draw(archive_rows)
     rows = []
     for offset, index in found:
-        when = data.draw(STRATEGIES[Kind.TIMESTAMP])
+        when = base["event_time"] if one_month else data.draw(STRATEGIES[Kind.TIMESTAMP])
         rows.append(
             base | {"offset": offset, "index": index, "event_time": when, "integrity_hash": bytes(32)}
         )
     first = data.draw(st.integers(0, min(offset for offset, _ in found)))
-    commitment, file, months = commit_with_leaves(table(rows), first)
+    commitment, file, months = commit_with_leaves(table(rows), first, whole)
     assert commitment == commit_rows(table(rows))
-    leaves = list(decode(file, first))
+    read = decode(file, first)
     rows.sort(key=lambda row: (row["offset"], -1 if row["index"] is None else row["index"]))
-    assert [(leaf.offset, leaf.index) for leaf in leaves] == [(row["offset"], row["index"]) for row in rows]
-    assert [leaf.month for leaf in leaves] == [Month.of(row["event_time"]) for row in rows]
-    assert months == (min(leaf.month for leaf in leaves), max(leaf.month for leaf in leaves))
-    assert [leaf.hash for leaf in leaves] == encode(table(rows)).leaf_hashes()
+    assert [(row.offset, row.index) for row in read.rows] == [(row["offset"], row["index"]) for row in rows]
+    assert [row.month for row in read.rows] == [Month.of(row["event_time"]) for row in rows]
+    assert months == (min(row.month for row in read.rows), max(row.month for row in read.rows))
+    assert read.root() == commitment.root
+    assert file[0] == (1 if whole or months[0] != months[1] else 2)
+    if file[0] == 1:
+        leaves = encode(table(rows)).leaf_hashes()
+        assert [group.root for group in read.groups] == leaves
+        assert encode_whole(read.rows, leaves, first) == file
 
 
 # A whole number written as a float may have a canonical form that is an integer too large to be read back.

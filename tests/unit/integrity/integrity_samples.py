@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from integrity.batch import Rows
+from integrity.evidence import Original, build
 from integrity.findings import Finding
 from integrity.hashes import integrity_hash, salt
 from integrity.log import Log, LogCommit, log_origin
@@ -85,13 +86,14 @@ def table(values: Iterable[Row]) -> pa.Table:
     return pa.Table.from_pylist(list(values), schema=METADATA)
 
 
-def commits(values: Sequence[Row], size: int, first_version: int = 0) -> list[LogCommit]:
-    """Rows as commits of `size` rows each, whose offset ranges touch."""
+def commits(values: Sequence[Row], size: int, first_version: int = 0, whole: bool = False) -> list[LogCommit]:
+    """Rows as commits of `size` rows each, whose offset ranges touch; with leaf files of all hashes if `whole`."""
     made = []
     for at in range(0, len(values), size):
         part = values[at : at + size]
         offsets = part[0]["offset"], part[-1]["offset"]
-        made.append(LogCommit.of(table(part), STREAM, PARTITION, offsets, first_version + at // size))
+        version = first_version + at // size
+        made.append(LogCommit.of(table(part), STREAM, PARTITION, offsets, version, whole))
     return made
 
 
@@ -105,15 +107,25 @@ class Archive:
     commits: list[LogCommit]
 
     @classmethod
-    def of(cls, values: Sequence[Row], size: int = 5, signer: Signer | None = None) -> Archive:
+    def of(
+        cls, values: Sequence[Row], size: int = 5, signer: Signer | None = None, whole: bool = False
+    ) -> Archive:
         signer = signer or Signer.generate(NAME, NOW)
-        store, made = MemoryStore(), commits(values, size)
+        store, made = MemoryStore(), commits(values, size, whole=whole)
         publish(store, signer, STREAM, PARTITION, made, NOW)
         return cls(signer, store, list(values), made)
 
     @property
     def log(self) -> Log:
         return Log(self.store, self.signer.history, ORIGIN)
+
+    def others(self, first: int, last: int) -> pa.Table:
+        """The rows from one offset to another, as evidence asks for them."""
+        return table(value for value in self.rows if first <= value["offset"] <= last)
+
+    def evidence(self, row: pa.Table, original: Original | None = None, roots: Sequence[Any] = ()) -> bytes:
+        """Evidence of a row, with what the archive has beside it."""
+        return build(row, self.store, self.signer.history, ORIGIN, original, roots, self.others)
 
     def changed(self) -> list[Row]:
         """The rows, to be tampered with."""

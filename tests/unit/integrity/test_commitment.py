@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from hashlib import sha3_512
+from operator import xor
 
 import pytest
 from integrity_samples import row, rows, table
 
 from integrity import merkle
 from integrity.commitment import NOTHING, Commitment, commit_rows
+from integrity.groups import prove
 from integrity.leaves import commit_with_leaves, decode, digest
 from integrity.rows import encode
 from schemas.errors import IntegrityError, LetheError
@@ -59,10 +62,13 @@ def test_rows_of_several_partitions_are_refused(change: dict[str, object]) -> No
 def test_the_leaf_file_names_every_row_with_its_month_and_hash() -> None:
     values = [row(1000), row(1001, 0), row(1001, 300), row(5000), row(2_500_000)]
     commitment, file, months = commit_with_leaves(table(values), 900)
-    found = list(decode(file, 900))
-    assert [(leaf.offset, leaf.index) for leaf in found] == [(v["offset"], v["index"]) for v in values]
-    assert [str(leaf.month) for leaf in found] == [v["month"] for v in values]
-    assert merkle.root([leaf.hash for leaf in found]) == commitment.root
+    found = decode(file, 900)
+    assert file[0] == 1
+    assert found.whole
+    assert [(one.offset, one.index) for one in found.rows] == [(v["offset"], v["index"]) for v in values]
+    assert [str(one.month) for one in found.rows] == [v["month"] for v in values]
+    assert [group.root for group in found.groups] == encode(table(values)).leaf_hashes()
+    assert found.root() == commitment.root
     assert months == (Month(2026, 1), Month(2026, 2))
 
 
@@ -70,24 +76,95 @@ def test_months_that_go_back_and_forth_are_kept() -> None:
     times = [row(n)["event_time"].replace(year=2020 + n % 7, month=1 + n % 12) for n in range(50)]
     values = [row(n, event_time=time) for n, time in enumerate(times)]
     _, file, months = commit_with_leaves(table(values), 0)
-    assert [str(leaf.month) for leaf in decode(file, 0)] == [value["month"] for value in values]
+    assert [str(one.month) for one in decode(file, 0).rows] == [value["month"] for value in values]
     assert [str(month) for month in months or ()] == [
         min(v["month"] for v in values),
         max(v["month"] for v in values),
     ]
 
 
+@pytest.mark.parametrize("count", [1, 2, 31, 32, 33, 64, 65, 96])
+def test_rows_of_one_month_are_in_the_leaf_file_by_the_group(count: int) -> None:
+    values = [row(n, n if n % 3 else None) for n in range(700, 700 + count)]
+    leaves = encode(table(values)).leaf_hashes()
+    commitment, file, _ = commit_with_leaves(table(values), 690)
+    assert file[0] == 2
+    found = decode(file, 690)
+    assert [(one.offset, one.index) for one in found.rows] == [(v["offset"], v["index"]) for v in values]
+    assert {one.month for one in found.rows} == {Month(2026, 1)}
+    assert found.root() == commitment.root == merkle.root(leaves)
+    assert [(group.first, group.end) for group in found.groups] == [
+        (n, min(n + 32, count)) for n in range(0, count, 32)
+    ]
+    for number, group in enumerate(found.groups):
+        mine = leaves[group.first : group.end]
+        assert group.root == merkle.root(mine)
+        assert int.from_bytes(group.parity) == reduce(xor, map(int.from_bytes, mine))
+        for place in range(group.size):
+            proof = prove(found.groups, number, mine, place)
+            assert proof == merkle.inclusion_proof(leaves, group.first + place)
+
+
+def test_the_bytes_of_a_leaf_file_are_those_of_the_specification() -> None:
+    values = [row(70, 300), row(71), row(200)]
+    leaves = encode(table(values)).leaf_hashes()
+    parity = reduce(xor, map(int.from_bytes, leaves)).to_bytes(32)
+    positions = b"\x15\xac\x02" + b"\x02" + b"\x82\x02"  # 10 * 2 + 1 and 300; 1 * 2; 129 * 2
+    month = (2026 * 12).to_bytes(4, "little")
+    _, file, _ = commit_with_leaves(table(values), 60)
+    assert file == b"\x02" + month + b"\x03" + positions + merkle.root(leaves) + parity
+    _, alone, _ = commit_with_leaves(table(values[:1]), 60)
+    assert alone == b"\x02" + month + b"\x01" + b"\x15\xac\x02" + leaves[0]
+    _, whole, _ = commit_with_leaves(table(values[:1]), 60, whole=True)
+    assert whole == b"\x01" + month + b"\x0a\xad\x02\x00" + leaves[0]
+
+
 def test_the_leaf_file_takes_no_more_than_the_budget() -> None:
     _, file, _ = commit_with_leaves(table(rows(1000, 10**9)), 10**9)
-    assert len(file) <= 36 * 1000
+    assert len(file) <= 3.1 * 1000
     assert len(digest(file)) == 32
+    _, file, _ = commit_with_leaves(table(rows(1000, 10**9)), 10**9, whole=True)
+    assert len(file) <= 36 * 1000
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 6, 20, 40, 42])
 def test_a_leaf_file_that_is_cut_short_is_refused(size: int) -> None:
-    _, file, _ = commit_with_leaves(table(rows(2)), 0)
+    _, file, _ = commit_with_leaves(table(rows(2)), 0, whole=True)
     assert len(file) == 5 + 2 * 35
     if size in (5, 40):
         return  # cut between rows: the digest in the log entry tells
     with pytest.raises(IntegrityError, match="leaf file"):
-        list(decode(file[:size], 0))
+        decode(file[:size], 0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 33])
+def test_a_leaf_file_in_groups_is_read_as_a_whole_or_not_at_all(count: int) -> None:
+    _, file, _ = commit_with_leaves(table(rows(count)), 0)
+    assert decode(file, 0)
+    for damaged in (*(file[:size] for size in range(1, len(file))), file + b"\x00", file + bytes(32)):
+        with pytest.raises(IntegrityError, match="leaf file"):
+            decode(damaged, 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "rows_and_positions", "first", "reason"),
+    [
+        (24_312, b"\x00", 0, "cannot hold as many rows"),
+        (24_312, b"\xff\xff\xff\xff\xff\x0f" + bytes(64), 0, "cannot hold as many rows"),
+        (24_312, b"\xff" * 11 + bytes(64), 0, "cut short"),
+        (11, b"\x01\x00", 0, "month"),
+        (120_000, b"\x01\x00", 0, "month"),
+        (24_312, b"\x02\x02\x00", 0, "do not ascend"),
+        (24_312, b"\x02\x03\x05\x01\x05", 0, "do not ascend"),
+        (24_312, b"\x02\x03\x05\x01\x04", 0, "do not ascend"),
+        (24_312, b"\x02\x03\x05\x00", 0, "do not ascend"),
+        (24_312, b"\x01\x02", (1 << 63) - 1, "or are none"),
+        (24_312, b"\x01\x01\x80\x80\x80\x80\x08", 0, "or are none"),
+    ],
+)
+def test_a_leaf_file_that_makes_no_sense_is_refused(
+    number: int, rows_and_positions: bytes, first: int, reason: str
+) -> None:
+    data = b"\x02" + number.to_bytes(4, "little") + rows_and_positions + bytes(64)
+    with pytest.raises(IntegrityError, match=reason):
+        decode(data, first)

@@ -35,7 +35,7 @@ from rfc3161_client import TimestampRequestBuilder
 
 from integrity import verify_evidence
 from integrity.checkpoint import Checkpoint
-from integrity.evidence import Original, build, check
+from integrity.evidence import Original, check
 from integrity.hashes import salt
 from integrity.note import Note
 from integrity.publish import publish
@@ -85,8 +85,9 @@ def case(authority: Authority) -> Case:
     archive = Archive.of(rows(40), 5, Signer.generate(NAME, NOW).rotate(NOW + 1))
     stamp(archive.store, lambda data: authority.answer(_query(data)))
     publish(archive.store, archive.signer, STREAM, PARTITION, commits(rows(60), 5), NOW)
+    archive.rows = rows(60)
     values = table([archive.rows[OFFSET]])
-    data = build(values, archive.store, archive.signer.history, ORIGIN, of_record(OFFSET), authority.roots)
+    data = archive.evidence(values, of_record(OFFSET), authority.roots)
     keys = [str(key) for key in archive.signer.history.sets[-1].keys]
     return Case(archive, data, keys, authority.roots)
 
@@ -117,16 +118,14 @@ def test_inside_the_window_it_gives_the_original_and_says_in_plain_words_what_it
 
 def test_the_oldest_stamp_over_the_record_is_taken(case: Case) -> None:
     assert case.file["checkpoint"].split("\n")[1] == "8"
-    late = build(
-        table([row(57)]), case.archive.store, case.archive.signer.history, ORIGIN, of_record(57), case.roots
-    )
+    late = case.archive.evidence(table([row(57)]), of_record(57), case.roots)
     assert "time_stamp" not in json.loads(late)
     assert json.loads(late)["checkpoint"].split("\n")[1] == "12"
 
 
 def test_after_the_window_it_still_proves_the_row_and_names_nobody(case: Case) -> None:
     values = table([case.archive.rows[OFFSET]])
-    data = build(values, case.archive.store, case.archive.signer.history, ORIGIN, stamp_roots=case.roots)
+    data = case.archive.evidence(values, roots=case.roots)
     proven = check(data, case.keys, case.roots)
     assert proven.original is None
     assert "Destination: msisdn of an end user, not disclosed here." in proven.summary
@@ -145,7 +144,7 @@ def test_a_record_inside_an_envelope(case: Case) -> None:
     values[3] |= {"integrity_hash": hashed, "original_form": "canonical", "recipient": "1234", "sender": None}
     archive = Archive.of(values, 5, case.archive.signer)
     given = Original(whole, salt(SALT_KEY, position), [("origin", "/results/1/to/a~1b~0c")])
-    data = build(table([values[3]]), archive.store, archive.signer.history, ORIGIN, given)
+    data = archive.evidence(table([values[3]]), given)
     proven = verify(data, case.keys)
     assert proven.record == position
     assert "Origin: 923001111111 (field /results/1/to/a~1b~0c of the original)." in proven.summary
@@ -293,10 +292,8 @@ def test_the_reason_names_what_does_not_hold(
 
 def test_parts_of_other_evidence_do_not_fit(case: Case) -> None:
     archive = case.archive
-    other = json.loads(
-        build(table([row(33)]), archive.store, archive.signer.history, ORIGIN, of_record(33), case.roots)
-    )
-    later = json.loads(build(table([row(57)]), archive.store, archive.signer.history, ORIGIN))
+    other = json.loads(archive.evidence(table([row(33)]), of_record(33), case.roots))
+    later = json.loads(archive.evidence(table([row(57)])))
     assert other["checkpoint"] == case.file["checkpoint"]
     for part in ("summary", "original", "row", "row_proof", "entry", "entry_proof"):
         assert case.refused(case.file | {part: other[part]}), part
@@ -366,7 +363,7 @@ def test_evidence_is_not_made_of_a_row_that_was_altered(case: Case) -> None:
     archive = case.archive
     forged = table([row(OFFSET, status="REJECTED")])
     with pytest.raises(IntegrityError, match=rf"archive row of {name(OFFSET)} is altered"):
-        build(forged, archive.store, archive.signer.history, ORIGIN)
+        archive.evidence(forged)
 
 
 def test_evidence_is_not_made_with_a_wrong_original_or_salt(case: Case) -> None:
@@ -374,19 +371,19 @@ def test_evidence_is_not_made_with_a_wrong_original_or_salt(case: Case) -> None:
     right = of_record(OFFSET)
     for wrong in (Original(b"{}", right.salt), Original(right.data, bytes(16))):
         with pytest.raises(IntegrityError, match="not the one that was hashed"):
-            build(table([row(OFFSET)]), archive.store, archive.signer.history, ORIGIN, wrong)
+            archive.evidence(table([row(OFFSET)]), wrong)
     nowhere = Original(right.data, right.salt, [("origin", "/x")])
     with pytest.raises(IntegrityError, match="leads nowhere"):
-        build(table([row(OFFSET)]), archive.store, archive.signer.history, ORIGIN, nowhere)
+        archive.evidence(table([row(OFFSET)]), nowhere)
 
 
 def test_evidence_is_not_made_of_what_is_not_logged(case: Case) -> None:
     archive = case.archive
     with pytest.raises(IntegrityError, match="publish the log first"):
-        build(table([row(60)]), archive.store, archive.signer.history, ORIGIN)
+        archive.evidence(table([row(60)]))
     outside = Archive.of([row(1), row(2, integrity_hash=None), row(3)], 3, archive.signer)
     with pytest.raises(IntegrityError, match="not in integrity scope"):
-        build(table([row(2)]), outside.store, archive.signer.history, ORIGIN)
+        outside.evidence(table([row(2)]))
 
 
 def test_the_original_is_not_shown_by_repr() -> None:
@@ -446,7 +443,7 @@ def test_the_command_without_original_cannot_write_it(
     case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     values = table([case.archive.rows[OFFSET]])
-    data = build(values, case.archive.store, case.archive.signer.history, ORIGIN, stamp_roots=case.roots)
+    data = case.archive.evidence(values, roots=case.roots)
     (tmp_path / "evidence.json").write_bytes(data)
     arguments = [str(tmp_path / "evidence.json"), "--key", case.keys[0], "--original", str(tmp_path / "out")]
     assert verify_evidence.main(arguments) == 1

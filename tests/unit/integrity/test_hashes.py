@@ -46,15 +46,18 @@ def test_as_many_positions_as_originals_are_needed() -> None:
         integrity_hashes(SALT_KEY, [name(1)], [])
 
 
-def test_nobody_can_match_a_hash_to_a_number_once_the_key_is_gone() -> None:
+@pytest.mark.parametrize("whole", [False, True])
+def test_nobody_can_match_a_hash_to_a_number_once_the_key_is_gone(whole: bool) -> None:
     """The attacker has archive, log, leaf file, the form of the original and every number there is."""
     victim = 4_711
-    archive = Archive.of(rows(5, victim - 2))
+    archive = Archive.of(rows(5, victim - 2), whole=whole)
     (commit,) = archive.commits
-    leaf = next(leaf for leaf in decode(commit.leaf_file, commit.entry.first_offset) if leaf.offset == victim)
+    groups = decode(commit.leaf_file, commit.entry.first_offset).groups
+    said = {one for group in groups for one in (group.root, group.parity)}
+    assert len(said) == (5 if whole else 2)
     public = archive.rows[2]
     assert public["offset"] == victim
-    targets = {public["integrity_hash"], leaf.hash, bytes(commit.entry), commit.entry.commitment.root}
+    targets = {public["integrity_hash"], *said, bytes(commit.entry), commit.entry.commitment.root}
     template = original(victim)
     number = b"9230012%05d" % victim
     assert template.count(number) == 1
@@ -65,7 +68,7 @@ def test_nobody_can_match_a_hash_to_a_number_once_the_key_is_gone() -> None:
         salt(b"", name(victim)),
         salt(bytes(32), name(victim)),
         public["integrity_hash"][:16],
-        leaf.hash[:16],
+        *(one[:16] for one in said),
         commit.entry.commitment.root[:16],
     ]
     found = []

@@ -115,7 +115,14 @@ def test_a_row_that_was_dropped_is_named(archive: Archive) -> None:
 
 def test_a_whole_file_that_was_dropped_is_named_row_by_row(archive: Archive) -> None:
     found = told(archive.findings(archive.rows[:8] + archive.rows[17:]))
-    assert found == [("missing", name(offset)) for offset in range(8, 17)]
+    assert [one for one in found if one[0] == "missing"] == [
+        ("missing", name(offset)) for offset in range(8, 17)
+    ]
+    # Of the commits at its ends more is gone than the parity makes up for.
+    assert [one for one in found if one[0] != "missing"] == [
+        ("not proven", f"{name(5)} to {name(7)}"),
+        ("not proven", f"{name(17)} to {name(19)}"),
+    ]
     assert told(archive.findings([])) == [("missing", name(offset)) for offset in range(40)]
 
 
@@ -155,6 +162,9 @@ def test_a_row_that_was_moved_to_another_commit_is_named(archive: Archive, offse
     moved = next(value for value in values if value["offset"] == VICTIM)
     moved["offset"] = offset
     found = archive.findings(values)
+    if offset == 14:  # two rows of one group
+        assert sorted(told(found)) == [("altered", f"{name(10)} to {name(14)}"), ("missing", name(VICTIM))]
+        return
     assert ("moved", name(VICTIM)) in told(found) or ("altered", name(offset)) in told(found)
     assert {where for _, where in told(found)} <= {name(VICTIM), name(offset)}
 
@@ -336,8 +346,8 @@ def test_a_log_of_several_thousand_commits() -> None:
 
 def test_findings_can_be_demanded_to_be_none(archive: Archive) -> None:
     require_none(archive.findings())
-    with pytest.raises(IntegrityError, match=f"{name(3)}: missing.*; and 6 more"):
-        require_none(archive.findings(archive.rows[:3] + archive.rows[19:]))
+    with pytest.raises(IntegrityError, match=f"{name(5)}: missing.*; and 5 more"):
+        require_none(archive.findings(archive.rows[:5] + archive.rows[20:]))
 
 
 def test_many_missing_rows_are_all_named(monkeypatch: pytest.MonkeyPatch, archive: Archive) -> None:

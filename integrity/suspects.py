@@ -1,0 +1,135 @@
+"""Rows that are missing and rows that were added: perhaps the same, moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import islice, permutations
+
+import pyarrow as pa
+
+from integrity.findings import Finding, Kind
+from integrity.groups import MOST_TRIES, Group, solve
+from integrity.rows import encode
+from schemas.position import Position
+
+MOST_SUSPECTS = 256
+"""Rows kept back, of each kind, to see whether what is missing in one place was added in another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands at a position that was logged: leaf hashes, and the file of the first row.
+
+    A row that has no canonical form has the leaf hash b"".
+    """
+
+    position: Position
+    leaves: Sequence[bytes]
+    file: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsolved:
+    """A group of which more is wrong than its parity can tell. `missing` are the places where no row is and one was."""
+
+    group: Group
+    rows: Sequence[Standing]
+    missing: Sequence[int]
+
+    def named(self, leaves: Sequence[bytes]) -> Iterator[Finding]:
+        """The rows that are altered, now that the leaf hashes are known."""
+        for row, leaf in zip(self.rows, leaves, strict=True):
+            if any(row.leaves) and row.leaves[0] != leaf:
+                yield altered(row)
+
+    def unnamed(self) -> Iterator[Finding]:
+        """What can be said of the rows that are there, without knowing the leaf hashes."""
+        there = [row for row in self.rows if any(row.leaves)]
+        gone = len(self.rows) - len(there)
+        if not there:
+            return
+        where = str(there[0].position)
+        if len(there) > 1:
+            where += f" to {there[-1].position}"
+        file = there[0].file
+        if gone > 1:
+            what = f"the {len(there)} rows in scope here are" if len(there) > 1 else "this row is"
+            detail = f"whether {what} as logged cannot be told: {gone} others of the group of {len(self.rows)} are not"
+            yield Finding(Kind.NOT_PROVEN, where, detail, file)
+        elif len(there) == 1:
+            yield altered(there[0])
+        else:
+            most = "two or more" if not gone else "one or more"
+            detail = f"of the {len(there)} rows in scope here {most} are not as logged; which cannot be told"
+            yield Finding(Kind.ALTERED, where, detail, file)
+
+
+@dataclass(slots=True)
+class Suspects:
+    """What was kept back until all rows were seen. A leaf hash is None when its group is among `unsolved`."""
+
+    missing: list[tuple[Position, bytes | None]] = field(default_factory=list)
+    added: list[tuple[Finding, pa.Table]] = field(default_factory=list)
+    unsolved: list[Unsolved] = field(default_factory=list)
+
+    def settle(self) -> Iterator[Finding]:
+        """What became of them: moved, or really missing and added."""
+        known = dict(self.missing)
+        for one in self.unsolved:
+            leaves = self._with_added(one)
+            if leaves is None:
+                yield from one.unnamed()
+                continue
+            yield from one.named(leaves)
+            known |= {one.rows[place].position: leaves[place] for place in one.missing}
+        for position, leaf in known.items():
+            where = next(
+                (n for n, (_, row) in enumerate(self.added) if leaf and leaf_at(row, position) == leaf), None
+            )
+            if where is None:
+                yield missing(position)
+            else:
+                finding, _ = self.added.pop(where)
+                detail = f"it now stands at {finding.where}"
+                yield Finding(Kind.MOVED, str(position), detail, finding.file)
+        for finding, _ in self.added:
+            yield finding
+        self.missing, self.added, self.unsolved = [], [], []
+
+    def _with_added(self, one: Unsolved) -> list[bytes] | None:
+        """The leaf hashes of a group if rows that were added were missing in it; at most one more may be wrong."""
+
+        @cache
+        def moved(number: int, place: int) -> bytes:
+            return leaf_at(self.added[number][1], one.rows[place].position)
+
+        # First all but one, which leaves that one to the parity, then all, in case a row is altered as well.
+        places = [[*one.missing[:n], *one.missing[n + 1 :]] for n in range(len(one.missing))]
+        for chosen in [*places, one.missing] if len(one.missing) > 1 else [one.missing]:
+            for numbers in islice(permutations(range(len(self.added)), len(chosen)), MOST_TRIES):
+                choices = [row.leaves for row in one.rows]
+                for number, place in zip(numbers, chosen, strict=True):
+                    choices[place] = [moved(number, place)]
+                if (leaves := solve(one.group, choices)) is not None:
+                    return leaves
+        return None
+
+
+def altered(row: Standing) -> Finding:
+    """At its position is another row than the one that was logged."""
+    return Finding(Kind.ALTERED, str(row.position), "it is not the row that was logged", row.file)
+
+
+def missing(position: Position) -> Finding:
+    """At the position is no row."""
+    return Finding(Kind.MISSING, str(position), "it was logged and is not in the archive")
+
+
+def leaf_at(row: pa.Table, position: Position) -> bytes:
+    """The leaf hash the row would have at another position."""
+    for name, value in (("offset", position.offset), ("index", position.index)):
+        at = row.column_names.index(name)
+        row = row.set_column(at, row.schema.field(name), pa.array([value], row.schema.field(name).type))
+    return encode(row).leaf_hashes()[0]
