@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from typing import Final
 
 import orjson
@@ -11,11 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from schemas.arrow import METADATA, file_schema
-from schemas.errors import IntegrityError
 from schemas.retention import Month
+from tiers.rewrite import files_of, read_file
 from tiers.warehouse import Warehouse
 
 COLUMNS: Final = file_schema("metadata").names
+_BROKEN: Final = (pa.ArrowException, OSError, ValueError, KeyError)
 
 
 def rows_of_commit(
@@ -45,7 +47,7 @@ def archive_rows(
 ) -> pa.Table:
     """Rows of a topic-partition and month from offset `first` to `last`, as the handle of the archive sees it.
 
-    Raises `IntegrityError` when a file that may hold some of them cannot be read.
+    Files that are damaged or gone are left out: their rows are missing.
     """
     here = (
         (pc.field("month") == str(month))
@@ -57,11 +59,16 @@ def archive_rows(
     dataset = warehouse.metadata.delta.to_pyarrow_dataset()
     try:
         return dataset.to_table(columns=METADATA.names, filter=here).cast(METADATA)
-    except (pa.ArrowException, OSError) as error:
-        raise IntegrityError(
-            f"the archive rows of {place[0]}/{place[1]} at offsets {first} to {last} cannot be read "
-            f"({type(error).__name__}): bring their files of month {month} back from the backup"
-        ) from None
+    except _BROKEN:
+        paths = {fragment.path for fragment in dataset.get_fragments(filter=here)}
+    # File by file: one that was tampered with has another size than the table says, and stops it all.
+    found = [METADATA.empty_table()]
+    for file in files_of(warehouse.metadata, {"month": str(month)}):
+        if file.path in paths:
+            with suppress(*_BROKEN):
+                rows = read_file(warehouse.objects, "metadata", file)
+                found += [] if rows is None else [rows.filter(here)]
+    return pa.concat_tables(found)
 
 
 def _added(warehouse: Warehouse, version: int) -> list[str]:

@@ -10,6 +10,7 @@ import os
 import signal
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from retention_world import World, person, report
 
@@ -20,13 +21,13 @@ _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["streams.sweep", "tiers.erasure", "console.traffic", "streams.files"])
 
 
-def _do(folder: str, now: str, what: str, point: str) -> None:
+def _do(folder: str, settings: dict[str, Any], now: str, what: str, point: str) -> None:
     from tiers.erasure import erase
     from tiers.release import finish_release
 
     if point:
         os.environ["LETHE_FAIL_POINT"] = point
-    world = World(Path(folder))
+    world = World(Path(folder), **settings)
     world.now = datetime.fromisoformat(now)
     task, _, argument = what.partition(" ")
     if task == "sweep":
@@ -47,7 +48,9 @@ def _do(folder: str, now: str, what: str, point: str) -> None:
 
 def start(world: World, what: str, point: str = "") -> multiprocessing.process.BaseProcess:
     """Do something in a process of its own."""
-    process = _SERVER.Process(target=_do, args=(str(world.folder), world.now.isoformat(), what, point))
+    process = _SERVER.Process(
+        target=_do, args=(str(world.folder), world.settings_, world.now.isoformat(), what, point)
+    )
     process.start()
     return process
 

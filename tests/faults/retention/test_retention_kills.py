@@ -9,11 +9,13 @@ import pytest
 from retention_killed import killed_at
 from retention_world import WINDOW_TABLES, World, person, report
 
+from schemas.position import Position
 from streams.signer import load_signer
 from tiers import certificates, journal, reconcile
 from tiers.erasure import erase, preview_erasure
 from tiers.hold_scope import Scope
 from tiers.holds import Holds
+from tiers.proof import evidence_of
 from tiers.release import finish_release
 
 HER = "+923001234567"
@@ -29,6 +31,7 @@ SWEEP = (
 ARCHIVE = (
     "archive.noted", "archive.written", "archive.dropped", "archive.deleted", "archive.certified",
 )  # fmt: skip
+PARTLY = ("archive.noted", "log.swap", "log.swapped", "archive.leaves", *ARCHIVE[1:])
 ERASE = (
     "hold.kept", "erase.kept", "erase.written.quarantine", "erase.rewritten.quarantine", "erase.written.originals",
     "erase.rewritten.originals", "erase.written.identifiers", "erase.rewritten.identifiers",
@@ -102,6 +105,41 @@ def test_an_archive_sweep_killed_anywhere_is_finished_by_the_next(tmp_path: Path
     assert [p for p in world.paths("metadata") if p.endswith(".parquet")] == []
     assert certified(world) == ["2025", "archive"]
     assert list(certificates.every(world.runtime.objects))[1]["counts"]["rows"] == 3
+
+
+@pytest.mark.parametrize("point", PARTLY)
+def test_a_sweep_of_one_countrys_rows_killed_anywhere_leaves_the_others_proven(
+    tmp_path: Path, point: str
+) -> None:
+    world = World(
+        tmp_path,
+        integrity={"scope": "all"},
+        retention={"countries": [{"country": "DE", "archive_years": 2, "reason": "a shorter law"}]},
+    )
+    world.ingest([report(i, (HER, HIM)[i % 2], MARCH + timedelta(minutes=i)) for i in range(40)])
+    before = {r["offset"]: r for r in world.rows("metadata") if r["country"] == "PK"}
+    assert len(before) == 20
+    world.now = datetime(2028, 1, 1, tzinfo=UTC)
+    killed_at(point, world, "sweep")
+    # Whatever is half done: what stays can be proven, and nothing else is there after the next sweep.
+    proven(world)
+    world.sweep(forced=True)
+    assert world.sweep(forced=True) == []
+    assert {r["offset"]: r for r in world.rows("metadata")} == before
+    proven(world)
+    assert certified(world).count("archive") == 1
+    assert [p for p in world.paths("_log") if p.endswith(".whole")], "all leaf hashes are kept"
+
+
+def proven(world: World) -> None:
+    """Evidence can be made of all that stays."""
+    signer = load_signer(world.keys)
+    assert signer is not None
+    runtime = world.runtime
+    for row in world.rows("metadata"):
+        if row["country"] == "PK":
+            position = Position(row["stream"], row["partition"], row["offset"], row["index"])
+            evidence_of(runtime.warehouse, runtime.ring, signer.history, position, world.now)
 
 
 @pytest.mark.parametrize("point", ERASE)

@@ -65,14 +65,16 @@ class World:
         assert found.log_error is None, found.log_error
         return found.stream
 
-    def feed(self, stream: str, count: int, seed: int, publish: bool = True, **shares: Any) -> bytes:
+    def feed(
+        self, stream: str, count: int, seed: int, publish: bool = True, months: int = 2, **shares: Any
+    ) -> bytes:
         """Commit generated records behind what a topic has, as a worker does; returns the checkpoint after it."""
         runtime = self.runtime
         source = Source(stream, 0, f"cluster/{stream}/0", SMS)
         done = runtime.warehouse.position(source.id)
         first = 0 if done is None else done + 1
         values: list[bytes | None] = list(
-            generate(SMS, count, seed, until=UNTIL, months=2, **{"pakistan": 0.4, **shares})
+            generate(SMS, count, seed, until=UNTIL, months=months, **{"pakistan": 0.4, **shares})
         )
         received = np.full(count, int(NOW.timestamp() * 1000), np.int64)
         batch = Batch(

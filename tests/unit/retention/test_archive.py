@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from retention_world import World, report
 
+from integrity import verify_evidence
+from integrity.findings import Finding, Kind
+from integrity.signing import KeyHistory
+from integrity.verify_evidence import Proven
+from schemas.errors import IntegrityError, TransientError
+from schemas.policy import RetentionPolicy
+from schemas.position import Position
+from streams.publisher import publication_of
 from streams.signer import load_signer
 from tiers import certificates, reconcile
+from tiers.files import parquet_bytes
+from tiers.lookup import position_of
+from tiers.proof import evidence_of
+from tiers.verification import Verifier
 
 PAKISTANI = "+923001234567"
 GERMAN = "+4915112345678"
@@ -78,10 +93,134 @@ def test_one_countrys_rows_leave_and_the_others_stay_as_they_were(make_world: Ca
     assert world.rows("metadata") == []
 
 
+SHORTER = {"countries": [{"country": "DE", "archive_years": 2, "reason": "a shorter law"}]}
+MARCH = datetime(2025, 3, 9, tzinfo=UTC)
+
+
+def shared(make_world: Callable[..., World], **more: Any) -> World:
+    """A world whose archive has rows of two countries, with different periods, in integrity scope."""
+    return make_world(retention=SHORTER, integrity={"scope": "all"}, **more)
+
+
+def mixed(count: int, first: int = 0) -> list[bytes]:
+    return [report(first + i, (PAKISTANI, GERMAN)[i % 2], MARCH + timedelta(seconds=i)) for i in range(count)]
+
+
+def history(world: World) -> KeyHistory:
+    signer = load_signer(world.keys)
+    assert signer is not None
+    return signer.history
+
+
+def evidence(world: World, row: dict[str, Any]) -> Proven:
+    runtime, keys = world.runtime, history(world)
+    position = Position(row["stream"], row["partition"], row["offset"], row["index"])
+    file = evidence_of(runtime.warehouse, runtime.ring, keys, position, world.now).file
+    return verify_evidence.verify(file, [str(keys.sets[0].ed25519)])
+
+
+def findings(world: World, policy: RetentionPolicy | None = None) -> list[Finding]:
+    runtime = world.runtime
+    policy = policy or world.settings.retention
+    return list(Verifier(runtime.warehouse, history(world), policy, world.now).run())
+
+
+def whole(world: World) -> list[str]:
+    return [p for p in world.paths("_log") if p.endswith(".whole")]
+
+
+def test_what_stays_of_a_commit_is_still_proven_row_by_row(make_world: Callable[..., World]) -> None:
+    world = shared(make_world)
+    world.ingest(mixed(90))
+    rows = world.rows("metadata")
+    assert findings(world) == []
+    assert whole(world) == []
+    world.now = datetime(2028, 1, 1, tzinfo=UTC)
+    world.sweep(forced=True)
+    stay = world.rows("metadata")
+    assert stay == [r for r in rows if r["country"] == "PK"]
+    assert len(whole(world)) == 1
+    assert findings(world) == []
+    for row in stay[::9]:
+        assert evidence(world, row).original is None
+    # Compared by who does not know of the shorter period: what is gone is named, and nothing else.
+    names = {(Kind.MISSING, str(position_of(r))) for r in rows if r["country"] == "DE"}
+    assert {(f.kind, f.where) for f in findings(world, RetentionPolicy())} == names
+    # Without the list that was kept, two others of a group are enough to prove nothing.
+    (path,) = whole(world)
+    (world.root / path).unlink()
+    with pytest.raises(IntegrityError, match="cannot be proven"):
+        evidence(world, stay[0])
+
+
+def test_a_row_damaged_before_others_leave_does_not_hold_them_up(make_world: Callable[..., World]) -> None:
+    world = shared(make_world)
+    world.ingest(mixed(90))
+    (path,) = [p for p in world.paths("metadata") if p.endswith(".parquet")]
+    table = pq.read_table(world.root / path, partitioning=None)
+    status = ["X" if at in (3, 5, 40) else s for at, s in enumerate(table["status"].to_pylist())]
+    at = table.column_names.index("status")
+    rows = table.set_column(at, table.schema.field("status"), pa.array(status, pa.string()))
+    (world.root / path).write_bytes(parquet_bytes("metadata", rows))
+    world.now = datetime(2028, 1, 1, tzinfo=UTC)
+    world.sweep(forced=True)
+    stay = {r["offset"]: r for r in world.rows("metadata")}
+    assert set(stay) == set(range(0, 90, 2))
+    with pytest.raises(IntegrityError, match="cannot be proven"):
+        evidence(world, stay[4])  # of the group of which two were damaged
+    for offset in (40, 42, 70):
+        if offset == 40:
+            with pytest.raises(IntegrityError, match="altered"):
+                evidence(world, stay[offset])
+        else:
+            assert evidence(world, stay[offset])
+
+
+def test_commits_of_several_months_need_no_list(make_world: Callable[..., World]) -> None:
+    world = shared(make_world)
+    earlier = [report(i, (PAKISTANI, GERMAN)[i % 2], datetime(2024, 12, 30, tzinfo=UTC)) for i in range(40)]
+    world.ingest([*earlier, *mixed(40, 40)])
+    world.now = datetime(2027, 1, 1, tzinfo=UTC)
+    world.sweep(forced=True)
+    assert len(world.rows("metadata")) == 60
+    assert whole(world) == []
+    for row in world.rows("metadata")[::7]:
+        assert evidence(world, row)
+
+
+def test_no_list_is_kept_of_what_leaves_as_a_whole(make_world: Callable[..., World]) -> None:
+    world = shared(make_world)
+    world.ingest([report(i, GERMAN, MARCH) for i in range(40)])
+    world.ingest([report(i, PAKISTANI, MARCH) for i in range(40, 80)])
+    world.now = datetime(2028, 1, 1, tzinfo=UTC)
+    world.sweep(forced=True)
+    assert {r["country"] for r in world.rows("metadata")} == {"PK"}
+    assert whole(world) == []
+    world.now = datetime(2036, 1, 1, tzinfo=UTC)
+    world.sweep(forced=True)
+    assert world.rows("metadata") == []
+    assert whole(world) == []
+
+
+def test_rows_do_not_leave_before_their_commit_is_published(make_world: Callable[..., World]) -> None:
+    world = shared(make_world)
+    runtime = world.runtime
+    runtime.warehouse.commit([world.prepare(runtime, mixed(40))], runtime.ring)
+    world.now = datetime(2028, 1, 2, tzinfo=UTC)
+    with pytest.raises(TransientError, match="not in the integrity log yet"):
+        world.sweep(forced=True)
+    assert len(world.rows("metadata")) == 40
+    assert publication_of(world.runtime).run().failures == {}
+    world.sweep(forced=True)
+    assert len(world.rows("metadata")) == 20
+    assert findings(world) == []
+    for row in world.rows("metadata")[::5]:
+        assert evidence(world, row)
+
+
 @pytest.mark.parametrize("value", ["+923001234567", "0092 300 1234567", "PK", "pk"])
 def test_policy_explain_names_the_rule_and_the_instants(value: str) -> None:
     from console.commands.retention import explained
-    from schemas.policy import RetentionPolicy
 
     policy = RetentionPolicy.model_validate(
         {"countries": [{"country": "PK", "window_months": 24, "reason": "clause 9"}]}
