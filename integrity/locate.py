@@ -87,27 +87,24 @@ def _compare(
 ) -> Iterator[Finding]:
     """The rows of one group."""
     leaves = known.solve(number, [row.leaves for row in rows])
-    missed: list[tuple[int, bytes | None]] = []
+    missed: list[int] = []
     for place, row in enumerate(rows):
-        leaf = leaves[place] if leaves else None
         if not row.leaves:
             file = batch.without_hash(row.position)
             if file:
                 yield Finding(Kind.ALTERED, str(row.position), "its integrity_hash was removed", file)
             else:
-                missed.append((place, leaf))
+                missed.append(place)
         # A row without a canonical form is none that was logged.
-        elif (leaf and row.leaves[0] != leaf) or not row.leaves[0]:
+        elif (leaves and row.leaves[0] != leaves[place]) or not row.leaves[0]:
             yield altered(row)
-    keep = len(suspects.missing) + len(missed) <= MOST_SUSPECTS
-    if leaves is None:
-        one = Unsolved(known.file.groups[number], rows, [place for place, _ in missed])
-        if missed and keep:
+    one = Unsolved(known.file.groups[number], rows, missed)
+    if missed and suspects.room(len(missed)):
+        if leaves is None:
             suspects.unsolved.append(one)
         else:
-            yield from one.unnamed()
-    for place, leaf in missed:
-        if keep:
-            suspects.missing.append((rows[place].position, leaf))
-        else:
-            yield missing(rows[place].position)
+            suspects.missing += [(rows[place].position, leaves[place]) for place in missed]
+        return
+    if leaves is None:
+        yield from one.unnamed()
+    yield from (missing(rows[place].position) for place in missed)

@@ -68,35 +68,37 @@ class Unsolved:
 
 @dataclass(slots=True)
 class Suspects:
-    """What was kept back until all rows were seen. A leaf hash is None when its group is among `unsolved`."""
+    """What was kept back until all rows were seen; of groups in `unsolved` the missing rows, too."""
 
-    missing: list[tuple[Position, bytes | None]] = field(default_factory=list)
+    missing: list[tuple[Position, bytes]] = field(default_factory=list)
     added: list[tuple[Finding, pa.Table]] = field(default_factory=list)
     unsolved: list[Unsolved] = field(default_factory=list)
 
+    def room(self, rows: int) -> bool:
+        """Whether so many missing rows more may be kept back."""
+        return len(self.missing) + sum(len(one.missing) for one in self.unsolved) + rows <= MOST_SUSPECTS
+
     def settle(self) -> Iterator[Finding]:
         """What became of them: moved, or really missing and added."""
-        known = dict(self.missing)
+        for position, leaf in self.missing:
+            yield self._moved(position, leaf)
         for one in self.unsolved:
             leaves = self._with_added(one)
-            if leaves is None:
-                yield from one.unnamed()
-                continue
-            yield from one.named(leaves)
-            known |= {one.rows[place].position: leaves[place] for place in one.missing}
-        for position, leaf in known.items():
-            where = next(
-                (n for n, (_, row) in enumerate(self.added) if leaf and leaf_at(row, position) == leaf), None
-            )
-            if where is None:
-                yield missing(position)
-            else:
-                finding, _ = self.added.pop(where)
-                detail = f"it now stands at {finding.where}"
-                yield Finding(Kind.MOVED, str(position), detail, finding.file)
+            yield from one.unnamed() if leaves is None else one.named(leaves)
+            for place in one.missing:
+                position = one.rows[place].position
+                yield missing(position) if leaves is None else self._moved(position, leaves[place])
         for finding, _ in self.added:
             yield finding
         self.missing, self.added, self.unsolved = [], [], []
+
+    def _moved(self, position: Position, leaf: bytes) -> Finding:
+        """Where a missing row with this leaf hash stands now, which is then no row that was added."""
+        where = next((n for n, (_, row) in enumerate(self.added) if leaf_at(row, position) == leaf), None)
+        if where is None:
+            return missing(position)
+        finding, _ = self.added.pop(where)
+        return Finding(Kind.MOVED, str(position), f"it now stands at {finding.where}", finding.file)
 
     def _with_added(self, one: Unsolved) -> list[bytes] | None:
         """The leaf hashes of a group if rows that were added were missing in it; at most one more may be wrong."""

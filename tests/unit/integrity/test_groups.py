@@ -113,6 +113,13 @@ def test_rows_moved_from_one_group_are_found_again(archive: Archive, moved: tupl
     assert [finding.detail for finding in found] == [f"it now stands at {name(o + 1_000)}" for o in moved]
 
 
+def test_many_rows_moved_from_several_groups_are_found_again_in_their_order(archive: Archive) -> None:
+    values = archive.changed()
+    for offset in range(40, 80):
+        values[offset]["offset"] = offset + 1_000
+    assert told(archive.findings(values)) == [("moved", name(offset)) for offset in range(40, 80)]
+
+
 def test_a_row_moved_and_others_missing_or_altered(archive: Archive) -> None:
     values = archive.changed()
     values[40]["offset"] = 1_040
@@ -167,7 +174,7 @@ def test_a_month_that_is_not_compared(archive: Archive) -> None:
 def test_many_groups_are_judged_without_being_kept_back(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("integrity.locate.MOST_SUSPECTS", 3)
+    monkeypatch.setattr("integrity.suspects.MOST_SUSPECTS", 3)
     found = told(archive.findings(archive.rows[:30]))
     assert sorted(found) == sorted(
         [

@@ -352,6 +352,7 @@ def test_findings_can_be_demanded_to_be_none(archive: Archive) -> None:
 
 def test_many_missing_rows_are_all_named(monkeypatch: pytest.MonkeyPatch, archive: Archive) -> None:
     monkeypatch.setattr("integrity.locate.MOST_SUSPECTS", 3)
+    monkeypatch.setattr("integrity.suspects.MOST_SUSPECTS", 3)
     found = told(archive.findings(archive.rows[:10]))
     assert sorted(found) == sorted(("missing", name(offset)) for offset in range(10, 40))
     extra = [row(offset) for offset in range(50, 60)]
