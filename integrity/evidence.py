@@ -18,7 +18,6 @@ import pyarrow as pa
 from cryptography.x509 import Certificate
 
 from integrity import groups, verify_evidence
-from integrity.batch import Batch
 from integrity.log import Entry, Log, open_checkpoint
 from integrity.rows import COLUMNS, Kind, encode
 from integrity.signing import KeyHistory
@@ -26,7 +25,7 @@ from integrity.stamp import Stamped, stamps
 from integrity.stamp import token as stamp_token
 from integrity.store import Reader
 from integrity.verify_evidence import Proven
-from integrity.whole import Known
+from integrity.whole import Known, standing
 from schemas.errors import IntegrityError
 from schemas.position import Position
 
@@ -146,9 +145,9 @@ def _row_proof(
     group = known.file.groups[number]
     first, last = known.file.rows[group.first], known.file.rows[group.end - 1]
     if group.size == 1 or number in known.kept or others is None:
-        leaves = known.solve_from(number, Batch([(None, row)]))
+        leaves = known.solve_from(number, standing(row))
     else:
-        leaves = known.solve_from(number, Batch([(None, others(first.offset, last.offset))]))
+        leaves = known.solve_from(number, standing(others(first.offset, last.offset)))
     if leaves is None:
         raise IntegrityError(
             f"{position} cannot be proven: two or more of the {group.size} rows in scope at offsets {first.offset} to "

@@ -108,7 +108,8 @@ class Suspects:
             return leaf_at(self.added[number][1], one.rows[place].position)
 
         # First all but one, which leaves that one to the parity, then all, in case a row is altered as well.
-        places = [[*one.missing[:n], *one.missing[n + 1 :]] for n in range(len(one.missing))]
+        # The last one first: rows that were moved together stand in their order, and the tries begin with that.
+        places = [[*one.missing[:n], *one.missing[n + 1 :]] for n in reversed(range(len(one.missing)))]
         for chosen in [*places, one.missing] if len(one.missing) > 1 else [one.missing]:
             for numbers in islice(permutations(range(len(self.added)), len(chosen)), MOST_TRIES):
                 choices = [row.leaves for row in one.rows]

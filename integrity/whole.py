@@ -21,6 +21,9 @@ from integrity.merkle import HASH_SIZE
 from integrity.store import Store
 from schemas.errors import FencedError, IntegrityError
 
+Standing = dict[tuple[int, int | None], list[bytes]]
+"""Leaf hashes by offset and index: several where a position is taken more than once."""
+
 UNKNOWN = bytes(HASH_SIZE)
 _TRIES = 20
 
@@ -45,14 +48,20 @@ class Known:
         """The leaf hashes of a group, given those of the rows that stand at its positions; see `groups.solve`."""
         return self.kept.get(number) or groups.solve(self.file.groups[number], standing)
 
-    def solve_from(self, number: int, rows: Batch) -> list[bytes] | None:
-        """The same, given rows of the archive."""
-        standing: dict[tuple[int, int | None], list[bytes]] = {}
-        for position, leaf in zip(rows.positions(0, len(rows)), rows.leaves, strict=True):
-            standing.setdefault((position.offset, position.index), []).append(leaf)
+    def solve_from(self, number: int, standing: Standing) -> list[bytes] | None:
+        """The same, given the rows of the archive by position."""
         group = self.file.groups[number]
         mine = self.file.rows[group.first : group.end]
         return self.solve(number, [standing.get((row.offset, row.index), []) for row in mine])
+
+
+def standing(rows: pa.Table) -> Standing:
+    """The leaf hashes of archive rows in scope, of one topic-partition, by offset and index."""
+    found: Standing = {}
+    batch = Batch([(None, rows)])
+    for position, leaf in zip(batch.positions(0, len(batch)), batch.leaves, strict=True):
+        found.setdefault((position.offset, position.index), []).append(leaf)
+    return found
 
 
 def whole_path(origin: str, entry: Entry) -> str:
@@ -66,13 +75,13 @@ def keep(store: Store, log: Log, entry: Entry, known: Known, rows: pa.Table) -> 
     What was kept before stays. A group of which two or more rows are not as logged is left out. Raises `FencedError`
     when others do the same all the time.
     """
-    path, batch = whole_path(log.origin, entry), Batch([(None, rows)])
+    path, there_now = whole_path(log.origin, entry), standing(rows)
     for _ in range(_TRIES):
         there = store.get(path)
         known = Known(known.file, _believed(there, known.file, entry.first_offset))
         leaves: list[bytes] = []
         for number, group in enumerate(known.file.groups):
-            leaves += known.solve_from(number, batch) or [UNKNOWN] * group.size
+            leaves += known.solve_from(number, there_now) or [UNKNOWN] * group.size
         whole = encode_whole(known.file.rows, leaves, entry.first_offset)
         if whole == there:
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -42,9 +43,8 @@ class LeafLists:
         places = leaving.group_by(["stream", "partition"]).aggregate([]).to_pylist()
         for place in sorted((row["stream"], row["partition"]) for row in places):
             here, mine = _of(rows, place), _of(leaving, place)
-            offsets = sorted(set(mine.column("offset").to_pylist()))
-            for log, entry in self._entries(place, offsets):
-                self._keep(log, entry, place, here, mine)
+            for log, entry in self._entries(place, mine.column("offset").to_pylist()):
+                self._keep(log, entry, place, _between(here, entry), _between(mine, entry))
 
     def _entries(self, place: Place, offsets: list[int]) -> Iterator[tuple[Log, Entry]]:
         """The log entries that cover the offsets, which ascend."""
@@ -81,11 +81,19 @@ class LeafLists:
 
 
 def _of(rows: pa.Table, place: Place) -> pa.Table:
+    """The rows of a topic-partition, by offset."""
     stream, partition = place
     same = pc.and_(
         pc.equal(rows["stream"], stream), pc.equal(rows["partition"], pa.scalar(partition, pa.int32()))
     )
-    return rows.filter(same)
+    return rows.filter(same).sort_by("offset")
+
+
+def _between(rows: pa.Table, entry: Entry) -> pa.Table:
+    """Of rows by offset those that an entry covers."""
+    offsets = rows.column("offset").to_numpy()
+    low = int(np.searchsorted(offsets, entry.first_offset, "left"))
+    return rows.slice(low, int(np.searchsorted(offsets, entry.last_offset, "right")) - low)
 
 
 def _positions(rows: pa.Table) -> set[tuple[int, int | None]]:

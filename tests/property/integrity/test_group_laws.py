@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache, reduce
 from operator import xor
@@ -13,9 +14,11 @@ from integrity_samples import NAME, NOW, Archive, Row, name, row, table, told
 
 from integrity import merkle
 from integrity.groups import Group, solve
+from integrity.leaves import decode
 from integrity.rows import encode
 from integrity.signing import Signer
 from integrity.verify_evidence import verify
+from schemas.errors import IntegrityError
 
 SIGNER = Signer.generate(NAME, NOW)
 KEYS = [str(SIGNER.history.sets[0].ed25519)]
@@ -162,6 +165,18 @@ def test_what_is_solved_is_what_was_logged(leaves: list[bytes], data: st.DataObj
     for place in wrong:  # the right one among others
         given_[place] = [*given_[place], leaves[place]]
     assert solve(group, given_) == leaves
+
+
+@given(counts, st.integers(0, 2_000), st.integers(1, 255), st.booleans())
+def test_a_damaged_leaf_file_is_read_or_refused(count: int, at: int, change: int, cut: bool) -> None:
+    _, grouped = archives(count)
+    data = bytearray(grouped.commits[0].leaf_file)
+    data[at % len(data)] ^= change
+    with suppress(IntegrityError):
+        assert decode(bytes(data), 0).groups
+    if cut:
+        with suppress(IntegrityError):
+            decode(bytes(data[: at % len(data)]), 0)
 
 
 def test_the_groups_are_those_of_the_tree() -> None:
