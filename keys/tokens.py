@@ -22,9 +22,11 @@ import re
 from binascii import unhexlify
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from typing import Any
 from uuid import UUID
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -73,20 +75,18 @@ def subject_tokens(keys: MonthKeys, kinds: pl.Series, values: pl.Series) -> pa.F
     """
     if len(kinds) != len(values):
         raise ValueError("there must be one kind for each value")
-    frame = pl.DataFrame({"kind": _kind_characters(kinds), "value": _text(values)})
-    value = pl.col("value")
-    if not frame.select((pl.col("kind").is_not_null() | value.is_null()).all()).item():
+    text, codes = _text(values), _kind_codes(kinds)
+    if (codes == 0).any() and (pl.Series(codes == 0) & text.is_not_null()).any():
         raise ValueError(_UNKNOWN_KIND)
-    if not len(values):
+    if not len(text):
         return pa.array([], pa.binary(TOKEN_BYTES))
-    # Fifteen NULs after any value, cut to 16 bytes, is the plain block; rows it is wrong for are done below.
-    plain = pl.concat_str(pl.col("kind").fill_null("\0"), value.fill_null(""), pl.lit("\0" * _ROOM))
-    cut = frame.select(plain.cast(pl.Binary).bin.slice(0, TOKEN_BYTES)).to_series()
-    blocks = bytearray(_contiguous(cut, TOKEN_BYTES))
-    hashed = frame.with_row_index("row").filter(_is_hashed(value))
-    for row, kind, text in hashed.select("row", "kind", "value").iter_rows():
-        blocks[16 * row : 16 * row + 16] = _subject_block(ord(kind), text.encode())
-    return _column(keys.token_key, blocks, values)
+    hashed = _are_hashed(text)
+    blocks = np.empty((len(text), TOKEN_BYTES), np.uint8)
+    blocks[:, 0] = codes
+    blocks[:, 1:] = _padded(text.set(pl.Series(hashed), "") if hashed.any() else text)
+    for row in np.flatnonzero(hashed).tolist():
+        blocks[row] = np.frombuffer(_subject_block(int(codes[row]), text[row].encode()), np.uint8)
+    return _column(keys.token_key, blocks.tobytes(), values)
 
 
 def needs_sealing(values: pl.Series) -> pl.Series:
@@ -94,7 +94,7 @@ def needs_sealing(values: pl.Series) -> pl.Series:
 
     Boolean, without nulls: a null value needs nothing.
     """
-    return _text(values).to_frame("value").select(_is_hashed(pl.col("value")).fill_null(False)).to_series()
+    return pl.Series(values.name, _are_hashed(_text(values)))
 
 
 def reverse_tokens(
@@ -146,15 +146,15 @@ def message_tokens(
     """
     if not len(ids):
         return pa.array([], pa.binary(TOKEN_BYTES))
-    text = pl.col("id")
-    shape = uuids(ids) if known_uuids is None else known_uuids
-    frame = pl.DataFrame({"id": _text(ids), "uuid": shape})
-    shaped = pl.when("uuid").then(text.fill_null(_UUID_HOLDER)).otherwise(pl.lit(_UUID_HOLDER))
-    digits = _contiguous(frame.select(shaped).to_series(), _UUID_CHARS).translate(None, b"-")
+    text, shape = _text(ids), uuids(ids) if known_uuids is None else known_uuids
+    if text.null_count() or not shape.all():
+        shaped = text.zip_with(shape, pl.Series([_UUID_HOLDER])).fill_null(_UUID_HOLDER)
+    else:
+        shaped = text
+    digits = _contiguous(shaped, _UUID_CHARS).translate(None, b"-")
     blocks = bytearray(unhexlify(digits))
-    others = frame.with_row_index("row").filter(~pl.col("uuid"))
-    for row, message_id in others.select("row", "id").iter_rows():
-        blocks[16 * row : 16 * row + 16] = _message_block(message_id.encode())
+    for row in (~shape).arg_true().to_list():
+        blocks[16 * row : 16 * row + 16] = _message_block(text[row].encode())
     return _column(keys.message_key, blocks, ids)
 
 
@@ -206,19 +206,37 @@ def _message_of(keys: MonthKeys, block: bytes) -> str | None:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def _is_hashed(value: pl.Expr) -> pl.Expr:
-    return ~value.str.len_bytes().is_between(1, _ROOM) | value.str.contains("\0", literal=True)
+def _are_hashed(text: pl.Series) -> npt.NDArray[np.bool_]:
+    """Where a value does not fit its block; nowhere for null."""
+    lengths = text.str.len_bytes()
+    hashed = ((lengths < 1) | (lengths > _ROOM)).fill_null(False)
+    data = _large(text).buffers()[2]
+    if (
+        data is not None and (np.frombuffer(data, np.uint8) == 0).any()
+    ):  # by the column: it is hardly ever there
+        hashed |= text.str.contains("\0", literal=True).fill_null(False)
+    found: npt.NDArray[np.bool_] = hashed.to_numpy()
+    return found
 
 
-def _kind_characters(kinds: pl.Series) -> pl.Series:
-    """The code of each kind as a one-byte character, null where there is no such kind."""
+def _padded(text: pl.Series) -> npt.NDArray[np.uint8]:
+    """Values of at most `_ROOM` bytes with NULs behind them, one row each; null is empty."""
+    padded = pc.ascii_rpad(_large(text.fill_null("")), _ROOM, padding="\0")
+    return np.frombuffer(padded.buffers()[2], np.uint8, _ROOM * len(text)).reshape(-1, _ROOM)
+
+
+def _kind_codes(kinds: pl.Series) -> npt.NDArray[np.uint8]:
+    """The code of each kind, 0 where there is no such kind."""
     if kinds.dtype.is_integer():
-        codes = kinds.cast(pl.Int64)
-        return codes.replace_strict({c: chr(c) for c in _KIND_OF}, default=None, return_dtype=pl.String)
+        codes = kinds.cast(pl.Int64).fill_null(0).to_numpy()
+        known: npt.NDArray[np.uint8] = np.where(np.isin(codes, list(_KIND_OF)), codes, 0).astype(np.uint8)
+        return known
     coded = _text(kinds).to_arrow().dictionary_encode()
-    names = [KIND_CODES.get(name) for name in coded.dictionary.to_pylist()]
-    characters = pl.Series([None if code is None else chr(code) for code in names], dtype=pl.String)
-    return characters[pl.Series(coded.indices).cast(pl.UInt32)]
+    table = [KIND_CODES.get(name, 0) for name in coded.dictionary.to_pylist()]
+    named: npt.NDArray[np.uint8] = np.array([*table, 0], np.uint8)[
+        coded.indices.fill_null(len(table)).to_numpy()
+    ]
+    return named
 
 
 def _text(values: pl.Series) -> pl.Series:
@@ -237,7 +255,7 @@ def _utf8(value: str) -> bytes:
 
 def _contiguous(values: pl.Series, width: int) -> bytes:
     """The bytes of a column without nulls whose values are all `width` bytes long, one after the other."""
-    array = values.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    array = _large(values)
     _, offsets, data = array.buffers()
     ends = memoryview(offsets).cast("q")
     flat = memoryview(data)[ends[array.offset] : ends[array.offset + len(array)]]
@@ -246,7 +264,12 @@ def _contiguous(values: pl.Series, width: int) -> bytes:
     return flat.tobytes()
 
 
-def _column(key: Secret, blocks: bytearray, source: pl.Series) -> pa.FixedSizeBinaryArray:
+def _large(text: pl.Series) -> Any:
+    """The column in Arrow's plainest layout: offsets, and all bytes one after the other."""
+    return text.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _column(key: Secret, blocks: bytes | bytearray, source: pl.Series) -> pa.FixedSizeBinaryArray:
     encrypted = pa.py_buffer(_encrypt(key, blocks))
     tokens = pa.FixedSizeBinaryArray.from_buffers(pa.binary(TOKEN_BYTES), len(source), [None, encrypted])
     if not source.null_count():
