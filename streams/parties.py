@@ -90,7 +90,7 @@ def _business(work: Work, spec: FieldSpec, values: pl.Series) -> None:
         return
     addresses = [k and k.address for k in known]
     address = pl.Series(addresses, dtype=pl.String)[codes]
-    work.put(spec.business, address)
+    work.put(spec.business, address, pl.Series(addresses, dtype=pl.String))
     if addresses == distinct:
         return
     bad = values.is_not_null() & address.is_null()

@@ -94,13 +94,14 @@ def _percent_decoded(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _convert(work: Work, spec: FieldSpec) -> None:
-    coded = work.coded.get(spec.path)
+    coded, words = work.coded.get(spec.path), dict[str, pl.Series]()
     if coded is None:
         converted = convert(spec, work.frame.get_column(spec.path))
     else:
-        converted = convert(spec, coded.values).spread(coded.codes)
+        distinct = convert(spec, coded.values)
+        converted, words = distinct.spread(coded.codes), distinct.columns
     for name, values in converted.columns.items():
-        work.put(name, values)
+        work.put(name, values, words.get(name))
     if converted.bad is not None:
         if converted.reason:
             work.refuse(converted.bad, converted.reason, spec.path)
@@ -202,7 +203,7 @@ def _guard(
             here = mask.gather(ids)
             redacted[column] = redacted[column] | here if column in redacted else here
     long_digits = frozenset(s.column for s in fmt.archive if s.pattern in LONG_DIGITS and s.column)
-    for column, mask in leaks(records, people, long_digits).items():
+    for column, mask in leaks(records, people, long_digits, work.words).items():
         kept[f"={column}"] = _scatter(records.get_column(column), mask, ids, work.frame.height)
         redacted[column] = redacted[column] | mask if column in redacted else mask
         records = records.with_columns(records.get_column(column).set(mask, None))

@@ -33,6 +33,9 @@ class Work:
         default_factory=dict
     )  # columns of `frame` as tables of distinct values
     columns: dict[str, pl.Series] = field(default_factory=dict)  # of the archive
+    words: dict[str, pl.Series] = field(
+        default_factory=dict
+    )  # columns of the archive whose distinct values are known: those, and perhaps more
     withheld: dict[str, tuple[tuple[str, ...], pl.Series]] = field(
         default_factory=dict
     )  # path -> columns, rows
@@ -42,9 +45,13 @@ class Work:
         default_factory=dict
     )  # path -> text where the value lost its spelling
 
-    def put(self, name: str, values: pl.Series) -> None:
-        """Fill a column; a later field fills only what an earlier one left empty."""
+    def put(self, name: str, values: pl.Series, words: pl.Series | None = None) -> None:
+        """Fill a column; a later field fills only what an earlier one left empty. `words`: the distinct values."""
         known = self.columns.get(name)
+        if words is not None and known is None:
+            self.words[name] = words
+        else:
+            self.words.pop(name, None)
         self.columns[name] = values if known is None else known.zip_with(known.is_not_null(), values)
 
     def keep(self, path: str, text: pl.Series) -> None:
