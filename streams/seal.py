@@ -33,6 +33,7 @@ from tiers.prepared import ENTRIES, Prepared
 
 _BATCH: Final = "_batch"
 _PLACE: Final = ("stream", "partition", "offset", "index", "month", "window_months")
+_VIEWS: Final = pl.CompatLevel.newest()  # texts leave as they lie; the cast that follows copies them once
 Mask = npt.NDArray[np.bool_]
 
 
@@ -199,7 +200,7 @@ def _metadata(
         which = pa.array(at, mask=at < 0)
         filled |= {"integrity_hash": known.take(which), "original_form": forms.take(which)}
     present = [name for name in METADATA.names if name in records.columns]
-    table = records.select(present).to_arrow()
+    table = records.select(present).to_arrow(compat_level=_VIEWS)
     return pa.table(
         [
             filled[f.name].cast(f.type) if f.name in filled
@@ -242,16 +243,23 @@ def _identifiers(
                 pa.concat_arrays([values, pa.repeat(pa.scalar(word, values.type), more)])
                 for values, word in ((roles, "message"), (kinds, "none"))
             )
+        where = ids[at]
         messages = message_tokens(
-            keys, parts.message_ids[ids[at]], None if shaped is None else shaped[ids[at]]
+            keys, _at(parts.message_ids, where), None if shaped is None else _at(shaped, where)
         )
     filled = {"role": roles, "kind": kinds, "token": tokens, "sealed": sealed, "message_token": messages}
-    rest = group.select(*_PLACE, "event_time")[at].to_arrow()
+    rest = _at(group.select(*_PLACE, "event_time"), at).to_arrow(compat_level=_VIEWS)
     table = pa.table(
         [filled[f.name] if f.name in filled else rest.column(f.name) for f in IDENTIFIERS],
         names=IDENTIFIERS.names,
     ).cast(IDENTIFIERS)
     return Rows(table, group.get_column(_BATCH).to_numpy()[at])
+
+
+def _at(rows: Any, at: npt.NDArray[np.int64]) -> Any:
+    """Rows of a frame or a series by their places, which mostly are all of them in order."""
+    every = len(at) == len(rows) and bool((at == np.arange(len(rows))).all())
+    return rows if every else rows[at]
 
 
 def _unnamed(ids: npt.NDArray[Any], named: npt.NDArray[np.int64], message_ids: pl.Series) -> Whose:
@@ -295,16 +303,15 @@ def _entries(
         mine, columns = _window_fields(group.get_column(ID).to_numpy(), parts, shaped)
         value = fields.entries(mine, columns, originals)
         form = pc.replace_with_mask(pa.repeat(FIELDS, group.height), pa.array(scoped), form)
-    place = group.select(_PLACE).to_arrow()
+    if value.null_count:
+        kept = value.is_valid()
+        form, value, group = form.filter(kept), value.filter(kept), group.filter(pl.Series(kept))
+    place = group.select(_PLACE).to_arrow(compat_level=_VIEWS)
     filled = {"form": form, "value": value}
     entries = pa.table(
         [filled[f.name] if f.name in filled else place.column(f.name) for f in ENTRIES], names=ENTRIES.names
     )
-    whose = group.get_column(_BATCH).to_numpy()
-    if value.null_count:
-        kept = value.is_valid()
-        entries, whose = entries.filter(kept), whose[kept.to_numpy(zero_copy_only=False)]
-    return Rows(entries.cast(ENTRIES), whose)
+    return Rows(entries.cast(ENTRIES), group.get_column(_BATCH).to_numpy())
 
 
 def _window_fields(
@@ -317,7 +324,7 @@ def _window_fields(
     columns = [c for c in mine.columns if c != ID]
     if parts.message_ids is not None and shaped is not None and (path := parts.message_ids.name) in columns:
         # A UUID is kept by its token already.
-        shaped = shaped[ids]
+        shaped = _at(shaped, ids)
         if shaped.all():
             columns.remove(path)
         elif shaped.any():
