@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Final, Literal, Self
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from schemas.vocabulary import (
     CHANNELS,
@@ -19,7 +19,18 @@ from schemas.vocabulary import (
     STATUS_GROUPS,
 )
 
-FieldPath = Annotated[str, StringConstraints(pattern=r"^[^\s.\[\]]+(\[\])?(\.[^\s.\[\]]+)*$", max_length=200)]
+
+def _no_pattern(path: str) -> str:
+    if path == "*" or (path.startswith("^") and path.endswith("$")):
+        raise ValueError("a path of `*`, or one from `^` to `$`, would be read as a pattern of names")
+    return path
+
+
+FieldPath = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^\s.\[\]]+(\[\])?(\.[^\s.\[\]]+)*$", max_length=200),
+    AfterValidator(_no_pattern),
+]
 TimeFormat = Literal["iso", "rfc2822", "epoch_s", "epoch_ms", "epoch_us", "yymmddhhmm", "iso_or_epoch_s"]
 ArchiveType = Literal["timestamp", "integer", "decimal", "duration", "boolean", "enum", "code", "mccmnc"]
 

@@ -31,14 +31,14 @@ from streams.plain import read_plain
 from streams.shred import Coded, Mask, NotJsonError, joined, opened, shred
 from streams.sift import readable
 
-ROW: Final = "_row"
-INDEX: Final = "_index"
+ROW: Final = " row"  # no declared path has a space in it
+INDEX: Final = " index"
 Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """`frame`: `_row` (place in the batch), `_index` (in the envelope, or null), then each declared path as String.
+    """`frame`: `ROW` (place in the batch), `INDEX` (in the envelope, or null), then each declared path as String.
 
     Rows are in the order of the batch. `coded`: columns of the frame that have few distinct values, as tables of them.
     `rejects` are the values (and envelope elements) that are not in the frame.

@@ -21,6 +21,8 @@ from urllib.parse import unquote
 import polars as pl
 import pyarrow.compute as pc
 
+from streams.work import ID
+
 GUARDED: Final = ("account", "application", "sender", "recipient", "network", "route", "status", "error")
 ADDRESSES: Final = frozenset({"sender", "recipient"})  # a business's own number or e-mail address may be here
 
@@ -88,7 +90,7 @@ def leaks(
 ) -> dict[str, pl.Series]:
     """Rows of each guarded column that hold one of their own subjects, or an address where none may be.
 
-    `records`: `_id` and any of `GUARDED` (String). `subjects`: `_id`, `kind`, `value`; several rows an id.
+    `records`: `ID` and any of `GUARDED` (String). `subjects`: `ID`, `kind`, `value`; several rows an id.
     `long_digits`: columns that the declaration fills with ids of many digits. `words`: of columns whose distinct values
     are known, all of those, among which may be others.
     Returns column -> Boolean Series aligned with `records`; columns without a hit are left out.
@@ -124,7 +126,7 @@ def _distinct(records: pl.DataFrame, column: str, words: Mapping[str, pl.Series]
 
 
 def _suspects(subjects: pl.DataFrame, values: Iterable[str]) -> pl.DataFrame:
-    """The subjects that some value of the batch could hold: `_id`, `run`, `word`, `whole`."""
+    """The subjects that some value of the batch could hold: `ID`, `run`, `word`, `whole`."""
     runs: set[str] = set()
     grams: set[str] = set()
     for text in values:
@@ -145,7 +147,7 @@ def _suspects(subjects: pl.DataFrame, values: Iterable[str]) -> pl.DataFrame:
             .otherwise(value.str.slice(-6))
         )
         numbers = (
-            subjects.lazy().filter(number).select("_id", run=end, word=pl.lit(None, pl.String), whole="value")
+            subjects.lazy().filter(number).select(ID, run=end, word=pl.lit(None, pl.String), whole="value")
         )
         found.append(numbers.filter(pl.col("run").is_in(list(runs))))
     others = subjects.filter(~number)
@@ -159,14 +161,12 @@ def _suspects(subjects: pl.DataFrame, values: Iterable[str]) -> pl.DataFrame:
             )
         )
     if not found:
-        return pl.DataFrame(
-            schema={"_id": pl.UInt32, "run": pl.String, "word": pl.String, "whole": pl.String}
-        )
+        return pl.DataFrame(schema={ID: pl.UInt32, "run": pl.String, "word": pl.String, "whole": pl.String})
     return pl.concat(found).collect()
 
 
 def _words(subjects: pl.DataFrame) -> pl.DataFrame:
-    """What to look for, given subjects that are no phone numbers: `_id`, `run` (of digits) or null, `word` or null,
+    """What to look for, given subjects that are no phone numbers: `ID`, `run` (of digits) or null, `word` or null,
     and `whole`, the address itself.
     """
     value = pl.col("value").str.to_lowercase()
@@ -178,7 +178,7 @@ def _words(subjects: pl.DataFrame) -> pl.DataFrame:
     word = pl.when(local.str.len_chars() >= _SHORT_WORD).then(local).otherwise(bare)
     number = pl.col("value").str.replace_all(r"[^0-9]", "")
     words = subjects.select(
-        "_id",
+        ID,
         run=pl.when(number.str.len_bytes() >= _RUNS[-1]).then(number.str.slice(-_RUNS[-1])),
         word=word,
         whole=value,
@@ -187,9 +187,7 @@ def _words(subjects: pl.DataFrame) -> pl.DataFrame:
     if addresses.is_empty():
         return words
     respelled = [
-        (one, None, form, form)
-        for one, text in addresses.select("_id", "value").rows()
-        for form in _spelt(text)
+        (one, None, form, form) for one, text in addresses.select(ID, "value").rows() for form in _spelt(text)
     ]
     return pl.concat([words, pl.DataFrame(respelled, schema=words.schema, orient="row")])
 
@@ -205,13 +203,13 @@ def _spelt(address: str) -> list[str]:
 
 def _compare(records: pl.DataFrame, suspects: pl.DataFrame, columns: list[str]) -> dict[str, pl.Series]:
     """Compare each suspect with its own row."""
-    pairs = records.select("_id", *columns).join(suspects, on="_id")
+    pairs = records.select(ID, *columns).join(suspects, on=ID)
     found: dict[str, set[int]] = {}
     for row in pairs.iter_rows(named=True):
         for column in columns:
             if row[column] is not None and _holds(row[column], column, row):
-                found.setdefault(column, set()).add(row["_id"])
-    ids = records.get_column("_id")
+                found.setdefault(column, set()).add(row[ID])
+    ids = records.get_column(ID)
     return {column: ids.is_in(list(some)) for column, some in found.items()}
 
 

@@ -45,7 +45,7 @@ def place(
 ) -> pl.DataFrame:
     """Add country, month, window_months, late and in_scope; refuse what lies in the future or is too old.
 
-    `records` are all rows of the work, so that `_id` is a row's place.
+    `records` are all rows of the work, so that `ID` is a row's place.
     """
     policy = rules.retention
     countries = _countries(records, people)

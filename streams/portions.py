@@ -73,7 +73,7 @@ def counted(
     content: pl.DataFrame | None,
     identifiers: Whose,
 ) -> list[Counts]:
-    """The counts of each batch. `records`: `_row`, `late`, `in_scope`, `redacted` of everything that was split."""
+    """The counts of each batch. `records`: `ROW`, `late`, `in_scope`, `redacted` of everything that was split."""
     size = len(load.batches)
     whose = load.whose[records.get_column(ROW).to_numpy()]
     late = records.get_column("late").to_numpy()

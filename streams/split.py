@@ -36,12 +36,12 @@ _CONSTANTS: Final = ("channel", "direction", "status_group", "currency", "price_
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The frames of one batch; `_id` joins them.
+    """The frames of one batch; `ID` joins them.
 
-    `records`: `_id`, `_row`, `_index`, `month`, `window_months`, `late`, `in_scope`, `has_content` and the archive's
-    columns. `subjects`: `_id`, `role`, `kind`, `value`, one row per end-user identifier. `fields`: `_id` and one String
+    `records`: `ID`, `ROW`, `INDEX`, `month`, `window_months`, `late`, `in_scope`, `has_content` and the archive's
+    columns. `subjects`: `ID`, `role`, `kind`, `value`, one row per end-user identifier. `fields`: `ID` and one String
     column per declared path the window keeps (`=column` for what the guard took out). `message_ids`: the message id
-    by `_id`. Late records are in `records` alone. `content`: `_row` and `dropped`, how many content values each
+    by `ID`. Late records are in `records` alone. `content`: `ROW` and `dropped`, how many content values each
     decoded row had; None where the format has no content.
     """
 

@@ -12,7 +12,7 @@ import polars as pl
 from schemas.policy import RetentionPolicy
 from streams.shred import Coded
 
-ID: Final = "_id"
+ID: Final = " id"  # no declared path has a space in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Rules:
 
 @dataclass(slots=True)
 class Work:
-    """State of one split: columns and masks as long as `frame`, whose rows `_id` numbers."""
+    """State of one split: columns and masks as long as `frame`, whose rows `ID` numbers."""
 
     frame: pl.DataFrame
     coded: Mapping[str, Coded] = field(
@@ -40,7 +40,7 @@ class Work:
         default_factory=dict
     )  # path -> columns, rows
     refused: list[tuple[pl.Series, str, str | None]] = field(default_factory=list)  # rows, reason, detail
-    subjects: list[pl.DataFrame] = field(default_factory=list)  # `_id`, `role`, `kind`, `value`
+    subjects: list[pl.DataFrame] = field(default_factory=list)  # `ID`, `role`, `kind`, `value`
     spelt: dict[str, pl.Series] = field(
         default_factory=dict
     )  # path -> text where the value lost its spelling

@@ -21,12 +21,12 @@ with atheris.instrument_imports(include=["schemas", "streams", "integrity"]):
     from schemas.policy import RetentionPolicy
     from schemas.subjects import business_address, normalise, normalise_column
     from streams.batch import EXPLAINED
-    from streams.decode import decode
+    from streams.decode import INDEX, ROW, decode
     from streams.delimited import read_line
     from streams.guard import digits, leaks, plain
     from streams.originals import quarantined
     from streams.split import split
-    from streams.work import Rules
+    from streams.work import ID, Rules
 
 FORMATS = [f for f in formats.builtin().values() if isinstance(f, Format)]
 RULES = Rules(RetentionPolicy(), "all", timedelta(days=1))
@@ -41,7 +41,7 @@ def batch(data: bytes) -> None:
     fmt, values = FORMATS[data[0] % len(FORMATS)], data[1:].split(BETWEEN)[:32]
     decoded = decode(list(values), fmt, 1 << 16)
     parts = split(decoded, fmt, RULES, NOW)
-    landed = parts.records.select("_row", "_index").rows()
+    landed = parts.records.select(ROW, INDEX).rows()
     rejects = [*decoded.rejects, *parts.rejects]
     refused = [(r.row, r.index) for r in rejects]
     assert all(r.reason in EXPLAINED for r in rejects)
@@ -50,8 +50,8 @@ def batch(data: bytes) -> None:
     assert landed == sorted(landed, key=lambda p: (p[0], -1 if p[1] is None else p[1]))
     for row, value in enumerate(values[:4]):  # alone it is what it is among others
         alone = decode([value], fmt, 1 << 16)
-        mine = decoded.frame.filter(pl.col("_row") == row).drop("_row")
-        assert alone.frame.drop("_row").equals(mine)
+        mine = decoded.frame.filter(pl.col(ROW) == row).drop(ROW)
+        assert alone.frame.drop(ROW).equals(mine)
         here = [(r.index, r.reason, r.detail) for r in decoded.rejects if r.row == row]
         assert [(r.index, r.reason, r.detail) for r in alone.rejects] == here
         quarantined(value, None, fmt)
@@ -77,10 +77,10 @@ def address(data: bytes) -> None:
     assert known is None or (len(known.address) <= 254 and "\n" not in known.address)
     plain(text)
     digits(text)
-    records = pl.DataFrame({"_id": [0], "account": [text]}, schema={"_id": pl.UInt32, "account": pl.String})
+    records = pl.DataFrame({ID: [0], "account": [text]}, schema={ID: pl.UInt32, "account": pl.String})
     if found := normalise(text):
         people = pl.DataFrame(
-            {"_id": [0], "kind": [found.kind], "value": [found.value]}, schema_overrides={"_id": pl.UInt32}
+            {ID: [0], "kind": [found.kind], "value": [found.value]}, schema_overrides={ID: pl.UInt32}
         )
         hit = leaks(records, people)
         assert found.kind != "msisdn" or "account" in hit

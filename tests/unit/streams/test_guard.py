@@ -8,14 +8,15 @@ import pytest
 from schemas.subjects import normalise
 from schemas.vocabulary import STATUS_GROUPS
 from streams.guard import leaks, misshapen
+from streams.work import ID
 
 
 def hit(value: str, *people: str, column: str = "account", long_digits: bool = False) -> bool:
     known = [s for p in people if (s := normalise(p))]
-    records = pl.DataFrame({"_id": [7], column: [value]}, schema_overrides={"_id": pl.UInt32})
+    records = pl.DataFrame({ID: [7], column: [value]}, schema_overrides={ID: pl.UInt32})
     subjects = pl.DataFrame(
-        {"_id": [7] * len(known), "kind": [s.kind for s in known], "value": [s.value for s in known]},
-        schema={"_id": pl.UInt32, "kind": pl.String, "value": pl.String},
+        {ID: [7] * len(known), "kind": [s.kind for s in known], "value": [s.value for s in known]},
+        schema={ID: pl.UInt32, "kind": pl.String, "value": pl.String},
     )
     found = leaks(records, subjects, frozenset({column} if long_digits else ()))
     return column in found and found[column].to_list() == [True]
@@ -95,9 +96,9 @@ def test_a_companys_own_address_stays_unless_it_is_the_persons() -> None:
 
 def test_only_the_rows_own_people_count() -> None:
     records = pl.DataFrame(
-        {"_id": [1, 2], "sender": ["923005550142", "923005550142"]}, schema_overrides={"_id": pl.UInt32}
+        {ID: [1, 2], "sender": ["923005550142", "923005550142"]}, schema_overrides={ID: pl.UInt32}
     )
     people = pl.DataFrame(
-        {"_id": [2], "kind": ["msisdn"], "value": ["923005550142"]}, schema_overrides={"_id": pl.UInt32}
+        {ID: [2], "kind": ["msisdn"], "value": ["923005550142"]}, schema_overrides={ID: pl.UInt32}
     )
     assert leaks(records, people)["sender"].to_list() == [False, True]

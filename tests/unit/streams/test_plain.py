@@ -16,7 +16,7 @@ from console.traffic import FORMATS, generate
 from schemas import format as formats
 from streams import plain as module
 from streams import texts
-from streams.decode import decode
+from streams.decode import INDEX, ROW, decode
 from streams.diagnose import tree
 from streams.plain import Plain, available, read_plain
 from streams.shred import Shape, joined, shred
@@ -535,7 +535,7 @@ def test_values_of_both_kinds_are_in_the_order_of_the_batch() -> None:
         b'{"to":"e","to":"f"}', b'{"to":"g","price":1}', b'{"to":"h\\u0000"}', b'{"to":"i"}',
     ]  # fmt: skip
     found = decode(values, fmt, LARGEST)
-    rows = found.frame.select("_row", "_index", "to").rows()
+    rows = found.frame.select(ROW, INDEX, "to").rows()
     assert rows == [
         (0, None, "a"), (1, None, "100.0"), (2, 0, "b"), (2, 1, "c"), (5, None, "d"), (6, None, "e"), (9,
         None, "i"),
