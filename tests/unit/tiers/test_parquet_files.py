@@ -24,6 +24,25 @@ def test_no_text_but_the_stream_is_in_the_statistics(table: str) -> None:
     assert said == {f.name: f.name == "stream" or not pa.types.is_string(f.type) for f in schema}
 
 
+@pytest.mark.parametrize("table", TABLES)
+def test_what_is_random_is_not_compressed(table: str) -> None:
+    schema = file_schema(table)
+    rows = pa.table([pa.array([_value(f.type)] * 3, f.type) for f in schema], schema=schema)
+    group = pq.ParquetFile(io.BytesIO(parquet_bytes(table, rows))).metadata.row_group(0)
+    for at in range(group.num_columns):
+        column = group.column(at)
+        expected = (
+            "UNCOMPRESSED" if "BYTE_ARRAY" in column.physical_type and not _is_text(schema, at) else "ZSTD"
+        )
+        if column.path_in_schema != "price":
+            assert column.compression == expected, column.path_in_schema
+    assert pq.read_table(io.BytesIO(parquet_bytes(table, rows))).cast(schema).equals(rows)
+
+
+def _is_text(schema: pa.Schema, at: int) -> bool:
+    return bool(pa.types.is_string(schema.field(at).type))
+
+
 def _value(kind: pa.DataType) -> object:
     if pa.types.is_string(kind):
         return "text"
