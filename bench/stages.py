@@ -56,7 +56,7 @@ STAGES = [
     (2, "identifiers", "write:identifiers"),
     (2, "originals", "write:originals"),
     (2, "metadata", "write:metadata"),
-    (1, "Merkle roots", "tiers.ledger.commit_with_leaves"),
+    (1, "Merkle roots", "tiers.ledger.commit_each_with_leaves"),
     (1, "Delta commits", "tiers.table.Table.commit"),
 ]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha3_512
+from itertools import accumulate
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -44,13 +46,31 @@ def commit_rows(table: pa.Table) -> Commitment:
 
 def commit_ordered(in_scope: pa.Table) -> tuple[Commitment, list[bytes], list[bytes]]:
     """The commitment to rows as `ordered_scope` gives them, their leaf hashes, and the roots of their groups."""
+    return commit_each([in_scope])[0]
+
+
+def commit_each(scopes: Sequence[pa.Table]) -> list[tuple[Commitment, list[bytes], list[bytes]]]:
+    """The same for the rows of several partitions. They are encoded together: encoding costs as much as 500 rows."""
+    ends = list(accumulate(scope.num_rows for scope in scopes))
     leaves: list[bytes] = []
-    digest = sha3_512()
-    for chunk in rows.encode_chunks(in_scope):
+    digests = [sha3_512() for _ in scopes]
+    start = which = 0
+    for chunk in rows.encode_chunks(pa.concat_tables(scopes)):
         leaves += chunk.leaf_hashes()
-        digest.update(chunk.data)
-    roots = merkle.subtree_roots(leaves, GROUP_HEIGHT)
-    return Commitment(len(leaves), merkle.root(roots), digest.digest()), leaves, roots
+        data, at, end = memoryview(chunk.data), start, start + len(chunk)
+        while at < end:
+            while ends[which] <= at:
+                which += 1
+            to = min(end, ends[which])
+            digests[which].update(data[chunk.bounds[at - start] : chunk.bounds[to - start]])
+            at = to
+        start = end
+    found = []
+    for scope, end, digest in zip(scopes, ends, digests, strict=True):
+        mine = leaves[end - scope.num_rows : end]
+        roots = merkle.subtree_roots(mine, GROUP_HEIGHT)
+        found.append((Commitment(len(mine), merkle.root(roots), digest.digest()), mine, roots))
+    return found
 
 
 def ordered_scope(table: pa.Table) -> pa.Table:

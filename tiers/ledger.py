@@ -11,7 +11,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from integrity.commitment import Commitment
-from integrity.leaves import commit_with_leaves
+from integrity.leaves import commit_each_with_leaves
 from schemas.arrow import LEDGER
 from schemas.retention import Month
 from tiers.prepared import Counts, Prepared
@@ -33,7 +33,7 @@ _BINARY: Final = ("merkle_root", "rows_sha3_512")
 class Hashed:
     """What the log needs of one source in a commit: computed once, for the account of the commit and for the log.
 
-    `leaf_file` and `months` are those of `integrity.leaves.commit_with_leaves`.
+    `leaf_file` and `months` are those of `integrity.leaves.commit_each_with_leaves`.
     """
 
     stream: str
@@ -50,15 +50,14 @@ def hashed(batches: Sequence[Prepared], whole: bool = False) -> dict[str, Hashed
 
     `whole` is for the log of replays, whose leaf files have all leaf hashes.
     """
-    found = {}
-    for source in dict.fromkeys(b.source for b in batches):
-        mine = [b for b in batches if b.source == source]
-        rows = pa.concat_tables([b.metadata for b in mine])
-        commitment, leaf_file, months = commit_with_leaves(rows, mine[0].first, whole)
-        found[source] = Hashed(
-            mine[0].stream, mine[0].partition, mine[0].first, mine[-1].last, commitment, leaf_file, months
-        )
-    return found
+    sources: dict[str, list[Prepared]] = {}
+    for batch in batches:
+        sources.setdefault(batch.source, []).append(batch)
+    rows = [(pa.concat_tables([b.metadata for b in mine]), mine[0].first) for mine in sources.values()]
+    return {
+        source: Hashed(mine[0].stream, mine[0].partition, mine[0].first, mine[-1].last, *made)
+        for (source, mine), made in zip(sources.items(), commit_each_with_leaves(rows, whole), strict=True)
+    }
 
 
 def entries(batches: Sequence[Prepared], hashes: Mapping[str, Hashed], now: datetime) -> list[dict[str, Any]]:

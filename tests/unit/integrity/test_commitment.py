@@ -12,7 +12,7 @@ from integrity_samples import row, rows, table
 from integrity import merkle
 from integrity.commitment import NOTHING, Commitment, commit_rows
 from integrity.groups import prove
-from integrity.leaves import commit_with_leaves, decode, digest
+from integrity.leaves import commit_each_with_leaves, commit_with_leaves, decode, digest
 from integrity.rows import encode
 from schemas.errors import IntegrityError, LetheError
 from schemas.retention import Month
@@ -46,6 +46,22 @@ def test_no_row_in_scope_is_the_empty_tree_and_the_digest_of_nothing() -> None:
     assert commit_rows(table([])) == nothing
     assert commit_rows(table([row(1, integrity_hash=None)])) == nothing
     assert commit_with_leaves(table([]), 0) == (nothing, b"", None)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 40, 1000])
+@pytest.mark.parametrize("sizes", [(), (0,), (40,), (0, 1, 0, 39, 0), (33, 65, 2), (7, 7, 7), (0, 0)])
+def test_partitions_together_are_each_alone(
+    sizes: tuple[int, ...], chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = []
+    for partition, size in enumerate(sizes):
+        mixed = [row(n) | {"partition": partition} for n in range(10 * partition, 10 * partition + size)]
+        mixed += [row(10**6, integrity_hash=None) | {"partition": partition}]
+        tables.append((table(mixed), partition))
+    alone = [commit_with_leaves(*one) for one in tables]
+    monkeypatch.setattr("integrity.rows.CHUNK_ROWS", chunk)
+    assert commit_each_with_leaves(tables) == alone
+    assert [made[0].count for made in alone] == list(sizes)
 
 
 def test_one_position_twice_is_refused() -> None:

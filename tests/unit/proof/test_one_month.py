@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from proof_world import NOW, World, backwards, changed, compact, name, read, without, write
 
 from integrity.findings import Kind
-from integrity.leaves import commit_with_leaves, decode
+from integrity.leaves import commit_each_with_leaves, decode
 from integrity.log import Log, log_origin
 from schemas.errors import IntegrityError
 from schemas.position import Position
@@ -113,16 +113,16 @@ def test_a_file_that_is_gone_is_said(world: World) -> None:
         evidence(world, group[4][2])
 
 
-def as_before(table: pa.Table, first_offset: int, whole: bool = False) -> Any:
+def as_before(tables: Sequence[tuple[pa.Table, int]], whole: bool = False) -> Any:
     """What an earlier release made of a commit: all leaf hashes, always."""
-    return commit_with_leaves(table, first_offset, whole=True)
+    return commit_each_with_leaves(tables, whole=True)
 
 
 def test_a_warehouse_of_an_earlier_release_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path)
     with monkeypatch.context() as earlier:
-        earlier.setattr("integrity.leaves.commit_with_leaves", as_before)
-        earlier.setattr("tiers.ledger.commit_with_leaves", as_before)
+        earlier.setattr("integrity.leaves.commit_each_with_leaves", as_before)
+        earlier.setattr("tiers.ledger.commit_each_with_leaves", as_before)
         world.feed(STREAM, 80, 1, months=1)
         world.feed(STREAM, 80, 2, months=1)
     left = world.copy(tmp_path / "left")
