@@ -51,7 +51,9 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of something due. `waiting`: unreadable already, but a worker's unfinished files are left."""
+    """What became of something due. `waiting`: of a month of the window, it is unreadable already, but a worker's
+    unfinished files are left; of the archive, `rows_waiting` stay until their commits are in the integrity log.
+    """
 
     what: str
     state: Literal["forgotten", "waiting", "would forget"]
@@ -61,6 +63,7 @@ class Outcome:
     bytes: int
     held: int = 0
     certificate: int | None = None
+    rows_waiting: int = 0
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,12 @@ def _show(here: Shell, outcomes: list[Outcome]) -> None:
         return
     columns = ["what", "state", "due", "files", "rows", "bytes", "held", "certificate"]
     here.table("", columns, [[_as_dict(o)[c] for c in columns] for o in outcomes], right=columns[3:])
-    if any(o.state == "waiting" for o in outcomes):
+    if waiting := sum(o.rows_waiting for o in outcomes):
+        here.say(
+            f"waiting: {waiting} rows of the archive stay until their commits are in the integrity log; lethe doctor "
+            "says what keeps them from being published"
+        )
+    if any(o.state == "waiting" and not o.rows_waiting for o in outcomes):
         here.say(
             "waiting: unreadable already; files of unfinished commits are removed by a sweep an hour from now"
         )

@@ -15,10 +15,9 @@ from integrity import verify_evidence
 from integrity.findings import Finding, Kind
 from integrity.signing import KeyHistory
 from integrity.verify_evidence import Proven
-from schemas.errors import IntegrityError, TransientError
+from schemas.errors import IntegrityError
 from schemas.policy import RetentionPolicy
 from schemas.position import Position
-from streams.publisher import publication_of
 from streams.signer import load_signer
 from tiers import certificates, reconcile
 from tiers.files import parquet_bytes
@@ -200,22 +199,6 @@ def test_no_list_is_kept_of_what_leaves_as_a_whole(make_world: Callable[..., Wor
     world.sweep(forced=True)
     assert world.rows("metadata") == []
     assert whole(world) == []
-
-
-def test_rows_do_not_leave_before_their_commit_is_published(make_world: Callable[..., World]) -> None:
-    world = shared(make_world)
-    runtime = world.runtime
-    runtime.warehouse.commit([world.prepare(runtime, mixed(40))], runtime.ring)
-    world.now = datetime(2028, 1, 2, tzinfo=UTC)
-    with pytest.raises(TransientError, match="not in the integrity log yet"):
-        world.sweep(forced=True)
-    assert len(world.rows("metadata")) == 40
-    assert publication_of(world.runtime).run().failures == {}
-    world.sweep(forced=True)
-    assert len(world.rows("metadata")) == 20
-    assert findings(world) == []
-    for row in world.rows("metadata")[::5]:
-        assert evidence(world, row)
 
 
 @pytest.mark.parametrize("value", ["+923001234567", "0092 300 1234567", "PK", "pk"])
