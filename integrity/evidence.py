@@ -145,9 +145,9 @@ def _row_proof(
     group = known.file.groups[number]
     first, last = known.file.rows[group.first], known.file.rows[group.end - 1]
     if group.size == 1 or number in known.kept or others is None:
-        leaves = known.solve_from(number, standing(row))
+        leaves = known.solve_from(number, standing(row), groups.Tries())
     else:
-        leaves = known.solve_from(number, standing(others(first.offset, last.offset)))
+        leaves = known.solve_from(number, standing(others(first.offset, last.offset)), groups.Tries())
     if leaves is None:
         raise IntegrityError(
             f"{position} cannot be proven: two or more of the {group.size} rows in scope at offsets {first.offset} to "

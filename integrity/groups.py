@@ -7,7 +7,7 @@ hash: the XOR of all others with it. Of two or more neither says which. Specifie
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice, product
 
 import numpy as np
@@ -20,6 +20,10 @@ from integrity.merkle import HASH_SIZE
 GROUP_ROWS = 1 << GROUP_HEIGHT
 MOST_TRIES = 256
 """Ways to choose among several rows at one position that are tried for a group."""
+GROUP_BUDGET = 8_192
+"""Roots computed for one group whose rows stand in a doubtful place, beyond those of its first choice."""
+BUDGET = 1 << 20
+"""The same for all groups that are looked into together: half a minute, whatever a tamperer has left behind."""
 
 Hashes = npt.NDArray[np.uint8]
 
@@ -41,6 +45,26 @@ class Group:
     def end(self) -> int:
         """The first row behind the group."""
         return self.first + self.size
+
+
+@dataclass(slots=True)
+class Tries:
+    """How much may still be tried: for the group that was begun last, and for all."""
+
+    left: int = field(default_factory=lambda: BUDGET)
+    of_group: int = field(default_factory=lambda: GROUP_BUDGET)
+
+    def begin(self) -> None:
+        """Begin a group."""
+        self.of_group = min(GROUP_BUDGET, self.left)
+
+    def take(self) -> bool:
+        """Whether one more root may be computed."""
+        if self.of_group <= 0:
+            return False
+        self.of_group -= 1
+        self.left -= 1
+        return True
 
 
 def encode_groups(leaves: Sequence[bytes], roots: Sequence[bytes]) -> bytes:
@@ -74,19 +98,22 @@ def alone(leaves: Sequence[bytes]) -> list[Group]:
     return [Group(row, 1, leaf, leaf) for row, leaf in enumerate(leaves)]
 
 
-def solve(group: Group, choices: Sequence[Sequence[bytes]]) -> list[bytes] | None:
+def solve(
+    group: Group, choices: Sequence[Sequence[bytes]], tries: Tries, first: bool = True
+) -> list[bytes] | None:
     """The leaf hashes of a group, given what each may be; None when that and the parity do not lead to its root.
 
     `choices` has the hashes of what now stands at the position of each row: one, none or several. All rows but one
     must have the right one among them, the remaining one is found from the parity. What is returned is proven by the
-    root; nothing else is ever returned.
+    root; nothing else is ever returned. The first choice is always tried if `first`, all else as far as `tries` allow,
+    which the caller has begun.
     """
     if group.size == 1:
         return [group.root]
     parity = int.from_bytes(group.parity, "big")
     # The same row twice is no choice, and what has no hash none either.
     distinct = [tuple(leaf for leaf in dict.fromkeys(place) if leaf) or (None,) for place in choices]
-    for chosen in islice(product(*distinct), MOST_TRIES):
+    for number, chosen in enumerate(islice(product(*distinct), MOST_TRIES)):
         unknown = [place for place, leaf in enumerate(chosen) if leaf is None]
         if len(unknown) > 1:
             return None
@@ -94,6 +121,8 @@ def solve(group: Group, choices: Sequence[Sequence[bytes]]) -> list[bytes] | Non
         for leaf in chosen:
             rest ^= int.from_bytes(leaf or b"", "big")
         for leaves in _candidates(list(chosen), unknown, rest):
+            if (number or not first) and not tries.take():
+                return None
             if merkle.root(leaves) == group.root:
                 return leaves
     return None

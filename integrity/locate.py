@@ -86,7 +86,7 @@ def _compare(
     known: Known, number: int, rows: list[Standing], batch: Batch, suspects: Suspects
 ) -> Iterator[Finding]:
     """The rows of one group."""
-    leaves = known.solve(number, [row.leaves for row in rows])
+    leaves = known.solve(number, [row.leaves for row in rows], suspects.tries)
     missed: list[int] = []
     for place, row in enumerate(rows):
         if not row.leaves:

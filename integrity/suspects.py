@@ -10,7 +10,7 @@ from itertools import islice, permutations
 import pyarrow as pa
 
 from integrity.findings import Finding, Kind
-from integrity.groups import MOST_TRIES, Group, solve
+from integrity.groups import MOST_TRIES, Group, Tries, solve
 from integrity.rows import encode
 from schemas.position import Position
 
@@ -68,11 +68,15 @@ class Unsolved:
 
 @dataclass(slots=True)
 class Suspects:
-    """What was kept back until all rows were seen; of groups in `unsolved` the missing rows, too."""
+    """What was kept back until all rows were seen; of groups in `unsolved` the missing rows, too.
+
+    `tries` bound what is tried for all groups until then; what is tried at the end has as much again.
+    """
 
     missing: list[tuple[Position, bytes]] = field(default_factory=list)
     added: list[tuple[Finding, pa.Table]] = field(default_factory=list)
     unsolved: list[Unsolved] = field(default_factory=list)
+    tries: Tries = field(default_factory=Tries)
 
     def room(self, rows: int) -> bool:
         """Whether so many missing rows more may be kept back."""
@@ -82,6 +86,7 @@ class Suspects:
         """What became of them: moved, or really missing and added."""
         for position, leaf in self.missing:
             yield self._moved(position, leaf)
+        self.tries = Tries()
         for one in self.unsolved:
             leaves = self._with_added(one)
             yield from one.unnamed() if leaves is None else one.named(leaves)
@@ -103,6 +108,8 @@ class Suspects:
     def _with_added(self, one: Unsolved) -> list[bytes] | None:
         """The leaf hashes of a group if rows that were added were missing in it; at most one more may be wrong."""
 
+        self.tries.begin()
+
         @cache
         def moved(number: int, place: int) -> bytes:
             return leaf_at(self.added[number][1], one.rows[place].position)
@@ -112,10 +119,12 @@ class Suspects:
         places = [[*one.missing[:n], *one.missing[n + 1 :]] for n in reversed(range(len(one.missing)))]
         for chosen in [*places, one.missing] if len(one.missing) > 1 else [one.missing]:
             for numbers in islice(permutations(range(len(self.added)), len(chosen)), MOST_TRIES):
+                if not self.tries.take():
+                    return None
                 choices = [row.leaves for row in one.rows]
                 for number, place in zip(numbers, chosen, strict=True):
                     choices[place] = [moved(number, place)]
-                if (leaves := solve(one.group, choices)) is not None:
+                if (leaves := solve(one.group, choices, self.tries, first=False)) is not None:
                     return leaves
         return None
 

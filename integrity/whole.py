@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from integrity import groups, merkle
 from integrity.batch import Batch
+from integrity.groups import Tries
 from integrity.leaves import LeafFile, decode, encode_whole
 from integrity.log import Entry, Log, leaf_path
 from integrity.merkle import HASH_SIZE
@@ -44,15 +45,18 @@ class Known:
         whole = None if file.whole else log.reader.get(whole_path(log.origin, entry))
         return cls(file, _believed(whole, file, entry.first_offset))
 
-    def solve(self, number: int, standing: Sequence[Sequence[bytes]]) -> list[bytes] | None:
+    def solve(self, number: int, standing: Sequence[Sequence[bytes]], tries: Tries) -> list[bytes] | None:
         """The leaf hashes of a group, given those of the rows that stand at its positions; see `groups.solve`."""
-        return self.kept.get(number) or groups.solve(self.file.groups[number], standing)
+        if number in self.kept:
+            return self.kept[number]
+        tries.begin()
+        return groups.solve(self.file.groups[number], standing, tries)
 
-    def solve_from(self, number: int, standing: Standing) -> list[bytes] | None:
+    def solve_from(self, number: int, standing: Standing, tries: Tries) -> list[bytes] | None:
         """The same, given the rows of the archive by position."""
         group = self.file.groups[number]
         mine = self.file.rows[group.first : group.end]
-        return self.solve(number, [standing.get((row.offset, row.index), []) for row in mine])
+        return self.solve(number, [standing.get((row.offset, row.index), []) for row in mine], tries)
 
 
 def standing(rows: pa.Table) -> Standing:
@@ -80,8 +84,9 @@ def keep(store: Store, log: Log, entry: Entry, known: Known, rows: pa.Table) -> 
         there = store.get(path)
         known = Known(known.file, _believed(there, known.file, entry.first_offset))
         leaves: list[bytes] = []
+        tries = Tries()
         for number, group in enumerate(known.file.groups):
-            leaves += known.solve_from(number, there_now) or [UNKNOWN] * group.size
+            leaves += known.solve_from(number, there_now, tries) or [UNKNOWN] * group.size
         whole = encode_whole(known.file.rows, leaves, entry.first_offset)
         if whole == there:
             return

@@ -12,8 +12,10 @@ from integrity_samples import Archive, Row, name, row, rows, source, table, told
 from integrity.batch import Months
 from integrity.evidence import check
 from integrity.findings import Kind
+from integrity.groups import GROUP_BUDGET
 from integrity.leaves import decode, encode_whole
 from integrity.log import Entry
+from integrity.merkle import root as merkle_root
 from integrity.store import MemoryStore
 from integrity.verify import verify_archive
 from integrity.whole import Known, keep, whole_path
@@ -161,6 +163,27 @@ def test_rows_without_a_canonical_form_are_named(archive: Archive) -> None:
         ("altered", name(40)),
         ("not proven", f"{name(32)} to {name(63)}"),
     ]
+
+
+def test_what_is_tried_for_a_group_is_bounded(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Every position of a group taken twice, some rows gone, others added: each may be combined with each.
+    roots = []
+    monkeypatch.setattr("integrity.groups.merkle.root", lambda leaves: roots.append(1) or merkle_root(leaves))
+    values = without(archive.rows, 40, 41)
+    values += [value | {"status": "Y"} for value in values if 32 <= value["offset"] < 64]
+    values += [row(offset, status="Z") for offset in range(1_000, 1_020)]
+    found = told(archive.findings(values))
+    assert {("missing", name(40)), ("missing", name(41)), ("not proven", f"{name(32)} to {name(63)}")} <= {
+        *found
+    }
+    assert len(roots) <= 2 * GROUP_BUDGET + 100
+    # Beyond the budget of all, what one choice tells of a group is still told.
+    monkeypatch.setattr("integrity.groups.BUDGET", 0)
+    assert told(archive.findings(altered(archive.rows, 33, 70))) == [
+        ("altered", name(33)),
+        ("altered", name(70)),
+    ]
+    assert len(told(archive.findings(values))) == len(found)
 
 
 def test_a_month_that_is_not_compared(archive: Archive) -> None:
