@@ -78,6 +78,11 @@ COLUMNS = {
 }
 """Id and kind of every column of the archive but `month`, which follows from `event_time`."""
 
+REQUIRED = tuple(
+    name for name in COLUMNS if not METADATA.field(name).nullable or name in ("index", "integrity_hash")
+)
+"""The columns that every file of the archive must have."""
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedRows:
@@ -135,9 +140,10 @@ def encode(table: pa.Table) -> EncodedRows:
 
 
 def check_schema(schema: pa.Schema) -> None:
-    """Demand that every column is one of the archive, of its type, and that rows have a position.
+    """Demand that every column is one of the archive, there once and of its type, and that rows have a position.
 
-    Raises `LetheError` otherwise. A column may be absent if it may be null, a string be dictionary-encoded.
+    Raises `LetheError` otherwise. A column may be absent if it may be null, a string be dictionary-encoded; `index` and
+    `integrity_hash` must be there, because the position and the scope of every row depend on them.
     """
     for field in schema:
         if field.name not in COLUMNS and field.name != "month":
@@ -145,9 +151,11 @@ def check_schema(schema: pa.Schema) -> None:
         wanted = METADATA.field(field.name).type
         if not _is(wanted, field.type):
             raise LetheError(f"the archive column {field.name} is {wanted}, not {field.type}")
-    for name in ("stream", "partition", "offset"):
+    for name in REQUIRED:
         if name not in schema.names:
-            raise LetheError(f"rows without {name} have no position and no canonical form")
+            raise LetheError(f"rows without {name} have no position or no canonical form")
+    if len(set(schema.names)) < len(schema.names):
+        raise LetheError("a column of the archive is there twice")
 
 
 class _Pieces:

@@ -18,7 +18,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from integrity.findings import Finding, Kind
+from integrity.rows import check_schema
 from schemas.arrow import file_schema
+from schemas.errors import LetheError
 from schemas.retention import Month
 from tiers.accounts import Place
 from tiers.objects import Objects
@@ -30,7 +32,7 @@ _STRINGS: Final = [f.name for f in _SCHEMA if pa.types.is_string(f.type)]
 _WHERE: Final = ["stream", "partition", "offset"]
 _OPEN_FILES: Final = 128
 _HELD_GROUPS: Final = 4
-_BROKEN: Final = (pa.ArrowException, OSError, ValueError, KeyError, UnicodeDecodeError)
+_BROKEN: Final = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class Archive:
     def _look_through(self, file: DataFile) -> None:
         try:
             parquet = self._parquet(file)
+            check_schema(parquet.schema_arrow)
             for number in range(parquet.num_row_groups):
                 where = parquet.read_row_group(number, columns=_WHERE)
                 self._note(file, number, where)
@@ -104,6 +107,8 @@ class Archive:
             self._found(Kind.MISSING, file, "the file is gone, and all its rows with it")
         except _BROKEN as error:
             self._found(Kind.ALTERED, file, f"the file cannot be read ({type(error).__name__})")
+        except LetheError as error:
+            self._found(Kind.ALTERED, file, str(error))
 
     def _note(self, file: DataFile, number: int, where: pa.Table) -> None:
         if not where.num_rows:
@@ -181,16 +186,19 @@ def _slice(table: pa.Table, group: Group, first: int, last: int | None) -> pa.Ta
 
 
 def _with_month(table: pa.Table, month: str) -> pa.Table:
-    """The rows with the month whose partition they lie in, if they are not all of that month."""
-    if "event_time" not in table.column_names or not table.num_rows:
+    """The rows with the month whose partition they lie in, if they are not all of that month.
+
+    What a file says of its month itself is left out: the table does not go by it.
+    """
+    if "month" in table.column_names:
+        table = table.drop_columns(["month"])
+    if not table.num_rows:
         return table
     try:
         start, end = Month.parse(month).start(), Month.parse(month).plus(1).start()
         span = pc.min_max(table.column("event_time")).as_py()
         if span["min"] is not None and start <= span["min"] and span["max"] < end:
             return table
-    except ValueError:
-        pass  # no month at all: every row is in the wrong place
-    if "month" in table.column_names:
-        table = table.drop_columns(["month"])
+    except (ValueError, OverflowError):
+        pass  # no month at all, or no time: every row is in the wrong place
     return table.append_column("month", pa.repeat(pa.scalar(month), table.num_rows))
