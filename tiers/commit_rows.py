@@ -11,13 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from integrity.rows import check_schema
 from schemas.arrow import METADATA, file_schema
+from schemas.errors import LetheError
 from schemas.retention import Month
-from tiers.rewrite import files_of, read_file
+from tiers.rewrite import files_of
 from tiers.warehouse import Warehouse
 
 COLUMNS: Final = file_schema("metadata").names
-_BROKEN: Final = (pa.ArrowException, OSError, ValueError, KeyError)
+_BROKEN: Final = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)
 
 
 def rows_of_commit(
@@ -47,7 +49,7 @@ def archive_rows(
 ) -> pa.Table:
     """Rows of a topic-partition and month from offset `first` to `last`, as the handle of the archive sees it.
 
-    Files that are damaged or gone are left out: their rows are missing.
+    Files that are damaged or gone are left out, and rows that lack a value every row has: they are missing.
     """
     here = (
         (pc.field("month") == str(month))
@@ -65,10 +67,28 @@ def archive_rows(
     found = [METADATA.empty_table()]
     for file in files_of(warehouse.metadata, {"month": str(month)}):
         if file.path in paths:
+            data = warehouse.objects.get(f"metadata/{file.path}")
             with suppress(*_BROKEN):
-                rows = read_file(warehouse.objects, "metadata", file)
-                found += [] if rows is None else [rows.filter(here)]
+                found += [] if data is None else [_as_far_as_they_go(data, str(month)).filter(here)]
     return pa.concat_tables(found)
+
+
+def _as_far_as_they_go(data: bytes, month: str) -> pa.Table:
+    """The rows of a file that may have been tampered with; raises `ValueError` when it has other columns."""
+    rows = pq.ParquetFile(io.BytesIO(data)).read()
+    try:
+        check_schema(rows.schema)
+    except LetheError as error:
+        raise ValueError(str(error)) from None
+    for field in METADATA:
+        if field.name not in rows.column_names:
+            rows = rows.append_column(field, pa.nulls(rows.num_rows, field.type))
+    at = rows.column_names.index("month")
+    rows = rows.set_column(at, METADATA.field("month"), pa.repeat(pa.scalar(month), rows.num_rows))
+    for field in METADATA:
+        if not field.nullable and rows.column(field.name).null_count:
+            rows = rows.filter(pc.is_valid(rows.column(field.name)))
+    return rows.select(METADATA.names).cast(METADATA)
 
 
 def _added(warehouse: Warehouse, version: int) -> list[str]:

@@ -12,6 +12,9 @@ import pytest
 from proof_world import World, name, read
 
 from integrity.findings import Kind
+from schemas.errors import IntegrityError
+from schemas.position import Position
+from tiers.proof import evidence_of
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +138,26 @@ def test_an_added_row_without_a_canonical_form_is_named(base: World, tmp_path: P
     )
     found = {(f.kind, f.where) for f in world.verify()}
     assert found == {(Kind.MISSING, name(gone)), (Kind.ADDED, f"one/0/{10**9}")}
+
+
+@pytest.mark.parametrize("column", ["channel", "format", "event_time"])
+def test_evidence_of_the_rows_beside_one_that_lacks_a_value(base: World, tmp_path: Path, column: str) -> None:
+    world = base.copy(tmp_path / "it")
+    path, number, spoilt = world.scoped()[1]
+    mine = [row for at, _, row in world.scoped() if at == path]
+    values = read(path).to_pylist()
+    values[number][column] = None
+    nullable = pa.schema([f.with_nullable(True) for f in read(path).schema])
+    pq.write_table(pa.Table.from_pylist(values, nullable), path)
+    for row in mine[:40]:
+        if row == spoilt:
+            with pytest.raises(IntegrityError, match="is not in the archive"):
+                evidence(world, row)
+        else:
+            assert evidence(world, row)
+
+
+def evidence(world: World, row: dict[str, Any]) -> bytes:
+    runtime = world.runtime
+    position = Position(row["stream"], row["partition"], row["offset"], row["index"])
+    return evidence_of(runtime.warehouse, runtime.ring, world.signer.history, position, runtime.clock()).file
