@@ -6,8 +6,8 @@ Specified in docs/integrity.md, sections 3 and 5.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -90,10 +90,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class LogCommit:
-    """A commit ready to be published: its log entry, and its leaf file (empty when no row is in scope)."""
+    """A commit ready to be published: its log entry, and its leaf file (empty when no row is in scope).
+
+    `whole` makes the leaf file of all leaf hashes, if the rows are at hand.
+    """
 
     entry: Entry
     leaf_file: bytes
+    whole: Callable[[], bytes] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -112,7 +116,8 @@ class LogCommit:
         """
         commitment, leaf_file, months = leaf_files.commit_with_leaves(table, offsets[0], whole)
         leaves = leaf_files.digest(leaf_file)
-        return cls(Entry(stream, partition, *offsets, commitment, leaves, months, version), leaf_file)
+        entry = Entry(stream, partition, *offsets, commitment, leaves, months, version)
+        return cls(entry, leaf_file, lambda: leaf_files.commit_with_leaves(table, offsets[0], True)[1])
 
 
 def log_origin(name: str, stream: str, partition: int) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache, partial
 
 from integrity import merkle
 from integrity.checkpoint import Checkpoint
@@ -46,7 +47,8 @@ def publish(
 
     1. Open what is published. It must lead to the checkpoint that was signed, or nothing more is signed.
     2. Leave out the commits that are in the log, after comparing them. Of the others take the leaf file that is there
-       already, if an earlier release has put one of all leaf hashes.
+       already, if an earlier release has put one of all leaf hashes; if it has put the entry and the file is gone, make
+       it again.
     3. Put the leaf files, then the entries, then the tiles. A crash in between leaves objects that no
     checkpoint
        speaks of; the next run puts the same bytes again.
@@ -65,7 +67,11 @@ def publish(
     edge = {level: list(hashes) for level, hashes in log.tiles.edge.items()} if log else {}
 
     # 2
-    new = [_as_left(store, origin, commit) for commit in _not_in(log, origin, commits)]
+    left = cache(lambda number: _left_behind(store, number))
+    new: list[LogCommit] = []
+    for commit in _not_in(log, origin, commits):
+        number, place = divmod(size + len(new), WIDTH)
+        new.append(_as_left(store, origin, commit, partial(_at, left, number, place)))
     entries = [bytes(commit.entry) for commit in new]
     old_entries = log.bundle(size // WIDTH) if log and size % WIDTH else []
     _check_leftovers(store, origin, size // WIDTH, old_entries + entries)
@@ -99,9 +105,8 @@ def publish(
     return note
 
 
-def _not_in(log: Log | None, origin: str, commits: Iterable[LogCommit]) -> list[LogCommit]:
+def _not_in(log: Log | None, origin: str, commits: Iterable[LogCommit]) -> Iterator[LogCommit]:
     """The commits that are not in the log yet, all of them after its last entry."""
-    new: list[LogCommit] = []
     replays = of_replays(origin)
     newest = log.entry(log.size - 1) if log and log.size else None
     for commit in commits:
@@ -112,12 +117,11 @@ def _not_in(log: Log | None, origin: str, commits: Iterable[LogCommit]) -> list[
         if digest(commit.leaf_file) != entry.leaves:
             raise IntegrityError(f"the leaf file is not that of the commit of {where}")
         if newest is None or _comes_after(entry, newest, replays):
-            new.append(commit)
+            yield commit
             newest = entry
             continue
         if log is None or not _holds(log, commit, replays):
             raise IntegrityError(f"the log {origin} holds another commit of {where}: nothing was signed")
-    return new
 
 
 def _comes_after(entry: Entry, newest: Entry, replays: bool) -> bool:
@@ -136,14 +140,22 @@ def _holds(log: Log, commit: LogCommit, replays: bool) -> bool:
     )
 
 
-def _as_left(reader: Reader, origin: str, commit: LogCommit) -> LogCommit:
+def _as_left(
+    reader: Reader, origin: str, commit: LogCommit, left_entries: Callable[[], Sequence[bytes]] = list
+) -> LogCommit:
     """The commit with the leaf file of all leaf hashes that an earlier release has put; as it is if there is none.
 
-    That release may have put the entry as well, or published it.
+    That release may have put the entry as well, or published it. `left_entries` are those at the commit's place in the
+    log: one of them may be of such a leaf file that is gone.
     """
     entry = commit.entry
-    there = reader.get(leaf_path(origin, entry)) if commit.leaf_file[:1] == bytes([GROUPED]) else None
-    if there is None or there == commit.leaf_file:
+    whole, commit = commit.whole, LogCommit(entry, commit.leaf_file)  # the rows are not held any longer
+    there = reader.get(leaf_path(origin, entry)) if commit.leaf_file[:1] == bytes([GROUPED]) else b""
+    if there is None and whole and any(left != bytes(entry) for left in left_entries()):
+        again = whole()
+        made = replace(entry, leaves=digest(again))
+        return LogCommit(made, again) if bytes(made) in left_entries() else commit
+    if not there or there == commit.leaf_file:
         return commit
     try:
         left, ours = (decode(data, entry.first_offset) for data in (there, commit.leaf_file))
@@ -154,6 +166,16 @@ def _as_left(reader: Reader, origin: str, commit: LogCommit) -> LogCommit:
     if not same or encode_whole(left.rows, leaves, entry.first_offset) != there:
         return commit
     return LogCommit(replace(entry, leaves=digest(there)), there)
+
+
+def _left_behind(store: Store, number: int) -> list[list[bytes]]:
+    """The bundles of this number that an interrupted publication left, in their several widths."""
+    path = tile_path(ENTRIES, number)
+    return [decode_bundle(store.get(found) or b"") for found in (path, *store.list(f"{path}.p"))]
+
+
+def _at(left: Callable[[int], list[list[bytes]]], number: int, place: int) -> list[bytes]:
+    return [bundle[place] for bundle in left(number) if place < len(bundle)]
 
 
 def _check_leftovers(store: Store, origin: str, number: int, entries: Sequence[bytes]) -> None:

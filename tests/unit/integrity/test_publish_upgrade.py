@@ -83,6 +83,25 @@ def test_what_an_interrupted_run_of_before_left_is_published_as_it_was(
     assert seen >= {old + 1, 6}
 
 
+@pytest.mark.parametrize("old", [0, 2])
+def test_a_leaf_file_that_is_gone_is_made_again_for_the_entry_left_behind(signer: Signer, old: int) -> None:
+    store = MemoryStore()
+    if old:
+        published(store, signer, BEFORE[:old])
+    left = MemoryStore(store.objects)
+    published(left, signer, BEFORE[:6])
+    store = MemoryStore(left.objects | {"checkpoint": store.objects.get("checkpoint", b"")})
+    if not old:
+        del store.objects["checkpoint"]
+    del store.objects["leaves/010"]
+    with pytest.raises(IntegrityError, match="bring back the newest checkpoint"):
+        published(MemoryStore(store.objects), signer, [LogCommit(c.entry, c.leaf_file) for c in NOW_MADE])
+    published(store, signer, NOW_MADE)
+    assert store.objects["leaves/010"] == BEFORE[2].leaf_file
+    assert versions(store) == [1] * 6 + [2] * 2
+    sound(store, signer, ROWS)
+
+
 def damaged(commit: LogCommit) -> list[bytes]:
     """Leaf files that are not those of the commit, or written in another way."""
     file = read(commit.leaf_file, commit.entry.first_offset)
