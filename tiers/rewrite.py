@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from deltalake.transaction import RemoveAction
 
 from schemas.arrow import PARTITIONED_BY, TABLES, file_schema
+from schemas.errors import IntegrityError
 from tiers.objects import Objects
 from tiers.table import DataFile, Table
 
@@ -52,12 +53,20 @@ def replace(table: Table, old: Sequence[DataFile], new: Sequence[DataFile], now_
 
 
 def read_file(objects: Objects, table: str, file: DataFile) -> pa.Table | None:
-    """The rows of one file with its partition's values; None when the file is gone."""
+    """The rows of one file with its partition's values; None when the file is gone.
+
+    Raises `IntegrityError` when it cannot be read, or lacks columns or values that every row has.
+    """
     data = objects.get(f"{table}/{file.path}")
     if data is None:
         return None
     schema = TABLES[table]
-    rows = pq.read_table(io.BytesIO(data)).select(file_schema(table).names).cast(file_schema(table))
+    try:
+        rows = pq.read_table(io.BytesIO(data)).select(file_schema(table).names).cast(file_schema(table))
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
+        raise IntegrityError(
+            f"{table}/{file.path} is damaged ({type(error).__name__}); bring it back from the backup"
+        ) from None
     for name, value in file.partition.items():
         kind: Any = schema.field(name).type
         typed = int(value) if pa.types.is_integer(kind) else value

@@ -10,10 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from retention_world import World
-from test_archive import evidence, findings, mixed, shared
+from retention_world import World, report
+from test_archive import GERMAN, MARCH, evidence, findings, mixed, shared
 
 from integrity.commitment import Commitment
+from schemas.errors import IntegrityError
 from streams.publisher import publication_of
 from tiers import certificates, leaf_lists
 from tiers.accounts import Account
@@ -164,3 +165,22 @@ def test_what_was_replayed_waits_for_the_log_of_replays(
     (outcome,) = swept(world)
     assert (outcome.state, outcome.rows) == ("forgotten", 20)  # as many as the table says were there
     assert countries(world) == ["PK"]
+
+
+@pytest.mark.parametrize("column", ["channel", "event_time", None])
+def test_a_damaged_file_is_named_and_later_months_go_on(
+    make_world: Callable[..., World], column: str | None
+) -> None:
+    world = shared(make_world)
+    world.ingest(mixed(40))
+    world.ingest([report(i, GERMAN, MARCH + timedelta(days=35)) for i in range(5)])
+    path = next(world.root / p for p in world.paths("metadata/month=2025-03") if p.endswith(".parquet"))
+    table = pq.read_table(path, partitioning=None)
+    if column is None:
+        path.write_bytes(b"PAR1")
+    else:
+        empty = pa.nulls(table.num_rows, table.schema.field(column).type)
+        pq.write_table(table.set_column(table.column_names.index(column), column, empty), path)
+    with pytest.raises(IntegrityError, match=f"{path.name} is damaged"):
+        swept(world)
+    assert not world.paths("metadata/month=2025-04"), "the later month is gone"
