@@ -75,7 +75,8 @@ def commit_with_leaves(
     The file is empty and the months are None when no row is in scope. It has all leaf hashes if `whole`, or if the
     rows are of several months; else those of groups.
 
-    `first_offset` is the first offset the commit covers, in scope or not.
+    `first_offset` is the first offset the commit covers, in scope or not. Raises `LetheError` as `commit_rows` does,
+    and `IntegrityError` for rows whose time or position no record can have: who tampers with a file may leave any.
     """
     return commit_each_with_leaves([(table, first_offset)], whole)[0]
 
@@ -103,6 +104,8 @@ def _leaf_file(
     times = in_scope.column("event_time").cast(pa.int64()).to_numpy()
     first, last = month_numbers(np.array([times.min(), times.max()])).tolist()
     offsets = in_scope.column("offset").to_numpy()
+    if not FIRST_MONTH <= first <= last <= LAST_MONTH or offsets[0] < first_offset:
+        raise IntegrityError("rows are of no month of the years 1 to 9999, or lie before their commit")
     indexes = in_scope.column("index").cast(pa.int64())
     if first == last and not whole:
         head = bytes([GROUPED]) + first.to_bytes(4, "little") + join([as_bytes(np.array([len(leaves)]))])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pyarrow as pa
 import pytest
-from integrity_samples import NAME, NOW, ORIGIN, PARTITION, STREAM, Archive, commits, row, rows
+from integrity_samples import NAME, NOW, ORIGIN, PARTITION, STREAM, Archive, commits, row, rows, table
 
 from integrity.checkpoint import Checkpoint
 from integrity.log import CHECKPOINT, LogCommit
@@ -226,3 +227,19 @@ def test_commits_without_a_row_in_scope_are_logged_too(signer: Signer) -> None:
     assert (empty.commitment.count, empty.months, archive.log.leaf_file(empty)) == (0, None, b"")
     assert full.commitment.count == 3
     assert [path for path in archive.store.objects if path.startswith("leaves/")] == ["leaves/003"]
+
+
+@pytest.mark.parametrize(
+    "microseconds", [-(2**63) + 1, -70_000_000_000_000_000, 300_000_000_000_000_000, 2**63 - 1]
+)
+def test_rows_of_no_calendar_month_are_refused(microseconds: int) -> None:
+    values = table(rows(3))
+    at = values.column_names.index("event_time")
+    times = pa.array([0, microseconds, 0], pa.int64()).cast(values.schema.field(at).type)
+    with pytest.raises(IntegrityError, match="no month"):
+        LogCommit.of(values.set_column(at, values.schema.field(at), times), STREAM, PARTITION, (0, 2), 1)
+
+
+def test_rows_before_their_commit_are_refused() -> None:
+    with pytest.raises(IntegrityError, match="before their commit"):
+        LogCommit.of(table(rows(3)), STREAM, PARTITION, (1, 2), 1)
