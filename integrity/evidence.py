@@ -26,7 +26,7 @@ from integrity.stamp import token as stamp_token
 from integrity.store import Reader
 from integrity.verify_evidence import Proven
 from integrity.whole import Known, standing
-from schemas.errors import IntegrityError
+from schemas.errors import IntegrityError, LetheError
 from schemas.position import Position
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -155,7 +155,11 @@ def _row_proof(
             "of them; bring their files back from the backup"
         )
     place = index - group.first
-    if encode(row).leaf_hashes() != [leaves[place]]:
+    try:
+        leaf = encode(row).leaf_hashes()[0]
+    except LetheError as error:
+        raise IntegrityError(f"the archive row of {position} is altered: {error}") from None
+    if leaf != leaves[place]:
         raise IntegrityError(f"the archive row of {position} is altered")
     return index, groups.prove(known.file.groups, number, leaves, place)
 
