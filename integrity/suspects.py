@@ -40,9 +40,9 @@ class Unsolved:
     missing: Sequence[int]
 
     def named(self, leaves: Sequence[bytes]) -> Iterator[Finding]:
-        """The rows that are altered, now that the leaf hashes are known."""
+        """The rows that are altered, now that the leaf hashes are known; not those without a form, named before."""
         for row, leaf in zip(self.rows, leaves, strict=True):
-            if any(row.leaves) and row.leaves[0] != leaf:
+            if row.leaves and row.leaves[0] and row.leaves[0] != leaf:
                 yield altered(row)
 
     def unnamed(self) -> Iterator[Finding]:
@@ -60,7 +60,8 @@ class Unsolved:
             detail = f"whether {what} as logged cannot be told: {gone} others of the group of {len(self.rows)} are not"
             yield Finding(Kind.NOT_PROVEN, where, detail, file)
         elif len(there) == 1:
-            yield altered(there[0])
+            if there[0].leaves[0]:  # else it was named before
+                yield altered(there[0])
         else:
             most = "two or more" if not gone else "one or more"
             detail = f"of the {len(there)} rows in scope here {most} are not as logged; which cannot be told"

@@ -165,6 +165,27 @@ def test_rows_without_a_canonical_form_are_named(archive: Archive) -> None:
     ]
 
 
+@pytest.mark.parametrize("count", [2, 100])
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_row_without_form_before_another_at_its_position_is_named_once(count: int, moved: bool) -> None:
+    archive = Archive.of(rows(count), count)
+    values = archive.changed()
+    values[1]["offset"] = 1_001
+    values = values if moved else without(altered(values, 0), 1_001)
+
+    def read(first: int, last: int | None) -> Iterator[tuple[str | None, pa.Table]]:
+        bare = table([row(0)])
+        at = bare.column_names.index("channel")
+        field = bare.schema.field(at).with_nullable(True)
+        if first == 0:
+            yield "bare", bare.set_column(at, field, pa.nulls(1, pa.string()))
+        yield from source(values)(first, last)
+
+    found = told(verify_archive(archive.log, read))
+    assert found.count(("altered", name(0))) == 1
+    assert len(found) == len(set(found))
+
+
 def test_what_is_tried_for_a_group_is_bounded(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     # Every position of a group taken twice, some rows gone, others added: each may be combined with each.
     roots = []
@@ -246,6 +267,11 @@ def test_evidence_with_two_other_rows_of_the_group_damaged(archive: Archive) -> 
 def test_evidence_of_a_damaged_row(archive: Archive) -> None:
     with pytest.raises(IntegrityError, match=f"archive row of {name(33)} is altered"):
         replace(archive, rows=altered(archive.rows, 33)).evidence(table([row(33, status="X")]))
+    bare = table([row(33)])
+    at = bare.column_names.index("channel")
+    bare = bare.set_column(at, bare.schema.field(at).with_nullable(True), pa.nulls(1, pa.string()))
+    with pytest.raises(IntegrityError, match=f"archive row of {name(33)} is altered"):
+        archive.evidence(bare)
 
 
 # -- all leaf hashes, kept beside --------------------------------------------------------------------------------
