@@ -13,7 +13,7 @@ from integrity import merkle
 from integrity.batch import ALL_MONTHS, Batch, Months, Rows
 from integrity.findings import Finding, Kind
 from integrity.locate import added, locate
-from integrity.log import Entry, Log
+from integrity.log import Entry, Log, leaf_path
 from integrity.suspects import Suspects
 from schemas.errors import IntegrityError
 
@@ -68,6 +68,8 @@ def verify_archive(
             low, high = batch.first_from(entry.first_offset), batch.first_from(start)
             if not as_logged(batch, low, high, entry, months):
                 yield from locate(log, entry, batch, low, high, months, suspects)
+            elif entry.months and months.touch(*entry.months):
+                yield from _leaf_file(log, entry)
             progress.rows += high - low
             progress.entries += 1
         if progress.tick:
@@ -79,6 +81,20 @@ def verify_archive(
         detail = "it comes after the last entry of the log: added, or the log is not published yet"
         yield from added(batch, 0, len(batch), detail, suspects)
     yield from suspects.settle()
+
+
+def _leaf_file(log: Log, entry: Entry) -> Iterator[Finding]:
+    """What is wrong with the leaf file of a commit whose rows are as logged: they need it to be proven one by one."""
+    try:
+        log.leaf_file(entry)
+    except IntegrityError as error:
+        where = f"{log.origin} {leaf_path(log.origin, entry)}"
+        yield Finding(
+            Kind.NOT_PROVEN,
+            where,
+            f"{error}; the rows of its commit are as logged, but there is no evidence of one of them without it: "
+            "bring it back from the backup",
+        )
 
 
 Step = tuple[Entry | None, str]

@@ -319,11 +319,19 @@ def test_without_its_leaf_file_a_commit_is_named_instead_of_the_row(archive: Arc
     values[VICTIM]["status"] = "X"
     for damage in (None, archive.commits[0].leaf_file):
         robbed = tampered(archive, "leaves/010", damage)
-        assert robbed.findings() == []
         (found,) = robbed.findings(values)
         assert found.kind is Kind.NOT_PROVEN
         assert found.where == f"{ORIGIN} offsets 10 to 14"
         assert "leaves/010" in found.detail
+
+
+@pytest.mark.parametrize("data", [None, b"", b"something else"])
+def test_a_leaf_file_is_missed_before_it_is_needed(archive: Archive, data: bytes | None) -> None:
+    path = "leaves/010"
+    (found,) = tampered(archive, path, data).findings()
+    assert (found.kind, found.where) == (Kind.NOT_PROVEN, f"{ORIGIN} {path}")
+    assert "bring it back from the backup" in found.detail
+    assert tampered(archive, path, data).findings(months=Months(first=Month(2026, 2)), values=[]) == []
 
 
 def test_rows_of_an_altered_log_entry_are_not_judged() -> None:
