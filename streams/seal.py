@@ -33,7 +33,6 @@ from tiers.prepared import ENTRIES, Prepared
 
 _BATCH: Final = "_batch"
 _PLACE: Final = ("stream", "partition", "offset", "index", "month", "window_months")
-_VIEWS: Final = pl.CompatLevel.newest()  # texts leave as they lie; the cast that follows copies them once
 Mask = npt.NDArray[np.bool_]
 
 
@@ -200,7 +199,7 @@ def _metadata(
         which = pa.array(at, mask=at < 0)
         filled |= {"integrity_hash": known.take(which), "original_form": forms.take(which)}
     present = [name for name in METADATA.names if name in records.columns]
-    table = records.select(present).to_arrow(compat_level=_VIEWS)
+    table = records.select(present).to_arrow()
     return pa.table(
         [
             filled[f.name].cast(f.type) if f.name in filled
@@ -248,7 +247,7 @@ def _identifiers(
             keys, _at(parts.message_ids, where), None if shaped is None else _at(shaped, where)
         )
     filled = {"role": roles, "kind": kinds, "token": tokens, "sealed": sealed, "message_token": messages}
-    rest = _at(group.select(*_PLACE, "event_time"), at).to_arrow(compat_level=_VIEWS)
+    rest = _at(group.select(*_PLACE, "event_time"), at).to_arrow()
     table = pa.table(
         [filled[f.name] if f.name in filled else rest.column(f.name) for f in IDENTIFIERS],
         names=IDENTIFIERS.names,
@@ -306,7 +305,7 @@ def _entries(
     if value.null_count:
         kept = value.is_valid()
         form, value, group = form.filter(kept), value.filter(kept), group.filter(pl.Series(kept))
-    place = group.select(_PLACE).to_arrow(compat_level=_VIEWS)
+    place = group.select(_PLACE).to_arrow()
     filled = {"form": form, "value": value}
     entries = pa.table(
         [filled[f.name] if f.name in filled else place.column(f.name) for f in ENTRIES], names=ENTRIES.names
