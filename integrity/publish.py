@@ -49,8 +49,7 @@ def publish(
     2. Leave out the commits that are in the log, after comparing them. Of the others take the leaf file that is there
        already, if an earlier release has put one of all leaf hashes; if it has put the entry and the file is gone, make
        it again.
-    3. Put the leaf files, then the entries, then the tiles. A crash in between leaves objects that no
-    checkpoint
+    3. Put the leaf files, then the entries, then the tiles. A crash in between leaves objects that no checkpoint
        speaks of; the next run puts the same bytes again.
     4. Swap in the signed checkpoint: from here on the entries are published.
     5. Delete the unfinished tiles that a full one has replaced. A crash here leaves some behind, to no harm.
