@@ -210,10 +210,9 @@ def _are_hashed(text: pl.Series) -> npt.NDArray[np.bool_]:
     """Where a value does not fit its block; nowhere for null."""
     lengths = text.str.len_bytes()
     hashed = ((lengths < 1) | (lengths > _ROOM)).fill_null(False)
+    # NUL by the column first: it is hardly ever there.
     data = _large(text).buffers()[2]
-    if (
-        data is not None and (np.frombuffer(data, np.uint8) == 0).any()
-    ):  # by the column: it is hardly ever there
+    if data is not None and (np.frombuffer(data, np.uint8) == 0).any():
         hashed |= text.str.contains("\0", literal=True).fill_null(False)
     found: npt.NDArray[np.bool_] = hashed.to_numpy()
     return found

@@ -11,27 +11,20 @@ Without a C compiler at installation there is no compiled code; then nothing is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from streams.shred import Coded, Mask, Shape
+from streams.compiled import compiled
+from streams.shred import Coded, Mask, Shape, series
 
 _VIEW: Final = 16  # bytes of a string view
 _MOST_BYTES: Final = 2**31 - 1  # views have 32 bits for where a text lies
 
 
-def _compiled() -> Any:
-    try:
-        return import_module("streams._plain")
-    except ImportError:
-        return None
-
-
-_reader: Final = _compiled()
+_reader: Final = compiled("_plain")
 
 
 @dataclass(slots=True)
@@ -98,9 +91,7 @@ def read_plain(texts: pa.LargeStringArray, data: bytes, shape: Shape, envelope: 
 
 
 def _series(kind: Any, count: int, buffers: list[pa.Buffer], name: str) -> pl.Series:
-    series = pl.from_arrow(pa.Array.from_buffers(kind, count, buffers))
-    assert isinstance(series, pl.Series)  # noqa: S101
-    return series.alias(name)
+    return series(pa.Array.from_buffers(kind, count, buffers)).alias(name)
 
 
 def _plan(shape: Shape, envelope: str | None) -> _Plan | None:

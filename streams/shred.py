@@ -86,7 +86,7 @@ def opened(texts: pa.LargeStringArray, name: str) -> tuple[pl.Series, Mask]:
 
     And which objects have something else than a list there (as if it were empty). Raises as `shred`.
     """
-    found = _series(_transformed(texts, {name: _JSON}).combine_chunks().field(name))
+    found = series(_transformed(texts, {name: _JSON}).combine_chunks().field(name))
     other = (~found.str.starts_with("[")).fill_null(False)
     lists = _list_column(found.set(other, "[]").to_arrow().cast(pa.large_string()), _JSON)
     return lists, other.to_numpy()
@@ -97,17 +97,17 @@ def _sort_in(level: _Level, table: dict[str, pa.Array], out: Shredded) -> Iterat
     for name, below in level.shape.items():
         plain, path = name.removesuffix("[]"), f"{level.prefix}{name}"
         if name == plain and below is None:
-            _keep(out, path, level.codes, _series(table[plain]))
+            _keep(out, path, level.codes, series(table[plain]))
             continue
         coded = table[plain].dictionary_encode()
         distinct: pa.LargeStringArray = coded.dictionary
-        codes = _series(coded.indices).cast(pl.UInt32)
+        codes = series(coded.indices).cast(pl.UInt32)
         opening = "{" if name == plain else "["
-        other = ~_series(distinct).str.starts_with(opening)
+        other = ~series(distinct).str.starts_with(opening)
         if other.any():
             where = _through(level.codes, other[codes]).fill_null(False)
             out.wrong |= where.to_numpy()
-            distinct = _series(distinct).set(other, opening + ("}" if opening == "{" else "]")).to_arrow()
+            distinct = series(distinct).set(other, opening + ("}" if opening == "{" else "]")).to_arrow()
         codes = _through(level.codes, codes)
         if name == plain:
             yield _Level(f"{path}.", distinct.cast(pa.large_string()), below, codes)
@@ -158,7 +158,7 @@ def _lists(
 
 
 def _list_column(texts: pa.LargeStringArray, leaf: str) -> pl.Series:
-    return _series(_transformed(texts, [leaf]).combine_chunks())
+    return series(_transformed(texts, [leaf]).combine_chunks())
 
 
 def _read(levels: list[_Level]) -> Iterator[tuple[_Level, dict[str, pa.Array]]]:
@@ -226,10 +226,11 @@ def _transformed(texts: pa.LargeStringArray, structure: dict[str, str] | list[st
         raise NotJsonError
 
 
-def _series(values: pa.Array) -> pl.Series:
-    series = pl.from_arrow(values)
-    assert isinstance(series, pl.Series)  # noqa: S101
-    return series
+def series(values: pa.Array) -> pl.Series:
+    """The same values as a series, not copied."""
+    found = pl.from_arrow(values)
+    assert isinstance(found, pl.Series)  # noqa: S101
+    return found
 
 
 def _connection() -> Any:

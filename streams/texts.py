@@ -6,21 +6,15 @@ Without a C compiler at installation there is none; then, and for what it does n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
 
+from streams.compiled import compiled
+from streams.shred import series
 
-def _compiled() -> Any:
-    try:
-        return import_module("streams._texts")
-    except ImportError:
-        return None
-
-
-_code: Final = _compiled()
+_code: Final = compiled("_texts")
 
 
 def available() -> bool:
@@ -35,7 +29,7 @@ def iso_times(text: pl.Series) -> pl.Series | None:
         return None
     micros, valid = _code.times(column, len(text))
     buffers = [pa.py_buffer(valid), pa.py_buffer(micros)]
-    return _series(pa.Array.from_buffers(pa.timestamp("us", "UTC"), len(text), buffers)).alias(text.name)
+    return series(pa.Array.from_buffers(pa.timestamp("us", "UTC"), len(text), buffers)).alias(text.name)
 
 
 def objects(
@@ -64,14 +58,6 @@ def _described(texts: pl.Series, name: bytes) -> Any:
     if not pa.types.is_string_view(array.type):
         return None
     valid, views, *data = array.buffers()
-    return (
-        (name, valid, array.offset, views.slice(16 * array.offset), data)
-        if len(data) <= _code.MOST_BUFFERS
-        else None
-    )
-
-
-def _series(array: pa.Array) -> pl.Series:
-    series = pl.from_arrow(array)
-    assert isinstance(series, pl.Series)  # noqa: S101
-    return series
+    if len(data) > _code.MOST_BUFFERS:
+        return None
+    return name, valid, array.offset, views.slice(16 * array.offset), data

@@ -1,0 +1,14 @@
+"""Compiled code is optional: without a C compiler at installation there is none, and all goes the general way."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+
+def compiled(name: str) -> Any:
+    """The compiled module of this name in `streams`; None where it was not built."""
+    try:
+        return import_module(f"streams.{name}")
+    except ImportError:
+        return None
