@@ -41,16 +41,14 @@ def commit_rows(table: pa.Table) -> Commitment:
     `integrity_hash` are outside the scope. No row in scope gives `NOTHING`. Raises `LetheError` when the
     rows are of several partitions or of one position twice.
     """
-    return commit_ordered(ordered_scope(table))[0]
-
-
-def commit_ordered(in_scope: pa.Table) -> tuple[Commitment, list[bytes], list[bytes]]:
-    """The commitment to rows as `ordered_scope` gives them, their leaf hashes, and the roots of their groups."""
-    return commit_each([in_scope])[0]
+    return commit_each([ordered_scope(table)])[0][0]
 
 
 def commit_each(scopes: Sequence[pa.Table]) -> list[tuple[Commitment, list[bytes], list[bytes]]]:
-    """The same for the rows of several partitions. They are encoded together: encoding costs as much as 500 rows."""
+    """Of each table, rows as `ordered_scope` gives them: the commitment, the leaf hashes, the roots of their groups.
+
+    They are encoded together: to encode costs as much as 500 rows.
+    """
     ends = list(accumulate(scope.num_rows for scope in scopes))
     leaves: list[bytes] = []
     digests = [sha3_512() for _ in scopes]

@@ -167,14 +167,14 @@ def _as_left(
     return LogCommit(replace(entry, leaves=digest(there)), there)
 
 
-def _left_behind(store: Store, number: int) -> list[list[bytes]]:
-    """The bundles of this number that an interrupted publication left, in their several widths."""
+def _left_behind(store: Store, number: int) -> dict[str, list[bytes]]:
+    """The bundles of this number that an interrupted publication left, in their several widths, by path."""
     path = tile_path(ENTRIES, number)
-    return [decode_bundle(store.get(found) or b"") for found in (path, *store.list(f"{path}.p"))]
+    return {found: decode_bundle(store.get(found) or b"") for found in (path, *store.list(f"{path}.p"))}
 
 
-def _at(left: Callable[[int], list[list[bytes]]], number: int, place: int) -> list[bytes]:
-    return [bundle[place] for bundle in left(number) if place < len(bundle)]
+def _at(left: Callable[[int], dict[str, list[bytes]]], number: int, place: int) -> list[bytes]:
+    return [bundle[place] for bundle in left(number).values() if place < len(bundle)]
 
 
 def _check_leftovers(store: Store, origin: str, number: int, entries: Sequence[bytes]) -> None:
@@ -184,9 +184,7 @@ def _check_leftovers(store: Store, origin: str, number: int, entries: Sequence[b
     """
     for at in range(0, len(entries), WIDTH):
         ours = entries[at : at + WIDTH]
-        path = tile_path(ENTRIES, number + at // WIDTH)
-        for found in (path, *store.list(f"{path}.p")):
-            theirs = decode_bundle(store.get(found) or b"")
+        for found, theirs in _left_behind(store, number + at // WIDTH).items():
             both = min(len(ours), len(theirs))
             if ours[:both] != theirs[:both]:
                 raise IntegrityError(

@@ -24,7 +24,7 @@ from schemas.errors import LetheError
 from schemas.retention import Month
 from tiers.accounts import Place
 from tiers.objects import Objects
-from tiers.rewrite import files_of
+from tiers.rewrite import BROKEN, files_of
 from tiers.table import DataFile, Table
 
 _SCHEMA: Final = file_schema("metadata")
@@ -32,7 +32,6 @@ _STRINGS: Final = [f.name for f in _SCHEMA if pa.types.is_string(f.type)]
 _WHERE: Final = ["stream", "partition", "offset"]
 _OPEN_FILES: Final = 128
 _HELD_GROUPS: Final = 4
-_BROKEN: Final = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ class Archive:
                 self._note(file, number, where)
         except FileNotFoundError:
             self._found(Kind.MISSING, file, "the file is gone, and all its rows with it")
-        except _BROKEN as error:
+        except BROKEN as error:
             self._found(Kind.ALTERED, file, f"the file cannot be read ({type(error).__name__})")
         except LetheError as error:
             self._found(Kind.ALTERED, file, str(error))
@@ -142,7 +141,7 @@ class Archive:
             if not group.ordered:
                 table = table.sort_by([("offset", "ascending")])
             table = _with_month(table, group.file.partition["month"])
-        except _BROKEN as error:
+        except BROKEN as error:
             self._found(Kind.ALTERED, group.file, f"the file cannot be read ({type(error).__name__})")
             return None
         self._held[key] = table

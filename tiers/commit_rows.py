@@ -15,11 +15,10 @@ from integrity.rows import check_schema
 from schemas.arrow import METADATA, file_schema
 from schemas.errors import LetheError
 from schemas.retention import Month
-from tiers.rewrite import files_of
+from tiers.rewrite import BROKEN, files_of
 from tiers.warehouse import Warehouse
 
 COLUMNS: Final = file_schema("metadata").names
-_BROKEN: Final = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)
 
 
 def rows_of_commit(
@@ -61,14 +60,14 @@ def archive_rows(
     dataset = warehouse.metadata.delta.to_pyarrow_dataset()
     try:
         return dataset.to_table(columns=METADATA.names, filter=here).cast(METADATA)
-    except _BROKEN:
+    except BROKEN:
         paths = {fragment.path for fragment in dataset.get_fragments(filter=here)}
     # File by file: one that was tampered with has another size than the table says, and stops it all.
     found = [METADATA.empty_table()]
     for file in files_of(warehouse.metadata, {"month": str(month)}):
         if file.path in paths:
             data = warehouse.objects.get(f"metadata/{file.path}")
-            with suppress(*_BROKEN):
+            with suppress(*BROKEN):
                 found += [] if data is None else [_as_far_as_they_go(data, str(month)).filter(here)]
     return pa.concat_tables(found)
 

@@ -17,17 +17,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from integrity.log import CHECKPOINT, Entry, Log, log_origin, replay_order
+from integrity.log import Entry, Log
 from integrity.signing import KeyHistory
 from integrity.whole import Known, keep
 from schemas.errors import IntegrityError
 from schemas.position import STREAM_PATTERN
 from schemas.retention import Month
-from tiers.accounts import Account, Place, accounts, places, replays
+from tiers.accounts import Account, Place, accounts, places
 from tiers.commit_rows import archive_rows
-from tiers.logstore import LogStore
+from tiers.logstore import LogStore, published_log
 from tiers.publication import noted_version
-from tiers.replay_log import replay_log
+from tiers.replay_log import unpublished
 from tiers.warehouse import Warehouse
 
 log = logging.getLogger("lethe.sweep")
@@ -86,17 +86,15 @@ class LeafLists:
                     return self._unpublished(account, leaving)
                 known = Known.of(log, found[1])
                 positions = {(row.offset, row.index) for row in known.file.rows}
-                self._keep_logged(log, found[1], known, here, leaving)
+                gone = set(_positions(leaving)) & positions  # what was replayed from quarantine is not
+                if gone and gone != positions and not known.file.whole:
+                    self._keep_logged(log, found[1], known, positions, here)
             return self._replayed(account, positions, leaving)
         except IntegrityError as error:
             self._not_kept(account, str(error))
         return _all(leaving, False)
 
-    def _keep_logged(self, log: Log, entry: Entry, known: Known, here: pa.Table, leaving: pa.Table) -> None:
-        positions = {(row.offset, row.index) for row in known.file.rows}
-        gone = set(_positions(leaving)) & positions  # what was replayed from quarantine is not
-        if known.file.whole or not gone or gone == positions:
-            return
+    def _keep_logged(self, log: Log, entry: Entry, known: Known, positions: set[At], here: pa.Table) -> None:
         place = entry.stream, entry.partition
         if not positions <= set(_positions(here)):
             here = archive_rows(self.warehouse, place, self.month, entry.first_offset, entry.last_offset)
@@ -158,28 +156,16 @@ class LeafLists:
 
     def _log(self, place: Place) -> Log | None:
         if place not in self._logs:
-            store = LogStore.of(self.warehouse.objects, *place)
-            there = store.get(CHECKPOINT) is not None
-            origin = log_origin(self.history.name, *place)
-            self._logs[place] = Log(store, self.history, origin) if there else None
+            self._logs[place] = published_log(self.warehouse.objects, self.history, place)
         return self._logs[place]
 
     def _unpublished_replays(self) -> list[Account]:
         if self._replays is None:
-            self._replays = []
             try:
-                published = replay_log(self.warehouse, self.history)
-                last = published.entry(published.size - 1) if published and published.size else None
+                pending = unpublished(self.warehouse, self.history)
             except IntegrityError:
-                return []  # it had hashes of all rows: nothing is kept of them
-            end = replay_order(last) if last else (-1, "", -1, -1)
-            self._replays = [
-                a
-                for a in replays(self.warehouse)
-                if a.commitment.count
-                and a.version > self._noted
-                and (a.version, a.stream, a.partition, a.first) > end
-            ]
+                pending = []  # a log that is damaged had hashes of all rows: nothing is kept of them
+            self._replays = [a for a in pending if a.commitment.count and a.version > self._noted]
         return self._replays
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from integrity.log import REPLAYS
+from integrity.log import CHECKPOINT, REPLAYS, Log, log_origin
 from integrity.signing import KeyHistory
 from schemas.errors import FencedError, IntegrityError, TransientError
 from tiers.failpoint import fail_point
@@ -128,3 +128,9 @@ def published_history(objects: Objects) -> KeyHistory | None:
     while (note := store.get(str(len(notes)))) is not None:
         notes.append(note)
     return KeyHistory.parse(notes) if notes else None
+
+
+def published_log(objects: Objects, history: KeyHistory, place: tuple[str, int]) -> Log | None:
+    """The log of a topic-partition as it is published; None when nothing of it is. Raises as `Log` does."""
+    store = LogStore.of(objects, *place)
+    return None if store.get(CHECKPOINT) is None else Log(store, history, log_origin(history.name, *place))

@@ -11,7 +11,7 @@ from typing import Final
 import pyarrow as pa
 
 from integrity import leaves
-from integrity.log import CHECKPOINT, REPLAYS, Log, LogCommit, log_origin, replay_order
+from integrity.log import REPLAYS, Log, LogCommit, replay_order
 from integrity.publish import publish
 from integrity.signing import KeyHistory, Signer
 from integrity.verify_replays import At
@@ -20,7 +20,7 @@ from tiers.accounts import Account, replays
 from tiers.commit_rows import rows_of_commit
 from tiers.failpoint import fail_point
 from tiers.ledger import Hashed
-from tiers.logstore import LogStore
+from tiers.logstore import LogStore, published_log
 from tiers.warehouse import Warehouse
 
 _AT_ONCE: Final = 256
@@ -29,8 +29,14 @@ _LEAVES: Final = "leaves"
 
 def replay_log(warehouse: Warehouse, history: KeyHistory) -> Log | None:
     """The log of replays as it is published; None when nothing was ever replayed and published."""
-    store = LogStore.of(warehouse.objects, *REPLAYS)
-    return Log(store, history, log_origin(history.name, *REPLAYS)) if store.get(CHECKPOINT) else None
+    return published_log(warehouse.objects, history, REPLAYS)
+
+
+def unpublished(warehouse: Warehouse, history: KeyHistory) -> list[Account]:
+    """What the ledger says of replays and their log lacks, in its order. Raises `IntegrityError` as `Log` does."""
+    log = replay_log(warehouse, history)
+    end = replay_order(log.entry(log.size - 1)) if log and log.size else (-1, "", -1, -1)
+    return [a for a in replays(warehouse) if (a.version, a.stream, a.partition, a.first) > end]
 
 
 def publish_replays(warehouse: Warehouse, signer: Signer, now: int) -> int:
@@ -39,9 +45,7 @@ def publish_replays(warehouse: Warehouse, signer: Signer, now: int) -> int:
     The logs of the topic-partitions come first. Raises as `integrity.publish.publish` does, and `IntegrityError` when
     rows are not those that were committed.
     """
-    log = replay_log(warehouse, signer.history)
-    end = replay_order(log.entry(log.size - 1)) if log and log.size else (-1, "", -1, -1)
-    todo = [a for a in replays(warehouse) if (a.version, a.stream, a.partition, a.first) > end]
+    todo = unpublished(warehouse, signer.history)
     store = LogStore.of(warehouse.objects, *REPLAYS)
     for start in range(0, len(todo), _AT_ONCE):
         commits = [_commit(warehouse, a) for a in todo[start : start + _AT_ONCE]]

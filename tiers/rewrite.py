@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +21,9 @@ from schemas.arrow import PARTITIONED_BY, TABLES, file_schema
 from schemas.errors import IntegrityError
 from tiers.objects import Objects
 from tiers.table import DataFile, Table
+
+BROKEN: Final = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)
+"""What reading a file raises that is damaged, or that somebody has tampered with."""
 
 _DIGEST = re.compile(r"-([0-9a-f]{16})\.parquet")
 
@@ -63,7 +66,7 @@ def read_file(objects: Objects, table: str, file: DataFile) -> pa.Table | None:
     schema = TABLES[table]
     try:
         rows = pq.read_table(io.BytesIO(data)).select(file_schema(table).names).cast(file_schema(table))
-    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
+    except BROKEN as error:
         raise IntegrityError(
             f"{table}/{file.path} is damaged ({type(error).__name__}); bring it back from the backup"
         ) from None

@@ -16,7 +16,7 @@ from test_archive import GERMAN, MARCH, evidence, findings, mixed, shared
 from integrity.commitment import Commitment
 from schemas.errors import IntegrityError
 from streams.publisher import publication_of
-from tiers import certificates, leaf_lists
+from tiers import certificates, replay_log
 from tiers.accounts import Account
 from tiers.expiry import Outcome
 from tiers.files import parquet_bytes
@@ -157,7 +157,7 @@ def test_what_was_replayed_waits_for_the_log_of_replays(
     stream = world.rows("metadata")[0]["stream"]
     add(world, index=3)  # lies at an offset of the commit, which was logged without it
     replayed = [Account(stream, 0, 1, 1, Commitment(1, bytes(32), bytes(64)), 99)]
-    monkeypatch.setattr(leaf_lists, "replays", lambda _: replayed)
+    monkeypatch.setattr(replay_log, "replays", lambda _: replayed)
     (outcome,) = swept(world)
     assert (outcome.state, outcome.rows, outcome.rows_waiting) == ("waiting", 19, 1)
     assert [(r["offset"], r["index"]) for r in world.rows("metadata") if r["country"] == "DE"] == [(1, 3)]
