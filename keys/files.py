@@ -28,6 +28,10 @@ _NEEDS_A_PERSON = {
 }
 
 
+class NotDurableError(OSError):
+    """A file is there, but may be gone after a power cut; that it is there must not be relied upon."""
+
+
 @contextmanager
 def explained(what: str) -> Iterator[None]:
     """Turn an `OSError` into one line: `ConfigurationError` if a person must act, else `TransientError`."""
@@ -48,7 +52,8 @@ def create_file(path: Path, content: Secret, mode: int) -> bool:
        both names.
 
     The directory is made durable for the loser of a race too: it will build on the winner's file, so it must
-    not return before that file is there to stay.
+    not return before that file is there to stay. Raises `NotDurableError` if that fails, any other `OSError` while
+    the file is not there.
     """
     temporary = path.with_name(f".{path.name}.{token_hex(8)}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -63,7 +68,10 @@ def create_file(path: Path, content: Secret, mode: int) -> bool:
         created = False
     finally:
         temporary.unlink(missing_ok=True)
-    sync_directory(path.parent)
+    try:
+        sync_directory(path.parent)
+    except OSError as error:
+        raise NotDurableError(*error.args) from error
     return created
 
 

@@ -18,6 +18,7 @@ from schemas.errors import FencedError, IntegrityError
 from schemas.policy import RetentionPolicy
 from schemas.retention import Month, archive_end
 from tiers.certificates import DELETION
+from tiers.deltalog import DataFile
 from tiers.expiry import Forgetting, Outcome
 from tiers.failpoint import fail_point
 from tiers.files import write_files
@@ -25,7 +26,6 @@ from tiers.journal import Journal, file_entry, open_names
 from tiers.leaf_lists import LeafLists
 from tiers.objects import Objects
 from tiers.rewrite import everything_below, files_of, range_of, read_file, removed_files, replace
-from tiers.table import DataFile
 from tiers.warehouse import Warehouse
 
 log = logging.getLogger("lethe.sweep")

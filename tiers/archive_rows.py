@@ -23,9 +23,10 @@ from schemas.arrow import file_schema
 from schemas.errors import LetheError
 from schemas.retention import Month
 from tiers.accounts import Place
+from tiers.deltalog import DataFile
 from tiers.objects import Objects
 from tiers.rewrite import BROKEN, files_of
-from tiers.table import DataFile, Table
+from tiers.table import Table
 
 _SCHEMA: Final = file_schema("metadata")
 _STRINGS: Final = [f.name for f in _SCHEMA if pa.types.is_string(f.type)]

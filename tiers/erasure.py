@@ -25,6 +25,7 @@ from schemas.spellings import spellings
 from schemas.subjects import Subject
 from tiers import erasure_clean as clean
 from tiers.certificates import DELETION
+from tiers.deltalog import DataFile
 from tiers.expiry import Forgetting
 from tiers.failpoint import fail_point
 from tiers.files import write_files
@@ -35,7 +36,6 @@ from tiers.mentioned import FIELDS, Scan, tokens_of_ids
 from tiers.mentions import mentions
 from tiers.records import Part, open_entries, pages_of, quarantined_value, select
 from tiers.rewrite import delete_removed, files_of, range_of, read_file, replace
-from tiers.table import DataFile
 
 _TRIES: Final = 50
 COUNTS: Final = ("identifiers", "originals", "quarantine", "mentioned")

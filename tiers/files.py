@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from schemas.arrow import PARTITIONED_BY, file_schema
+from tiers.deltalog import DataFile
 from tiers.objects import Objects
-from tiers.table import DataFile
 
 _SORTED_BY: Final[dict[str, list[tuple[str, str]]]] = {
     "identifiers": [(name, "ascending") for name in ("token", "offset", "index", "role")],

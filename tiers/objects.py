@@ -18,7 +18,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, PreconditionError
 from obstore.store import S3Store
 
-from keys.files import create_file, make_directories, sync_directory
+from keys.files import NotDurableError, create_file, make_directories, sync_directory
 from keys.secret import Secret
 from schemas.errors import ConfigurationError, LetheError, TransientError
 
@@ -102,11 +102,16 @@ class LocalObjects:
             raise _refused(error) from None
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write an object unless there is one already; atomic. False if there is."""
+        """Write an object unless there is one already; atomic. False if there is.
+
+        Raises `TransientError` when the disk refuses it, `LetheError` when it is there but may not last.
+        """
         target = self._directory / path
         try:
             make_directories(target.parent)
             return create_file(target, Secret(data), 0o666)
+        except NotDurableError as error:
+            raise _not_durable(error) from error
         except OSError as error:
             raise _refused(error) from None
 
@@ -155,10 +160,7 @@ class LocalObjects:
                 os.fsync(file.fileno())
             sync_directory((self._directory / path).parent)
         except OSError as error:
-            # Nothing to try again: what a disk failed to keep once, it may report as kept the next time.
-            raise LetheError(
-                f"the warehouse could not make a commit durable: {error.strerror}; check the disk, then start again"
-            ) from error
+            raise _not_durable(error) from error
 
 
 class StoreObjects:
@@ -244,6 +246,13 @@ class StoreObjects:
 
     def sync(self, path: str) -> None:
         """Nothing to do: the store answered, so the object is durable."""
+
+
+def _not_durable(error: OSError) -> LetheError:
+    # Nothing to try again: what a disk failed to keep once, it may report as kept the next time.
+    return LetheError(
+        f"the warehouse could not make a commit durable: {error.strerror}; check the disk, then start again"
+    )
 
 
 def _silent(error: Exception) -> TransientError:

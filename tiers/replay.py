@@ -20,6 +20,7 @@ from schemas.errors import FencedError
 from schemas.position import Position
 from tiers import ledger
 from tiers.covered import Covered
+from tiers.deltalog import DataFile
 from tiers.erasure import open_parts
 from tiers.expiry import Forgetting
 from tiers.failpoint import fail_point
@@ -30,7 +31,6 @@ from tiers.records import Part, quarantined_value
 from tiers.replay_log import keep_leaves
 from tiers.replay_settle import settle, take_back, take_out
 from tiers.rewrite import delete_removed, files_of, read_file
-from tiers.table import DataFile
 from tiers.turn import Turn
 
 _AT_ONCE: Final = 20_000

@@ -19,8 +19,9 @@ from deltalake.transaction import RemoveAction
 
 from schemas.arrow import PARTITIONED_BY, TABLES, file_schema
 from schemas.errors import IntegrityError
+from tiers.deltalog import DataFile
 from tiers.objects import Objects
-from tiers.table import DataFile, Table
+from tiers.table import Table
 
 BROKEN: Final = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)
 """What reading a file raises that is damaged, or that somebody has tampered with."""

@@ -16,11 +16,12 @@ from deltalake.transaction import RemoveAction
 
 from schemas.arrow import WINDOW_TABLES
 from schemas.errors import FencedError
+from tiers.deltalog import DataFile
 from tiers.failpoint import fail_point
 from tiers.files import write_files
 from tiers.ledger import REPLAYED
 from tiers.objects import Objects
-from tiers.table import DataFile, Table
+from tiers.table import Table
 from tiers.warehouse import Warehouse
 
 _FOLDER: Final = "_replay"

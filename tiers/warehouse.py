@@ -16,13 +16,14 @@ from keys.ring import KeyRing
 from schemas.arrow import WINDOW_TABLES
 from schemas.errors import FencedError, TransientError, UnknownOutcomeError
 from tiers import ledger
+from tiers.deltalog import DataFile
 from tiers.failpoint import fail_point
 from tiers.files import range_name, write_files
 from tiers.ledger import Hashed
 from tiers.objects import Objects
 from tiers.pages import to_pages
 from tiers.prepared import Prepared
-from tiers.table import DataFile, Table
+from tiers.table import Table
 
 log = logging.getLogger("lethe.warehouse")
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError, DeltaError
 from plant import Plant, Reels, Writer, source_of
 from workers import traffic
 
+from keys import files
 from schemas.errors import LetheError, TransientError, UnknownOutcomeError
 from streams import pipeline as pipelines
 from streams.settings import Flush
@@ -32,34 +32,36 @@ def _impatient(monkeypatch: Patch) -> None:
 
 def disturb(monkeypatch: Patch, table: str, times: int, how: Callable[[Callable[[], Any]], Any]) -> list[str]:
     """Let `how` stand in for the next commits to a table; it is given the real one to call or not."""
-    real = DeltaTable.create_write_transaction
+    real = LocalObjects.create
     hit: list[str] = []
 
-    def commit(self: DeltaTable, *arguments: Any, **named: Any) -> Any:
-        if self.table_uri.rstrip("/").endswith(table) and len(hit) < times:
+    def create(self: LocalObjects, path: str, data: bytes) -> Any:
+        if path.startswith(f"{table}/_delta_log/") and len(hit) < times:
             hit.append(table)
-            return how(lambda: real(self, *arguments, **named))
-        return real(self, *arguments, **named)
+            return how(lambda: real(self, path, data))
+        return real(self, path, data)
 
-    monkeypatch.setattr(DeltaTable, "create_write_transaction", commit)
+    monkeypatch.setattr(LocalObjects, "create", create)
     return hit
 
 
 def not_persisted(_: Callable[[], Any]) -> None:
-    raise OSError(5, "the store gave no answer")
+    raise TransientError("the store gave no answer")
 
 
 def persisted(commit: Callable[[], Any]) -> None:
-    commit()
-    raise DeltaError("the answer was lost on its way")
+    assert commit()
+    raise TransientError("the answer was lost on its way")
 
 
-def retries_used_up(_: Callable[[], Any]) -> None:
-    raise CommitFailedError("Transaction failed: max retries exceeded")
+def sent_twice(commit: Callable[[], Any]) -> Any:
+    """A client that sends again what was not answered is told that somebody was there before."""
+    assert commit()
+    return commit()
 
 
 @pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize("how", [not_persisted, persisted, retries_used_up])
+@pytest.mark.parametrize("how", [not_persisted, persisted, sent_twice])
 def test_an_answer_that_does_not_come(plant: Plant, monkeypatch: Patch, table: str, how: Any) -> None:
     values = plant.records(SOURCE, traffic(300, seed=2, malformed=0.05))
     reels = Reels(plant, {SOURCE: values})
@@ -74,27 +76,21 @@ def test_a_commit_that_arrives_after_it_was_given_up(plant: Plant, monkeypatch: 
     """The first request reaches the store after all, before or after the next try was made."""
     values = plant.records(SOURCE, traffic(300, seed=2))
     reels = Reels(plant, {SOURCE: values})
-    real = DeltaTable.create_write_transaction
+    real = LocalObjects.create
     held: list[Callable[[], Any]] = []
     arrived: list[str] = []
 
-    def timed_out(self: DeltaTable, *arguments: Any, **named: Any) -> Any:
-        if held or arrived or not self.table_uri.rstrip("/").endswith("metadata"):
-            return real(self, *arguments, **named)
-        # A request on its way does not learn what its sender sees later: it is for the version it was made for.
-        sent = DeltaTable(self.table_uri, version=self.version())
-        held.append(lambda: real(sent, *arguments, **named))
-        raise OSError(110, "timed out")
+    def timed_out(self: LocalObjects, path: str, data: bytes) -> Any:
+        if held or arrived or not path.startswith("metadata/_delta_log/"):
+            return real(self, path, data)
+        held.append(lambda: real(self, path, data))
+        raise TransientError("timed out")
 
     def arrives() -> None:
         if held and (when == "before" or reels.pipeline.committed):
-            try:
-                held.pop()()
-                arrived.append("landed")
-            except CommitFailedError:
-                arrived.append("refused")
+            arrived.append("landed" if held.pop()() else "refused")
 
-    monkeypatch.setattr(DeltaTable, "create_write_transaction", timed_out)
+    monkeypatch.setattr(LocalObjects, "create", timed_out)
     reels.before_step = arrives
     reels.run()
     plant.judge()
@@ -121,20 +117,20 @@ def test_a_store_that_cannot_be_read_after_the_commit(plant: Plant, monkeypatch:
     values = plant.records(SOURCE, traffic(300, seed=2))
     reels = Reels(plant, {SOURCE: values})
     down = threading.Event()
-    real = DeltaTable.update_incremental
+    real = LocalObjects.get
 
-    def update(self: DeltaTable) -> Any:
+    def get(self: LocalObjects, path: str) -> bytes | None:
         if down.is_set():
             down.clear()
             raise OSError(5, "the store gave no answer")
-        return real(self)
+        return real(self, path)
 
-    monkeypatch.setattr(DeltaTable, "update_incremental", update)
+    monkeypatch.setattr(LocalObjects, "get", get)
 
     def lost(commit: Callable[[], Any]) -> None:
         commit()
         down.set()
-        raise OSError(5, "the store gave no answer")
+        raise TransientError("the store gave no answer")
 
     assert disturb(monkeypatch, "metadata", 1, lost) == []
     reels.run()
@@ -150,7 +146,7 @@ def test_the_answer_of_one_partition_is_not_taken_for_that_of_all(plant: Plant, 
     def rival_first(_: Callable[[], Any]) -> None:
         monkeypatch.undo()
         rival.go_on(one, values[one])
-        raise OSError(5, "the store gave no answer")
+        raise TransientError("the store gave no answer")
 
     writer = Writer(plant)
     disturb(monkeypatch, "metadata", 1, rival_first)
@@ -223,22 +219,17 @@ def test_a_disk_that_fails_to_keep_a_commit_stops_the_worker(plant: Plant, monke
     """fsync failed: trying it again may report success for what was never written."""
     values = plant.records(SOURCE, traffic(100, seed=2))
     reels = Reels(plant, {SOURCE: values})
-    real = LocalObjects.sync
+    real = files.sync_directory
 
-    def sync(self: LocalObjects, path: str) -> None:
-        if path.startswith("metadata"):
-            Path(self.url(path)).rename(
-                self.url(path) + ".away"
-            )  # what fsync then finds is not the disk's fault
-            try:
-                real(self, path)
-            finally:
-                Path(self.url(path) + ".away").rename(self.url(path))
-        real(self, path)
+    def sync_directory(path: Path) -> None:
+        if path.parts[-2:] == ("metadata", "_delta_log"):
+            raise OSError(5, "Input/output error")
+        real(path)
 
-    monkeypatch.setattr(LocalObjects, "sync", sync)
+    monkeypatch.setattr(files, "sync_directory", sync_directory)
     with pytest.raises(LetheError, match="durable"):
         reels.run()
+    assert reels.pipeline.committed == 0
 
 
 def test_a_table_that_lost_a_row_is_noticed(plant: Plant) -> None:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deltalake import DeltaTable
 from plant import batch_of
 from replay_plant import DEMANDING, FLAT, GOOD, OTHER, SOURCE, ReplayPlant, killed_at, start, values
 
 from schemas import format as formats
-from schemas.errors import FencedError, UnknownOutcomeError
+from schemas.errors import FencedError, TransientError, UnknownOutcomeError
 from schemas.subjects import Subject
 from streams.replay import Attempt
 from streams.sweep import forgetting
@@ -23,6 +22,7 @@ from tiers.files import write_files
 from tiers.hold_scope import Scope
 from tiers.holds import Holds
 from tiers.lookup import position_of
+from tiers.objects import LocalObjects
 from tiers.reconcile import check
 from tiers.replay import Wanted
 from tiers.turn import Turn
@@ -191,16 +191,16 @@ def test_an_answer_that_does_not_come_is_found_out_by_the_next_replay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     plant = rejected.copy(tmp_path)
-    real = DeltaTable.create_write_transaction
+    real = LocalObjects.create
 
-    def unanswered(self: DeltaTable, actions: Any, **more: Any) -> None:
-        mine = self.table_uri.rstrip("/").endswith(f"/{table}") and actions
-        if not mine or persisted:
-            real(self, actions, **more)
+    def unanswered(self: LocalObjects, path: str, data: bytes) -> bool:
+        mine = path.startswith(f"{table}/_delta_log/") and b'"add"' in data
+        done = (persisted or not mine) and real(self, path, data)
         if mine:
-            raise OSError("no answer")
+            raise TransientError("no answer")
+        return done
 
-    monkeypatch.setattr(DeltaTable, "create_write_transaction", unanswered)
+    monkeypatch.setattr(LocalObjects, "create", unanswered)
     with pytest.raises(UnknownOutcomeError):
         plant.replay()
     monkeypatch.undo()
