@@ -204,9 +204,13 @@ def normalise_column(
 
 def _all_numbers(values: pl.Series) -> pl.DataFrame | None:
     """The columns of a column that holds nothing but numbers in E.164, as most do; None of any other."""
-    numbers = values.str.strip_prefix("+") if values.str.starts_with("+").any() else values
+    numbers = values
     if not _are_numbers(numbers):
-        return None
+        if not values.str.starts_with("+").any():
+            return None
+        numbers = values.str.strip_prefix("+")
+        if not _are_numbers(numbers):
+            return None
     kinds = pl.Series(["msisdn"]).new_from_index(0, len(values))
     if numbers.null_count():
         kinds = kinds.set(numbers.is_null(), None)
@@ -230,7 +234,8 @@ def _are_numbers(texts: pl.Series) -> bool:
 
     Told from all bytes at once, and the first four digits of each: patterns cost eight times as much.
     """
-    array: Any = texts.drop_nulls().rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    texts = texts.drop_nulls() if texts.null_count() else texts
+    array: Any = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
     if not len(array):
         return True
     _, bounds, data = array.buffers()

@@ -29,6 +29,7 @@ _FIGURE_LIMIT = Decimal(10) ** 8  # as written, in whatever unit
 _MOST_PARTS = 10**6
 _MOST_SECONDS = 366 * 86_400
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+_FEW = 256  # texts for which a column of numbers costs more than a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,10 @@ def _one(spec: FieldSpec, text: pl.Series, values: pl.Series, reason: str | None
 
 def _mapped(text: pl.Series, convert_one: Callable[[str], Any], dtype: Any) -> pl.Series:
     """`convert_one` over the distinct texts; None is null."""
+    if len(text) <= _FEW:
+        texts = text.to_list()
+        known = {t: None if t is None else convert_one(t) for t in set(texts)}
+        return pl.Series(text.name, [known[t] for t in texts], dtype=dtype)
     # By Arrow: the same in polars takes five queries, which cost a small batch more than all of its values.
     codes = text.to_arrow().dictionary_encode()
     distinct = codes.dictionary.to_pylist()

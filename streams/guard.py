@@ -150,8 +150,9 @@ def _suspects(subjects: pl.DataFrame, values: Iterable[str]) -> pl.DataFrame:
             subjects.lazy().filter(number).select(ID, run=end, word=pl.lit(None, pl.String), whole="value")
         )
         found.append(numbers.filter(pl.col("run").is_in(list(runs))))
-    others = subjects.filter(~number)
-    if not others.is_empty():
+    people = subjects.get_column("kind") != "msisdn"
+    if people.any():
+        others = subjects.filter(people)
         looked_for = _words(others)
         beginning = pl.col("word").str.slice(0, _GRAM)
         found.append(

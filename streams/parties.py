@@ -11,6 +11,7 @@ from schemas.format import Format
 from schemas.subjects import business_address, normalise_column
 from streams.batch import Reason
 from streams.conditions import holds
+from streams.frames import first_bytes
 from streams.work import ID, Work
 
 _SOURCES: Final = frozenset({"sender", "caller", "source"})
@@ -28,16 +29,19 @@ def read_parties(work: Work, fmt: Format) -> None:
 
 
 def _single(work: Work, spec: FieldSpec, values: pl.Series) -> None:
-    wrong = values.str.starts_with("{")
-    if values.str.starts_with("[").any():
-        wrong |= values.str.contains(r'^\[\s*["{\]]')
-    work.refuse(wrong, Reason.WRONG_TYPE, spec.path)
+    begun = first_bytes(values)
+    if ((begun == ord("{")) | (begun == ord("["))).any():
+        wrong = values.str.starts_with("{") | values.str.contains(r'^\[\s*["{\]]')
+        work.refuse(wrong, Reason.WRONG_TYPE, spec.path)
     person = _is_end_user(work, spec)
     if person is None or person.any():
         whose = values if person is None else values.set(~person, None)
         found = normalise_column(whose, spec.kind, _channel(work, spec))
-        rows = found.with_columns(work.frame.get_column(ID), pl.lit(spec.role).alias("role"))
-        work.subjects.append(rows.filter(pl.col("value").is_not_null()).select(ID, "role", "kind", "value"))
+        role = work.everywhere("role", spec.role)
+        rows = pl.DataFrame(
+            [work.frame.get_column(ID), role, found.get_column("kind"), found.get_column("value")]
+        )
+        work.subjects.append(rows.drop_nulls("value") if found.get_column("value").null_count() else rows)
         _respelled(work, spec, whose, found.get_column("value"))
         _kind_column(work, spec, found.get_column("kind"))
     if person is not None and not person.all():
@@ -101,9 +105,9 @@ def _business(work: Work, spec: FieldSpec, values: pl.Series) -> None:
 
 def _respelled(work: Work, spec: FieldSpec, text: pl.Series, value: pl.Series) -> None:
     """Keep in the window what was written where the value has lost its spelling."""
-    changed = (text != value).fill_null(False)
+    changed = text != value
     if changed.any():
-        work.keep(spec.path, text.set(~changed, None))
+        work.keep(spec.path, text.set(~changed.fill_null(False), None))
 
 
 def _kind_column(work: Work, spec: FieldSpec, kinds: pl.Series) -> None:

@@ -58,12 +58,14 @@ def place(
             late |= (month == at) & np.isin(windows, ended)
         if policy.archive_ended(one.year, None, now):
             work.refuse(pl.Series(month == at), Reason.TOO_OLD)
-    return records.with_columns(
-        _named(countries.names, _of_records(countries, records.height)).alias("country"),
-        _named([str(m) for m in months], month).alias("month"),
-        pl.Series("window_months", windows, dtype=pl.Int32),
-        pl.Series("late", late),
-        pl.Series("in_scope", _in_scope(countries, rules, records.height)),
+    return records.hstack(
+        [
+            _named(countries.names, _of_records(countries, records.height)).alias("country"),
+            _named([str(m) for m in months], month).alias("month"),
+            pl.Series("window_months", windows, dtype=pl.Int32),
+            pl.Series("late", late),
+            pl.Series("in_scope", _in_scope(countries, rules, records.height)),
+        ]
     )
 
 
@@ -73,7 +75,7 @@ def _months(work: Work, when: pl.Series, latest: datetime) -> tuple[list[Month],
     if missing is not None:
         work.refuse(missing, Reason.MISSING, "event_time")
         when = when.fill_null(_EPOCH)
-    micros = when.to_physical().to_numpy()
+    micros = when.cast(pl.Int64).to_numpy()
     bound = (latest - _EPOCH) // timedelta(microseconds=1)
     if len(micros) and micros.max() > bound:
         work.refuse(pl.Series(micros > bound), Reason.FUTURE)

@@ -11,6 +11,7 @@ Without a C compiler at installation there is no compiled code; then nothing is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 
 from streams.compiled import compiled
-from streams.shred import Coded, Mask, Shape, series
+from streams.shred import Coded, Mask, Shape
 
 _VIEW: Final = 16  # bytes of a string view
 _MOST_BYTES: Final = 2**31 - 1  # views have 32 bits for where a text lies
@@ -66,32 +67,43 @@ def read_plain(texts: pa.LargeStringArray, data: bytes, shape: Shape, envelope: 
     count, leaves, bitmap = len(texts), len(plan.leaves), (len(texts) + 7) // 8
     taken = np.zeros(count, np.bool_)
     arena = np.zeros(len(data) if b"\\" in data else 0, np.uint8)
-    views = np.zeros(leaves * count * _VIEW, np.uint8)
-    valid = np.zeros(leaves * bitmap, np.uint8)
-    codes = np.zeros(leaves * count, np.uint32)
-    firsts = np.zeros(leaves * _reader.MOST_DISTINCT, np.uint32)
+    views = np.zeros((leaves, count, _VIEW), np.uint8)
+    valid = np.zeros((leaves, bitmap), np.uint8)
+    codes = np.zeros((leaves, count), np.uint32)
+    firsts = np.zeros((leaves, _reader.MOST_DISTINCT), np.uint32)
     ends = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + count + 1]
     used, distinct = _reader.read(plan.nodes, leaves, data, ends, taken, arena, views, valid, codes, firsts)
     buffers = [pa.py_buffer(data), pa.py_buffer(arena[:used].tobytes())]
-    columns: dict[str, pl.Series] = {}
-    coded: dict[str, Coded] = {}
-    for number, path in enumerate(plan.leaves):
-        nulls = pa.py_buffer(valid[number * bitmap : (number + 1) * bitmap])
-        own = pa.py_buffer(views[number * count * _VIEW : (number + 1) * count * _VIEW])
-        column = _series(pa.string_view(), count, [nulls, own, *buffers], path)
-        columns[path] = column
+    few = [number for number in range(leaves) if distinct[number] >= 0]
+    texts_of, codes_of = [], []
+    for number in range(leaves):
+        nulls = pa.py_buffer(valid[number])
+        texts_of.append(_array(pa.string_view(), count, [nulls, pa.py_buffer(views[number]), *buffers]))
         if distinct[number] >= 0:
-            start = number * _reader.MOST_DISTINCT
-            values = column.gather(firsts[start : start + distinct[number]])
-            which = pa.py_buffer(codes[number * count : (number + 1) * count])
-            coded[path] = Coded(_series(pa.uint32(), count, [nulls, which], path), values)
+            codes_of.append(_array(pa.uint32(), count, [nulls, pa.py_buffer(codes[number])]))
+    # All at once: what Polars does for each array costs more than what is in it.
+    columns = dict(zip(plan.leaves, _series(texts_of, plan.leaves), strict=True))
+    numbers = _series(codes_of, [plan.leaves[number] for number in few])
+    ends = np.cumsum([0, *(distinct[number] for number in few)]).tolist()
+    found = np.concatenate(
+        [np.empty((0, _VIEW), np.uint8), *(views[n, firsts[n, : distinct[n]]] for n in few)]
+    )
+    (values,) = _series([_array(pa.string_view(), ends[-1], [None, pa.py_buffer(found), *buffers])], [""])
+    coded = {
+        which.name: Coded(which, values[start:end].alias(which.name))
+        for which, (start, end) in zip(numbers, pairwise(ends), strict=True)
+    }
     for path in plan.lists:
         columns[path] = pl.Series(path, [None], dtype=pl.List(pl.String)).new_from_index(0, count)
     return Plain(taken, columns, coded)
 
 
-def _series(kind: Any, count: int, buffers: list[pa.Buffer], name: str) -> pl.Series:
-    return series(pa.Array.from_buffers(kind, count, buffers)).alias(name)
+def _array(kind: Any, count: int, buffers: list[pa.Buffer | None]) -> pa.Array:
+    return pa.Array.from_buffers(kind, count, buffers)
+
+
+def _series(arrays: list[pa.Array], names: list[str]) -> list[pl.Series]:
+    return pl.DataFrame(pa.RecordBatch.from_arrays(arrays, names=names)).get_columns() if arrays else []
 
 
 def _plan(shape: Shape, envelope: str | None) -> _Plan | None:

@@ -84,7 +84,10 @@ def counted(
 
     split, all_late = each(~late), each(late)
     scope = each(records.get_column("in_scope").to_numpy() & ~late)
-    redacted = each(records.get_column("redacted").is_not_null().to_numpy())
+    withheld = records.get_column("redacted")
+    redacted = (
+        [0] * size if withheld.null_count() == records.height else each(withheld.is_not_null().to_numpy())
+    )
     named = np.bincount(identifiers, minlength=size).tolist()
     dropped = [0.0] * size
     if content is not None:

@@ -22,6 +22,7 @@ from schemas.format import Format
 from schemas.retention import Month
 from streams import fields
 from streams.batch import Load, Reason, Reject
+from streams.frames import rows_at, to_arrow
 from streams.originals import FIELDS, RECEIVED, CanonicalError, Original, always_received, original
 from streams.portions import Rows, Whose, counted, cut
 from streams.refused import quarantine
@@ -63,7 +64,7 @@ def seal(
         scoped = group.get_column("in_scope").to_numpy()
         found = [originals[one] for one in group.get_column(ID).to_numpy()[scoped].tolist()]
         if found:
-            names = _names(load, group.filter(pl.Series(scoped)))
+            names = _names(load, group, np.flatnonzero(scoped))
             hashed = integrity_hashes(keys.salt_key.reveal(), names, [o.value for o in found])
             hashes.append((group.get_column(ID).to_numpy()[scoped], hashed, [o.form for o in found]))
         identifiers.append(_identifiers(load, group, parts, keys, shaped))
@@ -134,9 +135,9 @@ def _positioned(load: Load, records: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _names(load: Load, records: pl.DataFrame) -> list[str]:
-    """The positions of records, as text (`schemas.position.Position`)."""
-    rows, indexes = records.get_column(ROW).to_numpy(), records.get_column("index")
+def _names(load: Load, records: pl.DataFrame, at: npt.NDArray[np.int64]) -> list[str]:
+    """The positions of the records at these places, as text (`schemas.position.Position`)."""
+    rows, indexes = records.get_column(ROW).to_numpy()[at], records.get_column("index")[at]
     if indexes.null_count() < len(indexes):
         return [load.place(row, at) for row, at in zip(rows.tolist(), indexes.to_list(), strict=True)]
     before = [f"{batch.source.stream}/{batch.source.partition}/" for batch in load.batches]
@@ -148,9 +149,9 @@ def _originals(
     load: Load, fmt: Format, parts: Split, reframed: frozenset[int]
 ) -> tuple[Split, dict[int, Original], list[Reject]]:
     """The originals of the records in scope, by id; a record that needs a canonical form and has none is refused."""
-    scope = parts.records.select(ID, ROW, INDEX, "has_content", "event_time").filter(
-        parts.records.get_column("in_scope") & ~parts.records.get_column("late")
-    )
+    in_scope = parts.records.get_column("in_scope") & ~parts.records.get_column("late")
+    columns = parts.records[[ID, ROW, INDEX, "has_content", "event_time"]]
+    scope = rows_at(columns, np.flatnonzero(in_scope.to_numpy()))
     if always_received(fmt) and not reframed and scope.get_column(INDEX).null_count() == scope.height:
         received = map(load.values.__getitem__, scope.get_column(ROW).to_list())
         as_they_came = [Original(RECEIVED, value) for value in received if value is not None]
@@ -199,11 +200,11 @@ def _metadata(
         which = pa.array(at, mask=at < 0)
         filled |= {"integrity_hash": known.take(which), "original_form": forms.take(which)}
     present = [name for name in METADATA.names if name in records.columns]
-    table = records.select(present).to_arrow()
+    table = to_arrow(records, present)
     return pa.table(
         [
             filled[f.name].cast(f.type) if f.name in filled
-            else table.column(f.name).cast(f.type) if f.name in present
+            else table[f.name].cast(f.type) if f.name in present
             else pa.nulls(height, f.type)
             for f in METADATA
         ],
@@ -227,7 +228,7 @@ def _identifiers(
     roles, kinds = (subjects.get_column(name).to_arrow() for name in ("role", "kind"))
     wants = needs_sealing(subjects.get_column("value"))
     if wants.any():
-        sealed: Any = _sealed(load, group[at], subjects, tokens, wants, keys)
+        sealed: Any = _sealed(load, group, at, subjects, tokens, wants, keys)
     else:
         sealed = pa.nulls(len(at), pa.binary())
     if parts.message_ids is None:
@@ -247,18 +248,16 @@ def _identifiers(
             keys, _at(parts.message_ids, where), None if shaped is None else _at(shaped, where)
         )
     filled = {"role": roles, "kind": kinds, "token": tokens, "sealed": sealed, "message_token": messages}
-    rest = _at(group.select(*_PLACE, "event_time"), at).to_arrow()
-    table = pa.table(
-        [filled[f.name] if f.name in filled else rest.column(f.name) for f in IDENTIFIERS],
-        names=IDENTIFIERS.names,
-    ).cast(IDENTIFIERS)
+    for name in (*_PLACE, "event_time"):
+        filled[name] = _at(group.get_column(name), at).to_arrow()
+    table = pa.table([filled[f.name].cast(f.type) for f in IDENTIFIERS], schema=IDENTIFIERS)
     return Rows(table, group.get_column(_BATCH).to_numpy()[at])
 
 
-def _at(rows: Any, at: npt.NDArray[np.int64]) -> Any:
-    """Rows of a frame or a series by their places, which mostly are all of them in order."""
-    every = len(at) == len(rows) and bool((at == np.arange(len(rows))).all())
-    return rows if every else rows[at]
+def _at(values: pl.Series, at: npt.NDArray[np.int64]) -> pl.Series:
+    """Values by their places, which mostly are all of them in order."""
+    every = len(at) == len(values) and bool((at == np.arange(len(values))).all())
+    return values if every else values[at]
 
 
 def _unnamed(ids: npt.NDArray[Any], named: npt.NDArray[np.int64], message_ids: pl.Series) -> Whose:
@@ -270,17 +269,23 @@ def _unnamed(ids: npt.NDArray[Any], named: npt.NDArray[np.int64], message_ids: p
 
 
 def _sealed(
-    load: Load, rows: pl.DataFrame, subjects: pl.DataFrame, tokens: Any, wants: pl.Series, keys: MonthKeys
+    load: Load,
+    group: pl.DataFrame,
+    at: npt.NDArray[np.int64],
+    subjects: pl.DataFrame,
+    tokens: Any,
+    wants: pl.Series,
+    keys: MonthKeys,
 ) -> pa.Array:
-    chosen = wants.arg_true().to_numpy()
-    names = _names(load, rows[chosen])
+    chosen = np.flatnonzero(wants.to_numpy())
+    names = _names(load, group, at[chosen])
     places = [
         subject_place(name, token)
         for name, token in zip(names, tokens.take(pa.array(chosen)).to_pylist(), strict=True)
     ]
     values: list[bytes | None] = [v.encode() for v in subjects.get_column("value")[chosen]]
     sealed = seal_column(keys, "identifiers", "sealed", places, values)
-    where = np.full(rows.height, -1, np.int64)
+    where = np.full(len(at), -1, np.int64)
     where[chosen] = np.arange(len(chosen))
     return sealed.take(pa.array(where, mask=where < 0))
 
@@ -305,12 +310,9 @@ def _entries(
     if value.null_count:
         kept = value.is_valid()
         form, value, group = form.filter(kept), value.filter(kept), group.filter(pl.Series(kept))
-    place = group.select(_PLACE).to_arrow()
-    filled = {"form": form, "value": value}
-    entries = pa.table(
-        [filled[f.name] if f.name in filled else place.column(f.name) for f in ENTRIES], names=ENTRIES.names
-    )
-    return Rows(entries.cast(ENTRIES), group.get_column(_BATCH).to_numpy())
+    filled = {"form": form, "value": value, **to_arrow(group, _PLACE)}
+    entries = pa.table([filled[f.name].cast(f.type) for f in ENTRIES], schema=ENTRIES)
+    return Rows(entries, group.get_column(_BATCH).to_numpy())
 
 
 def _window_fields(

@@ -73,11 +73,11 @@ def split(decoded: Decoded, fmt: Format, rules: Rules, now: datetime) -> Split:
     for spec in fmt.fields:
         if spec.required:
             text = work.frame.get_column(spec.path)
-            if text.dtype == pl.String:
+            if text.dtype == pl.String and (text.null_count() or (text == "").any()):
                 work.refuse(text.is_null() | (text == ""), Reason.MISSING, spec.path)
     for column in ("channel", "direction"):
-        if (empty := work.columns[column].is_null()).any():
-            work.refuse(empty, Reason.MISSING, column)
+        if (values := work.columns[column]).null_count():
+            work.refuse(values.is_null(), Reason.MISSING, column)
     return _assemble(work, fmt, rules, now)
 
 
@@ -114,8 +114,9 @@ def _doubt_done_time(work: Work, fmt: Format) -> None:
     begun, done = work.columns.get("event_time"), work.columns.get("done_time")
     if begun is None or done is None:
         return
-    odd = ((done < begun - _BEFORE) | (done > begun + _BEHIND)).fill_null(False)
+    odd = (done < begun - _BEFORE) | (done > begun + _BEHIND)
     if odd.any():
+        odd = odd.fill_null(False)
         work.columns["done_time"] = done.set(odd, None)
         for spec in fmt.archive:
             if spec.column == "done_time":
@@ -124,7 +125,7 @@ def _doubt_done_time(work: Work, fmt: Format) -> None:
 
 
 def _constants(work: Work, fmt: Format) -> None:
-    priced = [work.columns[n].is_not_null() for n in ("price", "currency") if n in work.columns]
+    priced = [work.columns[n] for n in ("price", "currency") if n in work.columns]
     for name in _CONSTANTS:
         value = getattr(fmt, name)
         if value is None:
@@ -133,7 +134,9 @@ def _constants(work: Work, fmt: Format) -> None:
         if name in ("currency", "price_unit"):  # of nothing, where there is no price
             if not priced:
                 continue
-            constant = constant.set(~priced[0] if len(priced) == 1 else ~(priced[0] | priced[1]), None)
+            if all(one.null_count() for one in priced):
+                empty = priced[0].is_null()
+                constant = constant.set(empty & priced[1].is_null() if len(priced) > 1 else empty, None)
         work.put(name, constant)
 
 
@@ -142,9 +145,7 @@ def _assemble(work: Work, fmt: Format, rules: Rules, now: datetime) -> Split:
     people = pl.concat(work.subjects) if work.subjects else no_subjects()
     if len(work.subjects) > 1 or any("[]" in s.path for s in fmt.subjects):
         people = people.unique(maintain_order=True)  # the same address in two fields is one
-    records = frame.select(ID, ROW, INDEX).hstack(
-        [values.alias(name) for name, values in work.columns.items()]
-    )
+    records = frame[[ID, ROW, INDEX]].hstack([values.alias(name) for name, values in work.columns.items()])
     records = place(work, records, people, rules, now)
     rejects, refused = _refuse(work, records)
     content = _content(frame, fmt)
@@ -208,19 +209,19 @@ def _guard(
         redacted[column] = redacted[column] | mask if column in redacted else mask
         records = records.with_columns(records.get_column(column).set(mask, None))
     names = [pl.when(mask).then(pl.lit(column)).alias(column) for column, mask in sorted(redacted.items())]
-    flag = pl.lit(None, pl.String).alias("redacted")
+    flag = pl.Series("redacted", [None], pl.String).new_from_index(0, records.height)
     if names:
         said = records.select(
             pl.concat_str(names, separator=",", ignore_nulls=True).alias("redacted")
         ).to_series()
-        flag = said.set(said == "", None)  # type: ignore[assignment]  # a column either way
+        flag = said.set(said == "", None)
     for spec in fmt.of_class("window"):
         text = work.frame.get_column(spec.path)
         kept[spec.path] = text.list.join("\n") if isinstance(text.dtype, pl.List) else text
     for path, spelling in work.spelt.items():
         known = kept.get(path)
         kept[path] = spelling if known is None else known.zip_with(known.is_not_null(), spelling)
-    return records.with_columns(flag), pl.DataFrame({ID: work.frame.get_column(ID)} | kept)
+    return records.hstack([flag]), pl.DataFrame({ID: work.frame.get_column(ID)} | kept)
 
 
 def _scatter(values: pl.Series, mask: pl.Series, ids: pl.Series, height: int) -> pl.Series:
