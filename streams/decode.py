@@ -1,8 +1,9 @@
 """Decode: the raw values of a batch become one frame of text columns, one per declared field.
 
-1. Values that are no single line of a usable size are taken out.
+1. Values of no usable size are taken out.
 2. Records in the usual spelling are read at once (`streams.plain`). For the others, if there are any:
-3. Values that are no JSON object are sifted out (`streams.sift`), each told apart from its neighbours by itself alone.
+3. Values that are no single line are taken out, and those that are no JSON object sifted out (`streams.sift`), each
+   told apart from its neighbours by itself alone.
 4. Envelopes are opened: every record in one becomes a text of its own.
 5. All texts are read by the column (`streams.shred`); where one has another shape than declared, it is refused.
 6. Both are put together in the order of the batch.
@@ -59,8 +60,8 @@ class _Values:
     data: bytes
 
     @classmethod
-    def of(cls, values: list[bytes], rows: Rows) -> _Values:
-        return cls(values, rows, *joined(values))
+    def of(cls, values: list[bytes], rows: Rows, lengths: list[int] | None = None) -> _Values:
+        return cls(values, rows, *joined(values, lengths))
 
     @property
     def escaped(self) -> bool:
@@ -89,11 +90,12 @@ def decode(values: Sequence[bytes | None], fmt: Format, max_bytes: int) -> Decod
     rejects: list[Reject] = []
     given = _take_out(values, max_bytes, rejects)
     if fmt.encoding == "csv":
+        given = _single_lines(given, rejects)
         given = _Values.of(*to_json(given.values, given.rows, fmt, rejects))
     usual, given = _usual(given, fmt)
     if usual is not None and not given.values:
         return replace(usual, rejects=rejects)
-    given = _sift(given, fmt, rejects)
+    given = _sift(_single_lines(given, rejects), fmt, rejects)
     try:
         decoded = _columns(given, fmt)
     except NotJsonError:
@@ -103,14 +105,12 @@ def decode(values: Sequence[bytes | None], fmt: Format, max_bytes: int) -> Decod
 
 
 def _take_out(values: Sequence[bytes | None], max_bytes: int, rejects: list[Reject]) -> _Values:
-    """Set aside what is no single line of a usable size."""
+    """Set aside what is of no usable size."""
     if None not in values:
         whole: list[bytes] = values if isinstance(values, list) else list(values)  # type: ignore[arg-type]  # no None in it
         lengths = list(map(len, whole))
         if whole and min(lengths) > 0 and max(lengths) <= max_bytes:
-            given = _Values.of(whole, np.arange(len(whole), dtype=np.int64))
-            if b"\n" not in given.data:
-                return given
+            return _Values.of(whole, np.arange(len(whole), dtype=np.int64), lengths)
     kept: list[bytes] = []
     rows: list[int] = []
     for row, value in enumerate(values):
@@ -128,13 +128,21 @@ def _unusable(value: bytes | None, max_bytes: int) -> str | None:
         return Reason.TOMBSTONE
     if not value:
         return Reason.EMPTY
-    if len(value) > max_bytes:
-        return Reason.TOO_LARGE
-    if value.isspace():
-        return Reason.BLANK
-    if b"\n" in value:
-        return Reason.NEWLINE
-    return None
+    return Reason.TOO_LARGE if len(value) > max_bytes else None
+
+
+def _single_lines(given: _Values, rejects: list[Reject]) -> _Values:
+    """Refuse what is blank or has a line break. What the compiled reader has taken is and has neither."""
+    if b"\n" not in given.data and not any(map(bytes.isspace, given.values)):
+        return given
+    single = np.ones(len(given.values), np.bool_)
+    for at, value in enumerate(given.values):
+        if value.isspace() or b"\n" in value:
+            single[at] = False
+            rejects.append(
+                Reject(int(given.rows[at]), None, Reason.BLANK if value.isspace() else Reason.NEWLINE)
+            )
+    return given.only(single)
 
 
 def _sift(given: _Values, fmt: Format, rejects: list[Reject], thorough: bool = False) -> _Values:

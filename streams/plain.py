@@ -66,7 +66,7 @@ def read_plain(texts: pa.LargeStringArray, data: bytes, shape: Shape, envelope: 
         return None
     count, leaves, bitmap = len(texts), len(plan.leaves), (len(texts) + 7) // 8
     taken = np.zeros(count, np.bool_)
-    arena = np.zeros(len(data) if b"\\" in data else 0, np.uint8)
+    arena = np.empty(len(data), np.uint8)  # texts without their escapes: mostly none of it is touched
     views = np.zeros((leaves, count, _VIEW), np.uint8)
     valid = np.zeros((leaves, bitmap), np.uint8)
     codes = np.zeros((leaves, count), np.uint32)

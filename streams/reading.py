@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from operator import ne
@@ -37,12 +37,14 @@ class Partition:
     bytes: int = 0  # of their values
     since: float = 0.0
 
-    def take_in(self, messages: list[Any], now: float) -> None:
-        """More that was read, in order; `now` is monotonic."""
+    def take_in(self, messages: list[Any], now: float) -> int:
+        """More that was read, in order; `now` is monotonic. Returns how many bytes the values have."""
         if not self.messages:
             self.since = now
         self.messages += messages
-        self.bytes += sum(map(len, messages))
+        size = sum(map(len, messages))
+        self.bytes += size
+        return size
 
     def batch(self, high: Callable[[Partition], int]) -> Batch:
         """What was read, as the next batch. `high` is asked once where the partition ends."""
@@ -94,11 +96,10 @@ class Portion:
         self._most = min(most, _MOST_MESSAGES)
         self.count = min(self._most, _FIRST_MESSAGES)
 
-    def got(self, messages: Sequence[Any]) -> None:
-        """Learn from what came."""
+    def got(self, messages: int, size: int) -> None:
+        """Learn from what came: so many messages, so many bytes together."""
         if messages:
-            mean = sum(map(len, messages)) // len(messages)
-            self.count = max(1, min(self._most, _PORTION_BYTES // max(1, mean)))
+            self.count = max(1, min(self._most, _PORTION_BYTES * messages // max(messages, size)))
 
 
 def runs(messages: list[Any], several: bool) -> Iterator[tuple[str, int, list[Any]]]:

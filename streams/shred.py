@@ -11,7 +11,7 @@ back (one too large for 64 bits, its own); null and an absent name are the same.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -248,12 +248,18 @@ def _connection() -> Any:
     return found
 
 
-def joined(values: Iterable[bytes]) -> tuple[pa.LargeStringArray, bytes]:
-    """Values as one column over one buffer, which is returned too. They must be UTF-8 before it is used as text."""
+def joined(
+    values: Iterable[bytes], lengths: Sequence[int] | None = None
+) -> tuple[pa.LargeStringArray, bytes]:
+    """Values as one column over one buffer, which is returned too. They must be UTF-8 before it is used as text.
+
+    `lengths`: how many bytes each has, if it is known.
+    """
     values = values if isinstance(values, list) else list(values)
+    sizes = map(len, values) if lengths is None else lengths
     data = b"".join(values)
     ends = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, values), np.int64, len(values)), out=ends[1:])
+    np.cumsum(np.fromiter(sizes, np.int64, len(values)), out=ends[1:])
     array = pa.Array.from_buffers(
         pa.large_string(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(data)]
     )

@@ -87,15 +87,15 @@ def test_how_many_to_ask_for() -> None:
     portion = Portion(24_000)
     first = portion.count
     assert first < 1_000, "nobody knows how large they are"
-    portion.got([])
+    portion.got(0, 0)
     assert portion.count == first
-    portion.got([b"x" * 500] * first)
+    portion.got(first, 500 * first)
     assert 1_000 < portion.count < 24_000, "and it is asked for few enough that a change shows soon"
-    portion.got([b"x" * 1_000_000] * 3)
+    portion.got(3, 3_000_000)
     assert portion.count < 10
-    portion.got([b"x" * 100_000_000])
+    portion.got(1, 100_000_000)
     assert portion.count == 1
-    portion.got([b""])
+    portion.got(1, 0)
     assert portion.count > 1_000
     assert Portion(10).count == 10
 
