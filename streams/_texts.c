@@ -1,4 +1,4 @@
-/* Columns of text, row by row: JSON objects made of them, and times read from them. See streams/texts.py.
+/* Columns of text, row by row: put together of values, JSON objects made of them, times read from them. See streams/texts.py.
  *
  * Columns come as Arrow's string views. Whatever is not plainly right is left alone and reported, never guessed at: slower
  * code sees it then. Every read is bounded by the buffer it is in, every write by sizes worked out before.
@@ -10,6 +10,13 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__GNUC__) || defined(__clang__)
+#define SOON(at) __builtin_prefetch(at)
+#else
+#define SOON(at) ((void)(at))
+#endif
+
+enum { AHEAD = 6, LINE = 64, LOOKED_AT = 1024 };
 enum { MOST_COLUMNS = 256, MOST_BUFFERS = 64, INLINED = 12, TIME_WIDTH = 28 };
 
 typedef struct {
@@ -300,14 +307,81 @@ done:
     return result;
 }
 
+typedef struct {
+    PyObject *owner;
+    const char *start;
+} Value;
+
+/* One after the other. They lie wherever they were received, each a wait for the memory unless it is asked for in time. */
+static void put_together(char *to, const Value *values, const int64_t *ends, Py_ssize_t count) {
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (i + AHEAD < count) {
+            int64_t size = ends[i + AHEAD + 1] - ends[i + AHEAD];
+            for (int64_t at = 0; at < size && at < LOOKED_AT; at += LINE) SOON(values[i + AHEAD].start + at);
+        }
+        memcpy(to + ends[i], values[i].start, (size_t)(ends[i + 1] - ends[i]));
+    }
+}
+
+PyDoc_STRVAR(joined_doc,
+             "joined(values, ends, least, most)\n--\n\n"
+             "The bytes of a list's values one after the other, and where each ends (int64, one more than values).\n"
+             "None where one is no bytes or has fewer than `least` or more than `most` of them.");
+
+static PyObject *joined(PyObject *self, PyObject *args) {
+    (void)self;
+    PyObject *given, *result = NULL;
+    Py_buffer ends = {0};
+    Py_ssize_t least, most, known = 0;
+    Value *values = NULL;
+    if (!PyArg_ParseTuple(args, "O!w*nn", &PyList_Type, &given, &ends, &least, &most)) return NULL;
+    Py_ssize_t count = PyList_Size(given);
+    int64_t *end = ends.buf, total = 0;
+    if (ends.len != (count + 1) * 8 || (uintptr_t)ends.buf % 8) {
+        PyErr_SetString(PyExc_ValueError, "the ends are not as many as values");
+        goto done;
+    }
+    if (!(values = PyMem_Calloc((size_t)count + 1, sizeof *values))) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    for (end[0] = 0; known < count; known++) {
+        char *start;
+        Py_ssize_t size;
+        PyObject *one = PyList_GetItem(given, known);
+        if (!one) goto done;
+        if (!PyBytes_Check(one)) break;
+        if (PyBytes_AsStringAndSize(one, &start, &size) < 0) goto done;
+        if (size < least || size > most) break;
+        Py_IncRef(one); /* the list may change while others run */
+        values[known] = (Value){one, start};
+        end[known + 1] = total += size;
+    }
+    if (known < count) {
+        result = Py_BuildValue("");
+        goto done;
+    }
+    if (!(result = PyBytes_FromStringAndSize(NULL, total))) goto done;
+    char *to = PyBytes_AsString(result);
+    Py_BEGIN_ALLOW_THREADS
+    put_together(to, values, end, count);
+    Py_END_ALLOW_THREADS
+done:
+    for (Py_ssize_t i = 0; i < known; i++) Py_DecRef(values[i].owner);
+    PyMem_Free(values);
+    PyBuffer_Release(&ends);
+    return result;
+}
+
 static PyMethodDef methods[] = {
+    {"joined", joined, METH_VARARGS, joined_doc},
     {"objects", objects, METH_VARARGS, objects_doc},
     {"times", times, METH_VARARGS, times_doc},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "_texts", "JSON objects of columns of text, and times in them.", -1, methods,
+    PyModuleDef_HEAD_INIT, "_texts", "Columns of text: put together, JSON objects of them, times in them.", -1, methods,
     NULL, NULL, NULL, NULL,
 };
 

@@ -29,7 +29,7 @@ from streams.batch import Reason, Reject
 from streams.delimited import to_json
 from streams.diagnose import diagnose, tree
 from streams.plain import read_plain
-from streams.shred import Coded, Mask, NotJsonError, joined, opened, shred
+from streams.shred import Coded, Mask, NotJsonError, joined, joined_if, opened, shred
 from streams.sift import readable
 
 ROW: Final = " row"  # no declared path has a space in it
@@ -60,8 +60,8 @@ class _Values:
     data: bytes
 
     @classmethod
-    def of(cls, values: list[bytes], rows: Rows, lengths: list[int] | None = None) -> _Values:
-        return cls(values, rows, *joined(values, lengths))
+    def of(cls, values: list[bytes], rows: Rows) -> _Values:
+        return cls(values, rows, *joined(values))
 
     @property
     def escaped(self) -> bool:
@@ -106,11 +106,9 @@ def decode(values: Sequence[bytes | None], fmt: Format, max_bytes: int) -> Decod
 
 def _take_out(values: Sequence[bytes | None], max_bytes: int, rejects: list[Reject]) -> _Values:
     """Set aside what is of no usable size."""
-    if None not in values:
-        whole: list[bytes] = values if isinstance(values, list) else list(values)  # type: ignore[arg-type]  # no None in it
-        lengths = list(map(len, whole))
-        if whole and min(lengths) > 0 and max(lengths) <= max_bytes:
-            return _Values.of(whole, np.arange(len(whole), dtype=np.int64), lengths)
+    whole: list[Any] = values if isinstance(values, list) else list(values)
+    if (found := joined_if(whole, 1, max_bytes)) is not None:
+        return _Values(whole, np.arange(len(whole), dtype=np.int64), *found)
     kept: list[bytes] = []
     rows: list[int] = []
     for row, value in enumerate(values):

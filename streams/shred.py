@@ -10,6 +10,7 @@ back (one too large for 64 bits, its own); null and an absent name are the same.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,8 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
+from streams.compiled import compiled
+
 Mask = npt.NDArray[np.bool_]
 Shape = dict[str, Any]
 """Declared names of one level: a leaf is None, an object the shape below; `name[]` is a list of either."""
@@ -29,6 +32,7 @@ Shape = dict[str, Any]
 _TEXT: Final = "VARCHAR"
 _JSON: Final = "JSON"
 _local = threading.local()
+_code: Final = compiled("_texts")
 
 
 class NotJsonError(Exception):
@@ -248,19 +252,31 @@ def _connection() -> Any:
     return found
 
 
-def joined(
-    values: Iterable[bytes], lengths: Sequence[int] | None = None
-) -> tuple[pa.LargeStringArray, bytes]:
-    """Values as one column over one buffer, which is returned too. They must be UTF-8 before it is used as text.
+def joined(values: Iterable[bytes]) -> tuple[pa.LargeStringArray, bytes]:
+    """Values as one column over one buffer, which is returned too. They must be UTF-8 before it is used as text."""
+    found = joined_if(values if isinstance(values, list) else list(values), 0, sys.maxsize)
+    assert found is not None  # noqa: S101  (any size will do)
+    return found
 
-    `lengths`: how many bytes each has, if it is known.
-    """
-    values = values if isinstance(values, list) else list(values)
-    sizes = map(len, values) if lengths is None else lengths
-    data = b"".join(values)
+
+def joined_if(
+    values: list[bytes] | list[bytes | None], least: int, most: int
+) -> tuple[pa.LargeStringArray, bytes] | None:
+    """The same, unless one is None, or has fewer than `least` or more than `most` bytes."""
     ends = np.zeros(len(values) + 1, np.int64)
-    np.cumsum(np.fromiter(sizes, np.int64, len(values)), out=ends[1:])
-    array = pa.Array.from_buffers(
-        pa.large_string(), len(values), [None, pa.py_buffer(ends), pa.py_buffer(data)]
-    )
-    return array, data
+    data = (_joined_if if _code is None else _code.joined)(values, ends, least, most)
+    if data is None:
+        return None
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.large_string(), len(values), buffers), data
+
+
+def _joined_if(
+    values: Sequence[bytes | None], ends: npt.NDArray[np.int64], least: int, most: int
+) -> bytes | None:
+    """What the compiled code does, without it."""
+    there = [value for value in values if value is not None]
+    if len(there) < len(values) or any(not least <= len(value) <= most for value in there):
+        return None
+    np.cumsum(np.fromiter(map(len, there), np.int64, len(there)), out=ends[1:])
+    return b"".join(there)

@@ -39,6 +39,9 @@ static int not_called(const void *first, ...) { (void)first; abort(); }
 #define PyBytes_FromStringAndSize(bytes, size) ((void)(bytes), (void)(size), (PyObject *)never())
 #define PyBytes_AsString(one) ((void)(one), (char *)never())
 #define PyBytes_AsStringAndSize(one, start, size) not_called(one, start, size)
+#define PyBytes_Check(one) not_called(one)
+#define Py_IncRef(one) not_called(one)
+#define Py_DecRef(one) not_called(one)
 #define PyBUF_SIMPLE 0
 #define PyObject_GetBuffer(one, buffer, how) not_called(one, buffer, how)
 #define PyErr_Occurred() never()

@@ -60,11 +60,32 @@ static void unmake(Column *c) {
     free(c->views.buf);
 }
 
+/* Values of exact allocations, put together in one. */
+static void join_some(void) {
+    Py_ssize_t count = (Py_ssize_t)drawn(20);
+    Value values[20];
+    int64_t ends[21] = {0};
+    for (Py_ssize_t i = 0; i < count; i++) {
+        size_t size = (size_t)drawn(drawn(9) ? 200 : 3000);
+        values[i] = (Value){NULL, memset(sized(size), (int)i + 1, size)};
+        ends[i + 1] = ends[i] + (int64_t)size;
+    }
+    char *whole = sized((size_t)ends[count]);
+    put_together(whole, values, ends, count);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        for (int64_t at = ends[i]; at < ends[i + 1]; at++)
+            if (whole[at] != i + 1) abort();
+        free((void *)values[i].start);
+    }
+    free(whole);
+}
+
 int main(int count, char **arguments) {
     long wanted = count > 1 ? atol(arguments[1]) : 200000, done = 0, times_read = 0, written = 0;
     state = count > 2 ? strtoull(arguments[2], NULL, 10) * 2 + 1 : 1;
-    (void)objects, (void)times;
+    (void)objects, (void)times, (void)joined;
     while (done < wanted) {
+        join_some();
         Column columns[COLUMNS] = {0};
         Py_ssize_t rows = (Py_ssize_t)drawn(MOST_ROWS);
         bool sound = true;

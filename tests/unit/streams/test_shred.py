@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from streams import shred as module
@@ -117,3 +119,44 @@ def test_nothing_at_all() -> None:
     assert data == b""
     assert shred(texts, SHAPE).columns["to"].to_list() == []
     assert np.array_equal(valid(texts), [])
+
+
+def ways() -> list[Any]:
+    return [None] if module._code is None else [None, module._code]
+
+
+@pytest.mark.parametrize("code", ways(), ids=lambda code: "general" if code is None else "compiled")
+def test_values_are_put_together_if_all_are_of_a_usable_size(
+    code: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_code", code)
+    rng = np.random.default_rng(4)
+    for sizes in ([], [1], [0, 0], [*range(40)], [3000, 1, 64, 63, 65, 1024, 1025, 0, 7], [1] * 500):
+        values = [rng.bytes(size) for size in sizes]
+        texts, data = joined(values)
+        assert data == b"".join(values)
+        assert texts.cast(pa.large_binary()).to_pylist() == values
+        found = module.joined_if(values, 1, 1024)
+        assert (found is not None) == all(1 <= size <= 1024 for size in sizes)
+        assert found is None or found[1] == data
+        assert module.joined_if([*values, None], 0, 10_000) is None
+        assert module.joined_if([None, *values], 0, 10_000) is None
+
+
+@pytest.mark.skipif(module._code is None, reason="no compiled code")
+def test_what_cannot_be_put_together_is_refused() -> None:
+    ends = np.zeros(3, np.int64)
+    for values, room in (([b""], ends), ([b""] * 3, ends), ([], ends), ([b"", b""], ends.view(np.uint8)[1:])):
+        with pytest.raises(ValueError, match="not as many"):
+            module._code.joined(values, room, 0, 1)
+    for values in ((b"", b""), None, b"ab"):
+        with pytest.raises(TypeError):
+            module._code.joined(values, ends, 0, 1)
+    for one in ("text", bytearray(b"a"), 1, object()):
+        assert module._code.joined([b"a", one], ends, 0, 1) is None
+    references = [b"a" * 40, b"b" * 40]
+    before = [sys.getrefcount(one) for one in references]
+    for _ in range(5):
+        assert module._code.joined(references, ends, 0, 40) == b"a" * 40 + b"b" * 40
+        assert module._code.joined([*references, None], np.zeros(4, np.int64), 0, 40) is None
+    assert [sys.getrefcount(one) for one in references] == before
