@@ -18,7 +18,7 @@ AT_ONCE ?=
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-$(STAMP): requirements-dev.lock pyproject.toml streams/_plain.c streams/_texts.c
+$(STAMP): requirements-dev.lock pyproject.toml keys/_blocks.c streams/_plain.c streams/_texts.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

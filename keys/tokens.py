@@ -22,7 +22,7 @@ import re
 from binascii import unhexlify
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
@@ -36,6 +36,7 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from keys.monthkeys import MonthKeys
 from keys.secret import Secret
+from schemas.compiled import compiled
 from schemas.errors import IntegrityError
 
 KIND_CODES = {"msisdn": 1, "email": 2, "ip": 3, "sip": 4, "chat": 5, "opaque": 6}
@@ -57,6 +58,8 @@ _UUID_VERSION = 14
 _UUID_HOLDER = "00000000-0000-1000-8000-000000000000"  # stands in for ids whose block is written afterwards
 _VERSION_BYTE = 6
 _NO_VERSION = 0xF0
+
+_code: Final = compiled("keys._blocks")
 
 
 def subject_token(keys: MonthKeys, kind: str, value: str) -> bytes:
@@ -81,13 +84,35 @@ def subject_tokens(keys: MonthKeys, kinds: pl.Series, values: pl.Series) -> pa.F
     if not len(text):
         return pa.array([], pa.binary(TOKEN_BYTES))
     plain = _large(text)
+    blocks, hashed = _subject_blocks(text, plain, codes) if _code is None else _blocks(plain, codes)
+    for row in np.flatnonzero(hashed).tolist():
+        blocks[TOKEN_BYTES * row : TOKEN_BYTES * (row + 1)] = _subject_block(
+            int(codes[row]), text[row].encode()
+        )
+    return _column(keys.token_key, blocks, values)
+
+
+def _subject_blocks(
+    text: pl.Series, plain: pa.LargeStringArray, codes: npt.NDArray[np.uint8]
+) -> tuple[bytearray, npt.NDArray[np.bool_]]:
+    """What `_blocks` does, without compiled code."""
     hashed = _are_hashed(plain)
     blocks = np.empty((len(text), TOKEN_BYTES), np.uint8)
     blocks[:, 0] = codes
     blocks[:, 1:] = _padded(_large(text.set(pl.Series(hashed), "")) if hashed.any() else plain)
-    for row in np.flatnonzero(hashed).tolist():
-        blocks[row] = np.frombuffer(_subject_block(int(codes[row]), text[row].encode()), np.uint8)
-    return _column(keys.token_key, blocks.tobytes(), values)
+    return bytearray(blocks.data), hashed
+
+
+def _blocks(
+    texts: pa.LargeStringArray, codes: npt.NDArray[np.uint8] | None = None
+) -> tuple[bytearray, npt.NDArray[np.bool_]]:
+    """The blocks of a column, 16 bytes each: of subjects if there are codes of their kinds, else of message ids. And
+    for which of them, not null, a hash has to be put in the place of zeros."""
+    made, plain = _code.blocks(_flat(texts), _ends(texts), codes)
+    hashed = np.frombuffer(plain, np.uint8) == 0
+    if texts.null_count:
+        hashed &= texts.is_valid().to_numpy(zero_copy_only=False)
+    return bytearray(made), hashed
 
 
 def needs_sealing(values: pl.Series) -> pl.Series:
@@ -120,6 +145,8 @@ def message_token(keys: MonthKeys, message_id: str) -> bytes:
 def uuids(ids: pl.Series) -> pl.Series:
     """Which message ids (text) are UUIDs in lower case: their tokens alone give them back. Null counts as one."""
     text = _text(ids)
+    if _code is not None:
+        return pl.Series(~_blocks(_large(text))[1])
     if _all_uuids(text):
         return pl.Series([True]).new_from_index(0, len(text))
     return text.str.contains(f"^{_UUID}$").fill_null(True)
@@ -147,16 +174,24 @@ def message_tokens(
     """
     if not len(ids):
         return pa.array([], pa.binary(TOKEN_BYTES))
-    text, shape = _text(ids), uuids(ids) if known_uuids is None else known_uuids
+    text = _text(ids)
+    if _code is None:
+        blocks, hashed = _message_blocks(text, uuids(ids) if known_uuids is None else known_uuids)
+    else:
+        blocks, hashed = _blocks(_large(text))
+    for row in np.flatnonzero(hashed).tolist():
+        blocks[16 * row : 16 * row + 16] = _message_block(text[row].encode())
+    return _column(keys.message_key, blocks, ids)
+
+
+def _message_blocks(text: pl.Series, shape: pl.Series) -> tuple[bytearray, npt.NDArray[np.bool_]]:
+    """What `_blocks` does, without compiled code; `shape`: what `uuids` says."""
     if text.null_count() or not shape.all():
         shaped = text.zip_with(shape, pl.Series([_UUID_HOLDER])).fill_null(_UUID_HOLDER)
     else:
         shaped = text
     digits = _contiguous(shaped, _UUID_CHARS).translate(None, b"-")
-    blocks = bytearray(unhexlify(digits))
-    for row in np.flatnonzero(~shape.to_numpy()).tolist():
-        blocks[16 * row : 16 * row + 16] = _message_block(text[row].encode())
-    return _column(keys.message_key, blocks, ids)
+    return bytearray(unhexlify(digits)), ~shape.to_numpy()
 
 
 def reverse_message_tokens(

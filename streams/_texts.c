@@ -86,6 +86,13 @@ static Text text_of(const Column *c, Py_ssize_t row) {
     return (Text){(const uint8_t *)data->buf + v->offset, v->length};
 }
 
+/* Ask the memory for a text: each is in another record. Where the view leads nowhere, for nothing. */
+static void soon(const Column *c, Py_ssize_t row) {
+    const View *v = (const View *)c->views.buf + row;
+    if (v->length > INLINED && v->buffer < (uint32_t)c->count && (Py_ssize_t)v->offset < c->data[v->buffer].len)
+        SOON((const uint8_t *)c->data[v->buffer].buf + v->offset);
+}
+
 /* Copy a text; whether it holds nothing that JSON writes with an escape. */
 static bool copied(uint8_t *to, Text text) {
     uint8_t odd = 0;
@@ -159,6 +166,7 @@ static int64_t measure(Objects *o) {
 static Py_ssize_t fill(Objects *o, uint8_t *data) {
     Py_ssize_t odd = 0;
     for (Py_ssize_t row = 0; row < o->rows; row++) {
+        for (Py_ssize_t i = 0; row + AHEAD < o->rows && i < o->count; i++) soon(o->columns + i, row + AHEAD);
         Text given = o->given[row];
         if (given.start) memcpy(data + o->ends[row], given.start, given.length);
         else odd += o->odd[row] = !write_object(o->columns, o->count, row, data + o->ends[row]);
@@ -249,23 +257,44 @@ static int64_t first_day(int year, int month, bool leap) {
     return 365 * past + past / 4 - past / 100 + past / 400 - 719162 + before[month - 1] + (leap && month > 2);
 }
 
-static bool time_of(Text t, int64_t *micros) {
+/* The last time that was read: its neighbours are mostly of the same minute. */
+typedef struct {
+    uint8_t text[TIME_WIDTH];
+    int64_t minutes; /* since 1970, in UTC */
+    bool known;
+} Last;
+
+enum { MINUTE = 17, ZONE = 23 }; /* `YYYY-MM-DDTHH:MM:`, and where `+ZZZZ` begins */
+
+/* Minutes since 1970 of a time, in UTC; false where it is none. Separators have been looked at, seconds have not. */
+static bool minutes_of(const uint8_t *s, int64_t *minutes) {
     static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    const uint8_t *s = t.start;
-    if (t.length != TIME_WIDTH || s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':'
-        || s[19] != '.' || (s[23] != '+' && s[23] != '-'))
-        return false;
     int year = number(s, 4), month = number(s + 5, 2), day = number(s + 8, 2);
-    int hour = number(s + 11, 2), minute = number(s + 14, 2), second = number(s + 17, 2), milli = number(s + 20, 3);
+    int hour = number(s + 11, 2), minute = number(s + 14, 2);
     int zone_hour = number(s + 24, 2), zone_minute = number(s + 26, 2);
-    if ((year | month | day | hour | minute | second | milli | zone_hour | zone_minute) < 0) return false;
-    if (year < 1 || month < 1 || month > 12 || hour > 23 || minute > 59 || second > 59) return false;
+    if ((year | month | day | hour | minute | zone_hour | zone_minute) < 0) return false;
+    if (year < 1 || month < 1 || month > 12 || hour > 23 || minute > 59) return false;
     if (zone_hour > 23 || zone_minute > 59) return false;
     bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
     if (day < 1 || day > days[month - 1] + (leap && month == 2)) return false;
     int zone = zone_hour * 60 + zone_minute;
-    int64_t minutes = (first_day(year, month, leap) + day - 1) * 1440 + hour * 60 + minute - (s[23] == '-' ? -zone : zone);
-    *micros = ((minutes * 60 + second) * 1000 + milli) * 1000;
+    *minutes = (first_day(year, month, leap) + day - 1) * 1440 + hour * 60 + minute - (s[ZONE] == '-' ? -zone : zone);
+    return true;
+}
+
+static bool time_of(Text t, Last *last, int64_t *micros) {
+    const uint8_t *s = t.start;
+    if (t.length != TIME_WIDTH || s[19] != '.') return false;
+    int second = number(s + MINUTE, 2), milli = number(s + 20, 3);
+    if ((second | milli) < 0 || second > 59) return false;
+    if (!last->known || memcmp(s, last->text, MINUTE) || memcmp(s + ZONE, last->text + ZONE, TIME_WIDTH - ZONE)) {
+        last->known = false;
+        if (s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':') return false;
+        if ((s[ZONE] != '+' && s[ZONE] != '-') || !minutes_of(s, &last->minutes)) return false;
+        memcpy(last->text, s, TIME_WIDTH);
+        last->known = true;
+    }
+    *micros = ((last->minutes * 60 + second) * 1000 + milli) * 1000;
     return true;
 }
 
@@ -289,13 +318,15 @@ static PyObject *times(PyObject *self, PyObject *args) {
     int64_t *found = (int64_t *)PyBytes_AsString(micros);
     uint8_t *sound = memset(PyBytes_AsString(valid), 0, (size_t)((rows + 7) / 8));
     bool fits = true;
+    Last last = {.known = false};
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t row = 0; row < rows && fits; row++) {
         found[row] = 0;
+        if (row + AHEAD < rows) soon(column, row + AHEAD);
         if (is_null(column, row)) continue;
         Text text = text_of(column, row);
         fits = text.start != NULL;
-        if (fits && time_of(text, found + row)) sound[row >> 3] |= (uint8_t)(1 << (row & 7));
+        if (fits && time_of(text, &last, found + row)) sound[row >> 3] |= (uint8_t)(1 << (row & 7));
     }
     Py_END_ALLOW_THREADS
     result = fits ? Py_BuildValue("OO", micros, valid) : nowhere();

@@ -18,14 +18,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from streams.compiled import compiled
+from schemas.compiled import compiled
 from streams.shred import Coded, Mask, Shape
 
 _VIEW: Final = 16  # bytes of a string view
 _MOST_BYTES: Final = 2**31 - 1  # views have 32 bits for where a text lies
 
 
-_reader: Final = compiled("_plain")
+_reader: Final = compiled("streams._plain")
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
-from streams.compiled import compiled
+from schemas.compiled import compiled
 
 Mask = npt.NDArray[np.bool_]
 Shape = dict[str, Any]
@@ -32,7 +32,7 @@ Shape = dict[str, Any]
 _TEXT: Final = "VARCHAR"
 _JSON: Final = "JSON"
 _local = threading.local()
-_code: Final = compiled("_texts")
+_code: Final = compiled("streams._texts")
 
 
 class NotJsonError(Exception):

@@ -11,10 +11,10 @@ from typing import Any, Final
 import polars as pl
 import pyarrow as pa
 
-from streams.compiled import compiled
+from schemas.compiled import compiled
 from streams.shred import series
 
-_code: Final = compiled("_texts")
+_code: Final = compiled("streams._texts")
 
 
 def available() -> bool:

@@ -20,7 +20,7 @@ SANITIZED = [
 VALUES = 200_000
 
 
-@pytest.fixture(scope="module", params=["plain", "texts"])
+@pytest.fixture(scope="module", params=["blocks", "plain", "texts"])
 def harness(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert COMPILER, "the tests need a C compiler (`cc`)"
     folder = tmp_path_factory.mktemp("harness")

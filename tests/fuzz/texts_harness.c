@@ -113,12 +113,16 @@ int main(int count, char **arguments) {
             written += rows;
             free(data);
         }
+        Last last = {.known = false};
         for (int i = 0; i < COLUMNS; i++)
             for (Py_ssize_t row = 0; row < rows; row++) {
-                int64_t micros;
+                int64_t micros, alone;
                 if (is_null(columns + i, row)) continue;
                 Text text = text_of(columns + i, row);
-                if (text.start && time_of(text, &micros)) times_read++;
+                bool read = text.start && time_of(text, &last, &micros);
+                if (!text.start) continue;
+                if (read != time_of(text, &(Last){.known = false}, &alone) || (read && micros != alone)) abort();
+                times_read += read;
             }
         for (int i = 0; i < COLUMNS; i++) unmake(columns + i);
         free(given), free(o.ends), free(o.valid), free(o.odd);

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
 
+from keys import tokens as module
 from keys.monthkeys import MonthKeys, new_secret
 from keys.secret import Secret
 from keys.tokens import (
@@ -192,3 +195,79 @@ def test_ids_that_are_all_uuids_but_for_one_character() -> None:
             assert uuids(pl.Series([right, text, right])).to_list() == [True, bool(is_one), True]
     for other, is_one in ((None, True), ("", False), (right[:-1], False), (right + "0", False)):
         assert uuids(pl.Series([right, other])).to_list() == [True, is_one]
+
+
+def mixed(count: int) -> tuple[pl.Series, pl.Series, pl.Series]:
+    """Kinds, values and message ids of every make, drawn at random."""
+    rng = np.random.default_rng(count)
+    some = [
+        "923001234567",
+        "a",
+        "",
+        "exactly 15 byte",
+        "sixteen bytes...",
+        "fünfzehn Byt.",
+        "fünfzehn Byte..",
+        "a\0b",
+        None,
+    ]
+    ids = [
+        UUID,
+        UUID.upper(),
+        UUID[:-1],
+        UUID + "0",
+        UUID.replace("-", "_"),
+        UUID[:14] + "9" + UUID[15:],
+        "",
+        None,
+        "\0" * 36,
+    ]
+    kinds = pl.Series([list(KIND_CODES)[at] for at in rng.integers(0, 6, count)], dtype=pl.String)
+    values = pl.Series([some[at] for at in rng.integers(0, len(some), count)], dtype=pl.String)
+    return kinds, values, pl.Series([ids[at] for at in rng.integers(0, len(ids), count)], dtype=pl.String)
+
+
+@pytest.mark.skipif(module._code is None, reason="no compiled code")
+@pytest.mark.parametrize("count", [0, 1, 2, 9, 500])
+def test_without_compiled_code_tokens_are_the_same(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds, values, ids = mixed(count)
+
+    def made() -> list[Any]:
+        return [
+            (
+                subject_tokens(KEYS, kinds[at:], values[at:]),
+                message_tokens(KEYS, ids[at:]),
+                uuids(ids[at:]).to_list(),
+            )
+            for at in range(min(count, 4))
+        ]
+
+    compiled = made()
+    monkeypatch.setattr(module, "_code", None)
+    assert made() == compiled
+
+
+@pytest.mark.skipif(module._code is None, reason="no compiled code")
+def test_columns_that_do_not_fit_make_no_blocks() -> None:
+    ends = np.array([3, 4, 6], np.int64)
+    assert module._code.blocks(b"abc", ends, b"\1\2") == (
+        b"\1a".ljust(16, b"\0") + b"\2bc".ljust(16, b"\0"),
+        b"\1\1",
+    )
+    assert module._code.blocks(b"abc", ends) == (bytes(32), bytes(2))
+    assert module._code.blocks(b"", np.array([9], np.int64), b"") == (b"", b"")
+    for wrong in (
+        (b"ab", ends),
+        (b"abcd", ends),
+        (b"abc", ends, b"\1"),
+        (b"abc", ends, b"\1\2\3"),
+        (b"abc", ends.view(np.uint8)[:-1]),
+        (b"", b""),
+        (b"abc", np.array([3, 7, 6], np.int64)),
+        (b"abc", np.array([-3, -2, 0], np.int64)),
+        (b"abc", np.array([0, -1, 3], np.int64)),
+    ):
+        with pytest.raises(ValueError, match="do not fit"):
+            module._code.blocks(*wrong)
+    with pytest.raises(TypeError):
+        module._code.blocks("abc", ends)

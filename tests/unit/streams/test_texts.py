@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -170,3 +171,30 @@ def test_columns_that_do_not_fit_are_refused() -> None:
             call()
     with pytest.raises(ValueError, match=re.escape("not a number of rows")):
         texts._code.times(tuple(right), -1)
+
+
+def test_times_after_each_other_are_read_as_if_alone() -> None:
+    """Neighbours of one minute share what was found of it."""
+    rng = np.random.default_rng(9)
+    parts = [
+        [
+            "2019-11-09T16:00:",
+            "2019-11-09T16:01:",
+            "2020-02-29T23:59:",
+            "2019-02-29T23:59:",
+            "2019-11-09 16:00:",
+        ],
+        ["00", "59", "07", "31", "60", "5x"],
+        [".", ".", ".", ","],
+        ["000", "999", "120", "9 9"],
+        ["+0000", "+0000", "+0130", "-2359", "-0000", "+2400", "Z"],
+    ]
+    spelt: list[str | None] = [
+        "".join(part[rng.integers(0, len(part))] for part in parts) for _ in range(3_000)
+    ]
+    spelt += [USUAL, None, USUAL[:17] + "01" + USUAL[19:], "", USUAL]
+    alone = [iso_times(column([text])) for text in spelt]
+    found = iso_times(column(spelt))
+    assert found is not None
+    assert found.to_list() == [one.to_list()[0] for one in alone if one is not None]
+    assert 300 < found.is_not_null().sum() < 2_000

@@ -7,8 +7,8 @@ from typing import Any
 
 
 def compiled(name: str) -> Any:
-    """The compiled module of this name in `streams`; None where it was not built."""
+    """The compiled module of this full name; None where it was not built."""
     try:
-        return import_module(f"streams.{name}")
+        return import_module(name)
     except ImportError:
         return None

@@ -1,0 +1,7 @@
+from typing import Any
+
+import numpy.typing as npt
+
+def blocks(
+    data: bytes | memoryview, ends: npt.NDArray[Any], codes: npt.NDArray[Any] | bytes | None = None
+) -> tuple[bytes, bytes]: ...
