@@ -25,7 +25,7 @@ from tiers.warehouse import Warehouse
 
 log = logging.getLogger("lethe.log")
 
-_COALESCE: Final = 0.5
+_COALESCE: Final = 2.0
 """Seconds between two runs: what several commits leave for a log is published together."""
 _RETRY: Final = 5.0
 _HEAL: Final = 600.0
