@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from console.commands.signing import history_of
 from console.shell import Shell
 from schemas import format as formats
+from schemas.compiled import missing
 from schemas.errors import LetheError
-from streams import plain, texts
 from streams.publisher import stamp_roots
 from streams.signer import load_signer
 from streams.topics import Streams, identify
@@ -65,7 +65,7 @@ def _configuration(here: Shell, what: str) -> Iterator[Check]:
 
 
 def _reader(_: Shell, what: str) -> Iterator[Check]:
-    if plain.available() and texts.available():
+    if not missing():
         yield Check(what, "ok", "compiled: records in the usual spelling are read in one pass")
     else:
         yield Check(what, "warning", "not compiled: every record takes the way of the unusual ones, a fifth more work",

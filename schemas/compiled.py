@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
+
+_MODULES: Final = ("keys._blocks", "streams._plain", "streams._texts")
 
 
 def compiled(name: str) -> Any:
@@ -12,3 +14,8 @@ def compiled(name: str) -> Any:
         return import_module(name)
     except ImportError:
         return None
+
+
+def missing() -> list[str]:
+    """The compiled modules that were not built."""
+    return [name for name in _MODULES if compiled(name) is None]

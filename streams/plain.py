@@ -49,11 +49,6 @@ class _Plan:
     lists: list[str]
 
 
-def available() -> bool:
-    """Whether the compiled reader is there."""
-    return _reader is not None
-
-
 def read_plain(texts: pa.LargeStringArray, data: bytes, shape: Shape, envelope: str | None) -> Plain | None:
     """Read the values, texts over `data`, that are in the usual spelling; None where nothing can be read this way.
 

@@ -17,11 +17,6 @@ from streams.shred import series
 _code: Final = compiled("streams._texts")
 
 
-def available() -> bool:
-    """Whether the compiled code is there."""
-    return _code is not None
-
-
 def iso_times(text: pl.Series) -> pl.Series | None:
     """Text -> Datetime(us, UTC), null where it is not spelt as `YYYY-MM-DDTHH:MM:SS.mmm±ZZZZ`. None: not done."""
     column = None if _code is None else _described(text, b"")

@@ -11,8 +11,8 @@ from brokers import NODES, Broker, chosen_kind, running_broker
 from workers import Site, sites
 
 from deploy.kafka.cluster import KafkaCluster
+from schemas.compiled import missing
 from schemas.errors import LetheError
-from streams import plain, texts
 
 NEEDS_KAFKA = "needs_kafka: runs only where LETHE_TEST_BROKER is kafka or kafka3 (make test-kafka)"
 
@@ -78,7 +78,5 @@ def bare_site(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def reader() -> None:
-    """The compiled reader, without which its tests would say nothing."""
-    assert all(one.available() for one in (plain, texts)), (
-        "the compiled reader is not there: have a C compiler (`cc`) and run `make clean setup`"
-    )
+    """The compiled code, without which its tests would say nothing."""
+    assert not missing(), "compiled code is not there: have a C compiler (`cc`) and run `make clean setup`"

@@ -57,12 +57,12 @@ def checkpoint_path(table: str) -> str:
     return f"{table}/_delta_log/_last_checkpoint"
 
 
-def read_checkpoint(data: bytes, where: str) -> int:
-    """The version of the newest checkpoint; raises `LetheError` that names `where` when it is damaged."""
+def read_checkpoint(data: bytes) -> int | None:
+    """The version of the newest checkpoint; None where that cannot be read."""
     try:
         return int(orjson.loads(data)["version"])
     except (ValueError, TypeError, LookupError):
-        raise LetheError(f"{where} is damaged; bring it back from a backup, or remove it") from None
+        return None
 
 
 def read_commit(data: bytes, where: str) -> Commit:

@@ -103,8 +103,7 @@ class Table:
         Raises `FencedError` when another writer committed one of the transaction ids since this handle was loaded,
         `UnknownOutcomeError` when the store did not say whether the commit landed.
         """
-        if _now() - self._looked > _STALE or self._checkpoint() > self._version:
-            # Old commits are removed from the log once there is a checkpoint: what is not there may have been.
+        if _now() - self._looked > _STALE or self._overtaken():
             self._look_again(transactions)
         before = self._version
         if remove or not self._appendable:
@@ -222,11 +221,14 @@ class Table:
         data = self._get(path)
         return None if data is None else read_commit(data, path)
 
-    def _checkpoint(self) -> int:
-        """The version of the newest checkpoint, -1 for none. No commit after it is ever removed from the log."""
-        path = checkpoint_path(self.name)
-        data = self._get(path)
-        return -1 if data is None else read_checkpoint(data, path)
+    def _overtaken(self) -> bool:
+        """Whether there may be a checkpoint of a version after the one this handle has seen.
+
+        Old commits are removed from the log once there is a checkpoint after them: one that is not there may have been.
+        """
+        data = self._get(checkpoint_path(self.name))
+        newest = None if data is None else read_checkpoint(data)
+        return data is not None and (newest is None or newest > self._version)
 
     def _get(self, path: str) -> bytes | None:
         try:

@@ -227,7 +227,7 @@ def mixed(count: int) -> tuple[pl.Series, pl.Series, pl.Series]:
     return kinds, values, pl.Series([ids[at] for at in rng.integers(0, len(ids), count)], dtype=pl.String)
 
 
-@pytest.mark.skipif(module._code is None, reason="no compiled code")
+@pytest.mark.usefixtures("reader")
 @pytest.mark.parametrize("count", [0, 1, 2, 9, 500])
 def test_without_compiled_code_tokens_are_the_same(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     kinds, values, ids = mixed(count)
@@ -247,7 +247,7 @@ def test_without_compiled_code_tokens_are_the_same(count: int, monkeypatch: pyte
     assert made() == compiled
 
 
-@pytest.mark.skipif(module._code is None, reason="no compiled code")
+@pytest.mark.usefixtures("reader")
 def test_columns_that_do_not_fit_make_no_blocks() -> None:
     ends = np.array([3, 4, 6], np.int64)
     assert module._code.blocks(b"abc", ends, b"\1\2") == (

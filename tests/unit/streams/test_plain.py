@@ -14,11 +14,11 @@ import pytest
 
 from console.traffic import FORMATS, generate
 from schemas import format as formats
+from schemas.compiled import missing
 from streams import plain as module
-from streams import texts
 from streams.decode import INDEX, ROW, decode
 from streams.diagnose import tree
-from streams.plain import Plain, available, read_plain
+from streams.plain import Plain, read_plain
 from streams.shred import Shape, joined, shred
 from streams.sift import readable
 
@@ -83,8 +83,7 @@ def usual(table: tuple[bytes, ...]) -> dict[bytes, bool]:
 
 def test_the_reader_is_there() -> None:
     """It is optional at installation: what keeps it from being built must not go unnoticed."""
-    assert available()
-    assert texts.available()
+    assert missing() == []
 
 
 def test_without_the_reader_nothing_is_taken_and_all_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +91,6 @@ def test_without_the_reader_nothing_is_taken_and_all_is_read(monkeypatch: pytest
     values = [*generate(fmt.name, 300, 5, until=NOW, malformed=0.2, late=0.1, envelope=0.1), None, b""]
     found = decode(values, fmt, LARGEST)
     monkeypatch.setattr(module, "_reader", None)
-    assert not available()
     assert read_plain(*joined([GOOD]), SHAPE, None) is None
     other = decode(values, fmt, LARGEST)
     assert found.frame.equals(other.frame)

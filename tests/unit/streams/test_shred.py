@@ -143,7 +143,7 @@ def test_values_are_put_together_if_all_are_of_a_usable_size(
         assert module.joined_if([None, *values], 0, 10_000) is None
 
 
-@pytest.mark.skipif(module._code is None, reason="no compiled code")
+@pytest.mark.usefixtures("reader")
 def test_what_cannot_be_put_together_is_refused() -> None:
     ends = np.zeros(3, np.int64)
     for values, room in (([b""], ends), ([b""] * 3, ends), ([], ends), ([b"", b""], ends.view(np.uint8)[1:])):

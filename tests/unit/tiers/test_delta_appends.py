@@ -305,6 +305,19 @@ def test_a_damaged_commit_is_named(objects: Objects, tmp_path: Path, data: bytes
         read_commit(data, path)
 
 
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"7", b'{"version":"x"}', b'{"version":null}', b"\xff"])
+def test_what_does_not_say_which_checkpoint_is_the_newest_costs_no_commit(
+    objects: Objects, tmp_path: Path, data: bytes
+) -> None:
+    table, other = opened(objects), opened(objects)
+    for number in range(21):
+        append(objects, other, number, "b")
+    (tmp_path / "warehouse" / "originals" / "_delta_log" / "_last_checkpoint").write_bytes(data)
+    append(objects, table, 100)
+    append(objects, table, 101)
+    assert numbers(objects) == [*range(21), 100, 101]
+
+
 def test_a_checkpoint_that_cannot_be_written_costs_no_commit(
     objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
