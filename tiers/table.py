@@ -87,7 +87,10 @@ class Table:
                 found = self._library.transaction_version(source)
             except DeltaError:  # it reads the log now, and what it was loaded from may have been removed
                 self._update()
-                found = self._library.transaction_version(source)
+                try:
+                    found = self._library.transaction_version(source)
+                except DeltaError as error:
+                    raise self._silent() from error
             self._transactions[source] = None if found is None else int(found)
         return self._transactions[source]
 
@@ -210,11 +213,14 @@ class Table:
         self._looked = _now()
 
     def _note(self, commit: Commit) -> None:
+        self._take_in(commit)
+        if commit.changes_table:
+            self._appendable = False  # unless the library finds that it may be appended to
+            self._update()
+
+    def _take_in(self, commit: Commit) -> None:
         self._transactions |= commit.transactions
         self._version += 1
-        if commit.changes_table:
-            self._update()
-            self._appendable = self._may_append()
 
     def _read(self, version: int) -> Commit | None:
         path = log_path(self.name, version)
@@ -247,12 +253,9 @@ class Table:
             if commit is None:  # removed from the log meanwhile: the library has read its checkpoint
                 self._version = int(self._library.version())
                 self._transactions.clear()
-                self._appendable = self._may_append()
             else:
-                self._transactions |= commit.transactions
-                self._version += 1
-                if commit.changes_table:
-                    self._appendable = self._may_append()
+                self._take_in(commit)
+        self._appendable = self._may_append()
         self._looked = _now()
 
     def _silent(self) -> TransientError:

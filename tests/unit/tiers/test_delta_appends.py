@@ -19,7 +19,7 @@ from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from schemas.arrow import PARTITIONED_BY, TABLES
-from schemas.errors import FencedError, LetheError, UnknownOutcomeError
+from schemas.errors import FencedError, LetheError, TransientError, UnknownOutcomeError
 from tiers import table as tables
 from tiers.deltalog import DataFile, log_path, read_commit
 from tiers.files import write_files
@@ -264,6 +264,25 @@ def test_a_table_of_a_later_protocol_is_left_to_the_library(
     append(objects, opened(objects), 3)
     assert through == [1, 1]
     assert numbers(objects) == [1, 2, 3]
+
+
+def test_a_table_that_changed_while_the_store_was_away_is_not_appended_to(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = opened(objects)
+    DeltaTable(objects.url("originals")).alter.set_table_properties({"delta.enableChangeDataFeed": "true"})
+
+    def away(_: DeltaTable) -> None:
+        raise DeltaError("no answer")
+
+    with monkeypatch.context() as while_away:
+        while_away.setattr(DeltaTable, "update_incremental", away)
+        with pytest.raises(TransientError):
+            table.reload()
+    table.reload()  # nothing new is there to be read
+    monkeypatch.setattr(LocalObjects, "create", lambda *_: pytest.fail("that is for the library"))
+    append(objects, table, 1)
+    assert numbers(objects) == [1]
 
 
 def test_files_are_taken_out_against_what_was_seen(objects: Objects) -> None:
