@@ -75,7 +75,7 @@ class Table:
 
     def reload(self) -> None:
         """See what others have committed; raises `TransientError` when the store does not answer."""
-        if _now() - self._looked > _STALE:
+        if self._stale:
             self._update()
         else:
             self._follow()
@@ -84,14 +84,10 @@ class Table:
         """The last offset of a source this table holds, as seen by this handle."""
         if source not in self._transactions:
             try:
-                found = self._library.transaction_version(source)
-            except DeltaError:  # it reads the log now, and what it was loaded from may have been removed
+                self._transactions[source] = self._in_library(source)
+            except TransientError:  # it reads the log now, and what it was loaded from may have been removed
                 self._update()
-                try:
-                    found = self._library.transaction_version(source)
-                except DeltaError as error:
-                    raise self._silent() from error
-            self._transactions[source] = None if found is None else int(found)
+                self._transactions[source] = self._in_library(source)
         return self._transactions[source]
 
     def commit(
@@ -106,7 +102,7 @@ class Table:
         Raises `FencedError` when another writer committed one of the transaction ids since this handle was loaded,
         `UnknownOutcomeError` when the store did not say whether the commit landed.
         """
-        if _now() - self._looked > _STALE or self._overtaken():
+        if self._stale or self._overtaken():
             self._look_again(transactions)
         before = self._version
         if remove or not self._appendable:
@@ -114,8 +110,6 @@ class Table:
             self.sync(before)
         else:
             self._append(append_commit(add, transactions, said, PARTITIONED_BY[self.name]), transactions)
-            for version in range(before + 1, self._version):  # those of others that came first
-                self._objects.sync(log_path(self.name, version))
         self._write_checkpoint(before)
         return self._version
 
@@ -152,12 +146,9 @@ class Table:
                 # An object store's client sends a request again whose answer was lost, and then is refused.
                 theirs = None if created else self._objects.get(path)
             except (TransientError, OSError) as error:
-                raise UnknownOutcomeError(
-                    f"{self.name}: the store did not confirm the commit; has it space, and are the rights right?"
-                ) from error
+                raise self._unconfirmed() from error
             if created or theirs == data:
-                self._transactions |= transactions
-                self._version += 1
+                self._take_in(transactions)
                 self._looked = _now()
                 return
             if theirs is None:
@@ -165,7 +156,8 @@ class Table:
             commit = read_commit(theirs, path)
             if commit.changes_table or commit.transactions.keys() & transactions.keys():
                 raise FencedError(f"{self.name}: another writer committed the same source")
-            self._note(commit)
+            self._take_in(commit.transactions)
+            self._objects.sync(path)  # what comes first must last as long
         raise FencedError(f"{self.name}: other writers commit all the time")
 
     def _commit_by_library(
@@ -195,9 +187,7 @@ class Table:
                 raise FencedError(f"{self.name}: another writer committed the same source") from None
             raise UnknownOutcomeError(f"{self.name}: the commit failed: {type(error).__name__}") from error
         except (DeltaError, OSError) as error:
-            raise UnknownOutcomeError(
-                f"{self.name}: the store did not confirm the commit; has it space, and are the rights right?"
-            ) from error
+            raise self._unconfirmed() from error
         self._update()
 
     def _look_again(self, transactions: Mapping[str, int]) -> None:
@@ -209,17 +199,14 @@ class Table:
     def _follow(self) -> None:
         """Read the commits that have been made since this handle looked last."""
         while (commit := self._read(self._version + 1)) is not None:
-            self._note(commit)
+            self._take_in(commit.transactions)
+            if commit.changes_table:
+                self._appendable = False  # unless the library finds that it may be appended to
+                self._update()
         self._looked = _now()
 
-    def _note(self, commit: Commit) -> None:
-        self._take_in(commit)
-        if commit.changes_table:
-            self._appendable = False  # unless the library finds that it may be appended to
-            self._update()
-
-    def _take_in(self, commit: Commit) -> None:
-        self._transactions |= commit.transactions
+    def _take_in(self, transactions: Mapping[str, int]) -> None:
+        self._transactions |= transactions
         self._version += 1
 
     def _read(self, version: int) -> Commit | None:
@@ -254,9 +241,25 @@ class Table:
                 self._version = int(self._library.version())
                 self._transactions.clear()
             else:
-                self._take_in(commit)
+                self._take_in(commit.transactions)
         self._appendable = self._may_append()
         self._looked = _now()
+
+    @property
+    def _stale(self) -> bool:
+        return _now() - self._looked > _STALE
+
+    def _in_library(self, source: str) -> int | None:
+        try:
+            found = self._library.transaction_version(source)
+        except DeltaError as error:
+            raise self._silent() from error
+        return None if found is None else int(found)
+
+    def _unconfirmed(self) -> UnknownOutcomeError:
+        return UnknownOutcomeError(
+            f"{self.name}: the store did not confirm the commit; has it space, and are the rights right?"
+        )
 
     def _silent(self) -> TransientError:
         return TransientError(f"table {self.name}: the store does not answer; is it reachable?")
