@@ -3,5 +3,5 @@ from typing import Any
 import numpy.typing as npt
 
 def blocks(
-    data: bytes | memoryview, ends: npt.NDArray[Any], codes: npt.NDArray[Any] | bytes | None = None
+    data: bytes | npt.NDArray[Any], ends: npt.NDArray[Any], codes: npt.NDArray[Any] | bytes | None = None
 ) -> tuple[bytes, bytes]: ...

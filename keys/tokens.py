@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import re
 from binascii import unhexlify
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import numpy as np
@@ -38,6 +38,7 @@ from keys.monthkeys import MonthKeys
 from keys.secret import Secret
 from schemas.compiled import compiled
 from schemas.errors import IntegrityError
+from schemas.flat import bytes_of, ends_of, large
 
 KIND_CODES = {"msisdn": 1, "email": 2, "ip": 3, "sip": 4, "chat": 5, "opaque": 6}
 """The code byte of each kind of subject. Part of the format: never change one, only add (at most 127)."""
@@ -83,12 +84,9 @@ def subject_tokens(keys: MonthKeys, kinds: pl.Series, values: pl.Series) -> pa.F
         raise ValueError(_UNKNOWN_KIND)
     if not len(text):
         return pa.array([], pa.binary(TOKEN_BYTES))
-    plain = _large(text)
+    plain = large(text)
     blocks, hashed = _subject_blocks(text, plain, codes) if _code is None else _blocks(plain, codes)
-    for row in np.flatnonzero(hashed).tolist():
-        blocks[TOKEN_BYTES * row : TOKEN_BYTES * (row + 1)] = _subject_block(
-            int(codes[row]), text[row].encode()
-        )
+    _put(blocks, hashed, lambda row: _subject_block(int(codes[row]), text[row].encode()))
     return _column(keys.token_key, blocks, values)
 
 
@@ -99,7 +97,7 @@ def _subject_blocks(
     hashed = _are_hashed(plain)
     blocks = np.empty((len(text), TOKEN_BYTES), np.uint8)
     blocks[:, 0] = codes
-    blocks[:, 1:] = _padded(_large(text.set(pl.Series(hashed), "")) if hashed.any() else plain)
+    blocks[:, 1:] = _padded(large(text.set(pl.Series(hashed), "")) if hashed.any() else plain)
     return bytearray(blocks.data), hashed
 
 
@@ -108,11 +106,17 @@ def _blocks(
 ) -> tuple[bytearray, npt.NDArray[np.bool_]]:
     """The blocks of a column, 16 bytes each: of subjects if there are codes of their kinds, else of message ids. And
     for which of them, not null, a hash has to be put in the place of zeros."""
-    made, plain = _code.blocks(_flat(texts), _ends(texts), codes)
+    made, plain = _code.blocks(bytes_of(texts), ends_of(texts), codes)
     hashed = np.frombuffer(plain, np.uint8) == 0
     if texts.null_count:
         hashed &= texts.is_valid().to_numpy(zero_copy_only=False)
     return bytearray(made), hashed
+
+
+def _put(blocks: bytearray, hashed: npt.NDArray[np.bool_], block: Callable[[int], bytes]) -> None:
+    """Put blocks with hashes in their places."""
+    for row in np.flatnonzero(hashed).tolist():
+        blocks[TOKEN_BYTES * row : TOKEN_BYTES * (row + 1)] = block(row)
 
 
 def needs_sealing(values: pl.Series) -> pl.Series:
@@ -120,7 +124,7 @@ def needs_sealing(values: pl.Series) -> pl.Series:
 
     Boolean, without nulls: a null value needs nothing.
     """
-    return pl.Series(values.name, _are_hashed(_large(_text(values))))
+    return pl.Series(values.name, _are_hashed(large(_text(values))))
 
 
 def reverse_tokens(
@@ -146,7 +150,7 @@ def uuids(ids: pl.Series) -> pl.Series:
     """Which message ids (text) are UUIDs in lower case: their tokens alone give them back. Null counts as one."""
     text = _text(ids)
     if _code is not None:
-        return pl.Series(~_blocks(_large(text))[1])
+        return pl.Series(~_blocks(large(text))[1])
     if _all_uuids(text):
         return pl.Series([True]).new_from_index(0, len(text))
     return text.str.contains(f"^{_UUID}$").fill_null(True)
@@ -154,9 +158,13 @@ def uuids(ids: pl.Series) -> pl.Series:
 
 def _all_uuids(text: pl.Series) -> bool:
     """Whether all are UUIDs, as mostly: told from all their bytes at once, at a fifth of what a pattern costs."""
-    if not len(text) or text.null_count() or not (_lengths(array := _large(text)) == _UUID_CHARS).all():
+    if (
+        not len(text)
+        or text.null_count()
+        or not (np.diff(ends_of(array := large(text))) == _UUID_CHARS).all()
+    ):
         return False
-    flat = np.frombuffer(_flat(array), np.uint8)
+    flat = bytes_of(array)
     # What is below wraps round, beyond everything.
     digit = (flat - np.uint8(ord("0")) <= 9) | (flat - np.uint8(ord("a")) <= 5)
     rows = flat.reshape(-1, _UUID_CHARS)
@@ -164,28 +172,22 @@ def _all_uuids(text: pl.Series) -> bool:
     return bool(dashes.all() and digit.sum() == 32 * len(rows) and (version <= 7).all())
 
 
-def message_tokens(
-    keys: MonthKeys, ids: pl.Series, known_uuids: pl.Series | None = None
-) -> pa.FixedSizeBinaryArray:
+def message_tokens(keys: MonthKeys, ids: pl.Series) -> pa.FixedSizeBinaryArray:
     """The tokens of a column of message ids (text), `binary(16)`, null where the id is null.
 
     Case counts: message ids are opaque, an upper-case UUID is another id than its lower-case spelling.
-    `known_uuids`: what `uuids` says of them, if it has been asked.
     """
     if not len(ids):
         return pa.array([], pa.binary(TOKEN_BYTES))
     text = _text(ids)
-    if _code is None:
-        blocks, hashed = _message_blocks(text, uuids(ids) if known_uuids is None else known_uuids)
-    else:
-        blocks, hashed = _blocks(_large(text))
-    for row in np.flatnonzero(hashed).tolist():
-        blocks[16 * row : 16 * row + 16] = _message_block(text[row].encode())
+    blocks, hashed = _message_blocks(text) if _code is None else _blocks(large(text))
+    _put(blocks, hashed, lambda row: _message_block(text[row].encode()))
     return _column(keys.message_key, blocks, ids)
 
 
-def _message_blocks(text: pl.Series, shape: pl.Series) -> tuple[bytearray, npt.NDArray[np.bool_]]:
-    """What `_blocks` does, without compiled code; `shape`: what `uuids` says."""
+def _message_blocks(text: pl.Series) -> tuple[bytearray, npt.NDArray[np.bool_]]:
+    """What `_blocks` does, without compiled code."""
+    shape = uuids(text)
     if text.null_count() or not shape.all():
         shaped = text.zip_with(shape, pl.Series([_UUID_HOLDER])).fill_null(_UUID_HOLDER)
     else:
@@ -244,10 +246,10 @@ def _message_of(keys: MonthKeys, block: bytes) -> str | None:
 
 def _are_hashed(text: pa.LargeStringArray) -> npt.NDArray[np.bool_]:
     """Where a value does not fit its block; nowhere for null."""
-    lengths = _lengths(text)
+    lengths = np.diff(ends_of(text))
     hashed: npt.NDArray[np.bool_] = (lengths < 1) | (lengths > _ROOM)
     # NUL by the column first: it is hardly ever there.
-    if (np.frombuffer(_flat(text), np.uint8) == 0).any():
+    if (bytes_of(text) == 0).any():
         hashed |= pc.match_substring(text, "\0").fill_null(False).to_numpy(zero_copy_only=False)
     if text.null_count:
         hashed &= text.is_valid().to_numpy(zero_copy_only=False)
@@ -290,31 +292,10 @@ def _utf8(value: str) -> bytes:
 
 def _contiguous(values: pl.Series, width: int) -> bytes:
     """The bytes of a column without nulls whose values are all `width` bytes long, one after the other."""
-    flat = _flat(_large(values))
+    flat = bytes_of(large(values))
     if len(flat) != width * len(values):
         raise AssertionError("the values of a block column are not of one width")
     return flat.tobytes()
-
-
-def _ends(array: pa.LargeStringArray) -> npt.NDArray[np.int64]:
-    found: npt.NDArray[np.int64] = np.frombuffer(array.buffers()[1], np.int64)
-    return found[array.offset : array.offset + len(array) + 1]
-
-
-def _lengths(array: pa.LargeStringArray) -> npt.NDArray[np.int64]:
-    """How many bytes each value has; anything for null."""
-    return np.diff(_ends(array))
-
-
-def _flat(array: pa.LargeStringArray) -> memoryview:
-    """The bytes of all values, one after the other; those of nulls may be among them."""
-    ends, data = _ends(array), array.buffers()[2]
-    return memoryview(data or b"")[ends[0] : ends[-1]]
-
-
-def _large(text: pl.Series) -> Any:
-    """The column in Arrow's plainest layout: offsets, and all bytes one after the other."""
-    return text.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _column(key: Secret, blocks: bytes | bytearray, source: pl.Series) -> pa.FixedSizeBinaryArray:

@@ -20,13 +20,15 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote
 
 import numpy as np
 import numpy.typing as npt
 import phonenumbers
 import polars as pl
+
+from schemas.flat import bytes_of, ends_of, large
 
 MAX_LENGTH: Final = 1024
 CHAT_CHANNELS: Final = frozenset(
@@ -234,17 +236,15 @@ def _are_numbers(texts: pl.Series) -> bool:
 
     Told from all bytes at once, and the first four digits of each: patterns cost eight times as much.
     """
-    texts = texts.drop_nulls() if texts.null_count() else texts
-    array: Any = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    array = large(texts.drop_nulls() if texts.null_count() else texts)
     if not len(array):
         return True
-    _, bounds, data = array.buffers()
-    ends = np.frombuffer(bounds, np.int64)[array.offset : array.offset + len(array) + 1]
+    ends = ends_of(array)
     lengths = np.diff(ends)
     if lengths.min() < _FEWEST or lengths.max() > _MOST:
         return False
     # What is below "0" wraps round, beyond 9.
-    digits = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]] - np.uint8(ord("0"))
+    digits = bytes_of(array) - np.uint8(ord("0"))
     if (digits > 9).any():
         return False
     first = ends[:-1] - ends[0]

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.flat import bytes_of, large
 from streams.texts import objects
 
 _QUOTE: Final = ord('"')
@@ -83,9 +84,5 @@ def _key(name: str) -> str:
 
 def _plain(values: pl.Series) -> bool:
     """Whether no text has a character that JSON escapes: no quote, no backslash and no control character."""
-    array: Any = values.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-    data = array.buffers()[2]
-    if data is None:
-        return True
-    text = np.frombuffer(data, np.uint8)
+    text = bytes_of(large(values))
     return not ((text < ord(" ")) | (text == _QUOTE) | (text == _BACKSLASH) | (text == _DELETE)).any()

@@ -27,9 +27,8 @@ def to_arrow(frame: pl.DataFrame, names: Iterable[str]) -> dict[str, pa.Array]:
 
 def first_bytes(text: pl.Series) -> npt.NDArray[np.uint8]:
     """The first byte of each text; 0 of an empty one, anything of null."""
-    array: Any = text.rechunk().to_arrow(
-        compat_level=pl.CompatLevel.newest()
-    )  # views: four bytes of length, then text
+    # A view has four bytes of length, then the text or its beginning.
+    array: Any = text.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
     views: npt.NDArray[np.uint8] = np.frombuffer(
         array.buffers()[1], np.uint8, 16 * len(array), 16 * array.offset
     )

@@ -10,17 +10,21 @@ Without a C compiler at installation there is no compiled code; then nothing is 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
 from schemas.compiled import compiled
+from schemas.flat import ends_of
 from streams.shred import Coded, Mask, Shape
 
+Views = npt.NDArray[np.uint8]
 _VIEW: Final = 16  # bytes of a string view
 _MOST_BYTES: Final = 2**31 - 1  # views have 32 bits for where a text lies
 
@@ -66,39 +70,34 @@ def read_plain(texts: pa.LargeStringArray, data: bytes, shape: Shape, envelope: 
     valid = np.zeros((leaves, bitmap), np.uint8)
     codes = np.zeros((leaves, count), np.uint32)
     firsts = np.zeros((leaves, _reader.MOST_DISTINCT), np.uint32)
-    ends = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + count + 1]
+    ends = ends_of(texts)
     used, distinct = _reader.read(plan.nodes, leaves, data, ends, taken, arena, views, valid, codes, firsts)
     buffers = [pa.py_buffer(data), pa.py_buffer(arena[:used].tobytes())]
+
+    def column(own: Views, nulls: pa.Buffer | None) -> pa.Array:
+        return pa.Array.from_buffers(pa.string_view(), len(own), [nulls, pa.py_buffer(own), *buffers])
+
+    nulls = [pa.py_buffer(bits) for bits in valid]
     few = [number for number in range(leaves) if distinct[number] >= 0]
-    texts_of, codes_of = [], []
-    for number in range(leaves):
-        nulls = pa.py_buffer(valid[number])
-        texts_of.append(_array(pa.string_view(), count, [nulls, pa.py_buffer(views[number]), *buffers]))
-        if distinct[number] >= 0:
-            codes_of.append(_array(pa.uint32(), count, [nulls, pa.py_buffer(codes[number])]))
+    numbers = [pa.Array.from_buffers(pa.uint32(), count, [nulls[n], pa.py_buffer(codes[n])]) for n in few]
+    words = [np.empty((0, _VIEW), np.uint8), *(views[n, firsts[n, : distinct[n]]] for n in few)]
+    bounds = np.cumsum([0, *(distinct[n] for n in few)]).tolist()
     # All at once: what Polars does for each array costs more than what is in it.
-    columns = dict(zip(plan.leaves, _series(texts_of, plan.leaves), strict=True))
-    numbers = _series(codes_of, [plan.leaves[number] for number in few])
-    ends = np.cumsum([0, *(distinct[number] for number in few)]).tolist()
-    found = np.concatenate(
-        [np.empty((0, _VIEW), np.uint8), *(views[n, firsts[n, : distinct[n]]] for n in few)]
-    )
-    (values,) = _series([_array(pa.string_view(), ends[-1], [None, pa.py_buffer(found), *buffers])], [""])
+    columns = dict(zip(plan.leaves, _series(map(column, views, nulls), plan.leaves), strict=True))
+    (values,) = _series([column(np.concatenate(words), None)], [""])
     coded = {
         which.name: Coded(which, values[start:end].alias(which.name))
-        for which, (start, end) in zip(numbers, pairwise(ends), strict=True)
+        for which, (start, end) in zip(
+            _series(numbers, [plan.leaves[n] for n in few]), pairwise(bounds), strict=True
+        )
     }
     for path in plan.lists:
         columns[path] = pl.Series(path, [None], dtype=pl.List(pl.String)).new_from_index(0, count)
     return Plain(taken, columns, coded)
 
 
-def _array(kind: Any, count: int, buffers: list[pa.Buffer | None]) -> pa.Array:
-    return pa.Array.from_buffers(kind, count, buffers)
-
-
-def _series(arrays: list[pa.Array], names: list[str]) -> list[pl.Series]:
-    return pl.DataFrame(pa.RecordBatch.from_arrays(arrays, names=names)).get_columns() if arrays else []
+def _series(arrays: Iterable[pa.Array], names: list[str]) -> list[pl.Series]:
+    return pl.DataFrame(pa.RecordBatch.from_arrays([*arrays], names=names)).get_columns() if names else []
 
 
 def _plan(shape: Shape, envelope: str | None) -> _Plan | None:

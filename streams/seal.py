@@ -67,7 +67,7 @@ def seal(
             names = _names(load, group, np.flatnonzero(scoped))
             hashed = integrity_hashes(keys.salt_key.reveal(), names, [o.value for o in found])
             hashes.append((group.get_column(ID).to_numpy()[scoped], hashed, [o.form for o in found]))
-        identifiers.append(_identifiers(load, group, parts, keys, shaped))
+        identifiers.append(_identifiers(load, group, parts, keys))
         entries.append(_entries(group, parts, scoped, found, shaped))
     tables = {
         "metadata": Rows(_metadata(records, fmt, hashes), records.get_column(_BATCH).to_numpy()),
@@ -200,25 +200,15 @@ def _metadata(
         which = pa.array(at, mask=at < 0)
         filled |= {"integrity_hash": known.take(which), "original_form": forms.take(which)}
     present = [name for name in METADATA.names if name in records.columns]
-    table = to_arrow(records, present)
+    columns = to_arrow(records, present) | filled
     return pa.table(
-        [
-            filled[f.name].cast(f.type) if f.name in filled
-            else table[f.name].cast(f.type) if f.name in present
-            else pa.nulls(height, f.type)
-            for f in METADATA
-        ],
+        [columns[f.name].cast(f.type) if f.name in columns else pa.nulls(height, f.type) for f in METADATA],
         schema=METADATA,
-    )  # fmt: skip
+    )
 
 
-def _identifiers(
-    load: Load, group: pl.DataFrame, parts: Split, keys: MonthKeys, shaped: pl.Series | None
-) -> Rows:
-    """One row per end-user identifier, and one for a record that has none but a message id.
-
-    `shaped`: which message ids are UUIDs.
-    """
+def _identifiers(load: Load, group: pl.DataFrame, parts: Split, keys: MonthKeys) -> Rows:
+    """One row per end-user identifier, and one for a record that has none but a message id."""
     ids = group.get_column(ID).to_numpy()
     at = np.searchsorted(ids, parts.subjects.get_column(ID).to_numpy())
     mine = ids[np.minimum(at, len(ids) - 1)] == parts.subjects.get_column(ID).to_numpy()
@@ -244,20 +234,21 @@ def _identifiers(
                 for values, word in ((roles, "message"), (kinds, "none"))
             )
         where = ids[at]
-        messages = message_tokens(
-            keys, _at(parts.message_ids, where), None if shaped is None else _at(shaped, where)
-        )
+        messages = message_tokens(keys, _at(parts.message_ids, where))
     filled = {"role": roles, "kind": kinds, "token": tokens, "sealed": sealed, "message_token": messages}
-    for name in (*_PLACE, "event_time"):
-        filled[name] = _at(group.get_column(name), at).to_arrow()
+    place = group[[*_PLACE, "event_time"]]
+    filled |= to_arrow(place if _every(at, place.height) else rows_at(place, at), place.columns)
     table = pa.table([filled[f.name].cast(f.type) for f in IDENTIFIERS], schema=IDENTIFIERS)
     return Rows(table, group.get_column(_BATCH).to_numpy()[at])
 
 
 def _at(values: pl.Series, at: npt.NDArray[np.int64]) -> pl.Series:
     """Values by their places, which mostly are all of them in order."""
-    every = len(at) == len(values) and bool((at == np.arange(len(values))).all())
-    return values if every else values[at]
+    return values if _every(at, len(values)) else values[at]
+
+
+def _every(at: npt.NDArray[np.int64], count: int) -> bool:
+    return len(at) == count and bool((at == np.arange(count)).all())
 
 
 def _unnamed(ids: npt.NDArray[Any], named: npt.NDArray[np.int64], message_ids: pl.Series) -> Whose:
