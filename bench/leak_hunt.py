@@ -23,14 +23,14 @@ from random import Random
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from canaries import NOW, Tally, leaks_of, person, record, traces
-from kernel_kit import Kit, batch_of
+from transform_kit import Kit, batch_of
 
-from console.shell import progress
-from schemas import format as formats
-from schemas.format import Format
-from streams.publisher import publication_of
-from streams.runtime import Runtime
-from streams.settings import Integrity, Settings
+from lethe.console.cli.shell import progress
+from lethe.operations.proof.publisher import publication_of
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Integrity, Settings
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.declaration.format import Format
 
 _BATCH = 2_000
 _WHOLE_PATH = 10  # one batch in so many is committed and published
@@ -91,9 +91,9 @@ def _whole_path(
         integrity = Integrity(scope=list(scope) if isinstance(scope, tuple) else scope)
         settings = Settings(root=str(home / "warehouse"), keys_dir=home / "keys", integrity=integrity)
         runtime = Runtime(settings, lambda: NOW)
-        prepared = runtime.kernel.process(batch_of(values, fmt.name, 0, NOW), fmt)
+        transformed = runtime.transform.process(batch_of(values, fmt.name, 0, NOW), fmt)
         publication = publication_of(runtime)
-        publication.add(runtime.warehouse.commit([prepared], runtime.ring))
+        publication.add(runtime.warehouse.commit([transformed], runtime.ring))
         if publication.run().failures:
             raise RuntimeError("a log could not be published")
         return sorted({place.split("/")[0] for place in traces(home / "warehouse", tally)})

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from number_plan import BLOCKS, CONTROL, IN_BLOCK, Case, block_of, make_case, search
 
-from console.shell import progress
+from lethe.console.cli.shell import progress
 
 _TOGETHER = 10
 

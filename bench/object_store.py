@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from deploy.process import LOOPBACK, free_ports, port_is_open
+from lethe.testing.brokers.process import LOOPBACK, free_ports, port_is_open
 
 _READY_SECONDS = 20.0
 _BUCKET = "lethe-bench"

@@ -25,7 +25,7 @@ from bench.peer import Request, Result
 from bench.peers import PEERS, Peer
 from bench.report import Conditions, Outcome, page, plain, rows
 from bench.traffic import produce
-from deploy.process import spawn
+from lethe.testing.brokers.process import spawn
 
 TOPIC = "delivery-reports"
 

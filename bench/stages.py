@@ -27,37 +27,37 @@ parser.add_argument("--threads", type=int, default=1, help="threads of polars an
 parser.add_argument("--scope", default="PK", help="`all`, `none` or a country")
 
 STAGES = [
-    (0, "kernel", "streams.kernel.Kernel.process"),
-    (1, "decode", "streams.kernel.decode"),
-    (2, "take out, join", "streams.decode._take_out"),
-    (2, "read, compiled", "streams.decode._usual"),
-    (2, "sift", "streams.decode.readable"),
-    (2, "shred", "streams.decode.shred"),
-    (2, "open envelopes", "streams.decode._open_envelopes"),
-    (2, "refuse NUL", "streams.decode._refuse_nul"),
-    (1, "split", "streams.kernel.split"),
-    (2, "convert columns", "streams.split._convert"),
-    (3, "timestamps", "streams.columns.times"),
-    (2, "parties", "streams.split.read_parties"),
-    (2, "place", "streams.split.place"),
-    (2, "leak guard", "streams.split.leaks"),
-    (1, "seal", "streams.kernel.seal"),
-    (2, "originals", "streams.seal._originals"),
-    (2, "integrity hashes", "streams.seal.integrity_hashes"),
-    (2, "identifiers", "streams.seal._identifiers"),
-    (3, "subject tokens", "streams.seal.subject_tokens"),
-    (3, "message tokens", "streams.seal.message_tokens"),
-    (2, "window fields", "streams.seal._entries"),
-    (2, "metadata", "streams.seal._metadata"),
-    (0, "commit", "tiers.warehouse.Warehouse.commit"),
-    (1, "originals, pages", "tiers.warehouse.to_pages"),
-    (2, "seal page", "tiers.pages.seal_page"),
-    (1, "Parquet files", "tiers.warehouse.write_files"),
+    (0, "kernel", "lethe.streams.transform.transform.Kernel.process"),
+    (1, "decode", "lethe.streams.transform.transform.decode"),
+    (2, "take out, join", "lethe.streams.transform.decode.decode._take_out"),
+    (2, "read, compiled", "lethe.streams.transform.decode.decode._usual"),
+    (2, "sift", "lethe.streams.transform.decode.decode.readable"),
+    (2, "shred", "lethe.streams.transform.decode.decode.shred"),
+    (2, "open envelopes", "lethe.streams.transform.decode.decode._open_envelopes"),
+    (2, "refuse NUL", "lethe.streams.transform.decode.decode._refuse_nul"),
+    (1, "split", "lethe.streams.transform.transform.split"),
+    (2, "convert columns", "lethe.streams.transform.split.split._convert"),
+    (3, "timestamps", "lethe.streams.transform.split.columns.times"),
+    (2, "parties", "lethe.streams.transform.split.split.read_parties"),
+    (2, "place", "lethe.streams.transform.split.split.place"),
+    (2, "leak guard", "lethe.streams.transform.split.split.leaks"),
+    (1, "seal", "lethe.streams.transform.transform.seal"),
+    (2, "originals", "lethe.streams.transform.seal.seal._originals"),
+    (2, "integrity hashes", "lethe.streams.transform.seal.seal.integrity_hashes"),
+    (2, "identifiers", "lethe.streams.transform.seal.seal._identifiers"),
+    (3, "subject tokens", "lethe.streams.transform.seal.seal.subject_tokens"),
+    (3, "message tokens", "lethe.streams.transform.seal.seal.message_tokens"),
+    (2, "window fields", "lethe.streams.transform.seal.seal._entries"),
+    (2, "metadata", "lethe.streams.transform.seal.seal._metadata"),
+    (0, "commit", "lethe.tiers.warehouse.Warehouse.commit"),
+    (1, "originals, pages", "lethe.tiers.warehouse.to_pages"),
+    (2, "seal page", "lethe.tiers.window.pages.seal_page"),
+    (1, "Parquet files", "lethe.tiers.warehouse.write_files"),
     (2, "identifiers", "write:identifiers"),
     (2, "originals", "write:originals"),
     (2, "metadata", "write:metadata"),
-    (1, "Merkle roots", "tiers.ledger.commit_each_with_leaves"),
-    (1, "Delta commits", "tiers.table.Table.commit"),
+    (1, "Merkle roots", "lethe.tiers.ledger.ledger.commit_each_with_leaves"),
+    (1, "Delta commits", "lethe.tiers.delta.table.Table.commit"),
 ]
 
 
@@ -70,15 +70,15 @@ def main() -> None:
     import pyarrow as pa
 
     from bench.traffic import reports
-    from keys.local import LocalProvider
-    from keys.ring import KeyRing
-    from schemas import format as formats
-    from schemas.policy import RetentionPolicy
-    from streams.batch import Batch, Source
-    from streams.kernel import Kernel
-    from streams.work import Rules
-    from tiers.objects import open_objects
-    from tiers.warehouse import Warehouse
+    from lethe.keys.providers.local import LocalProvider
+    from lethe.keys.ring import KeyRing
+    from lethe.schemas.declaration import format as formats
+    from lethe.schemas.retention.policy import RetentionPolicy
+    from lethe.streams.transform.batch import Batch, Source
+    from lethe.streams.transform.split.work import Rules
+    from lethe.streams.transform.transform import Transform
+    from lethe.tiers.store.objects import open_objects
+    from lethe.tiers.warehouse import Warehouse
 
     pa.set_cpu_count(asked.threads)
     spent: dict[str, float] = defaultdict(float)
@@ -108,7 +108,7 @@ def main() -> None:
                 stack.enter_context(patch.object(owner, attribute, timed(target, getattr(owner, attribute))))
         objects = open_objects(f"{folder}/warehouse", {})
         ring = KeyRing(LocalProvider.initialise(Path(folder, "keys")), objects, lambda: now)
-        kernel = Kernel(ring, Rules(RetentionPolicy(), scope, timedelta(days=1)), 1 << 18, lambda: now)
+        transform = Transform(ring, Rules(RetentionPolicy(), scope, timedelta(days=1)), 1 << 18, lambda: now)
         warehouse = Warehouse(objects, {}, lambda: now)
 
         def batch(first: int, some: list[bytes | None]) -> Batch:
@@ -120,10 +120,12 @@ def main() -> None:
             )  # fmt: skip
 
         cut = range(0, asked.count, asked.batch)
-        kernel.process(batch(0, values[: asked.batch]), fmt)  # warm
+        transform.process(batch(0, values[: asked.batch]), fmt)  # warm
         spent.clear()
-        prepared = [kernel.process(batch(first, values[first : first + asked.batch]), fmt) for first in cut]
-        warehouse.commit(prepared, ring)
+        transformed = [
+            transform.process(batch(first, values[first : first + asked.batch]), fmt) for first in cut
+        ]
+        warehouse.commit(transformed, ring)
     print(f"{'stage':<28}µs a record")
     for depth, name, target in STAGES:
         if spent[target]:

@@ -17,10 +17,16 @@ from collections.abc import Callable
 import polars as pl
 import pyarrow as pa
 
-from keys.monthkeys import MonthKeys, new_secret
-from keys.pages import ENTRIES, open_page, seal_page
-from keys.sealing import open_column, seal_column
-from keys.tokens import message_tokens, needs_sealing, reverse_message_tokens, reverse_tokens, subject_tokens
+from lethe.keys.monthkeys import MonthKeys, new_secret
+from lethe.keys.pages import ENTRIES, open_page, seal_page
+from lethe.keys.sealing import open_column, seal_column
+from lethe.keys.tokens import (
+    message_tokens,
+    needs_sealing,
+    reverse_message_tokens,
+    reverse_tokens,
+    subject_tokens,
+)
 
 RUNS = 5
 

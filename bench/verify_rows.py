@@ -24,23 +24,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from integrity import merkle
-from integrity.commitment import commit_rows
-from integrity.hashes import integrity_hashes
-from integrity.leaves import commit_with_leaves
-from integrity.log import Log, LogCommit, log_origin
-from integrity.publish import publish
-from integrity.rows import encode_chunks
-from integrity.signing import Signer
-from integrity.store import MemoryStore
-from integrity.verify import verify_archive
-from schemas.arrow import METADATA, file_schema
-from streams.publisher import publication_of
-from streams.runtime import Runtime
-from streams.settings import Settings
-from streams.signer import signer_of
-from tiers.prepared import Counts, Prepared
-from tiers.verification import Verifier
+from lethe.integrity.log import merkle
+from lethe.integrity.log.commitment import commit_rows
+from lethe.integrity.log.entries import Log, LogCommit, log_origin
+from lethe.integrity.log.leaves import commit_with_leaves
+from lethe.integrity.log.publish import publish
+from lethe.integrity.log.signing import Signer
+from lethe.integrity.log.store import MemoryStore
+from lethe.integrity.rows.canonical_rows import encode_chunks
+from lethe.integrity.rows.hashes import integrity_hashes
+from lethe.integrity.verify.archive import verify_archive
+from lethe.operations.proof.publisher import publication_of
+from lethe.operations.proof.signer import signer_of
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Settings
+from lethe.schemas.arrow import METADATA, file_schema
+from lethe.schemas.transformed import Counts, TransformedBatch
+from lethe.tiers.evidence.verification import Verifier
 
 RUNS = 5
 COMMIT = 5_000
@@ -190,7 +190,9 @@ def warehouse(folder: Path, table: pa.Table) -> Runtime:
         part = rows.slice(first, COMMIT)
         counts = Counts(messages=len(part), records=len(part), split=len(part), in_scope=len(part))
         source = f"bench/{STREAM}/{PARTITION}"
-        batch = Prepared(STREAM, PARTITION, source, first, first + len(part) - 1, counts, metadata=part)
+        batch = TransformedBatch(
+            STREAM, PARTITION, source, first, first + len(part) - 1, counts, metadata=part
+        )
         hashes += runtime.warehouse.commit([batch], runtime.ring)
     publication = publication_of(runtime)
     publication.add(hashes)

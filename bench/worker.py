@@ -13,16 +13,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-import console  # noqa: F401  (first: it says how many threads polars makes, as for `lethe`)
+import lethe.console  # noqa: F401  (first: it says how many threads polars makes, as for `lethe`)
 from bench.peer import peak_rss, used
-from streams.batch import Batch
-from streams.feed import Feed
-from streams.metrics import Metrics
-from streams.pipeline import Pipeline
-from streams.runtime import Runtime
-from streams.settings import load
-from streams.worker import Worker
-from tiers.prepared import Prepared
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import load
+from lethe.schemas.transformed import TransformedBatch
+from lethe.streams.transform.batch import Batch
+from lethe.streams.worker.feed import Feed
+from lethe.streams.worker.metrics import Metrics
+from lethe.streams.worker.pipeline import Pipeline
+from lethe.streams.worker.worker import Worker
 
 
 class Noted(Metrics):
@@ -32,7 +32,7 @@ class Noted(Metrics):
         super().__init__()
         self.commits: list[tuple[float, float, int, dict[int, int]]] = []
 
-    def committed(self, batches: list[Prepared], seconds: float) -> None:
+    def committed(self, batches: list[TransformedBatch], seconds: float) -> None:
         """A commit has landed."""
         last = {b.partition: b.last for b in batches}
         self.commits.append((time.monotonic(), used(), sum(b.counts.records for b in batches), last))

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import Protocol
 
-from keys.files import create_file, explained, make_directories, sync_directory
-from keys.secret import Secret
+from lethe.keys.files import create_file, explained, make_directories, sync_directory
+from lethe.keys.secret import Secret
 
 _PATH = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9._=-]*(/[A-Za-z0-9_=-][A-Za-z0-9._=-]*)*")
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
 
-from keys.secret import Secret
-from schemas.errors import ConfigurationError, TransientError
+from lethe.keys.secret import Secret
+from lethe.schemas.errors import ConfigurationError, TransientError
 
 _NEEDS_A_PERSON = {
     errno.EACCES,

@@ -7,8 +7,8 @@ import os
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from keys.secret import Secret
-from schemas.errors import IntegrityError
+from lethe.keys.secret import Secret
+from lethe.schemas.errors import IntegrityError
 
 _SECRET_BYTES = 32
 

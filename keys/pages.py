@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import zstandard
 
-from keys.monthkeys import MonthKeys
-from keys.sealing import open_value, seal_value
-from schemas.errors import IntegrityError
+from lethe.keys.monthkeys import MonthKeys
+from lethe.keys.sealing import open_value, seal_value
+from lethe.schemas.errors import IntegrityError
 
 ENTRIES = pa.schema(
     [

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from keys.blobs import Blobs
-from keys.monthkeys import MonthKeys, new_secret
-from keys.provider import KeyProvider, checked_key_id
-from keys.secret import Secret
-from keys.wrapped import destroyed_json, read_created, read_wrapped, wrapped_json
-from schemas.errors import ExpiredKeyError, LetheError, TransientError
-from schemas.retention import WINDOW_MONTHS, Month, window_end
+from lethe.keys.blobs import Blobs
+from lethe.keys.monthkeys import MonthKeys, new_secret
+from lethe.keys.providers.interface import KeyProvider, checked_key_id
+from lethe.keys.secret import Secret
+from lethe.keys.wrapped import destroyed_json, read_created, read_wrapped, wrapped_json
+from lethe.schemas.errors import ExpiredKeyError, LetheError, TransientError
+from lethe.schemas.retention.calendar import WINDOW_MONTHS, Month, window_end
 
 __all__ = ["KeyInfo", "KeyRing", "MonthKeys", "UnknownKeyError", "month_key_id"]
 
@@ -121,7 +121,8 @@ class KeyRing:
     def for_setting_aside(self, month: Month, window_months: int = WINDOW_MONTHS) -> MonthKeys:
         """The keys of a month whose window may have ended, for what a hold keeps from being forgotten.
 
-        The one way in after the end, until the sweep has destroyed the keys; only `tiers.holds` uses it, and
+        The one way in after the end, until the sweep has destroyed the keys; only `lethe.tiers.holds.holds` uses it,
+        and
         nothing read through it is shown to anybody. Never cached. Raises as `named` does.
         """
         with self._lock:

@@ -22,8 +22,8 @@ import pyarrow as pa
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
-from keys.monthkeys import MonthKeys
-from schemas.errors import IntegrityError
+from lethe.keys.monthkeys import MonthKeys
+from lethe.schemas.errors import IntegrityError
 
 _VERSION = b"\x01"
 _DOMAIN = b"lethe/sealed/v1\0"
@@ -98,3 +98,8 @@ def _open(cipher: AESGCMSIV, key_id: str, table: str, column: str, position: str
         f"{table}.{column} at {position} does not open with the keys {key_id}: "
         "it was changed, moved, or sealed under other keys"
     )
+
+
+def subject_place(position: str, token: bytes) -> str:
+    """The place a subject's sealed value is bound to: its record and, as a record may have several, its token."""
+    return f"{position}#{token.hex()}"

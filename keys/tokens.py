@@ -34,11 +34,11 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from keys.monthkeys import MonthKeys
-from keys.secret import Secret
-from schemas.compiled import compiled
-from schemas.errors import IntegrityError
-from schemas.flat import bytes_of, ends_of, large
+from lethe.keys.monthkeys import MonthKeys
+from lethe.keys.secret import Secret
+from lethe.schemas.compiled import compiled
+from lethe.schemas.errors import IntegrityError
+from lethe.schemas.flat import bytes_of, ends_of, large
 
 KIND_CODES = {"msisdn": 1, "email": 2, "ip": 3, "sip": 4, "chat": 5, "opaque": 6}
 """The code byte of each kind of subject. Part of the format: never change one, only add (at most 127)."""
@@ -60,7 +60,7 @@ _UUID_HOLDER = "00000000-0000-1000-8000-000000000000"  # stands in for ids whose
 _VERSION_BYTE = 6
 _NO_VERSION = 0xF0
 
-_code: Final = compiled("keys._blocks")
+_code: Final = compiled("lethe._blocks")
 
 
 def subject_token(keys: MonthKeys, kind: str, value: str) -> bytes:

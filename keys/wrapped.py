@@ -7,7 +7,7 @@ from base64 import b64decode, b64encode
 from datetime import datetime
 from typing import Any
 
-from schemas.errors import IntegrityError
+from lethe.schemas.errors import IntegrityError
 
 _VERSION = 1
 _MOST_BYTES = 65_536

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Final
 
-_MODULES: Final = ("keys._blocks", "streams._plain", "streams._texts")
+_MODULES: Final = ("lethe._blocks", "lethe._plain", "lethe._texts")
 
 
 def compiled(name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from schemas.errors import LetheError
+from lethe.schemas.errors import LetheError
 
 STREAM_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,249}(?:~[0-9]{1,6})?")
 """What a stream may be called: a topic's name (Kafka's own rule), with `~2` and so on when it was created again."""

@@ -14,11 +14,11 @@ import os
 import time
 from typing import Any
 
-from console.cli import main
-from schemas.errors import FencedError
-from streams import feed
-from streams.pipeline import Pipeline
-from tiers.warehouse import Warehouse
+from lethe.console.cli.main import main
+from lethe.schemas.errors import FencedError
+from lethe.streams.worker import feed
+from lethe.streams.worker.pipeline import Pipeline
+from lethe.tiers.warehouse import Warehouse
 
 altered: dict[str, Any] = json.loads(os.environ["LETHE_TEST_ALTERED"])
 

@@ -27,9 +27,9 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from deploy.embedded import EmbeddedBroker
-from deploy.kafka.cluster import KafkaCluster
-from schemas.errors import ConfigurationError
+from lethe.schemas.errors import ConfigurationError
+from lethe.testing.brokers.embedded import EmbeddedBroker
+from lethe.testing.brokers.kafka.cluster import KafkaCluster
 
 VARIABLE = "LETHE_TEST_BROKER"
 NODES = {"embedded": 0, "kafka": 1, "kafka3": 3}

@@ -19,12 +19,12 @@ from urllib.parse import quote
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
-from kernel_kit import NOW
+from transform_kit import NOW
 
-from schemas.fields import Condition, FieldSpec
-from schemas.format import Format
-from streams.guard import digits, plain
-from tiers.prepared import Prepared
+from lethe.schemas.declaration.fields import Condition, FieldSpec
+from lethe.schemas.declaration.format import Format
+from lethe.schemas.transformed import TransformedBatch
+from lethe.streams.transform.split.leak_guard import digits, plain
 
 MARK = "739184"
 NAME = "kanaria"
@@ -278,14 +278,14 @@ def _told(values: pa.ChunkedArray, tally: Tally) -> bool:
     return any(map(found_in, texts))
 
 
-def leaks_of(prepared: Prepared, tally: Tally | None = None) -> list[str]:
+def leaks_of(transformed: TransformedBatch, tally: Tally | None = None) -> list[str]:
     """Where in what is stored in the clear somebody is found: tables and columns, never a value."""
     tally = tally or Tally()
     found = []
     clear = {
-        "metadata": prepared.metadata,
-        "identifiers": prepared.identifiers.drop_columns(["token", "sealed", "message_token"]),
-        "quarantine": prepared.quarantine.drop_columns(["sealed"]),
+        "metadata": transformed.metadata,
+        "identifiers": transformed.identifiers.drop_columns(["token", "sealed", "message_token"]),
+        "quarantine": transformed.quarantine.drop_columns(["sealed"]),
     }
     for table, rows in clear.items():
         for column in rows.column_names:
@@ -294,11 +294,11 @@ def leaks_of(prepared: Prepared, tally: Tally | None = None) -> list[str]:
                 continue
             if _told(values, tally):
                 found.append(f"{table}.{column}")
-    for word in (*prepared.counts.reasons, repr(prepared)):
+    for word in (*transformed.counts.reasons, repr(transformed)):
         if found_in(word):
             found.append("counts")
     file = io.BytesIO()
-    pq.write_table(prepared.metadata, file, compression="none", use_dictionary=False)
+    pq.write_table(transformed.metadata, file, compression="none", use_dictionary=False)
     tally.searched += file.tell()
     if in_bytes(file.getvalue()):
         found.append("parquet")

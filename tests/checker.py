@@ -19,14 +19,14 @@ from typing import Any
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from keys.blobs import Blobs, LocalBlobs
-from keys.local import LocalProvider
-from keys.pages import open_page
-from keys.ring import KeyRing, MonthKeys
-from keys.tokens import reverse_tokens
-from schemas.retention import Month
+from lethe.keys.blobs import Blobs, LocalBlobs
+from lethe.keys.pages import open_page
+from lethe.keys.providers.local import LocalProvider
+from lethe.keys.ring import KeyRing, MonthKeys
+from lethe.keys.tokens import reverse_tokens
+from lethe.schemas.retention.calendar import Month
 
-Place = tuple[str, int, int, int | None]
+TopicPartition = tuple[str, int, int, int | None]
 """stream, partition, offset, index."""
 
 PERSON = {"infobip/sms-report": "to", "infobip/sms-inbound": "from"}
@@ -49,9 +49,9 @@ class Message:
 class Verdict:
     """What was found. Empty lists mean that the promise was kept."""
 
-    lost: list[Place] = field(default_factory=list)
-    doubled: list[Place] = field(default_factory=list)
-    foreign: list[Place] = field(default_factory=list)
+    lost: list[TopicPartition] = field(default_factory=list)
+    doubled: list[TopicPartition] = field(default_factory=list)
+    foreign: list[TopicPartition] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     archived: int = 0
     quarantined: int = 0
@@ -108,10 +108,10 @@ class Checker:
         quarantine = Counter(_place(row) for row in self.rows("quarantine", place))
         verdict.archived, verdict.quarantined = archive.total(), quarantine.total()
         verdict.doubled += [p for p, n in (archive + quarantine).items() if n > 1]
-        expected: dict[Place, tuple[Message, Any]] = {}
+        expected: dict[TopicPartition, tuple[Message, Any]] = {}
         for message in produced:
             here = (message.stream, message.partition, message.offset)
-            whole: Place = (*here, None)
+            whole: TopicPartition = (*here, None)
             elements = _elements(message.value)
             if whole in archive or whole in quarantine or elements is None:
                 expected[whole] = (message, _document(message.value))
@@ -130,7 +130,10 @@ class Checker:
         return verdict
 
     def _judge_times(
-        self, expected: Mapping[Place, tuple[Message, Any]], times: Mapping[Place, datetime], verdict: Verdict
+        self,
+        expected: Mapping[TopicPartition, tuple[Message, Any]],
+        times: Mapping[TopicPartition, datetime],
+        verdict: Verdict,
     ) -> None:
         """A row stands at its own record's position: its time is that record's."""
         for found, when in times.items():
@@ -140,11 +143,14 @@ class Checker:
                 verdict.wrong.append(f"{found} holds another record's time")
 
     def _judge_window(
-        self, expected: Mapping[Place, tuple[Message, Any]], archive: set[Place], verdict: Verdict
+        self,
+        expected: Mapping[TopicPartition, tuple[Message, Any]],
+        archive: set[TopicPartition],
+        verdict: Verdict,
     ) -> None:
         """Every archived record's end user is in the window exactly once, and is the right one."""
         table = self.arrow("identifiers")
-        found: Counter[Place] = Counter()
+        found: Counter[TopicPartition] = Counter()
         for row, value in self._opened(table):
             place = _place(row)
             if place not in archive:
@@ -182,9 +188,9 @@ class Checker:
         now = datetime.now(UTC)
         return (now.year - when.year) * 12 + now.month - when.month > 12
 
-    def _judge_originals(self, in_scope: set[Place], verdict: Verdict) -> None:
+    def _judge_originals(self, in_scope: set[TopicPartition], verdict: Verdict) -> None:
         """Every provable record's original can be produced, once."""
-        found: Counter[Place] = Counter()
+        found: Counter[TopicPartition] = Counter()
         for row in self.rows("originals"):
             keys = self._keys(row["month"], row["window_months"])
             where = (row["stream"], row["partition"], row["first_offset"], row["last_offset"])
@@ -212,7 +218,7 @@ class Checker:
         return wrong
 
 
-def _place(row: Mapping[str, Any]) -> Place:
+def _place(row: Mapping[str, Any]) -> TopicPartition:
     return row["stream"], row["partition"], row["offset"], row["index"]
 
 

@@ -10,9 +10,9 @@ import pytest
 from brokers import NODES, Broker, chosen_kind, running_broker
 from workers import Site, sites
 
-from deploy.kafka.cluster import KafkaCluster
-from schemas.compiled import missing
-from schemas.errors import LetheError
+from lethe.schemas.compiled import missing
+from lethe.schemas.errors import LetheError
+from lethe.testing.brokers.kafka.cluster import KafkaCluster
 
 NEEDS_KAFKA = "needs_kafka: runs only where LETHE_TEST_BROKER is kafka or kafka3 (make test-kafka)"
 

@@ -19,15 +19,15 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
-from integrity.hashes import DOMAIN, salt
-from schemas.position import Position
-from schemas.retention import Month
-from streams.files import ingest
-from streams.publisher import publication_of
-from streams.runtime import Runtime
-from streams.settings import Settings
-from streams.signer import signer_of
-from tiers.proof import evidence_of
+from lethe.integrity.rows.hashes import DOMAIN, salt
+from lethe.operations.intake.ingest import ingest
+from lethe.operations.proof.publisher import publication_of
+from lethe.operations.proof.signer import signer_of
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Settings
+from lethe.schemas.position import Position
+from lethe.schemas.retention.calendar import Month
+from lethe.tiers.evidence.proof import evidence_of
 
 COUNTRY = b"92"
 DIGITS = 10

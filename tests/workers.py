@@ -18,7 +18,7 @@ from typing import Any
 from brokers import Broker
 from checker import Checker, Message, Verdict
 
-from console.traffic import labelled
+from lethe.testing.traffic import labelled
 
 LETHE = str(Path(sys.executable).with_name("lethe"))
 ALTERED = [sys.executable, str(Path(__file__).with_name("altered.py"))]

@@ -12,18 +12,18 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from keys.ring import KeyRing
-from schemas.arrow import WINDOW_TABLES
-from schemas.errors import FencedError, TransientError, UnknownOutcomeError
-from tiers import ledger
-from tiers.deltalog import DataFile
-from tiers.failpoint import fail_point
-from tiers.files import range_name, write_files
-from tiers.ledger import Hashed
-from tiers.objects import Objects
-from tiers.pages import to_pages
-from tiers.prepared import Prepared
-from tiers.table import Table
+from lethe.keys.ring import KeyRing
+from lethe.schemas.arrow import WINDOW_TABLES
+from lethe.schemas.errors import FencedError, TransientError, UnknownOutcomeError
+from lethe.schemas.transformed import TransformedBatch
+from lethe.tiers.delta.files import range_name, write_files
+from lethe.tiers.delta.log import DataFile
+from lethe.tiers.delta.table import Table
+from lethe.tiers.ledger import ledger
+from lethe.tiers.ledger.ledger import Hashed
+from lethe.tiers.store.failpoint import fail_point
+from lethe.tiers.store.objects import Objects
+from lethe.tiers.window.pages import to_pages
 
 log = logging.getLogger("lethe.warehouse")
 
@@ -79,7 +79,7 @@ class Warehouse:
             r["source"]: r["stream"] for r in rows.group_by(["stream", "source"]).aggregate([]).to_pylist()
         }
 
-    def commit(self, batches: Sequence[Prepared], ring: KeyRing) -> list[Hashed]:
+    def commit(self, batches: Sequence[TransformedBatch], ring: KeyRing) -> list[Hashed]:
         """Move batches into the tables: all of them, or none that counts. Returns what the log needs of them.
 
         Batches of one source follow on each other and on what is committed; anything else raises `FencedError`.
@@ -164,7 +164,7 @@ class Warehouse:
 
     def _commit_metadata(
         self,
-        batches: Sequence[Prepared],
+        batches: Sequence[TransformedBatch],
         hashes: Mapping[str, Hashed],
         ranges: Ranges,
         name: str,
@@ -234,7 +234,7 @@ class Warehouse:
         raise FencedError("ledger: other writers publish all the time")
 
 
-def _ranges(batches: Sequence[Prepared]) -> dict[str, Range]:
+def _ranges(batches: Sequence[TransformedBatch]) -> dict[str, Range]:
     """First and last offset of each source; batches of a source must follow on each other."""
     ranges: dict[str, Range] = {}
     for batch in batches:

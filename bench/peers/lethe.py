@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 
 from bench.object_store import object_store
 from bench.peer import LIBRDKAFKA, Request, Result
-from schemas.arrow import TABLES
-from streams.runtime import Runtime
-from streams.settings import Settings, load
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Settings, load
+from lethe.schemas.arrow import TABLES
 
 FORMAT = "infobip/sms-report"
 

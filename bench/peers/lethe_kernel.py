@@ -11,15 +11,15 @@ import numpy as np
 
 from bench.peer import Clock, Request, Result
 from bench.traffic import reports
-from keys.local import LocalProvider
-from keys.ring import KeyRing
-from schemas import format as formats
-from schemas.policy import RetentionPolicy
-from streams.batch import Batch, Source
-from streams.kernel import Kernel
-from streams.settings import Settings
-from streams.work import Rules
-from tiers.objects import open_objects
+from lethe.keys.providers.local import LocalProvider
+from lethe.keys.ring import KeyRing
+from lethe.operations.settings import Settings
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.retention.policy import RetentionPolicy
+from lethe.streams.transform.batch import Batch, Source
+from lethe.streams.transform.split.work import Rules
+from lethe.streams.transform.transform import Transform
+from lethe.tiers.store.objects import open_objects
 
 _POOL = 200_000  # records held in memory and worked on again and again
 _THREADS = 2
@@ -37,7 +37,7 @@ def run(request: Request) -> Result:
         objects = open_objects(f"{folder}/warehouse", {})
         ring = KeyRing(LocalProvider.initialise(Path(folder, "keys")), objects, lambda: now)
         rules = Rules(RetentionPolicy(), settings.integrity.scope, timedelta(days=1))
-        kernel = Kernel(ring, rules, settings.limits.record_bytes, lambda: now)
+        transform = Transform(ring, rules, settings.limits.record_bytes, lambda: now)
         batches = []
         for first in range(0, request.count, size):
             start, count = first % len(values), min(size, request.count - first)
@@ -47,10 +47,10 @@ def run(request: Request) -> Result:
             received = np.full(count, int(now.timestamp() * 1000), np.int64)
             source = Source("bench", 0, "bench/0", fmt.name)
             batches.append(Batch(source, 0, 1, first, first + count - 1, offsets, some, received))
-        kernel.process(batches[0], fmt)
+        transform.process(batches[0], fmt)
         clock = Clock()
         clock.start()
         with ThreadPoolExecutor(_THREADS) as pool:
-            done = sum(pool.map(lambda batch: kernel.process(batch, fmt).counts.records, batches))
+            done = sum(pool.map(lambda batch: transform.process(batch, fmt).counts.records, batches))
         clock.stop()
     return clock.result(done)

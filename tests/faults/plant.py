@@ -15,17 +15,17 @@ import numpy as np
 from checker import Checker, Message, Verdict
 from workers import SMS
 
-from keys.ring import KeyRing
-from schemas import format as formats
-from streams.batch import Batch, Source
-from streams.kernel import Kernel
-from streams.metrics import Metrics
-from streams.pipeline import Pipeline
-from streams.runtime import Runtime
-from streams.settings import Flush, Settings
-from tiers.prepared import Prepared
-from tiers.reconcile import check
-from tiers.warehouse import Warehouse
+from lethe.keys.ring import KeyRing
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Flush, Settings
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.transformed import TransformedBatch
+from lethe.streams.transform.batch import Batch, Source
+from lethe.streams.transform.transform import Transform
+from lethe.streams.worker.metrics import Metrics
+from lethe.streams.worker.pipeline import Pipeline
+from lethe.tiers.ledger.reconcile import check
+from lethe.tiers.warehouse import Warehouse
 
 Labelled = Sequence[tuple[str, bytes | None]]
 
@@ -76,8 +76,10 @@ class Plant:
         return verdict
 
 
-def prepare(kernel: Kernel, source: Source, first: int, values: Sequence[bytes | None]) -> Prepared:
-    return kernel.process(batch_of(source, first, values), formats.get(source.format))
+def prepare(
+    transform: Transform, source: Source, first: int, values: Sequence[bytes | None]
+) -> TransformedBatch:
+    return transform.process(batch_of(source, first, values), formats.get(source.format))
 
 
 class Writer:
@@ -90,8 +92,8 @@ class Writer:
 
     def commit(self, source: Source, values: Sequence[bytes | None], first: int, last: int) -> None:
         """Commit the records at offsets `first` to `last` (both included) of a source."""
-        prepared = prepare(self.runtime.kernel, source, first, values[first : last + 1])
-        self.warehouse.commit([prepared], self.ring)
+        transformed = prepare(self.runtime.transform, source, first, values[first : last + 1])
+        self.warehouse.commit([transformed], self.ring)
 
     def go_on(self, source: Source, values: Sequence[bytes | None], size: int = 100_000) -> None:
         """As a worker does when a partition is assigned to it: from the table's position to the end."""
@@ -120,7 +122,7 @@ class Reels:
         self.writer = Writer(plant)
         self.reels = {source.id: (source, values) for source, values in reels.items()}
         self.size = size
-        self.commit: Callable[[list[Prepared]], None] = lambda b: self.writer.warehouse.commit(
+        self.commit: Callable[[list[TransformedBatch]], None] = lambda b: self.writer.warehouse.commit(
             b, self.writer.ring
         )
         self.lose: Callable[[Batch], bool] = lambda batch: False
@@ -130,7 +132,7 @@ class Reels:
         self.metrics = Metrics()
         flush = flush or Flush(records=200, seconds=0.2, batch=size)
         self.pipeline = Pipeline(
-            self.writer.runtime.kernel, lambda b: self.commit(b), flush, self.metrics, threads=agents
+            self.writer.runtime.transform, lambda b: self.commit(b), flush, self.metrics, threads=agents
         )
         self.pipeline.finish_early = True
         self._agents = agents

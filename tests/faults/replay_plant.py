@@ -16,19 +16,19 @@ from typing import Any
 from plant import Plant, batch_of
 from workers import traffic
 
-from integrity.findings import Finding
-from keys.pages import open_page
-from schemas import format as formats
-from schemas.retention import Month
-from streams.batch import Source
-from streams.publisher import publication_of
-from streams.replay import replay
-from streams.runtime import Runtime
-from streams.settings import Settings
-from streams.signer import load_signer
-from tiers.ledger import REPLAYED
-from tiers.replay import Replayed, Wanted
-from tiers.verification import Verifier
+from lethe.integrity.verify.findings import Finding
+from lethe.keys.pages import open_page
+from lethe.operations.intake.replay import replay
+from lethe.operations.proof.publisher import publication_of
+from lethe.operations.proof.signer import load_signer
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Settings
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.retention.calendar import Month
+from lethe.streams.transform.batch import Source
+from lethe.tiers.evidence.verification import Verifier
+from lethe.tiers.ledger.ledger import REPLAYED
+from lethe.tiers.replay.replay import Replayed, Wanted
 
 ACME = "acme/sms"
 GOOD = (
@@ -111,7 +111,7 @@ class ReplayPlant(Plant):
         done = runtime.warehouse.position(source.id)
         for at in range(0 if done is None else done + 1, len(some), size):
             batch = batch_of(source, at, some[at : at + size])
-            runtime.warehouse.commit([runtime.kernel.process(batch, declared)], runtime.ring)
+            runtime.warehouse.commit([runtime.transform.process(batch, declared)], runtime.ring)
         if publish:
             assert not publication_of(runtime).run().failures
 
@@ -163,7 +163,7 @@ class ReplayPlant(Plant):
 
 
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["streams.replay", "console.traffic"])
+_SERVER.set_forkserver_preload(["lethe.operations.intake.replay", "lethe.testing.traffic"])
 
 
 def _run(plant: ReplayPlant, point: str, trouble: Any) -> None:

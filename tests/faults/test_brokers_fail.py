@@ -10,7 +10,7 @@ from brokers import Broker
 from test_groups import QUICK, all_done, checked
 from workers import Site, sites, traffic, until
 
-from deploy.kafka.cluster import KafkaCluster
+from lethe.testing.brokers.kafka.cluster import KafkaCluster
 
 pytestmark = pytest.mark.needs_kafka
 

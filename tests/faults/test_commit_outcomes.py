@@ -12,12 +12,12 @@ from deltalake import DeltaTable
 from plant import Plant, Reels, Writer, source_of
 from workers import traffic
 
-from keys import files
-from schemas.errors import LetheError, TransientError, UnknownOutcomeError
-from streams import pipeline as pipelines
-from streams.settings import Flush
-from tiers.objects import LocalObjects
-from tiers.reconcile import check
+from lethe.keys import files
+from lethe.operations.settings import Flush
+from lethe.schemas.errors import LetheError, TransientError, UnknownOutcomeError
+from lethe.streams.worker import pipeline as pipelines
+from lethe.tiers.ledger.reconcile import check
+from lethe.tiers.store.objects import LocalObjects
 
 SOURCE = source_of("cdr")
 TABLES = ("identifiers", "originals", "quarantine", "metadata", "ledger")
@@ -152,7 +152,7 @@ def test_the_answer_of_one_partition_is_not_taken_for_that_of_all(plant: Plant, 
     disturb(monkeypatch, "metadata", 1, rival_first)
     from plant import prepare
 
-    batches = [prepare(writer.runtime.kernel, s, 0, values[s]) for s in (one, two)]
+    batches = [prepare(writer.runtime.transform, s, 0, values[s]) for s in (one, two)]
     with pytest.raises(LetheError):
         writer.warehouse.commit(batches, writer.ring)
     Writer(plant).go_on(two, values[two])

@@ -12,9 +12,9 @@ from checker import Message
 from plant import Plant
 from workers import SMS, Site, traffic
 
-from streams.files import ingest
-from streams.runtime import Runtime
-from streams.settings import Flush, Settings
+from lethe.operations.intake.ingest import ingest
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Flush, Settings
 
 POINTS = [
     "commit.begin",

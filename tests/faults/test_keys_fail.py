@@ -12,9 +12,9 @@ from deltalake import DeltaTable
 from plant import Plant, Reels, Writer, source_of
 from workers import SMS, Site, traffic
 
-from keys.local import LocalProvider
-from schemas.errors import ConfigurationError, TransientError
-from tiers.objects import LocalObjects
+from lethe.keys.providers.local import LocalProvider
+from lethe.schemas.errors import ConfigurationError, TransientError
+from lethe.tiers.store.objects import LocalObjects
 
 SOURCE, OTHER = source_of("cdr", 0), source_of("cdr", 1)
 Patch = pytest.MonkeyPatch

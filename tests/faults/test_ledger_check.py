@@ -13,12 +13,12 @@ from deltalake import DeltaTable
 from deltalake.transaction import RemoveAction
 from replay_plant import FLAT, GOOD, SOURCE, ReplayPlant, killed_at, report
 
-from streams.sweep import forgetting
-from tiers.erasure import erase
-from tiers.files import write_files
-from tiers.reconcile import check
-from tiers.rewrite import files_of
-from tiers.sweep import sweep
+from lethe.operations.retention.sweep import maintenance_context
+from lethe.tiers.delta.files import write_files
+from lethe.tiers.delta.rewrite import files_of
+from lethe.tiers.ledger.reconcile import check
+from lethe.tiers.retention.sweep import sweep
+from lethe.tiers.rights.erasure import erase
 
 HERS = 3
 """The offset of her only record."""
@@ -160,14 +160,17 @@ def test_a_month_that_is_lost_is_told_from_one_that_was_forgotten(plant: ReplayP
         f"cdr/0: month {month}: the window holds no identifiers, and no certificate says that it was forgotten"
     )
     plant.ahead = timedelta(days=500)
-    sweep(forgetting(plant.runtime(), forced=True), runtime.settings.retention)
+    sweep(maintenance_context(plant.runtime(), forced=True), runtime.settings.retention)
     assert found(plant) == []
 
 
 def test_an_erasure_is_no_loss_but_hides_none_either(plant: ReplayPlant) -> None:
-    from schemas.subjects import Subject
+    from lethe.schemas.subjects.addresses import Subject
 
-    assert erase(forgetting(plant.runtime()), (Subject("msisdn", "923001234567"),)).total("identifiers") == 1
+    assert (
+        erase(maintenance_context(plant.runtime()), (Subject("msisdn", "923001234567"),)).total("identifiers")
+        == 1
+    )
     assert found(plant) == []
     delta(plant, "identifiers").delete("offset = 12")
     assert found(plant) == [

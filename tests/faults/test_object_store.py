@@ -18,12 +18,12 @@ from plant import Writer, prepare, source_of
 from replay_plant import ACME, DEMANDING, GOOD
 from workers import SMS, Site, traffic, until
 
-from deploy.process import free_ports, port_is_open, spawn, stop
-from schemas.errors import ConfigurationError, FencedError
-from streams.runtime import Runtime
-from streams.settings import Settings
-from tiers.objects import StoreObjects, open_objects
-from tiers.reconcile import check
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Settings
+from lethe.schemas.errors import ConfigurationError, FencedError
+from lethe.testing.brokers.process import free_ports, port_is_open, spawn, stop
+from lethe.tiers.ledger.reconcile import check
+from lethe.tiers.store.objects import StoreObjects, open_objects
 
 BUCKET = "lethe"
 
@@ -103,7 +103,7 @@ def test_zombie_and_owner(root: str, storage: dict[str, str], tmp_path: Path) ->
         site.remember("cdr", 0, offset, value, label)
     remote = Remote(root, storage, tmp_path / "keys")
     zombie, owner = Writer(remote), Writer(remote)  # type: ignore[arg-type]
-    held = prepare(zombie.runtime.kernel, source, 0, values[:100])
+    held = prepare(zombie.runtime.transform, source, 0, values[:100])
     owner.go_on(source, values, 120)
     with pytest.raises(FencedError):
         zombie.warehouse.commit([held], zombie.ring)

@@ -13,13 +13,13 @@ import pytest
 from plant import Plant, Reels, Writer, source_of
 from workers import Site, traffic
 
-from schemas.errors import FencedError, LetheError
-from streams import pipeline as pipelines
-from streams.batch import Batch
-from streams.kernel import Kernel
-from streams.pipeline import Pipeline
-from streams.settings import Flush
-from tiers.prepared import Prepared
+from lethe.operations.settings import Flush
+from lethe.schemas.errors import FencedError, LetheError
+from lethe.schemas.transformed import TransformedBatch
+from lethe.streams.transform.batch import Batch
+from lethe.streams.transform.transform import Transform
+from lethe.streams.worker import pipeline as pipelines
+from lethe.streams.worker.pipeline import Pipeline
 
 ONE, TWO = source_of("cdr", 0), source_of("cdr", 1)
 Patch = pytest.MonkeyPatch
@@ -34,10 +34,10 @@ def failing(
     monkeypatch: Patch, when: set[tuple[int, int]], error: type[Exception] = RuntimeError
 ) -> list[int]:
     """Let the split of the batches that begin at (partition, offset) raise, once each."""
-    real = Kernel.process
+    real = Transform.process
     hit: list[int] = []
 
-    def process(self: Kernel, batch: Batch, fmt: Any) -> Prepared:
+    def process(self: Transform, batch: Batch, fmt: Any) -> TransformedBatch:
         place = (batch.source.partition, batch.first)
         if place in when:
             when.remove(place)
@@ -45,7 +45,7 @@ def failing(
             raise error("it quotes 923001234567")
         return real(self, batch, fmt)
 
-    monkeypatch.setattr(Kernel, "process", process)
+    monkeypatch.setattr(Transform, "process", process)
     return hit
 
 
@@ -63,24 +63,24 @@ def test_one_of_several_batches_in_a_load_cannot_be_split(
     plant: Plant, values: Any, monkeypatch: Patch, for_ever: bool
 ) -> None:
     """The load fails as a whole; then the one at fault fails alone, and the others land at once."""
-    together, alone = Kernel.process_all, Kernel.process
+    together, alone = Transform.process_all, Transform.process
     loads: list[int] = []
     failures = [10**6 if for_ever else 2]
 
-    def process_all(self: Kernel, batches: Sequence[Batch], fmt: Any) -> list[Prepared]:
+    def process_all(self: Transform, batches: Sequence[Batch], fmt: Any) -> list[TransformedBatch]:
         loads.append(len(batches))
         if len(batches) > 1 and any(b.source == ONE and b.first == 100 for b in batches):
             raise RuntimeError("it quotes 923001234567")
         return together(self, batches, fmt)
 
-    def process(self: Kernel, batch: Batch, fmt: Any) -> Prepared:
+    def process(self: Transform, batch: Batch, fmt: Any) -> TransformedBatch:
         if batch.source == ONE and batch.first == 100 and failures[0]:
             failures[0] -= 1
             raise RuntimeError("it quotes 923001234567")
         return alone(self, batch, fmt)
 
-    monkeypatch.setattr(Kernel, "process_all", process_all)
-    monkeypatch.setattr(Kernel, "process", process)
+    monkeypatch.setattr(Transform, "process_all", process_all)
+    monkeypatch.setattr(Transform, "process", process)
     reels = Reels(plant, values, together=2)
     if for_ever:
         with pytest.raises(LetheError, match=r"cdr/0 from offset 100 cannot be split \(RuntimeError\)"):
@@ -96,14 +96,14 @@ def test_one_of_several_batches_in_a_load_cannot_be_split(
 def test_a_batch_that_can_never_be_split_stops_the_worker_and_leaves_what_is_before_it(
     plant: Plant, values: Any, monkeypatch: Patch
 ) -> None:
-    real = Kernel.process
+    real = Transform.process
 
-    def process(self: Kernel, batch: Batch, fmt: Any) -> Prepared:
+    def process(self: Transform, batch: Batch, fmt: Any) -> TransformedBatch:
         if batch.source == ONE and batch.last >= 320:
             raise RuntimeError("it quotes 923001234567")
         return real(self, batch, fmt)
 
-    monkeypatch.setattr(Kernel, "process", process)
+    monkeypatch.setattr(Transform, "process", process)
     reels = Reels(plant, values)
     with pytest.raises(
         LetheError, match=r"cdr/0 from offset 3[05]0 cannot be split \(RuntimeError\)"
@@ -133,7 +133,7 @@ def test_a_commit_begins_when_there_is_a_commits_worth(plant: Plant, values: Any
     reels = Reels(plant, values)
     real, sizes = reels.commit, []
 
-    def commit(batches: list[Prepared]) -> None:
+    def commit(batches: list[TransformedBatch]) -> None:
         sizes.append(sum(b.counts.records for b in batches))
         if len(sizes) == 4:
             monkeypatch.setattr(pipelines, "_TICK", 0.05)  # the rest is less than a commit's worth
@@ -164,7 +164,7 @@ def test_fenced_while_the_agents_wait_for_room(plant: Plant, values: Any) -> Non
     fences = [3]
     real = reels.commit
 
-    def commit(batches: list[Prepared]) -> None:
+    def commit(batches: list[TransformedBatch]) -> None:
         if fences[0]:
             fences[0] -= 1
             raise FencedError("elsewhere")
@@ -202,11 +202,11 @@ def test_taken_away_in_the_middle_of_a_batch_and_given_back(
 ) -> None:
     """Another worker did some of it meanwhile: what was held, and what an agent had in its hands, is void."""
     reels = Reels(plant, values, flush=Flush(records=10_000, seconds=60, batch=50))
-    rival, real = Writer(plant), Kernel.process
+    rival, real = Writer(plant), Transform.process
     in_the_middle, given_back = threading.Event(), threading.Event()
 
-    def process(self: Kernel, batch: Batch, fmt: Any) -> Prepared:
-        if (batch.source, batch.first) == (ONE, 100) and self is reels.writer.runtime.kernel:
+    def process(self: Transform, batch: Batch, fmt: Any) -> TransformedBatch:
+        if (batch.source, batch.first) == (ONE, 100) and self is reels.writer.runtime.transform:
             in_the_middle.set()
             assert given_back.wait(20)
         return real(self, batch, fmt)
@@ -218,7 +218,7 @@ def test_taken_away_in_the_middle_of_a_batch_and_given_back(
             reels.start(ONE.id)
             given_back.set()
 
-    monkeypatch.setattr(Kernel, "process", process)
+    monkeypatch.setattr(Transform, "process", process)
     reels.before_step = take_away_and_give_back
     reels.run()
     assert given_back.is_set()
@@ -264,14 +264,14 @@ def test_the_last_batch_of_a_quiet_partition_is_missed_while_others_are_busy(
             noticed.append(batch.sequence)
         return False
 
-    real = Kernel.process
+    real = Transform.process
 
-    def slowly(self: Kernel, batch: Batch, fmt: Any) -> Prepared:
+    def slowly(self: Transform, batch: Batch, fmt: Any) -> TransformedBatch:
         if gone and not noticed:  # however slow the machine is, the busy one is busy until then
             time.sleep(0.15)
         return real(self, batch, fmt)
 
-    monkeypatch.setattr(Kernel, "process", slowly)
+    monkeypatch.setattr(Transform, "process", slowly)
     reels.lose = lose
     reels.run()
     assert gone == [599]
@@ -284,7 +284,7 @@ def test_the_end_is_not_reported_while_something_is_to_be_read_again(plant: Plan
     reels = Reels(plant, values)
     real, last = reels.commit, [True]
 
-    def commit(batches: list[Prepared]) -> None:
+    def commit(batches: list[TransformedBatch]) -> None:
         if last[0] and any(b.last == 599 for b in batches):
             last[0] = False
             raise FencedError("elsewhere")
@@ -332,7 +332,7 @@ def test_a_clock_that_jumps_forwards_over_the_end_of_a_month_and_back(
     plant.produced = [m for m in plant.produced if m.partition == 0]
     real, jumped = reels.commit, [False]
 
-    def commit(batches: list[Prepared]) -> None:
+    def commit(batches: list[TransformedBatch]) -> None:
         if not jumped[0] and any(b.last == 599 for b in batches):  # no later commit shows what is missing
             jumped[0] = True
             plant.ahead = timedelta(days=13 * 31)
@@ -359,7 +359,7 @@ def test_a_clock_that_jumps_backwards_changes_nothing(plant: Plant, values: Any)
     reels = Reels(plant, values)
     real, jumped = reels.commit, [0]
 
-    def commit(batches: list[Prepared]) -> None:
+    def commit(batches: list[TransformedBatch]) -> None:
         jumped[0] += 1
         plant.ahead = timedelta(hours=-6 * (jumped[0] % 2))
         real(batches)

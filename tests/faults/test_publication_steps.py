@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from workers import SMS, Site, traffic
 
-from integrity.log import Entry, Log, log_origin
-from streams.files import ingest
-from streams.runtime import Runtime
-from streams.settings import Flush, Settings
-from streams.signer import load_signer
-from tiers.logstore import LogStore
-from tiers.verification import Verifier
+from lethe.integrity.log.entries import Entry, Log, log_origin
+from lethe.operations.intake.ingest import ingest
+from lethe.operations.proof.signer import load_signer
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Flush, Settings
+from lethe.tiers.evidence.log_store import LogStore
+from lethe.tiers.evidence.verification import Verifier
 
 POINTS = [
     "log.begin",

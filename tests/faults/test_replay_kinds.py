@@ -12,8 +12,8 @@ from registry_stub import RECORD, avro, protobuf, serving
 from replay_plant import SENT, ReplayPlant
 from test_replay_lands import ACME, INBOUND, compared
 
-from streams.batch import Source
-from tiers.reconcile import check
+from lethe.streams.transform.batch import Source
+from lethe.tiers.ledger.reconcile import check
 
 FORMATS = Path(__file__).parents[2] / "schemas/formats"
 LINES = (

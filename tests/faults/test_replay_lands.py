@@ -11,7 +11,7 @@ import pytest
 from plant import Labelled
 from replay_plant import ACME, DEMANDING, FLAT, GOOD, SOURCE, ReplayPlant, report, values
 
-from streams.batch import Source
+from lethe.streams.transform.batch import Source
 
 TABLES = ("metadata", "identifiers", "originals", "quarantine")
 STAYS = ("received_time", "reason", "detail")

@@ -11,21 +11,21 @@ import pytest
 from plant import batch_of
 from replay_plant import DEMANDING, FLAT, GOOD, OTHER, SOURCE, ReplayPlant, killed_at, start, values
 
-from schemas import format as formats
-from schemas.errors import FencedError, TransientError, UnknownOutcomeError
-from schemas.subjects import Subject
-from streams.replay import Attempt
-from streams.sweep import forgetting
-from tiers import replay as tables
-from tiers.erasure import erase
-from tiers.files import write_files
-from tiers.hold_scope import Scope
-from tiers.holds import Holds
-from tiers.lookup import position_of
-from tiers.objects import LocalObjects
-from tiers.reconcile import check
-from tiers.replay import Wanted
-from tiers.turn import Turn
+from lethe.operations.intake.replay import Attempt
+from lethe.operations.retention.sweep import maintenance_context
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.errors import FencedError, TransientError, UnknownOutcomeError
+from lethe.schemas.subjects.addresses import Subject
+from lethe.tiers.delta.files import write_files
+from lethe.tiers.holds.holds import Holds
+from lethe.tiers.holds.scope import Scope
+from lethe.tiers.ledger.reconcile import check
+from lethe.tiers.replay import replay as tables
+from lethe.tiers.replay.lease import Turn
+from lethe.tiers.replay.replay import Wanted
+from lethe.tiers.rights.erasure import erase
+from lethe.tiers.store.objects import LocalObjects
+from lethe.tiers.window.lookup import position_of
 
 POINTS = [
     "replay.claimed", "replay.noted",
@@ -153,19 +153,19 @@ class Between:
 
     def __init__(self, plant: ReplayPlant, what: Callable[[], Any]) -> None:
         runtime = plant.runtime()
-        self.attempt = Attempt(runtime.kernel, runtime.settings.sources)
+        self.attempt = Attempt(runtime.transform, runtime.settings.sources)
         self.what: Callable[[], Any] | None = what
-        self.do = forgetting(runtime)
+        self.maintenance = maintenance_context(runtime)
 
     def __call__(self, records: Any) -> Any:
         tried = self.attempt(records)
-        if self.what is not None and tried.prepared is not None:
+        if self.what is not None and tried.transformed is not None:
             what, self.what = self.what, None
             what()
         return tried
 
     def run(self) -> Any:
-        done = tables.replay(self.do, Wanted(), self, lambda _done, _all: None)
+        done = tables.replay(self.maintenance, Wanted(), self, lambda _done, _all: None)
         assert self.what is None
         return done
 
@@ -219,7 +219,7 @@ def test_a_worker_that_commits_meanwhile_is_not_disturbed(rejected: ReplayPlant,
 
     def commit() -> None:
         batch = batch_of(SOURCE, len(TAKEN), bare[len(TAKEN) :])
-        worker.warehouse.commit([worker.kernel.process(batch, formats.get(SOURCE.format))], worker.ring)
+        worker.warehouse.commit([worker.transform.process(batch, formats.get(SOURCE.format))], worker.ring)
 
     assert Between(plant, commit).run().left > 5
     plant.replay()
@@ -234,18 +234,18 @@ def test_a_worker_killed_between_its_commits_loses_nothing_to_a_replay(tmp_path:
     taken = plant.records(SOURCE, values(60))
     plant.take_in(SOURCE, taken[:30])
     runtime = plant.runtime()
-    prepared = runtime.kernel.process(batch_of(SOURCE, 30, taken[30:]), formats.get(SOURCE.format))
-    assert prepared.quarantine.num_rows
+    transformed = runtime.transform.process(batch_of(SOURCE, 30, taken[30:]), formats.get(SOURCE.format))
+    assert transformed.quarantine.num_rows
     quarantine = runtime.warehouse.window["quarantine"]
     quarantine.reload()
     quarantine.commit(
-        write_files(runtime.objects, "quarantine", prepared.quarantine, "ahead", 0),
+        write_files(runtime.objects, "quarantine", transformed.quarantine, "ahead", 0),
         {SOURCE.id: len(taken) - 1},
         {},
     )
     plant.declare(GOOD)
     done = plant.replay()
-    assert done.uncommitted == prepared.quarantine.num_rows
+    assert done.uncommitted == transformed.quarantine.num_rows
     assert check(plant.runtime().warehouse) == []
     assert all(row["offset"] < 30 for row in plant.table("metadata"))
 
@@ -257,7 +257,7 @@ def test_what_an_erasure_takes_meanwhile_does_not_come_back(tmp_path: Path) -> N
     plant.declare(GOOD)
     her = (Subject("msisdn", "923001234567"),)
     erased: list[Any] = []
-    done = Between(plant, lambda: erased.append(erase(forgetting(plant.runtime()), her))).run()
+    done = Between(plant, lambda: erased.append(erase(maintenance_context(plant.runtime()), her))).run()
     assert erased[0].total("quarantine") > 0
     assert done.unreadable == erased[0].total("quarantine")
     assert done.left > 0, "of others"
@@ -266,4 +266,4 @@ def test_what_an_erasure_takes_meanwhile_does_not_come_back(tmp_path: Path) -> N
     assert len(left) == erased[0].total("quarantine")
     assert not positions & left
     assert check(plant.runtime().warehouse) == []
-    assert erase(forgetting(plant.runtime()), her).months == [], "nothing of hers is there"
+    assert erase(maintenance_context(plant.runtime()), her).months == [], "nothing of hers is there"

@@ -18,24 +18,24 @@ import pyarrow.parquet as pq
 import pytest
 from replay_plant import DEMANDING, GOOD, HER, SOURCE, ReplayPlant, killed_at, report, values
 
-from integrity.findings import Kind
-from integrity.log import REPLAYS
-from integrity.verify_evidence import verify
-from schemas.arrow import file_schema
-from schemas.position import Position
-from schemas.subjects import Subject
-from streams.publisher import publication_of
-from streams.signer import load_signer
-from streams.sweep import forgetting
-from tiers.erasure import erase
-from tiers.files import parquet_bytes, write_files
-from tiers.hold_scope import Scope
-from tiers.holds import Holds
-from tiers.logstate import log_states
-from tiers.logstore import LogStore
-from tiers.proof import evidence_of
-from tiers.reconcile import check
-from tiers.rewrite import delete_removed, files_of, replace
+from lethe.integrity.evidence.verify_evidence import verify
+from lethe.integrity.log.entries import REPLAYS
+from lethe.integrity.verify.findings import Kind
+from lethe.operations.proof.publisher import publication_of
+from lethe.operations.proof.signer import load_signer
+from lethe.operations.retention.sweep import maintenance_context
+from lethe.schemas.arrow import file_schema
+from lethe.schemas.position import Position
+from lethe.schemas.subjects.addresses import Subject
+from lethe.tiers.delta.files import parquet_bytes, write_files
+from lethe.tiers.delta.rewrite import delete_removed, files_of, replace
+from lethe.tiers.evidence.log_state import log_states
+from lethe.tiers.evidence.log_store import LogStore
+from lethe.tiers.evidence.proof import evidence_of
+from lethe.tiers.holds.holds import Holds
+from lethe.tiers.holds.scope import Scope
+from lethe.tiers.ledger.reconcile import check
+from lethe.tiers.rights.erasure import erase
 
 LETHE = str(Path(sys.executable).with_name("lethe"))
 PERSON = (Subject("msisdn", HER),)
@@ -255,7 +255,7 @@ def test_a_restricted_person_stays_restricted(plant: ReplayPlant) -> None:
 
 def test_a_replayed_record_can_be_erased(plant: ReplayPlant) -> None:
     plant.replay()
-    erased = erase(forgetting(plant.runtime()), PERSON)
+    erased = erase(maintenance_context(plant.runtime()), PERSON)
     assert erased.total("identifiers") >= 1
     assert erased.total("quarantine") == 0
     assert lethe(plant, "lookup", HER, "--case", "C", "--purpose", "p")[0] == []

@@ -14,9 +14,9 @@ from plant import Writer
 from test_groups import QUICK, all_done, checked
 from workers import SMS, Process, Site, traffic, until
 
-from streams.batch import Source
-from streams.settings import Settings
-from streams.topics import identify
+from lethe.operations.settings import Settings
+from lethe.streams.transform.batch import Source
+from lethe.streams.worker.topics import identify
 
 kafka = pytest.mark.needs_kafka
 
@@ -164,7 +164,7 @@ def test_a_topic_lost_records_that_were_read(site: Site) -> None:
 
     class Here:
         def runtime(self):
-            from streams.runtime import Runtime
+            from lethe.operations.runtime import Runtime
 
             return Runtime(settings)
 

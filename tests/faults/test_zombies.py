@@ -7,8 +7,8 @@ from plant import Plant, Writer, prepare, source_of
 from test_commit_steps import POINTS
 from workers import traffic
 
-from schemas.errors import FencedError
-from tiers import warehouse as warehouses
+from lethe.schemas.errors import FencedError
+from lethe.tiers import warehouse as warehouses
 
 SOURCE, OTHER = source_of("cdr", 0), source_of("cdr", 1)
 Patch = pytest.MonkeyPatch
@@ -62,7 +62,7 @@ def test_overtaken_by_one_that_has_not_finished_either(plant: Plant, monkeypatch
 def test_one_that_reloads_before_it_commits(plant: Plant) -> None:
     values = plant.records(SOURCE, traffic(300, seed=4))
     zombie, owner = Writer(plant), Writer(plant)
-    held = prepare(zombie.runtime.kernel, SOURCE, 0, values[:100])
+    held = prepare(zombie.runtime.transform, SOURCE, 0, values[:100])
     owner.go_on(SOURCE, values, 150)
     for table in (zombie.warehouse.metadata, *zombie.warehouse.window.values()):
         table.reload()
@@ -75,7 +75,7 @@ def test_one_that_reloads_before_it_commits(plant: Plant) -> None:
 def test_only_the_partition_that_went_elsewhere_is_fenced(plant: Plant) -> None:
     mine, gone = plant.records(SOURCE, traffic(50, seed=1)), plant.records(OTHER, traffic(50, seed=2))
     zombie, owner = Writer(plant), Writer(plant)
-    held = [prepare(zombie.runtime.kernel, s, 0, v) for s, v in ((SOURCE, mine), (OTHER, gone))]
+    held = [prepare(zombie.runtime.transform, s, 0, v) for s, v in ((SOURCE, mine), (OTHER, gone))]
     owner.go_on(OTHER, gone)
     with pytest.raises(FencedError) as fenced:
         zombie.warehouse.commit(held, zombie.ring)
@@ -88,7 +88,7 @@ def test_a_hole_is_never_committed(plant: Plant) -> None:
     values = plant.records(SOURCE, traffic(100, seed=1))
     writer = Writer(plant)
     writer.commit(SOURCE, values, 0, 49)
-    held = prepare(writer.runtime.kernel, SOURCE, 60, values[60:])
+    held = prepare(writer.runtime.transform, SOURCE, 60, values[60:])
     with pytest.raises(FencedError):
         writer.warehouse.commit([held], writer.ring)
     writer.go_on(SOURCE, values)

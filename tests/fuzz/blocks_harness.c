@@ -1,7 +1,7 @@
 /* Blocks of tokens under sanitizers: texts are damaged at random, and nothing beyond any of them may be touched. */
 #include "no_python.h"
 
-#include "../../keys/_blocks.c"
+#include "../../native/blocks.c"
 
 enum { MOST_ROWS = 30, LONGEST = 40 };
 

@@ -15,18 +15,18 @@ import atheris
 with atheris.instrument_imports(include=["schemas", "streams", "integrity"]):
     import polars as pl
 
-    from schemas import format as formats
-    from schemas.errors import ConfigurationError
-    from schemas.format import Format
-    from schemas.policy import RetentionPolicy
-    from schemas.subjects import business_address, normalise, normalise_column
-    from streams.batch import EXPLAINED
-    from streams.decode import INDEX, ROW, decode
-    from streams.delimited import read_line
-    from streams.guard import digits, leaks, plain
-    from streams.originals import quarantined
-    from streams.split import split
-    from streams.work import ID, Rules
+    from lethe.schemas.declaration import format as formats
+    from lethe.schemas.declaration.format import Format
+    from lethe.schemas.errors import ConfigurationError
+    from lethe.schemas.retention.policy import RetentionPolicy
+    from lethe.schemas.subjects.addresses import business_address, normalise, normalise_column
+    from lethe.streams.transform.batch import EXPLAINED
+    from lethe.streams.transform.decode.decode import INDEX, ROW, decode
+    from lethe.streams.transform.decode.delimited import read_line
+    from lethe.streams.transform.seal.originals import quarantined
+    from lethe.streams.transform.split.leak_guard import digits, leaks, plain
+    from lethe.streams.transform.split.split import split
+    from lethe.streams.transform.split.work import ID, Rules
 
 FORMATS = [f for f in formats.builtin().values() if isinstance(f, Format)]
 RULES = Rules(RetentionPolicy(), "all", timedelta(days=1))

@@ -4,7 +4,7 @@
  * as they do in a batch, yet between any two of them are bytes that must not be read; the last one ends where it ends.
  */
 #include "no_python.h"
-#include "../../streams/_plain.c"
+#include "../../native/plain.c"
 
 enum { MOST_VALUES = 300, LONGEST = 4096, GAP = 64 };
 enum { NODES = 4, LEAVES = 11 };

@@ -1,7 +1,7 @@
 /* Columns of text under sanitizers: texts and views are damaged at random, and nothing beyond any buffer may be touched. */
 #include "no_python.h"
 
-#include "../../streams/_texts.c"
+#include "../../native/texts.c"
 
 enum { MOST_ROWS = 40, COLUMNS = 3, BUFFERS = 3 };
 

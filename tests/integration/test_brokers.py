@@ -11,8 +11,8 @@ from brokers import Broker, unique_name
 from confluent_kafka import Consumer, KafkaError, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from deploy import topics
-from deploy.kafka.cluster import KafkaCluster
+from lethe.testing.brokers import topics
+from lethe.testing.brokers.kafka.cluster import KafkaCluster
 
 
 def admin(broker: Broker) -> AdminClient:

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from workers import SMS, Site, traffic, until
 
-from streams import files
-from streams.batch import LOAD_BYTES, Batch, Source
-from streams.feed import Feed
-from streams.kernel import Kernel
-from streams.reading import Portion
-from streams.runtime import Runtime
-from streams.settings import Settings
-from streams.topics import Streams, identify
-from tiers.prepared import Prepared
-from tiers.reconcile import check
-from tiers.warehouse import Warehouse
+from lethe.operations.intake import ingest as files
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Settings
+from lethe.schemas.transformed import TransformedBatch
+from lethe.streams.transform.batch import LOAD_BYTES, Batch, Source
+from lethe.streams.transform.transform import Transform
+from lethe.streams.worker.feed import Feed
+from lethe.streams.worker.reading import Portion
+from lethe.streams.worker.topics import Streams, identify
+from lethe.tiers.ledger.reconcile import check
+from lethe.tiers.warehouse import Warehouse
 
 SIZE = 150_000
 COUNT = 400  # 60 MB
@@ -107,17 +107,17 @@ def test_a_file_of_large_lines_is_committed_in_small_parts(
     settings = Settings(root=str(tmp_path / "warehouse"), keys_dir=tmp_path / "keys", flush={"megabytes": 1})
     runtime = Runtime(settings)
     split, committed = [], []
-    process, commit = Kernel.process, Warehouse.commit
+    process, commit = Transform.process, Warehouse.commit
 
-    def processed(self: Kernel, batch: Batch, fmt: Any) -> Prepared:
+    def processed(self: Transform, batch: Batch, fmt: Any) -> TransformedBatch:
         split.append(batch.bytes)
         return process(self, batch, fmt)
 
-    def noted(self: Warehouse, batches: list[Prepared], ring: Any) -> Any:
+    def noted(self: Warehouse, batches: list[TransformedBatch], ring: Any) -> Any:
         committed.append(sum(batch.held for batch in batches))
         return commit(self, batches, ring)
 
-    monkeypatch.setattr(Kernel, "process", processed)
+    monkeypatch.setattr(Transform, "process", processed)
     monkeypatch.setattr(Warehouse, "commit", noted)
     lines = [
         json.dumps({**json.loads(value), "callbackData": "x" * SIZE}).encode()

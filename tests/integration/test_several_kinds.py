@@ -8,12 +8,12 @@ from itertools import chain
 
 from workers import Site
 
-from console.traffic import generate
-from keys.blobs import LocalBlobs
-from keys.local import LocalProvider
-from keys.ring import KeyRing
-from schemas.retention import Month
-from tiers.quarantine import value_of
+from lethe.keys.blobs import LocalBlobs
+from lethe.keys.providers.local import LocalProvider
+from lethe.keys.ring import KeyRing
+from lethe.schemas.retention.calendar import Month
+from lethe.testing.traffic import generate
+from lethe.tiers.window.quarantine import value_of
 
 KINDS = ("sms-report", "sms-inbound", "email-report", "voice-report")
 EACH = 50

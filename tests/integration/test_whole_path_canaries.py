@@ -18,7 +18,7 @@ from brokers import Broker
 from canaries import MARK, in_bytes, person, record, traces
 from workers import Site, until
 
-from schemas.format import get_format
+from lethe.schemas.declaration.format import get_format
 
 FORMATS = ("infobip/sms-report", "infobip/sms-inbound", "infobip/voice-report", "infobip/email-report")
 

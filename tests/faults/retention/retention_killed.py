@@ -18,12 +18,19 @@ HER = "+923001234567"
 HIM = "+4915112345678"
 
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["streams.sweep", "tiers.erasure", "console.traffic", "streams.files"])
+_SERVER.set_forkserver_preload(
+    [
+        "lethe.operations.retention.sweep",
+        "lethe.tiers.rights.erasure",
+        "lethe.testing.traffic",
+        "lethe.operations.intake.ingest",
+    ]
+)
 
 
 def _do(folder: str, settings: dict[str, Any], now: str, what: str, point: str) -> None:
-    from tiers.erasure import erase
-    from tiers.release import finish_release
+    from lethe.tiers.holds.release import finish_release
+    from lethe.tiers.rights.erasure import erase
 
     if point:
         os.environ["LETHE_FAIL_POINT"] = point
@@ -33,15 +40,15 @@ def _do(folder: str, settings: dict[str, Any], now: str, what: str, point: str) 
     if task == "sweep":
         world.sweep(forced=True)
     elif task == "erase":
-        erase(world.doing(), person(argument))
+        erase(world.maintenance_context(), person(argument))
     elif task == "write":
         for round_ in range(int(argument)):
             when = world.now - timedelta(days=20, seconds=round_)
             world.files = 1_000 + round_
             world.ingest([report(100 + round_, HER, when), report(200 + round_, HIM, when)])
     elif task == "release":
-        do = world.doing()
-        finish_release(do.holds, do.registrar, argument, world.now)
+        maintenance = world.maintenance_context()
+        finish_release(maintenance.holds, maintenance.registrar, argument, world.now)
     else:
         raise ValueError(task)
 

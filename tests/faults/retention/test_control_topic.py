@@ -19,8 +19,8 @@ from brokers import Broker
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 from retention_world import World, report
 
-from streams.requests import REQUESTS, RESPONSES, RETENTION_MS
-from tiers import clockguard
+from lethe.streams.worker.control_topic import REQUESTS, RESPONSES, RETENTION_MS
+from lethe.tiers.retention import clock_guard as clockguard
 
 HER = "+923001234567"
 
@@ -86,7 +86,7 @@ def test_a_worker_answers_requests_and_its_leader_sweeps(tmp_path: Path, broker:
 
 
 def test_the_control_topic_is_made_to_forget_soon(tmp_path: Path, broker: Broker) -> None:
-    from streams.requests import make_topics
+    from lethe.streams.worker.control_topic import make_topics
 
     world = World(tmp_path, bootstrap=broker.bootstrap)
     make_topics(world.runtime)

@@ -9,14 +9,15 @@ import pytest
 from retention_killed import killed_at
 from retention_world import WINDOW_TABLES, World, person, report
 
-from schemas.position import Position
-from streams.signer import load_signer
-from tiers import certificates, journal, reconcile
-from tiers.erasure import erase, preview_erasure
-from tiers.hold_scope import Scope
-from tiers.holds import Holds
-from tiers.proof import evidence_of
-from tiers.release import finish_release
+from lethe.operations.proof.signer import load_signer
+from lethe.schemas.position import Position
+from lethe.tiers.certificates import certificates, journal
+from lethe.tiers.evidence.proof import evidence_of
+from lethe.tiers.holds.holds import Holds
+from lethe.tiers.holds.release import finish_release
+from lethe.tiers.holds.scope import Scope
+from lethe.tiers.ledger import reconcile
+from lethe.tiers.rights.erasure import erase, preview_erasure
 
 HER = "+923001234567"
 HIM = "+4915112345678"
@@ -85,8 +86,8 @@ def test_a_sweep_killed_anywhere_is_finished_by_the_next(tmp_path: Path, point: 
     assert certificate["counts"]["rows_by_table"] == {"identifiers": 3, "originals": 1, "quarantine": 1}
     assert certificate["held"] == [{"hold": hold, "records": 1}]
     assert journal.open_names(world.runtime.objects) == []
-    do = world.doing()
-    (kept,) = do.holds.records(do.holds.find("C-1"))
+    maintenance = world.maintenance_context()
+    (kept,) = maintenance.holds.records(maintenance.holds.find("C-1"))
     assert kept["identifiers"][0]["value"] == HER[1:]
     assert kept["entries"]
     assert reconcile.check(world.runtime.warehouse) == []
@@ -149,8 +150,8 @@ def test_an_erasure_killed_anywhere_is_finished_by_asking_again(tmp_path: Path, 
     world.ingest([report(4, HIM, MARCH, message_id=HER, mccMnc="26201", callbackData="his own")])
     token = world.tokens(HER, ["2025-03"])["2025-03"]
     killed_at(point, world, f"erase {HER}")
-    erase(world.doing(), person(HER))
-    assert preview_erasure(world.doing(), person(HER)).months == []
+    erase(world.maintenance_context(), person(HER))
+    assert preview_erasure(world.maintenance_context(), person(HER)).months == []
     # What the killed one wrote and did not commit is in no table; an hour later nobody can be about to commit it.
     assert world.found(HER) == []
     assert len(world.found(HIM)) == 2
@@ -158,8 +159,8 @@ def test_an_erasure_killed_anywhere_is_finished_by_asking_again(tmp_path: Path, 
     assert world.holding(token) == []
     assert len(world.rows("metadata")) == 4
     assert reconcile.check(world.runtime.warehouse) == []
-    do = world.doing()
-    (kept,) = do.holds.records(do.holds.find("C-1"))
+    maintenance = world.maintenance_context()
+    (kept,) = maintenance.holds.records(maintenance.holds.find("C-1"))
     assert kept["identifiers"][0]["value"] == HER[1:]
     assert kept["entries"], "what was set aside first is not replaced by what was left after half an erasure"
 
@@ -174,6 +175,6 @@ def test_a_release_killed_anywhere_is_finished_by_the_next_sweep(tmp_path: Path,
     assert [p for p in world.paths("_holds") if "/records/" in p or "/waiting/" in p] == []
     assert not (world.keys / f"hold.{hold}.key").exists()
     assert certified(world) == ["2025", "hold"]
-    do = world.doing()
-    finish_release(do.holds, do.registrar, hold, world.now)
+    maintenance = world.maintenance_context()
+    finish_release(maintenance.holds, maintenance.registrar, hold, world.now)
     assert certified(world) == ["2025", "hold"]

@@ -9,11 +9,12 @@ import pytest
 from retention_killed import start
 from retention_world import WINDOW_TABLES, World, person, report
 
-from schemas.errors import ExpiredKeyError, FencedError
-from streams.signer import load_signer
-from tiers import certificates, reconcile
-from tiers.erasure import erase
-from tiers.rewrite import files_of, replace
+from lethe.operations.proof.signer import load_signer
+from lethe.schemas.errors import ExpiredKeyError, FencedError
+from lethe.tiers.certificates import certificates
+from lethe.tiers.delta.rewrite import files_of, replace
+from lethe.tiers.ledger import reconcile
+from lethe.tiers.rights.erasure import erase
 
 HER = "+923001234567"
 HIM = "+4915112345678"
@@ -28,12 +29,12 @@ def test_an_erasure_while_a_worker_writes(tmp_path: Path) -> None:
     writing = start(world, f"write {ROUNDS}")
     erasures = 0
     while writing.is_alive():
-        erasures += erase(world.doing(), person(HER)).certificate is not None
+        erasures += erase(world.maintenance_context(), person(HER)).certificate is not None
     writing.join()
     assert writing.exitcode == 0
     assert erasures
     # What came in after the last look is there; asked again, it goes as well.
-    erase(world.doing(), person(HER))
+    erase(world.maintenance_context(), person(HER))
     assert world.found(HER) == []
     assert len(world.found(HIM)) == 1 + ROUNDS, "nobody else lost a row"
     assert len(world.rows("metadata")) == 2 + 2 * ROUNDS
@@ -69,7 +70,7 @@ def test_a_compaction_from_before_an_erasure_cannot_bring_it_back(tmp_path: Path
     world.ingest([report(1, HER, MARCH), report(2, HIM, MARCH)])
     stale = world.runtime.warehouse.window["identifiers"]
     files = files_of(stale)
-    erase(world.doing(), person(HER))
+    erase(world.maintenance_context(), person(HER))
     with pytest.raises(FencedError):
         replace(stale, files, [], 0, "compact")
     assert len(world.found(HIM)) == 1
@@ -80,11 +81,11 @@ def test_a_worker_that_commits_a_forgotten_month_late_brings_nothing_back(tmp_pa
     world.now = datetime(2025, 3, 31, tzinfo=UTC)
     world.ingest([report(1, HIM, MARCH)])
     slow = world.runtime  # has the month's keys, and a batch of it in its hands
-    prepared = world.prepare(slow, [report(2, HER, MARCH)])
+    transformed = world.prepare(slow, [report(2, HER, MARCH)])
     world.now = datetime(2026, 4, 1, tzinfo=UTC)
     world.sweep(forced=True)
     with pytest.raises(ExpiredKeyError, match="ended"):
-        slow.warehouse.commit([prepared], slow.ring)
+        slow.warehouse.commit([transformed], slow.ring)
     assert world.found(HER) == []
     world.sweep(forced=True)
     world.now += timedelta(hours=1)

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from integrity_samples import NAME, NOW, Archive, Row, name, row, table, told
 
-from integrity import merkle
-from integrity.groups import Group, Tries, solve
-from integrity.leaves import decode
-from integrity.rows import encode
-from integrity.signing import Signer
-from integrity.verify_evidence import verify
-from schemas.errors import IntegrityError
+from lethe.integrity.evidence.verify_evidence import verify
+from lethe.integrity.log import merkle
+from lethe.integrity.log.groups import Group, Tries, solve
+from lethe.integrity.log.leaves import decode
+from lethe.integrity.log.signing import Signer
+from lethe.integrity.rows.canonical_rows import encode
+from lethe.schemas.errors import IntegrityError
 
 SIGNER = Signer.generate(NAME, NOW)
 KEYS = [str(SIGNER.history.sets[0].ed25519)]

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from integrity import merkle, verify_evidence
-from integrity.tiles import TreeTiles, edge_root, grow
-from integrity.verify_evidence import EvidenceError
-from schemas.errors import IntegrityError
+from lethe.integrity.evidence import verify_evidence
+from lethe.integrity.evidence.verify_evidence import EvidenceError
+from lethe.integrity.log import merkle
+from lethe.integrity.log.tiles import TreeTiles, edge_root, grow
+from lethe.schemas.errors import IntegrityError
 
 sizes = st.integers(1, 300)
 hashes = st.binary(min_size=32, max_size=32)

@@ -9,15 +9,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from integrity_samples import NAME, NOW
 
-from integrity.checkpoint import Checkpoint
-from integrity.leaves import decode
-from integrity.log import Entry
-from integrity.note import Note, VerifierKey, verify
-from integrity.signing import Signer
-from integrity.tiles import decode_bundle, encode_bundle, number_path, parse_tile_path, tile_path
-from integrity.verify_evidence import EvidenceError
-from integrity.verify_evidence import verify as verify_evidence
-from schemas.errors import IntegrityError
+from lethe.integrity.evidence.verify_evidence import EvidenceError
+from lethe.integrity.evidence.verify_evidence import verify as verify_evidence
+from lethe.integrity.log.checkpoint import Checkpoint
+from lethe.integrity.log.entries import Entry
+from lethe.integrity.log.leaves import decode
+from lethe.integrity.log.note import Note, VerifierKey, verify
+from lethe.integrity.log.signing import Signer
+from lethe.integrity.log.tiles import decode_bundle, encode_bundle, number_path, parse_tile_path, tile_path
+from lethe.schemas.errors import IntegrityError
 
 SIGNER = Signer.generate(NAME, NOW)
 SIGNED = bytes(SIGNER.sign(Checkpoint(f"{NAME}/s/0", 7, bytes(range(32))), NOW))

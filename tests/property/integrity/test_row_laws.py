@@ -11,14 +11,14 @@ import pyarrow as pa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from integrity import verify_evidence
-from integrity.canonical import canonical, parse
-from integrity.commitment import commit_rows
-from integrity.evidence import row_to_json
-from integrity.leaves import commit_with_leaves, decode, encode_whole
-from integrity.rows import COLUMNS, Kind, encode
-from schemas.arrow import METADATA
-from schemas.retention import Month
+from lethe.integrity.evidence import verify_evidence
+from lethe.integrity.evidence.build import row_to_json
+from lethe.integrity.log.commitment import commit_rows
+from lethe.integrity.log.leaves import commit_with_leaves, decode, encode_whole
+from lethe.integrity.rows.canonical_json import canonical, parse
+from lethe.integrity.rows.canonical_rows import COLUMNS, Kind, encode
+from lethe.schemas.arrow import METADATA
+from lethe.schemas.retention.calendar import Month
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 STRATEGIES: dict[Kind, st.SearchStrategy[Any]] = {

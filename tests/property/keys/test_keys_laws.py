@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keys.monthkeys import MonthKeys
-from keys.pages import ENTRIES, decode_page, encode_page, open_page, seal_page
-from keys.sealing import open_column, open_value, seal_column, seal_value
-from keys.secret import Secret
-from keys.tokens import (
+from lethe.keys.monthkeys import MonthKeys
+from lethe.keys.pages import ENTRIES, decode_page, encode_page, open_page, seal_page
+from lethe.keys.sealing import open_column, open_value, seal_column, seal_value
+from lethe.keys.secret import Secret
+from lethe.keys.tokens import (
     KIND_CODES,
     message_token,
     message_tokens,
@@ -26,7 +26,7 @@ from keys.tokens import (
     subject_token,
     subject_tokens,
 )
-from schemas.errors import IntegrityError
+from lethe.schemas.errors import IntegrityError
 
 LAW = settings(deadline=None)  # a busy machine is no counterexample
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from keys.blobs import LocalBlobs
-from keys.local import LocalProvider
-from keys.ring import KeyRing
-from schemas.errors import ExpiredKeyError
-from schemas.retention import Month
+from lethe.keys.blobs import LocalBlobs
+from lethe.keys.providers.local import LocalProvider
+from lethe.keys.ring import KeyRing
+from lethe.schemas.errors import ExpiredKeyError
+from lethe.schemas.retention.calendar import Month
 
 ROOT = Path(__file__).parents[3]
 NOW = datetime(2025, 6, 1, tzinfo=UTC)

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from integrity.signing import Signer
-from schemas.errors import IntegrityError
-from schemas.policy import CountryPeriod, RetentionPolicy
-from schemas.retention import Month, archive_end, window_end
-from schemas.subjects import Subject
-from tiers import certificates
-from tiers.archive_expiry import ended
-from tiers.mentions import mentions
-from tiers.objects import LocalObjects
+from lethe.integrity.log.signing import Signer
+from lethe.schemas.errors import IntegrityError
+from lethe.schemas.retention.calendar import Month, archive_end, window_end
+from lethe.schemas.retention.policy import CountryPeriod, RetentionPolicy
+from lethe.schemas.subjects.addresses import Subject
+from lethe.tiers.certificates import certificates
+from lethe.tiers.retention.archive_expiry import ended
+from lethe.tiers.store.objects import LocalObjects
+from lethe.tiers.window.mentions import mentions
 
 MICROSECOND = timedelta(microseconds=1)
 ZONES = st.integers(-14 * 60, 14 * 60).map(lambda m: timezone(timedelta(minutes=m)))

@@ -9,11 +9,11 @@ import pytest
 from canaries import found_in, leaks_of, person, record
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_kit import NOW, Kit, rows
+from transform_kit import NOW, Kit, rows
 
-from schemas import format as formats
-from schemas.format import Format
-from streams.guard import digits, plain
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.declaration.format import Format
+from lethe.streams.transform.split.leak_guard import digits, plain
 
 KIT = Kit()
 FORMATS = [f for f in formats.builtin().values() if isinstance(f, Format)]
@@ -59,9 +59,9 @@ def test_the_records_hold_what_is_searched_for() -> None:
 
 
 def test_a_broken_guard_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    import streams.split
+    import lethe.streams.transform.split.split
 
-    monkeypatch.setattr(streams.split, "leaks", lambda *_: {})
+    monkeypatch.setattr(lethe.streams.transform.split.split, "leaks", lambda *_: {})
     draw = Random(3)
     fmt = formats.get_format("infobip/sms-report")
     values = [record(fmt, person(draw), draw, 0.1) for _ in range(300)]

@@ -9,9 +9,9 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas import format as formats
-from schemas.format import Format
-from streams.decode import ROW, decode
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.declaration.format import Format
+from lethe.streams.transform.decode.decode import ROW, decode
 
 REPORT = formats.get("infobip/sms-report")
 assert isinstance(REPORT, Format)

@@ -9,8 +9,8 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams import texts
-from streams.fields import as_json, entries
+from lethe.streams.transform import text_columns as texts
+from lethe.streams.transform.split.window_fields import as_json, entries
 
 TEXT = st.none() | st.text(st.characters(codec="utf-8"), max_size=30)
 ROWS = st.lists(st.tuples(TEXT, TEXT, TEXT), min_size=1, max_size=8)

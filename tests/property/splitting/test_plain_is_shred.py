@@ -12,13 +12,13 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from console.traffic import FORMATS, generate
-from schemas import format as formats
-from schemas.format import Format
-from streams import plain
-from streams.decode import Decoded, decode
-from streams.diagnose import tree
-from streams.shred import joined
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.declaration.format import Format
+from lethe.streams.transform.decode import compiled_reader as plain
+from lethe.streams.transform.decode.decode import Decoded, decode
+from lethe.streams.transform.decode.diagnose import tree
+from lethe.streams.transform.decode.json_columns import joined
+from lethe.testing.traffic import FORMATS, generate
 
 pytestmark = pytest.mark.usefixtures("reader")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from console.audit import AuditLog
-from schemas.errors import ConfigurationError, IntegrityError
+from lethe.operations.audit import AuditLog
+from lethe.schemas.errors import ConfigurationError, IntegrityError
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 

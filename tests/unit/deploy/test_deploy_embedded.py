@@ -11,10 +11,10 @@ import time
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from deploy import embedded
-from deploy.embedded import EmbeddedBroker
-from deploy.process import free_ports, port_is_open
-from schemas.errors import ConfigurationError, TransientError
+from lethe.schemas.errors import ConfigurationError, TransientError
+from lethe.testing.brokers import embedded
+from lethe.testing.brokers.embedded import EmbeddedBroker
+from lethe.testing.brokers.process import free_ports, port_is_open
 
 
 def test_it_runs_inside_the_block_and_not_after_it() -> None:
@@ -69,7 +69,15 @@ def test_a_second_start_is_refused() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_runs_a_broker_with_topics_until_it_is_told_to_end(number: signal.Signals) -> None:
     (port,) = free_ports(1)
-    command = [sys.executable, "-m", "deploy.embedded", "--port", str(port), "--topic", "reports:3"]
+    command = [
+        sys.executable,
+        "-m",
+        "lethe.testing.brokers.embedded",
+        "--port",
+        str(port),
+        "--topic",
+        "reports:3",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert f"127.0.0.1:{port}" in process.stdout.readline()

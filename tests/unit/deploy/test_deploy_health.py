@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from deploy import health
-from deploy.process import free_ports
+from lethe.deploy import health
+from lethe.testing.brokers.process import free_ports
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -45,10 +45,11 @@ def test_any_other_answer_is_not(
     assert capsys.readouterr().err == f"port {port}: /ready answered 503\n"
 
 
-@pytest.mark.parametrize("value", [str(free_ports(1)[0]), "no-number", "99999"])
+@pytest.mark.parametrize("value", ["a closed port", "no-number", "99999"])
 def test_no_answer_and_no_port_are_one_line(
     value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("LETHE_METRICS_PORT", value)
+    port = str(free_ports(1)[0]) if value == "a closed port" else value
+    monkeypatch.setenv("LETHE_METRICS_PORT", port)
     assert health.main([]) == 1
     assert capsys.readouterr().err.count("\n") == 1

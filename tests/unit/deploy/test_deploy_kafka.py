@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.kafka import __main__ as command
-from deploy.kafka import artifacts
-from deploy.kafka.cluster import KafkaCluster
-from deploy.kafka.node import Address, settings
-from schemas.errors import ConfigurationError
+from lethe.schemas.errors import ConfigurationError
+from lethe.testing.brokers.kafka import __main__ as command
+from lethe.testing.brokers.kafka import artifacts
+from lethe.testing.brokers.kafka.cluster import KafkaCluster
+from lethe.testing.brokers.kafka.node import Address, settings
 
 
 def script(folder: Path, name: str, body: str) -> None:
@@ -86,7 +86,7 @@ def test_the_command_fails_with_one_line_and_status_1(tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": str(empty), artifacts.CACHE_VARIABLE: str(tmp_path / "cache")}
     environment.pop("JAVA_HOME", None)
     run = subprocess.run(
-        [sys.executable, "-m", "deploy.kafka", "--dir", str(tmp_path / "kafka"), "start"],
+        [sys.executable, "-m", "lethe.testing.brokers.kafka", "--dir", str(tmp_path / "kafka"), "start"],
         capture_output=True,
         text=True,
         env=environment,

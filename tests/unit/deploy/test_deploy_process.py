@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from deploy.process import free_ports, port_is_open, spawn, stop
+from lethe.testing.brokers.process import free_ports, port_is_open, spawn, stop
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 DEAF_CODE = """\
@@ -21,7 +21,7 @@ DEAF = [sys.executable, "-c", DEAF_CODE]
 # A parent that starts a child, tells its process id and is then killed as by `kill -9`.
 PARENT = """\
 import os, signal, sys
-from deploy.process import spawn
+from lethe.testing.brokers.process import spawn
 print(spawn([sys.executable, "-c", "import time; time.sleep(60)"]).pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -13,16 +13,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from integrity.batch import Rows
-from integrity.evidence import Original, build
-from integrity.findings import Finding
-from integrity.hashes import integrity_hash, salt
-from integrity.log import Log, LogCommit, log_origin
-from integrity.publish import publish
-from integrity.signing import Signer
-from integrity.store import MemoryStore
-from integrity.verify import verify_archive
-from schemas.arrow import METADATA
+from lethe.integrity.evidence.build import Original, build
+from lethe.integrity.log.entries import Log, LogCommit, log_origin
+from lethe.integrity.log.publish import publish
+from lethe.integrity.log.signing import Signer
+from lethe.integrity.log.store import MemoryStore
+from lethe.integrity.rows.hashes import integrity_hash, salt
+from lethe.integrity.verify.archive import verify_archive
+from lethe.integrity.verify.findings import Finding
+from lethe.integrity.verify.row_batch import Rows
+from lethe.schemas.arrow import METADATA
 
 STREAM, PARTITION, NAME = "sms-reports", 3, "lethe.example.com/cdr"
 ORIGIN = log_origin(NAME, STREAM, PARTITION)

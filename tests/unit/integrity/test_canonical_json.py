@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from integrity.canonical import CanonicalError, canonical, parse
+from lethe.integrity.rows.canonical_json import CanonicalError, canonical, parse
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pytest
 from integrity_samples import Row, row, rows, table
 
-from integrity import verify_evidence
-from integrity.evidence import row_to_json
-from integrity.rows import COLUMNS, Kind, encode, encode_chunks
-from schemas.arrow import METADATA
-from schemas.errors import LetheError
+from lethe.integrity.evidence import verify_evidence
+from lethe.integrity.evidence.build import row_to_json
+from lethe.integrity.rows.canonical_rows import COLUMNS, Kind, encode, encode_chunks
+from lethe.schemas.arrow import METADATA
+from lethe.schemas.errors import LetheError
 
 PINNED = {
     Kind.INT32: pa.int32(),
@@ -151,7 +151,7 @@ def test_a_slice_is_encoded_as_the_rows_it_shows() -> None:
 
 
 def test_chunks_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrity.rows.CHUNK_ROWS", 7)
+    monkeypatch.setattr("lethe.integrity.rows.canonical_rows.CHUNK_ROWS", 7)
     whole = encode(table(rows(20)))
     assert b"".join(chunk.data for chunk in encode_chunks(table(rows(20)))) == whole.data
     assert [

@@ -9,13 +9,13 @@ from operator import xor
 import pytest
 from integrity_samples import row, rows, table
 
-from integrity import merkle
-from integrity.commitment import NOTHING, Commitment, commit_rows
-from integrity.groups import prove
-from integrity.leaves import commit_each_with_leaves, commit_with_leaves, decode, digest
-from integrity.rows import encode
-from schemas.errors import IntegrityError, LetheError
-from schemas.retention import Month
+from lethe.integrity.log import merkle
+from lethe.integrity.log.commitment import NOTHING, Commitment, commit_rows
+from lethe.integrity.log.groups import prove
+from lethe.integrity.log.leaves import commit_each_with_leaves, commit_with_leaves, decode, digest
+from lethe.integrity.rows.canonical_rows import encode
+from lethe.schemas.errors import IntegrityError, LetheError
+from lethe.schemas.retention.calendar import Month
 
 
 def test_it_holds_count_root_and_second_digest_of_the_canonical_rows() -> None:
@@ -59,7 +59,7 @@ def test_partitions_together_are_each_alone(
         mixed += [row(10**6, integrity_hash=None) | {"partition": partition}]
         tables.append((table(mixed), partition))
     alone = [commit_with_leaves(*one) for one in tables]
-    monkeypatch.setattr("integrity.rows.CHUNK_ROWS", chunk)
+    monkeypatch.setattr("lethe.integrity.rows.canonical_rows.CHUNK_ROWS", chunk)
     assert commit_each_with_leaves(tables) == alone
     assert [made[0].count for made in alone] == list(sizes)
 

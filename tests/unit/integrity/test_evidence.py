@@ -33,16 +33,16 @@ from integrity_samples import (
 )
 from rfc3161_client import TimestampRequestBuilder
 
-from integrity import verify_evidence
-from integrity.checkpoint import Checkpoint
-from integrity.evidence import Original, check
-from integrity.hashes import salt
-from integrity.note import Note
-from integrity.publish import publish
-from integrity.signing import Signer
-from integrity.stamp import stamp, token
-from integrity.verify_evidence import EvidenceError, verify
-from schemas.errors import IntegrityError
+from lethe.integrity.evidence import verify_evidence
+from lethe.integrity.evidence.build import Original, check
+from lethe.integrity.evidence.verify_evidence import EvidenceError, verify
+from lethe.integrity.log.checkpoint import Checkpoint
+from lethe.integrity.log.note import Note
+from lethe.integrity.log.publish import publish
+from lethe.integrity.log.signing import Signer
+from lethe.integrity.log.stamp import stamp, token
+from lethe.integrity.rows.hashes import salt
+from lethe.schemas.errors import IntegrityError
 
 OFFSET = 12
 PARTIES = (("origin", "/from"), ("destination", "/to"))

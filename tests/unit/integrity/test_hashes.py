@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from integrity_samples import SALT_KEY, Archive, name, original, row, rows, table
 
-from integrity.hashes import DOMAIN, integrity_hash, integrity_hashes, salt
-from integrity.leaves import decode
-from integrity.rows import encode
+from lethe.integrity.log.leaves import decode
+from lethe.integrity.rows.canonical_rows import encode
+from lethe.integrity.rows.hashes import DOMAIN, integrity_hash, integrity_hashes, salt
 
 
 def test_a_column_is_hashed_as_each_record_by_itself() -> None:

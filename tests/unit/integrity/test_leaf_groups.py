@@ -9,18 +9,18 @@ import pyarrow as pa
 import pytest
 from integrity_samples import Archive, Row, name, row, rows, source, table, told
 
-from integrity.batch import Months
-from integrity.evidence import check
-from integrity.findings import Kind
-from integrity.groups import GROUP_BUDGET
-from integrity.leaves import decode, encode_whole
-from integrity.log import Entry
-from integrity.merkle import root as merkle_root
-from integrity.store import MemoryStore
-from integrity.verify import verify_archive
-from integrity.whole import Known, keep, whole_path
-from schemas.errors import IntegrityError
-from schemas.retention import Month
+from lethe.integrity.evidence.build import check
+from lethe.integrity.log.entries import Entry
+from lethe.integrity.log.groups import GROUP_BUDGET
+from lethe.integrity.log.leaves import decode, encode_whole
+from lethe.integrity.log.merkle import root as merkle_root
+from lethe.integrity.log.store import MemoryStore
+from lethe.integrity.verify.archive import verify_archive
+from lethe.integrity.verify.findings import Kind
+from lethe.integrity.verify.row_batch import Months
+from lethe.integrity.verify.whole import Known, keep, whole_path
+from lethe.schemas.errors import IntegrityError
+from lethe.schemas.retention.calendar import Month
 
 SIZES = [1, 2, 31, 32, 33, 64, 65]
 
@@ -189,7 +189,9 @@ def test_a_row_without_form_before_another_at_its_position_is_named_once(count: 
 def test_what_is_tried_for_a_group_is_bounded(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     # Every position of a group taken twice, some rows gone, others added: each may be combined with each.
     roots = []
-    monkeypatch.setattr("integrity.groups.merkle.root", lambda leaves: roots.append(1) or merkle_root(leaves))
+    monkeypatch.setattr(
+        "lethe.integrity.log.groups.merkle.root", lambda leaves: roots.append(1) or merkle_root(leaves)
+    )
     values = without(archive.rows, 40, 41)
     values += [value | {"status": "Y"} for value in values if 32 <= value["offset"] < 64]
     values += [row(offset, status="Z") for offset in range(1_000, 1_020)]
@@ -199,7 +201,7 @@ def test_what_is_tried_for_a_group_is_bounded(archive: Archive, monkeypatch: pyt
     }
     assert len(roots) <= 2 * GROUP_BUDGET + 100
     # Beyond the budget of all, what one choice tells of a group is still told.
-    monkeypatch.setattr("integrity.groups.BUDGET", 0)
+    monkeypatch.setattr("lethe.integrity.log.groups.BUDGET", 0)
     assert told(archive.findings(altered(archive.rows, 33, 70))) == [
         ("altered", name(33)),
         ("altered", name(70)),
@@ -218,7 +220,7 @@ def test_a_month_that_is_not_compared(archive: Archive) -> None:
 def test_many_groups_are_judged_without_being_kept_back(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("integrity.suspects.MOST_SUSPECTS", 3)
+    monkeypatch.setattr("lethe.integrity.verify.suspects.MOST_SUSPECTS", 3)
     found = told(archive.findings(archive.rows[:30]))
     assert sorted(found) == sorted(
         [

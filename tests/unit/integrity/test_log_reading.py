@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from integrity_samples import NAME, NOW, ORIGIN, PARTITION, STREAM, Archive, row, rows
 
-from integrity import merkle
-from integrity.commitment import NOTHING, Commitment
-from integrity.log import CHECKPOINT, Entry, Log
-from integrity.signing import Signer
-from schemas.errors import IntegrityError
-from schemas.retention import Month
+from lethe.integrity.log import merkle
+from lethe.integrity.log.commitment import NOTHING, Commitment
+from lethe.integrity.log.entries import CHECKPOINT, Entry, Log
+from lethe.integrity.log.signing import Signer
+from lethe.schemas.errors import IntegrityError
+from lethe.schemas.retention.calendar import Month
 
 
 @pytest.fixture(scope="module")

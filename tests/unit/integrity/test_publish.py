@@ -8,14 +8,14 @@ import pyarrow as pa
 import pytest
 from integrity_samples import NAME, NOW, ORIGIN, PARTITION, STREAM, Archive, commits, row, rows, table
 
-from integrity.checkpoint import Checkpoint
-from integrity.log import CHECKPOINT, LogCommit
-from integrity.note import Note
-from integrity.publish import publish
-from integrity.signing import Signer
-from integrity.store import MemoryStore
-from integrity.verify_log import verify_log
-from schemas.errors import FencedError, IntegrityError
+from lethe.integrity.log.checkpoint import Checkpoint
+from lethe.integrity.log.entries import CHECKPOINT, LogCommit
+from lethe.integrity.log.note import Note
+from lethe.integrity.log.publish import publish
+from lethe.integrity.log.signing import Signer
+from lethe.integrity.log.store import MemoryStore
+from lethe.integrity.verify.log import verify_log
+from lethe.schemas.errors import FencedError, IntegrityError
 
 
 class CrashError(Exception):

@@ -8,14 +8,14 @@ import pytest
 from integrity_samples import NAME, NOW, ORIGIN, PARTITION, STREAM, Archive, Row, commits, row, rows, told
 from test_publish import CrashError, CrashingStore, published
 
-from integrity.leaves import decode as read
-from integrity.leaves import digest, encode_whole
-from integrity.log import LogCommit
-from integrity.publish import publish
-from integrity.signing import Signer
-from integrity.store import MemoryStore
-from integrity.verify_log import verify_log
-from schemas.errors import IntegrityError
+from lethe.integrity.log.entries import LogCommit
+from lethe.integrity.log.leaves import decode as read
+from lethe.integrity.log.leaves import digest, encode_whole
+from lethe.integrity.log.publish import publish
+from lethe.integrity.log.signing import Signer
+from lethe.integrity.log.store import MemoryStore
+from lethe.integrity.verify.log import verify_log
+from lethe.schemas.errors import IntegrityError
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import json
 import pytest
 from integrity_samples import NAME, NOW
 
-from integrity.checkpoint import Checkpoint
-from integrity.note import Note, VerifierKey, sign_lines
-from integrity.signing import KeyHistory, Signer
-from schemas.errors import ConfigurationError, IntegrityError
+from lethe.integrity.log.checkpoint import Checkpoint
+from lethe.integrity.log.note import Note, VerifierKey, sign_lines
+from lethe.integrity.log.signing import KeyHistory, Signer
+from lethe.schemas.errors import ConfigurationError, IntegrityError
 
 CHECKPOINT = Checkpoint(f"{NAME}/sms/0", 3, bytes(range(32)))
 

@@ -16,11 +16,11 @@ from integrity_authority import EXTENSIONS, Authority, served
 from integrity_samples import NOW, PARTITION, STREAM, Archive, rows
 from rfc3161_client import TimestampRequestBuilder
 
-from integrity.log import CHECKPOINT
-from integrity.publish import publish
-from integrity.stamp import Stamped, http_authority, stamp, stamped_at, stamps, token
-from integrity.verify_evidence import Der, EvidenceError, verify_stamp
-from schemas.errors import ConfigurationError, IntegrityError, TransientError
+from lethe.integrity.evidence.verify_evidence import Der, EvidenceError, verify_stamp
+from lethe.integrity.log.entries import CHECKPOINT
+from lethe.integrity.log.publish import publish
+from lethe.integrity.log.stamp import Stamped, http_authority, stamp, stamped_at, stamps, token
+from lethe.schemas.errors import ConfigurationError, IntegrityError, TransientError
 
 DATA = b"a signed checkpoint\n"
 

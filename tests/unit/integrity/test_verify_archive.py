@@ -27,14 +27,14 @@ from integrity_samples import (
     told,
 )
 
-from integrity.batch import Months, Rows
-from integrity.findings import Finding, Kind, require_none
-from integrity.publish import publish
-from integrity.rows import COLUMNS
-from integrity.signing import Signer
-from integrity.verify import Progress, verify_archive
-from schemas.errors import IntegrityError
-from schemas.retention import Month
+from lethe.integrity.log.publish import publish
+from lethe.integrity.log.signing import Signer
+from lethe.integrity.rows.canonical_rows import COLUMNS
+from lethe.integrity.verify.archive import Progress, verify_archive
+from lethe.integrity.verify.findings import Finding, Kind, require_none
+from lethe.integrity.verify.row_batch import Months, Rows
+from lethe.schemas.errors import IntegrityError
+from lethe.schemas.retention.calendar import Month
 
 VICTIM = 12
 
@@ -242,8 +242,8 @@ def test_files_written_before_a_column_was_added_are_still_right(archive: Archiv
 
 
 def test_batches_are_seams_that_nobody_sees(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrity.verify.BATCH_ROWS", 7)
-    monkeypatch.setattr("integrity.batch.CHUNK_ROWS", 3)
+    monkeypatch.setattr("lethe.integrity.verify.archive.BATCH_ROWS", 7)
+    monkeypatch.setattr("lethe.integrity.verify.row_batch.CHUNK_ROWS", 3)
     asked: list[tuple[int, int | None]] = []
 
     def read(first: int, last: int | None) -> Iterable[tuple[str | None, pa.Table]]:
@@ -359,8 +359,8 @@ def test_findings_can_be_demanded_to_be_none(archive: Archive) -> None:
 
 
 def test_many_missing_rows_are_all_named(monkeypatch: pytest.MonkeyPatch, archive: Archive) -> None:
-    monkeypatch.setattr("integrity.locate.MOST_SUSPECTS", 3)
-    monkeypatch.setattr("integrity.suspects.MOST_SUSPECTS", 3)
+    monkeypatch.setattr("lethe.integrity.verify.locate.MOST_SUSPECTS", 3)
+    monkeypatch.setattr("lethe.integrity.verify.suspects.MOST_SUSPECTS", 3)
     found = told(archive.findings(archive.rows[:10]))
     assert sorted(found) == sorted(("missing", name(offset)) for offset in range(10, 40))
     extra = [row(offset) for offset in range(50, 60)]

@@ -10,18 +10,18 @@ from integrity_authority import Authority
 from integrity_samples import NAME, NOW, ORIGIN, PARTITION, STREAM, Archive, commits, row, rows
 from rfc3161_client import TimestampRequestBuilder
 
-from integrity import merkle
-from integrity.checkpoint import Checkpoint
-from integrity.findings import Finding
-from integrity.log import CHECKPOINT
-from integrity.note import Note
-from integrity.publish import publish
-from integrity.signing import Signer
-from integrity.stamp import stamp
-from integrity.store import MemoryStore
-from integrity.tiles import encode_bundle
-from integrity.verify_log import verify_ledger, verify_log
-from schemas.arrow import LEDGER
+from lethe.integrity.log import merkle
+from lethe.integrity.log.checkpoint import Checkpoint
+from lethe.integrity.log.entries import CHECKPOINT
+from lethe.integrity.log.note import Note
+from lethe.integrity.log.publish import publish
+from lethe.integrity.log.signing import Signer
+from lethe.integrity.log.stamp import stamp
+from lethe.integrity.log.store import MemoryStore
+from lethe.integrity.log.tiles import encode_bundle
+from lethe.integrity.verify.findings import Finding
+from lethe.integrity.verify.log import verify_ledger, verify_log
+from lethe.schemas.arrow import LEDGER
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from schemas.errors import ConfigurationError, IntegrityError
+from lethe.schemas.errors import ConfigurationError, IntegrityError
 
 
 class Clock:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from keys_fakes import Crash, Mortal
 
-from keys.blobs import LocalBlobs
-from schemas.errors import ConfigurationError, TransientError
+from lethe.keys.blobs import LocalBlobs
+from lethe.schemas.errors import ConfigurationError, TransientError
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from keys_fakes import Clock, Crash, Mortal
 
-from keys.local import LocalProvider
-from schemas.errors import ConfigurationError, ExpiredKeyError, IntegrityError, TransientError
+from lethe.keys.providers.local import LocalProvider
+from lethe.schemas.errors import ConfigurationError, ExpiredKeyError, IntegrityError, TransientError
 
 KEY = "2025-01.w12"
 SECRET = b"thirty-two bytes of a data key.."

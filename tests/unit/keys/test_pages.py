@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-import keys.pages
-from keys.monthkeys import MonthKeys
-from keys.pages import ENTRIES, MOST_PAGE_BYTES, decode_page, encode_page, open_page, seal_page
-from keys.secret import Secret
-from schemas.errors import IntegrityError
+import lethe.keys.pages
+from lethe.keys.monthkeys import MonthKeys
+from lethe.keys.pages import ENTRIES, MOST_PAGE_BYTES, decode_page, encode_page, open_page, seal_page
+from lethe.keys.secret import Secret
+from lethe.schemas.errors import IntegrityError
 
 KEYS = MonthKeys("2025-01.w12", Secret(bytes(32)))
 PLACE = ("originals", "infobip.sms", 3, 10, 12)
@@ -102,7 +102,7 @@ def test_entries_of_another_shape_are_refused(table: pa.Table) -> None:
 
 
 def test_a_page_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys.pages, "MOST_PAGE_BYTES", 10_000)
+    monkeypatch.setattr(lethe.keys.pages, "MOST_PAGE_BYTES", 10_000)
     row = {"offset": 0, "index": None, "form": "received"}
     assert encode_page(entries([{**row, "value": b"\0" * 8_000}]))
     for size in (9_900, 10_001):  # too large as a stream, too large already

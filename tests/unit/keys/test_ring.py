@@ -13,11 +13,17 @@ from pathlib import Path
 import pytest
 from keys_fakes import Clock, Crash, ForgetfulProvider, Interrupted, MemoryBlobs, Mortal
 
-from keys.blobs import LocalBlobs
-from keys.local import LocalProvider
-from keys.ring import KeyRing, MonthKeys, UnknownKeyError, month_key_id
-from schemas.errors import ConfigurationError, ExpiredKeyError, IntegrityError, LetheError, TransientError
-from schemas.retention import Month, window_end
+from lethe.keys.blobs import LocalBlobs
+from lethe.keys.providers.local import LocalProvider
+from lethe.keys.ring import KeyRing, MonthKeys, UnknownKeyError, month_key_id
+from lethe.schemas.errors import (
+    ConfigurationError,
+    ExpiredKeyError,
+    IntegrityError,
+    LetheError,
+    TransientError,
+)
+from lethe.schemas.retention.calendar import Month, window_end
 
 MONTH = Month(2024, 2)
 END = datetime(2025, 3, 1, tzinfo=UTC)

@@ -7,10 +7,10 @@ import traceback
 import pyarrow as pa
 import pytest
 
-from keys.monthkeys import MonthKeys, new_secret
-from keys.sealing import open_column, open_value, seal_column, seal_value
-from keys.secret import Secret
-from schemas.errors import IntegrityError
+from lethe.keys.monthkeys import MonthKeys, new_secret
+from lethe.keys.sealing import open_column, open_value, seal_column, seal_value
+from lethe.keys.secret import Secret
+from lethe.schemas.errors import IntegrityError
 
 KEYS = MonthKeys("2025-01.w12", Secret(bytes(32)))
 PLACE = ("identifiers", "sealed", "infobip.sms/3/17")

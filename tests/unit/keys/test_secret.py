@@ -9,9 +9,9 @@ import traceback
 
 import pytest
 
-from keys.monthkeys import MonthKeys, new_secret
-from keys.secret import Secret
-from schemas.errors import IntegrityError
+from lethe.keys.monthkeys import MonthKeys, new_secret
+from lethe.keys.secret import Secret
+from lethe.schemas.errors import IntegrityError
 
 VALUE = b"0123456789abcdef-the-key-itself!"
 

@@ -12,10 +12,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from keys import tokens as module
-from keys.monthkeys import MonthKeys, new_secret
-from keys.secret import Secret
-from keys.tokens import (
+from lethe.keys import tokens as module
+from lethe.keys.monthkeys import MonthKeys, new_secret
+from lethe.keys.secret import Secret
+from lethe.keys.tokens import (
     KIND_CODES,
     message_token,
     message_tokens,
@@ -26,7 +26,7 @@ from keys.tokens import (
     subject_tokens,
     uuids,
 )
-from schemas.errors import IntegrityError
+from lethe.schemas.errors import IntegrityError
 
 KEYS = MonthKeys("2025-01.w12", Secret(bytes(32)))
 UUID = "171ae5ec-413d-4f83-af8f-bd8cc101a072"

@@ -17,22 +17,22 @@ import pyarrow.parquet as pq
 from cryptography.x509 import Certificate
 from deltalake.transaction import AddAction, RemoveAction
 
-from console.traffic import generate
-from integrity.findings import Finding
-from integrity.signing import Signer
-from schemas import format as formats
-from schemas.arrow import file_schema
-from schemas.position import Position
-from streams.batch import Batch, Source
-from streams.files import ingest
-from streams.publisher import publication_of
-from streams.runtime import Runtime
-from streams.settings import Flush, Integrity, Settings
-from streams.signer import load_signer
-from tiers.files import parquet_bytes
-from tiers.logstore import LogStore
-from tiers.rewrite import files_of
-from tiers.verification import Report, Verifier
+from lethe.integrity.log.signing import Signer
+from lethe.integrity.verify.findings import Finding
+from lethe.operations.intake.ingest import ingest
+from lethe.operations.proof.publisher import publication_of
+from lethe.operations.proof.signer import load_signer
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Flush, Integrity, Settings
+from lethe.schemas.arrow import file_schema
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.position import Position
+from lethe.streams.transform.batch import Batch, Source
+from lethe.testing.traffic import generate
+from lethe.tiers.delta.files import parquet_bytes
+from lethe.tiers.delta.rewrite import files_of
+from lethe.tiers.evidence.log_store import LogStore
+from lethe.tiers.evidence.verification import Report, Verifier
 
 UNTIL = datetime(2026, 11, 1, tzinfo=UTC)
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -87,7 +87,7 @@ class World:
             values,
             received,
         )
-        hashes = runtime.warehouse.commit([runtime.kernel.process(batch, formats.get(SMS))], runtime.ring)
+        hashes = runtime.warehouse.commit([runtime.transform.process(batch, formats.get(SMS))], runtime.ring)
         if publish:
             publication = publication_of(runtime)
             publication.add(hashes)

@@ -18,16 +18,16 @@ import pytest
 from integrity_authority import Authority
 from proof_world import NOW, SMS, World, backwards, changed, compact, name, read, without, write
 
-from integrity.checkpoint import Checkpoint
-from integrity.evidence import check
-from integrity.findings import Kind
-from integrity.log import LogCommit
-from integrity.publish import publish
-from integrity.rows import COLUMNS
-from integrity.signing import Signer
-from schemas.errors import IntegrityError
-from schemas.position import Position
-from tiers.proof import evidence_of
+from lethe.integrity.evidence.build import check
+from lethe.integrity.log.checkpoint import Checkpoint
+from lethe.integrity.log.entries import LogCommit
+from lethe.integrity.log.publish import publish
+from lethe.integrity.log.signing import Signer
+from lethe.integrity.rows.canonical_rows import COLUMNS
+from lethe.integrity.verify.findings import Kind
+from lethe.schemas.errors import IntegrityError
+from lethe.schemas.position import Position
+from lethe.tiers.evidence.proof import evidence_of
 
 STREAM, OTHER = "cdr.sms", "cdr.other"
 Seen = list[bytes]
@@ -396,7 +396,7 @@ def stamper(authority: Authority) -> Any:
 
 
 def test_time_stamps_swapped(tmp_path: Path, authority: Authority) -> None:
-    from integrity.stamp import stamp
+    from lethe.integrity.log.stamp import stamp
 
     world = World(tmp_path)
     for seed in (1, 2):
@@ -442,7 +442,7 @@ def test_a_row_lost_in_compaction_is_found(world: World) -> None:
 
 
 def test_only_some_months_and_only_one_stream(world: World) -> None:
-    from schemas.retention import Month
+    from lethe.schemas.retention.calendar import Month
 
     september = [one for one in world.scoped() if one[2]["event_time"].month == 9]
     path, number, row = september[0]

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from proof_world import World, name, read
 
-from integrity.findings import Kind
-from schemas.errors import IntegrityError
-from schemas.position import Position
-from tiers.proof import evidence_of
+from lethe.integrity.verify.findings import Kind
+from lethe.schemas.errors import IntegrityError
+from lethe.schemas.position import Position
+from lethe.tiers.evidence.proof import evidence_of
 
 
 @pytest.fixture(scope="module")

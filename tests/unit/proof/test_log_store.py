@@ -10,10 +10,10 @@ import pytest
 from integrity_samples import NOW, Archive, rows
 from moto.server import ThreadedMotoServer
 
-from integrity.signing import Signer
-from schemas.errors import FencedError, IntegrityError, TransientError
-from tiers.logstore import LogStore, logs, publish_history, published_history
-from tiers.objects import LocalObjects, Objects, StoreObjects
+from lethe.integrity.log.signing import Signer
+from lethe.schemas.errors import FencedError, IntegrityError, TransientError
+from lethe.tiers.evidence.log_store import LogStore, logs, publish_history, published_history
+from lethe.tiers.store.objects import LocalObjects, Objects, StoreObjects
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +109,8 @@ def test_a_store_that_does_not_answer(tmp_path: Path) -> None:
 
 
 def test_a_log_is_published_and_verified_on_either(objects: Objects) -> None:
-    from integrity.log import Log, log_origin
-    from integrity.publish import publish
+    from lethe.integrity.log.entries import Log, log_origin
+    from lethe.integrity.log.publish import publish
 
     archive = Archive.of(rows(7), 3)
     assert archive.commits

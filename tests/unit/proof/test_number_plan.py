@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from number_plan import BLOCKS, CONTROL, IN_BLOCK, Case, block_of, make_case, numbers, search
 
-from integrity.hashes import integrity_hash
+from lethe.integrity.rows.hashes import integrity_hash
 
 NUMBER = b"923335550142"
 

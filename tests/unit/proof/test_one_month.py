@@ -12,12 +12,12 @@ import pyarrow as pa
 import pytest
 from proof_world import NOW, World, backwards, changed, compact, name, read, without, write
 
-from integrity.findings import Kind
-from integrity.leaves import commit_each_with_leaves, decode
-from integrity.log import Log, log_origin
-from schemas.errors import IntegrityError
-from schemas.position import Position
-from tiers.proof import Evidence, evidence_of
+from lethe.integrity.log.entries import Log, log_origin
+from lethe.integrity.log.leaves import commit_each_with_leaves, decode
+from lethe.integrity.verify.findings import Kind
+from lethe.schemas.errors import IntegrityError
+from lethe.schemas.position import Position
+from lethe.tiers.evidence.proof import Evidence, evidence_of
 
 STREAM = "cdr.sms"
 Scoped = tuple[Path, int, dict[str, Any]]
@@ -121,8 +121,8 @@ def as_before(tables: Sequence[tuple[pa.Table, int]], whole: bool = False) -> An
 def test_a_warehouse_of_an_earlier_release_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path)
     with monkeypatch.context() as earlier:
-        earlier.setattr("integrity.leaves.commit_each_with_leaves", as_before)
-        earlier.setattr("tiers.ledger.commit_each_with_leaves", as_before)
+        earlier.setattr("lethe.integrity.log.leaves.commit_each_with_leaves", as_before)
+        earlier.setattr("lethe.tiers.ledger.ledger.commit_each_with_leaves", as_before)
         world.feed(STREAM, 80, 1, months=1)
         world.feed(STREAM, 80, 2, months=1)
     left = world.copy(tmp_path / "left")

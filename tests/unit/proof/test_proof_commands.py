@@ -16,18 +16,18 @@ import pytest
 from integrity_authority import Authority, served
 from proof_world import NOW, World, name, read
 
-from integrity import verify_evidence
-from integrity.hashes import integrity_hash, salt
-from integrity.stamp import http_authority, stamps
-from keys.ring import UnknownKeyError
-from schemas.errors import ExpiredKeyError, IntegrityError
-from schemas.position import Position
-from schemas.retention import Month
-from streams.metrics import Metrics
-from streams.publisher import Publisher, publication_of
-from streams.settings import Integrity
-from tiers.logstate import log_states
-from tiers.proof import evidence_of
+from lethe.integrity.evidence import verify_evidence
+from lethe.integrity.log.stamp import http_authority, stamps
+from lethe.integrity.rows.hashes import integrity_hash, salt
+from lethe.keys.ring import UnknownKeyError
+from lethe.operations.proof.publisher import Publisher, publication_of
+from lethe.operations.settings import Integrity
+from lethe.schemas.errors import ExpiredKeyError, IntegrityError
+from lethe.schemas.position import Position
+from lethe.schemas.retention.calendar import Month
+from lethe.streams.worker.metrics import Metrics
+from lethe.tiers.evidence.log_state import log_states
+from lethe.tiers.evidence.proof import evidence_of
 
 STREAM = "cdr.sms"
 LETHE = str(Path(sys.executable).with_name("lethe"))

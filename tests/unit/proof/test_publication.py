@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from proof_world import NOW, SMS, World, backwards, changed, compact, read, write
 
-from console.checkup import _integrity_log
-from console.shell import Shell
-from integrity.log import Log, log_origin
-from schemas.errors import ConfigurationError, FencedError, IntegrityError
-from streams.publisher import publication_of, publish_now
-from streams.signer import load_signer, make_signer, rotate_signer, signer_of
-from tiers.logstore import FOLDER, LogStore, folder_of, logs, published_history
-from tiers.objects import LocalObjects
-from tiers.publication import Publication, noted_version
+from lethe.console.cli.shell import Shell
+from lethe.integrity.log.entries import Log, log_origin
+from lethe.operations.health.doctor import _integrity_log
+from lethe.operations.proof.publisher import publication_of, publish_now
+from lethe.operations.proof.signer import load_signer, make_signer, rotate_signer, signer_of
+from lethe.schemas.errors import ConfigurationError, FencedError, IntegrityError
+from lethe.tiers.evidence.log_store import FOLDER, LogStore, folder_of, logs, published_history
+from lethe.tiers.evidence.publication import Publication, noted_version
+from lethe.tiers.store.objects import LocalObjects
 
 STREAM, OTHER = "cdr.sms", "cdr.other"
 
@@ -210,12 +210,12 @@ def test_a_hand_over_is_followed_by_running_workers_and_by_old_evidence(world: W
 
 def test_killed_in_the_middle_of_a_hand_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.feed(STREAM, 40, 1)
-    import streams.signer
+    import lethe.operations.proof.signer
 
     def dies(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(streams.signer, "replace_file", dies)
+    monkeypatch.setattr(lethe.operations.proof.signer, "replace_file", dies)
     with pytest.raises(KeyboardInterrupt):
         rotate_signer(world.home / "keys", NOW)
     monkeypatch.undo()

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from kernel_kit import Kit
+from transform_kit import Kit
 
-from schemas.errors import ConfigurationError
-from streams.settings import Settings, load
+from lethe.operations.settings import Settings, load
+from lethe.schemas.errors import ConfigurationError
 
 BASE = {
     "bulkId": None, "messageId": "m-1", "sentAt": "2026-10-14T08:00:00.000+0000",
@@ -37,11 +37,11 @@ BASE = {
 def test_scope(scope: str | tuple[str, ...], to: str, network: str | None, provable: bool) -> None:
     record = BASE | {"to": to, "sender": "BANK"} | ({"mccMnc": network} if network else {})
     kit = Kit(scope=scope)
-    prepared = kit.process([json.dumps(record).encode()], "infobip/sms-report")
-    (row,) = prepared.metadata.to_pylist()
+    transformed = kit.process([json.dumps(record).encode()], "infobip/sms-report")
+    (row,) = transformed.metadata.to_pylist()
     assert (row["integrity_hash"] is not None) is provable
     assert (row["original_form"] is not None) is provable
-    assert prepared.counts.in_scope == int(provable)
+    assert transformed.counts.in_scope == int(provable)
 
 
 @pytest.mark.parametrize(

@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 from deltalake import DeltaTable
 
-from console.traffic import generate
-from keys.tokens import subject_token
-from schemas import format as formats
-from schemas.retention import Month
-from schemas.subjects import Subject, normalise
-from streams.batch import Batch, Source
-from streams.files import ingest
-from streams.runtime import Runtime
-from streams.settings import Settings
-from streams.sweep import forgetting
-from tiers import lookup
-from tiers.expiry import Forgetting, Outcome
-from tiers.prepared import Prepared
-from tiers.sweep import sweep
+from lethe.keys.tokens import subject_token
+from lethe.operations.intake.ingest import ingest
+from lethe.operations.retention.sweep import maintenance_context
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Settings
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.retention.calendar import Month
+from lethe.schemas.subjects.addresses import Subject, normalise
+from lethe.schemas.transformed import TransformedBatch
+from lethe.streams.transform.batch import Batch, Source
+from lethe.testing.traffic import generate
+from lethe.tiers.retention.expiry import MaintenanceContext, Outcome
+from lethe.tiers.retention.sweep import sweep
+from lethe.tiers.window import lookup
 
 WINDOW_TABLES = ("identifiers", "originals", "quarantine")
 
@@ -63,11 +63,11 @@ class World:
         """A fresh runtime, as a new process has it."""
         return Runtime(self.settings, lambda: self.now)
 
-    def doing(self, forced: bool = False) -> Forgetting:
-        return forgetting(self.runtime, forced)
+    def maintenance_context(self, forced: bool = False) -> MaintenanceContext:
+        return maintenance_context(self.runtime, forced)
 
     def sweep(self, forced: bool = False) -> list[Outcome]:
-        return sweep(self.doing(forced), self.settings.retention)
+        return sweep(self.maintenance_context(forced), self.settings.retention)
 
     def ingest(self, lines: Iterable[bytes], format_name: str = "infobip/sms-report") -> Any:
         self.files += 1
@@ -77,13 +77,13 @@ class World:
         path.unlink()
         return report.counts
 
-    def prepare(self, runtime: Runtime, lines: list[bytes]) -> Prepared:
+    def prepare(self, runtime: Runtime, lines: list[bytes]) -> TransformedBatch:
         """A batch as a worker holds it between its split and its commit."""
         source = Source("cdr", 0, "cluster/topic/0", "infobip/sms-report")
         numbers = np.arange(len(lines), dtype=np.int64)
         received = np.full(len(lines), -1, np.int64)
         batch = Batch(source, 0, 0, 0, len(lines) - 1, numbers, list(lines), received, sum(map(len, lines)))
-        return runtime.kernel.process(batch, formats.get("infobip/sms-report"))
+        return runtime.transform.process(batch, formats.get("infobip/sms-report"))
 
     def traffic(self, count: int = 60, seed: int = 1, **more: Any) -> Any:
         return self.ingest(generate("infobip/sms-report", count, seed, until=self.now, months=1, **more))

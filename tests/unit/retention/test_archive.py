@@ -11,19 +11,20 @@ import pyarrow.parquet as pq
 import pytest
 from retention_world import World, report
 
-from integrity import verify_evidence
-from integrity.findings import Finding, Kind
-from integrity.signing import KeyHistory
-from integrity.verify_evidence import Proven
-from schemas.errors import IntegrityError
-from schemas.policy import RetentionPolicy
-from schemas.position import Position
-from streams.signer import load_signer
-from tiers import certificates, reconcile
-from tiers.files import parquet_bytes
-from tiers.lookup import position_of
-from tiers.proof import evidence_of
-from tiers.verification import Verifier
+from lethe.integrity.evidence import verify_evidence
+from lethe.integrity.evidence.verify_evidence import Proven
+from lethe.integrity.log.signing import KeyHistory
+from lethe.integrity.verify.findings import Finding, Kind
+from lethe.operations.proof.signer import load_signer
+from lethe.schemas.errors import IntegrityError
+from lethe.schemas.position import Position
+from lethe.schemas.retention.policy import RetentionPolicy
+from lethe.tiers.certificates import certificates
+from lethe.tiers.delta.files import parquet_bytes
+from lethe.tiers.evidence.proof import evidence_of
+from lethe.tiers.evidence.verification import Verifier
+from lethe.tiers.ledger import reconcile
+from lethe.tiers.window.lookup import position_of
 
 PAKISTANI = "+923001234567"
 GERMAN = "+4915112345678"
@@ -203,7 +204,7 @@ def test_no_list_is_kept_of_what_leaves_as_a_whole(make_world: Callable[..., Wor
 
 @pytest.mark.parametrize("value", ["+923001234567", "0092 300 1234567", "PK", "pk"])
 def test_policy_explain_names_the_rule_and_the_instants(value: str) -> None:
-    from console.commands.retention import explained
+    from lethe.console.cli.retention import explained
 
     policy = RetentionPolicy.model_validate(
         {"countries": [{"country": "PK", "window_months": 24, "reason": "clause 9"}]}

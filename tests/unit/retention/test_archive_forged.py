@@ -13,13 +13,14 @@ import pytest
 from retention_world import World, report
 from test_archive import GERMAN, MARCH, evidence, findings, mixed, shared
 
-from integrity.commitment import Commitment
-from schemas.errors import IntegrityError
-from streams.publisher import publication_of
-from tiers import certificates, replay_log
-from tiers.accounts import Account
-from tiers.expiry import Outcome
-from tiers.files import parquet_bytes
+from lethe.integrity.log.commitment import Commitment
+from lethe.operations.proof.publisher import publication_of
+from lethe.schemas.errors import IntegrityError
+from lethe.tiers.certificates import certificates
+from lethe.tiers.delta.files import parquet_bytes
+from lethe.tiers.evidence import replay_log
+from lethe.tiers.ledger.commits import Account
+from lethe.tiers.retention.expiry import Outcome
 
 TIME = datetime(2028, 1, 2, tzinfo=UTC)
 

@@ -12,11 +12,11 @@ import pytest
 from retention_world import World, report
 from typer.testing import CliRunner
 
-import console.shell
-from console.audit import AuditLog
-from console.cli import app
-from schemas.errors import LetheError
-from streams.runtime import Runtime
+from lethe.console.cli import shell as shells
+from lethe.console.cli.main import app
+from lethe.operations.audit import AuditLog
+from lethe.operations.runtime import Runtime
+from lethe.schemas.errors import LetheError
 
 HER = "+923001234567"
 MARCH = datetime(2025, 3, 9, 12, tzinfo=UTC)
@@ -30,7 +30,7 @@ class Prompt:
         self.world = world
         self.config = world.folder / "lethe.toml"
         self.config.write_text(f'root = "{world.root}"\nkeys_dir = "{world.keys}"\n')
-        monkeypatch.setattr(console.shell, "Runtime", lambda settings: Runtime(settings, lambda: world.now))
+        monkeypatch.setattr(shells, "Runtime", lambda settings: Runtime(settings, lambda: world.now))
         monkeypatch.setenv("LETHE_USER", "eve")
 
     def run(self, *arguments: str) -> Any:

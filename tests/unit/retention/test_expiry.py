@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from retention_world import WINDOW_TABLES, World, report
 
-from console.traffic import generate
-from schemas.errors import ExpiredKeyError
-from schemas.retention import Month
-from streams.signer import load_signer
-from tiers import certificates, reconcile
-from tiers.clockguard import ClockError
+from lethe.operations.proof.signer import load_signer
+from lethe.schemas.errors import ExpiredKeyError
+from lethe.schemas.retention.calendar import Month
+from lethe.testing.traffic import generate
+from lethe.tiers.certificates import certificates
+from lethe.tiers.ledger import reconcile
+from lethe.tiers.retention.clock_guard import ClockError
 
 PAKISTANI = "+923001234567"
 GERMAN = "+4915112345678"
@@ -138,14 +139,14 @@ def test_forgetting_reads_no_data(make_world: Callable[..., World], monkeypatch:
     world = make_world()
     world.traffic(50)
     fresh(world, datetime(2026, 4, 1, tzinfo=UTC))
-    doing = world.doing()
-    objects, read = doing.warehouse.objects, []
+    maintenance_context = world.maintenance_context()
+    objects, read = maintenance_context.warehouse.objects, []
     real = type(objects).get
     monkeypatch.setattr(type(objects), "get", lambda self, path: (read.append(path), real(self, path))[1])
-    from tiers.expiry import due_months, forget_month
+    from lethe.tiers.retention.expiry import due_months, forget_month
 
-    (due,) = due_months(doing.warehouse, doing.ring, world.now)
-    forget_month(doing, due)
+    (due,) = due_months(maintenance_context.warehouse, maintenance_context.ring, world.now)
+    forget_month(maintenance_context, due)
     assert not [p for p in read if p.endswith(".parquet")]
 
 

@@ -8,17 +8,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from retention_world import World, person, report
 
-from console.checkup import _holds
-from console.shell import Shell
-from schemas.errors import IntegrityError, LetheError
-from streams.metrics import Metrics
-from streams.requests import _sweep
-from streams.signer import load_signer
-from tiers import certificates
-from tiers.erasure import erase, preview_erasure
-from tiers.hold_scope import Scope
-from tiers.holds import Hold, Holds
-from tiers.release import finish_release
+from lethe.console.cli.shell import Shell
+from lethe.operations.health.doctor import _holds
+from lethe.operations.proof.signer import load_signer
+from lethe.schemas.errors import IntegrityError, LetheError
+from lethe.streams.worker.control_topic import _sweep
+from lethe.streams.worker.metrics import Metrics
+from lethe.tiers.certificates import certificates
+from lethe.tiers.holds.holds import Hold, Holds
+from lethe.tiers.holds.release import finish_release
+from lethe.tiers.holds.scope import Scope
+from lethe.tiers.rights.erasure import erase, preview_erasure
 
 HELD = "+923001234567"
 FREE = "+4915112345678"
@@ -53,8 +53,8 @@ def expire_march(world: World) -> None:
 
 
 def release(world: World, hold: Hold) -> dict[str, object]:
-    do = world.doing()
-    return finish_release(do.holds, do.registrar, hold.id, world.now)
+    maintenance = world.maintenance_context()
+    return finish_release(maintenance.holds, maintenance.registrar, hold.id, world.now)
 
 
 @pytest.mark.parametrize(
@@ -137,10 +137,10 @@ def test_a_hold_survives_erasure_and_its_release_finishes_it(make_world: Callabl
     world = make_world()
     two_people(world)
     hold = place(world, messages=("wanted-message",))
-    preview = preview_erasure(world.doing(), person(HELD))
+    preview = preview_erasure(world.maintenance_context(), person(HELD))
     assert preview.months[0]["held"] == 1
     assert preview.months[0]["holds"] == [hold.id]
-    erased = erase(world.doing(), person(HELD))
+    erased = erase(world.maintenance_context(), person(HELD))
     assert erased.total("held") == 1
     assert world.found(HELD) == []
     (kept,) = holds(world).records(hold)
@@ -182,7 +182,7 @@ def test_a_hold_that_cannot_be_read_stops_every_deletion(make_world: Callable[..
     assert (world.keys / "2025-03.w12.key").exists()
     world.now = datetime(2025, 4, 1, tzinfo=UTC)
     with pytest.raises(IntegrityError):
-        erase(world.doing(), person(FREE))
+        erase(world.maintenance_context(), person(FREE))
 
 
 def test_an_account_hold_keeps_archive_rows_past_their_years(make_world: Callable[..., World]) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from retention_world import World, person, report
 
-from tiers import hold_scope, lookup, reconcile
-from tiers.erasure import Erased, erase, open_parts, preview_erasure
-from tiers.hold_scope import Scope
-from tiers.records import gather
-from tiers.subject_export import build
+from lethe.tiers.holds import scope as hold_scope
+from lethe.tiers.holds.scope import Scope
+from lethe.tiers.ledger import reconcile
+from lethe.tiers.rights.erasure import Erased, erase, open_parts, preview_erasure
+from lethe.tiers.rights.subject_export import build
+from lethe.tiers.window import lookup
+from lethe.tiers.window.records import gather
 
 HER = "+923001234567"
 HIM = "+4915112345678"
@@ -42,9 +44,9 @@ def his_records(world: World, texts: list[dict[str, Any]], **more: Any) -> None:
 
 def kept(world: World) -> dict[int, list[dict[str, Any]]]:
     """The entries of every record, opened, by offset."""
-    do = world.doing()
+    maintenance = world.maintenance_context()
     positions = {lookup.position_of(r) for r in world.rows("metadata")}
-    found = [r for part in open_parts(do) for r in gather(do.warehouse, part, positions)]
+    found = [r for part in open_parts(maintenance) for r in gather(maintenance.warehouse, part, positions)]
     return {int(r["record"].split("/")[2]): r["entries"] for r in found}
 
 
@@ -68,12 +70,12 @@ def test_a_field_of_somebody_else_that_names_the_person_is_taken_out(
     world = make_world()
     his_records(world, [{"callbackData": "his own note"}, text], **OUT_OF_SCOPE)
     before = texts_of(world)
-    assert count(preview_erasure(world.doing(), person(HER))) == 1
+    assert count(preview_erasure(world.maintenance_context(), person(HER))) == 1
     assert texts_of(world) == before, "a preview changes nothing"
-    erased = erase(world.doing(), person(HER))
+    erased = erase(world.maintenance_context(), person(HER))
     assert (count(erased), erased.total("identifiers"), erased.total("originals")) == (1, 0, 0)
     assert erased.total("evidence") == 0
-    assert count(preview_erasure(world.doing(), person(HER))) == 0
+    assert count(preview_erasure(world.maintenance_context(), person(HER))) == 0
     after = texts_of(world)
     assert after[0] == before[0]
     field = {"message_id": "messageId", "status": "status.description"}.get(
@@ -93,7 +95,7 @@ def test_a_message_id_that_is_her_number_leads_nowhere_any_more(make_world: Call
     world = make_world()
     his_records(world, [{"message_id": HER}], **OUT_OF_SCOPE)
     assert len(world.found(HER)) == 1, "found by the message id"
-    erase(world.doing(), person(HER))
+    erase(world.maintenance_context(), person(HER))
     assert world.found(HER) == []
     assert [r["message_token"] for r in world.rows("identifiers")] == [None]
 
@@ -105,8 +107,8 @@ def test_an_original_of_somebody_else_that_names_the_person_goes_whole(
     his_records(world, [{"callbackData": "his own note"}, {"callbackData": "order for 0300 1234567"}])
     forms = {offset: [e["form"] for e in entries] for offset, entries in kept(world).items()}
     assert forms == {0: ["received"], 1: ["received"]}
-    assert preview_erasure(world.doing(), person(HER)).total("evidence") == 1
-    erased = erase(world.doing(), person(HER))
+    assert preview_erasure(world.maintenance_context(), person(HER)).total("evidence") == 1
+    erased = erase(world.maintenance_context(), person(HER))
     assert (count(erased), erased.total("evidence")) == (1, 1)
     assert {o: len(e) for o, e in kept(world).items()} == {0: 1, 1: 0}
     assert len(world.found(HIM)) == 2
@@ -123,8 +125,8 @@ def test_what_only_looks_like_it_stays(make_world: Callable[..., World]) -> None
         **OUT_OF_SCOPE,
     )
     before = world.paths()
-    assert preview_erasure(world.doing(), person(HER)).months == []
-    assert erase(world.doing(), person(HER)).certificate is None
+    assert preview_erasure(world.maintenance_context(), person(HER)).months == []
+    assert erase(world.maintenance_context(), person(HER)).certificate is None
     assert world.paths() == before
 
 
@@ -132,20 +134,20 @@ def test_a_word_that_anybody_may_use_takes_nothing_from_others(make_world: Calla
     world = make_world()
     his_records(world, [{"callbackData": "anonymous call of 1001"}], **OUT_OF_SCOPE)
     for value in ("anonymous", "1001"):
-        assert erase(world.doing(), person(value)).certificate is None
+        assert erase(world.maintenance_context(), person(value)).certificate is None
 
 
 def test_a_hold_on_his_record_keeps_what_an_erasure_takes_out(make_world: Callable[..., World]) -> None:
     world = make_world()
     his_records(world, [{"callbackData": "order for 0300 1234567"}], **OUT_OF_SCOPE)
-    holds = world.doing().holds
+    holds = world.maintenance_context().holds
     hold = holds.place(
         "Court", "HC-1", datetime(2026, 1, 1, tzinfo=UTC), Scope(subjects=person(HIM)), world.now
     )
-    assert preview_erasure(world.doing(), person(HER)).months[0]["holds"] == [hold.id]
-    erased = erase(world.doing(), person(HER))
+    assert preview_erasure(world.maintenance_context(), person(HER)).months[0]["holds"] == [hold.id]
+    erased = erase(world.maintenance_context(), person(HER))
     assert erased.total("held") == 1
-    (record,) = world.doing().holds.records(hold)
+    (record,) = world.maintenance_context().holds.records(hold)
     assert record["entries"]
     assert "0300" not in str(texts_of(world))
 
@@ -159,10 +161,12 @@ def test_a_hold_on_her_keeps_his_record_that_names_her(
         world, [{"callbackData": "his own"}, {"callbackData": "order for 0300 1234567"}], **OUT_OF_SCOPE
     )
     scope = Scope(subjects=person(HER), until=until)
-    hold = world.doing().holds.place("Court", "HC-1", datetime(2026, 1, 1, tzinfo=UTC), scope, world.now)
+    hold = world.maintenance_context().holds.place(
+        "Court", "HC-1", datetime(2026, 1, 1, tzinfo=UTC), scope, world.now
+    )
     world.now = datetime(2026, 4, 1, tzinfo=UTC)
     world.sweep(forced=True)
-    records = list(world.doing().holds.records(hold))
+    records = list(world.maintenance_context().holds.records(hold))
     assert [r["record"].split("/")[2] for r in records] == ([] if until else ["1"])
     query = lookup.Query(person(HER), HER)
     assert [hold_scope.held_roles(r, query) for r in records] == ([] if until else [["mentioned"]])
@@ -175,7 +179,7 @@ def test_an_export_names_the_records_of_others_and_shows_nothing_of_them(
     his_records(
         world, [{"callbackData": "his own"}, {"callbackData": "order for 0300 1234567"}], **OUT_OF_SCOPE
     )
-    export = build(world.doing(), world.settings.retention, person(HER), [], world.now)
+    export = build(world.maintenance_context(), world.settings.retention, person(HER), [], world.now)
     assert export["records"] == []
     (mention,) = export["mentioned_in"]
     assert mention["record"].split("/")[2] == "1"
@@ -187,5 +191,5 @@ def test_her_own_records_are_not_counted_twice(make_world: Callable[..., World])
     world = make_world()
     world.now = datetime(2025, 3, 31, tzinfo=UTC)
     world.ingest([report(1, HER, MARCH, callbackData="mine: 0300 1234567", **OUT_OF_SCOPE)])
-    erased = erase(world.doing(), person(HER))
+    erased = erase(world.maintenance_context(), person(HER))
     assert (erased.total("identifiers"), erased.total("originals"), count(erased)) == (1, 1, 0)

@@ -11,9 +11,9 @@ import orjson
 import pytest
 from retention_world import World, report
 
-from console.commands.control import desk
-from console.shell import Shell
-from streams.requests import Desk
+from lethe.console.cli.control import desk
+from lethe.console.cli.shell import Shell
+from lethe.streams.worker.control_topic import Desk
 
 HER = "+923001234567"
 MARCH = datetime(2025, 3, 9, 12, tzinfo=UTC)

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from retention_world import World, person, report
 
-from keys.monthkeys import MonthKeys
-from schemas.retention import Month
-from streams.runtime import Runtime
-from tiers import restrictions
+from lethe.keys.monthkeys import MonthKeys
+from lethe.operations.runtime import Runtime
+from lethe.schemas.retention.calendar import Month
+from lethe.tiers.rights import restrictions
 
 HER = "+923001234567"
 HIM = "+4915112345678"
@@ -199,7 +199,7 @@ def test_it_outlasts_a_window_for_a_person_of_whom_something_is_kept(
 
 
 def test_one_that_is_damaged_stops_look_ups_but_no_traffic(make_world: Callable[..., World]) -> None:
-    from schemas.errors import IntegrityError
+    from lethe.schemas.errors import IntegrityError
 
     world = make_world()
     world.now = datetime(2025, 3, 20, tzinfo=UTC)

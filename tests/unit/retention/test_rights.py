@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from retention_world import World, person, report
 
-from tiers import reconcile
-from tiers.erasure import erase, open_parts, preview_erasure
-from tiers.records import entries_of
-from tiers.subject_export import as_files, build
+from lethe.tiers.ledger import reconcile
+from lethe.tiers.rights.erasure import erase, open_parts, preview_erasure
+from lethe.tiers.rights.subject_export import as_files, build
+from lethe.tiers.window.records import entries_of
 
 HER = "+923001234567"
 HIM = "+4915112345678"
@@ -36,16 +36,16 @@ def traffic(world: World) -> None:
 
 
 def all_entries(world: World) -> set[int]:
-    do = world.doing()
+    maintenance = world.maintenance_context()
     found: set[int] = set()
-    for part in open_parts(do):
+    for part in open_parts(maintenance):
         positions = {reconcile_position(r) for r in world.rows("metadata")}
-        found |= {p.offset for p in entries_of(do.warehouse, part, positions)}
+        found |= {p.offset for p in entries_of(maintenance.warehouse, part, positions)}
     return found
 
 
 def reconcile_position(row: dict[str, object]) -> object:
-    from tiers.lookup import position_of
+    from lethe.tiers.window.lookup import position_of
 
     return position_of(row)
 
@@ -55,7 +55,7 @@ def test_erasure_takes_a_person_out_of_every_table_and_page(make_world: Callable
     traffic(world)
     token = world.tokens(HER, ["2025-03"])["2025-03"]
     before = set(world.paths("identifiers")) | set(world.paths("originals")) | set(world.paths("quarantine"))
-    preview = preview_erasure(world.doing(), person(HER))
+    preview = preview_erasure(world.maintenance_context(), person(HER))
     counts = {
         "identifiers": 2,
         "originals": 2,
@@ -67,7 +67,7 @@ def test_erasure_takes_a_person_out_of_every_table_and_page(make_world: Callable
     }
     assert preview.months == [{"month": "2025-03", "window_months": 12, **counts}]
     assert len(world.found(HER)) == 2, "a preview changes nothing"
-    erased = erase(world.doing(), person(HER))
+    erased = erase(world.maintenance_context(), person(HER))
     assert (erased.total("identifiers"), erased.total("originals"), erased.total("quarantine")) == (2, 2, 2)
     assert world.found(HER) == []
     assert len(world.found(HIM)) == 1
@@ -84,9 +84,9 @@ def test_erasure_takes_a_person_out_of_every_table_and_page(make_world: Callable
 def test_erasing_again_finds_nothing(make_world: Callable[..., World]) -> None:
     world = make_world()
     traffic(world)
-    first = erase(world.doing(), person(HER))
+    first = erase(world.maintenance_context(), person(HER))
     assert first.certificate == 0
-    again = erase(world.doing(), person(HER))
+    again = erase(world.maintenance_context(), person(HER))
     assert (again.months, again.certificate) == ([], None)
 
 
@@ -96,7 +96,7 @@ def test_an_older_version_of_a_table_holds_no_erased_row(make_world: Callable[..
     world = make_world()
     traffic(world)
     version = DeltaTable(str(world.root / "identifiers")).version()
-    erase(world.doing(), person(HER))
+    erase(world.maintenance_context(), person(HER))
     with pytest.raises((OSError, FileNotFoundError)):
         DeltaTable(str(world.root / "identifiers"), version=version).to_pyarrow_dataset().to_table()
 
@@ -106,10 +106,10 @@ def test_workers_go_on_where_they_were_after_an_erasure(make_world: Callable[...
     world.files = 100
     path = world.folder / "again.ndjson"
     path.write_bytes(b"\n".join(report(i, HER if i % 2 else HIM, MARCH) for i in range(10)) + b"\n")
-    from streams.files import ingest
+    from lethe.operations.intake.ingest import ingest
 
     ingest(world.runtime, str(path), "infobip/sms-report")
-    erase(world.doing(), person(HER))
+    erase(world.maintenance_context(), person(HER))
     assert ingest(world.runtime, str(path), "infobip/sms-report").already == 10
     assert world.found(HER) == []
     assert len(world.rows("metadata")) == 10
@@ -118,7 +118,7 @@ def test_workers_go_on_where_they_were_after_an_erasure(make_world: Callable[...
 def test_an_export_says_everything_and_names_nobody_else(make_world: Callable[..., World]) -> None:
     world = make_world()
     traffic(world)
-    do = world.doing()
+    maintenance = world.maintenance_context()
     token = world.tokens(HER, ["2025-03"])["2025-03"].hex()
     looks = [
         {"time": "t", "who": "eve", "action": "lookup", "case": "F-1", "purpose": "fraud", "tokens": [token]},
@@ -131,7 +131,7 @@ def test_an_export_says_everything_and_names_nobody_else(make_world: Callable[..
             "tokens": ["00" * 16],
         },
     ]
-    export = build(do, world.settings.retention, person(HER), looks, world.now)
+    export = build(maintenance, world.settings.retention, person(HER), looks, world.now)
     assert [r["record"].split("/")[2] for r in export["records"]] == ["2", "0"]
     newest = export["records"][0]
     assert newest["identifiers"] == [{"role": "recipient", "kind": "msisdn", "value": HER[1:]}]

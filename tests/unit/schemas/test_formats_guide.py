@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from console.cli import app
-from schemas import format as formats
-from schemas.errors import ConfigurationError, LetheError
+from lethe.console.cli.main import app
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.errors import ConfigurationError, LetheError
 
 GUIDE = Path(__file__).parents[3] / "docs" / "formats.md"
 

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from schemas.spellings import ENCODED, spellings
-from schemas.subjects import Subject, normalise
-from tiers.mentions import readings
+from lethe.schemas.subjects.addresses import Subject, normalise
+from lethe.schemas.subjects.spellings import ENCODED, spellings
+from lethe.tiers.window.mentions import readings
 
 HER = "+923005550142"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.subjects import (
+from lethe.schemas.subjects.addresses import (
     _E164,
     _TRUNK,
     _are_numbers,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from kernel_kit import Kit, rows, subjects
+from transform_kit import Kit, rows, subjects
 
-from schemas import format as formats
-from schemas.errors import ConfigurationError
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.errors import ConfigurationError
 
 NAMES = [
     *("_id", "_row", "_index", "_batch", "id", "row", "index", "stream", "partition", "offset", "month"),

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kernel_kit import Kit, kept, rows, subjects
+from transform_kit import Kit, kept, rows, subjects
 
-from schemas import format as formats
-from schemas.format import Format
-from schemas.subjects import normalise
-from tiers.prepared import Prepared
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.declaration.format import Format
+from lethe.schemas.subjects.addresses import normalise
+from lethe.schemas.transformed import TransformedBatch
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "formats"
 NAMES = sorted(
@@ -31,7 +31,7 @@ def fixture(name: str) -> tuple[list[bytes | None], list[dict[str, Any]]]:
 
 
 @lru_cache(maxsize=64)
-def processed(name: str) -> Prepared:
+def processed(name: str) -> TransformedBatch:
     return KIT.process(fixture(name)[0], name)
 
 
@@ -41,9 +41,9 @@ def test_there_is_a_format_for_every_fixture_and_a_fixture_for_every_format() ->
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_record_is_split_with_the_expected_columns(name: str) -> None:
-    prepared, expected = processed(name), fixture(name)[1]
-    assert prepared.quarantine.to_pylist() == []
-    found = rows(prepared.metadata)
+    transformed, expected = processed(name), fixture(name)[1]
+    assert transformed.quarantine.to_pylist() == []
+    found = rows(transformed.metadata)
     assert len(found) == len(expected)
     for number, (row, record) in enumerate(zip(found, expected, strict=True)):
         for column, value in record["archive"].items():
@@ -61,8 +61,8 @@ def shown(value: Any, like: Any) -> Any:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_end_users_are_in_the_window_and_nowhere_else(name: str) -> None:
-    prepared, expected = processed(name), fixture(name)[1]
-    people, fields, archive = subjects(prepared, KIT.ring), kept(prepared), rows(prepared.metadata)
+    transformed, expected = processed(name), fixture(name)[1]
+    people, fields, archive = subjects(transformed, KIT.ring), kept(transformed), rows(transformed.metadata)
     for row, record in zip(archive, expected, strict=True):
         where = (row["offset"], row["index"])
         values = {(kind, value) for _, kind, value in people.get(where, set())}
@@ -82,8 +82,8 @@ def test_end_users_are_in_the_window_and_nowhere_else(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_content_is_kept_nowhere(name: str) -> None:
-    prepared, expected = processed(name), fixture(name)[1]
-    for record, (form, window) in zip(expected, kept(prepared).values(), strict=False):
+    transformed, expected = processed(name), fixture(name)[1]
+    for record, (form, window) in zip(expected, kept(transformed).values(), strict=False):
         assert form == "fields"
         text = json.dumps(window, ensure_ascii=False)
         for value in record.get("content", {}).values():

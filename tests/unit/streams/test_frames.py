@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from polars.testing import assert_frame_equal
 
-from streams.frames import first_bytes, rows_at, to_arrow
+from lethe.streams.transform.frames import first_bytes, rows_at, to_arrow
 
 TEXTS = ["[1]", "", "{", "ärger", None, "x", "a text that is too long to lie in its view", "[", "0"]
 

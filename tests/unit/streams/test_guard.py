@@ -5,10 +5,10 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from schemas.subjects import normalise
-from schemas.vocabulary import STATUS_GROUPS
-from streams.guard import leaks, misshapen
-from streams.work import ID
+from lethe.schemas.declaration.vocabulary import STATUS_GROUPS
+from lethe.schemas.subjects.addresses import normalise
+from lethe.streams.transform.split.leak_guard import leaks, misshapen
+from lethe.streams.transform.split.work import ID
 
 
 def hit(value: str, *people: str, column: str = "account", long_digits: bool = False) -> bool:

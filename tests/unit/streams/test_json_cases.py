@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from kernel_kit import Kit, place, quarantine, rows
+from transform_kit import Kit, place, quarantine, rows
 
-from schemas import format as formats
-from streams.batch import EXPLAINED
-from streams.decode import decode
+from lethe.schemas.declaration import format as formats
+from lethe.streams.transform.batch import EXPLAINED
+from lethe.streams.transform.decode.decode import decode
 
 REQUIRED = b'"to":"923005550142","sentAt":"2026-10-01T10:00:00Z","status":{"groupName":"DELIVERED"}'
 FORMAT = formats.get_format("infobip/sms-report")

@@ -9,12 +9,12 @@ from typing import Any
 
 import orjson
 import pytest
-from kernel_kit import NOW, Kit, batch_of, kept, place, quarantine, rows, subjects
+from transform_kit import NOW, Kit, batch_of, kept, place, quarantine, rows, subjects
 
-from console.traffic import FORMATS, generate, labelled
-from schemas import format as formats
-from streams.batch import EXPLAINED, Reason, Source
-from tiers.prepared import Counts
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.transformed import Counts
+from lethe.streams.transform.batch import EXPLAINED, Reason, Source
+from lethe.testing.traffic import FORMATS, generate, labelled
 
 KIT = Kit()
 
@@ -48,8 +48,8 @@ def test_batches_split_together_equal_each_alone(name: str) -> None:
             ("a", 1, 91, 200),
         )
     ]
-    together = KIT.kernel.process_all(batches, formats.get(name))
-    alone = [KIT.kernel.process(batch, formats.get(name)) for batch in batches]
+    together = KIT.transform.process_all(batches, formats.get(name))
+    alone = [KIT.transform.process(batch, formats.get(name)) for batch in batches]
     for one, other in zip(together, alone, strict=True):
         for table in ("metadata", "identifiers", "entries", "quarantine"):
             assert in_order(rows(getattr(one, table))) == in_order(rows(getattr(other, table))), table

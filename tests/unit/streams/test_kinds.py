@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from kernel_kit import NOW, Kit, kept, quarantine, rows
+from transform_kit import NOW, Kit, kept, quarantine, rows
 
-from console.traffic import generate
-from schemas import format as formats
-from schemas.errors import ConfigurationError
-from schemas.format import Kinds
-from streams.batch import Reason
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.declaration.format import Kinds
+from lethe.schemas.errors import ConfigurationError
+from lethe.streams.transform.batch import Reason
+from lethe.testing.traffic import generate
 
 KIT = Kit(scope="all")
 BY_HEADER = formats.get("infobip/webhooks")

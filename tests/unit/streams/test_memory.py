@@ -10,8 +10,8 @@ import pytest
 # Loads of messages come and go, beside all that was imported; says how often everything was gone through.
 LOADS = """
 import gc, sys
-import streams.worker
-from streams.memory import bound_memory
+import lethe.streams.worker.worker
+from lethe.streams.worker.memory import bound_memory
 if sys.argv[1] == "told":
     bound_memory()
 before = gc.get_stats()[2]["collections"]

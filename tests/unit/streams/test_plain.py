@@ -12,15 +12,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from console.traffic import FORMATS, generate
-from schemas import format as formats
-from schemas.compiled import missing
-from streams import plain as module
-from streams.decode import INDEX, ROW, decode
-from streams.diagnose import tree
-from streams.plain import Plain, read_plain
-from streams.shred import Shape, joined, shred
-from streams.sift import readable
+from lethe.schemas.compiled import missing
+from lethe.schemas.declaration import format as formats
+from lethe.streams.transform.decode import compiled_reader as module
+from lethe.streams.transform.decode.compiled_reader import Plain, read_plain
+from lethe.streams.transform.decode.decode import INDEX, ROW, decode
+from lethe.streams.transform.decode.diagnose import tree
+from lethe.streams.transform.decode.json_columns import Shape, joined, shred
+from lethe.streams.transform.decode.json_validation import readable
+from lethe.testing.traffic import FORMATS, generate
 
 NOW = datetime(2026, 10, 15, 12, tzinfo=UTC)
 LARGEST = 1 << 18

@@ -8,14 +8,14 @@ from typing import Any
 
 import orjson
 import pytest
-from kernel_kit import Kit, batch_of, kept, place, quarantine, rows, subjects
 from registry_stub import RECORD, Stub, avro, framed, protobuf, serving
+from transform_kit import Kit, batch_of, kept, place, quarantine, rows, subjects
 
-from schemas import format as formats
-from schemas.errors import ConfigurationError, TransientError
-from streams.batch import Reason
-from streams.registry import Registry
-from tiers.prepared import Prepared
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.errors import ConfigurationError, TransientError
+from lethe.schemas.transformed import TransformedBatch
+from lethe.streams.transform.batch import Reason
+from lethe.streams.transform.decode.registry import Registry
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +31,9 @@ def registry(server: str) -> Iterator[Registry]:
     Stub.broken = False
 
 
-def process(values: list[bytes | None], registry: Registry | None, kit: Kit) -> Prepared:
-    kernel = replace(kit.kernel, registry=registry)
-    return kernel.process(batch_of(values, "infobip/sms-inbound"), formats.get("infobip/sms-inbound"))
+def process(values: list[bytes | None], registry: Registry | None, kit: Kit) -> TransformedBatch:
+    transform = replace(kit.transform, registry=registry)
+    return transform.process(batch_of(values, "infobip/sms-inbound"), formats.get("infobip/sms-inbound"))
 
 
 @pytest.mark.parametrize("encoded", [avro, protobuf])

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from streams import shred as module
-from streams.shred import NotJsonError, joined, opened, shred, valid
+from lethe.streams.transform.decode import json_columns as module
+from lethe.streams.transform.decode.json_columns import NotJsonError, joined, opened, shred, valid
 
 SHAPE = {
     "to": None,

@@ -11,9 +11,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from streams import fields, texts
-from streams.columns import times
-from streams.texts import iso_times, objects
+from lethe.streams.transform import text_columns as texts
+from lethe.streams.transform.split import window_fields as fields
+from lethe.streams.transform.split.columns import times
+from lethe.streams.transform.text_columns import iso_times, objects
 
 pytestmark = pytest.mark.usefixtures("reader")
 LONG = "a text too long to be part of its view"

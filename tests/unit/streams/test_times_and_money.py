@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 import polars as pl
 import pytest
-from kernel_kit import Kit, rows
+from transform_kit import Kit, rows
 
-from schemas import format as formats
-from streams.columns import times
+from lethe.schemas.declaration import format as formats
+from lethe.streams.transform.split.columns import times
 
 NINE = datetime(2019, 11, 9, 16, 0, 0, tzinfo=UTC)
 

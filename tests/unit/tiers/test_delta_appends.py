@@ -18,13 +18,13 @@ from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
-from schemas.arrow import PARTITIONED_BY, TABLES
-from schemas.errors import FencedError, LetheError, TransientError, UnknownOutcomeError
-from tiers import table as tables
-from tiers.deltalog import DataFile, log_path, read_commit
-from tiers.files import write_files
-from tiers.objects import LocalObjects, Objects, open_objects
-from tiers.table import Table
+from lethe.schemas.arrow import PARTITIONED_BY, TABLES
+from lethe.schemas.errors import FencedError, LetheError, TransientError, UnknownOutcomeError
+from lethe.tiers.delta import table as tables
+from lethe.tiers.delta.files import write_files
+from lethe.tiers.delta.log import DataFile, log_path, read_commit
+from lethe.tiers.delta.table import Table
+from lethe.tiers.store.objects import LocalObjects, Objects, open_objects
 
 ROW = {
     "stream": "cdr",

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from schemas.arrow import TABLES, file_schema
-from tiers.files import parquet_bytes
+from lethe.schemas.arrow import TABLES, file_schema
+from lethe.tiers.delta.files import parquet_bytes
 
 
 @pytest.mark.parametrize("table", TABLES)

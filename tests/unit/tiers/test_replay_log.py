@@ -9,14 +9,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from integrity.commitment import Commitment
-from integrity.leaves import Row, decode, digest, encode_whole
-from integrity.log import REPLAYS
-from schemas.retention import Month
-from tiers.accounts import Account
-from tiers.logstore import LogStore
-from tiers.objects import LocalObjects
-from tiers.replay_log import _its_own
+from lethe.integrity.log.commitment import Commitment
+from lethe.integrity.log.entries import REPLAYS
+from lethe.integrity.log.leaves import Row, decode, digest, encode_whole
+from lethe.schemas.retention.calendar import Month
+from lethe.tiers.evidence.log_store import LogStore
+from lethe.tiers.evidence.replay_log import _its_own
+from lethe.tiers.ledger.commits import Account
+from lethe.tiers.store.objects import LocalObjects
 
 
 def test_a_leaf_file_under_another_name_chooses_no_rows(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tiers.objects import LocalObjects
-from tiers.table import Table
+from lethe.tiers.delta.table import Table
+from lethe.tiers.store.objects import LocalObjects
 
 KEY = "lethe.test"
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiers.files import by_token
+from lethe.tiers.delta.files import by_token
 
 ORDER = [(name, "ascending") for name in ("token", "offset", "index", "role")]
 KINDS = [pa.binary(16), pa.int64(), pa.int32(), pa.string()]

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from schemas.vocabulary import CHANNELS, CURRENCIES, DIRECTIONS, PRICE_UNITS, STATUS_GROUPS
+from lethe.schemas.declaration.vocabulary import CHANNELS, CURRENCIES, DIRECTIONS, PRICE_UNITS, STATUS_GROUPS
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "formats"
 KINDS = {

@@ -13,12 +13,12 @@ import phonenumbers
 import pytest
 from traffic_reference import END_USER, EVENT_TIME, FIELDS, RefusedError, members, read, time_of
 
-import console.traffic
-from console.traffic import FORMATS, generate, generate_mixed, labelled
-from console.traffic.malformed import KINDS, damage
-from console.traffic.population import COUNTRIES, email, msisdn
-from console.traffic.wheels import source, wheel
-from schemas.retention import Month, window_end
+import lethe.testing.traffic
+from lethe.schemas.retention.calendar import Month, window_end
+from lethe.testing.traffic import FORMATS, generate, generate_mixed, labelled
+from lethe.testing.traffic.malformed import KINDS, damage
+from lethe.testing.traffic.population import COUNTRIES, email, msisdn
+from lethe.testing.traffic.wheels import source, wheel
 
 UNTIL = datetime(2025, 11, 14, 9, 30, tzinfo=UTC)
 
@@ -71,7 +71,7 @@ def test_every_good_record_has_exactly_the_listed_fields(format_name: str) -> No
 
 
 def test_the_package_documents_every_field() -> None:
-    text = console.traffic.__doc__ or ""
+    text = lethe.testing.traffic.__doc__ or ""
     sections = dict(zip(FORMATS, re.split(r"^`infobip/[a-z-]+`$", text, flags=re.M)[1:], strict=True))
     for format_name, fields in FIELDS.items():
         for name, inside in fields.items():

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from integrity import merkle, verify_evidence
-from schemas.errors import IntegrityError
+from lethe.integrity.evidence import verify_evidence
+from lethe.integrity.log import merkle
+from lethe.schemas.errors import IntegrityError
 
 LEAVES = [
     bytes.fromhex(leaf)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from integrity.checkpoint import Checkpoint, cosigned_message
-from integrity.note import ED25519, Note, Signature, VerifierKey, sign_lines, verify
-from integrity.verify_evidence import Key
-from schemas.errors import IntegrityError
+from lethe.integrity.evidence.verify_evidence import Key
+from lethe.integrity.log.checkpoint import Checkpoint, cosigned_message
+from lethe.integrity.log.note import ED25519, Note, Signature, VerifierKey, sign_lines, verify
+from lethe.schemas.errors import IntegrityError
 
 # golang.org/x/mod/sumdb/note, note_test.go
 PETER = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"

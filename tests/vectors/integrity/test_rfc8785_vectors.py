@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from integrity.canonical import CanonicalError, canonical, parse
+from lethe.integrity.rows.canonical_json import CanonicalError, canonical, parse
 
 
 def test_the_example_of_the_specification() -> None:

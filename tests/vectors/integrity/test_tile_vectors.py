@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from integrity.tiles import (
+from lethe.integrity.log.tiles import (
     ENTRIES,
     decode_bundle,
     edge_tiles,

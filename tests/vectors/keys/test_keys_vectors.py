@@ -17,14 +17,14 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from keys.blobs import LocalBlobs
-from keys.local import LocalProvider
-from keys.monthkeys import MonthKeys
-from keys.pages import open_page
-from keys.ring import KeyRing
-from keys.sealing import open_value, seal_value
-from keys.secret import Secret
-from keys.tokens import (
+from lethe.keys.blobs import LocalBlobs
+from lethe.keys.monthkeys import MonthKeys
+from lethe.keys.pages import open_page
+from lethe.keys.providers.local import LocalProvider
+from lethe.keys.ring import KeyRing
+from lethe.keys.sealing import open_value, seal_value
+from lethe.keys.secret import Secret
+from lethe.keys.tokens import (
     KIND_CODES,
     message_token,
     message_tokens,
@@ -33,8 +33,8 @@ from keys.tokens import (
     subject_token,
     subject_tokens,
 )
-from keys.wrapped import destroyed_json, wrapped_json
-from schemas.retention import Month
+from lethe.keys.wrapped import destroyed_json, wrapped_json
+from lethe.schemas.retention.calendar import Month
 
 FROZEN: dict[str, Any] = json.loads(Path(__file__).with_name("formats.json").read_text())
 

@@ -1,0 +1,71 @@
+"""The `lethe` command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lethe.console.cli import (
+    archive,
+    demo,
+    formats,
+    holds,
+    operate,
+    proof,
+    quarantine,
+    retention,
+    rights,
+    traffic,
+    window,
+)
+from lethe.console.cli.shell import Shell, errors_in_one_line, leave
+
+app = typer.Typer(
+    name="lethe",
+    help="Remembers the traffic, forgets the people: splits communication detail records into an encrypted window of "
+    "identifiers and an identifier-free archive.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Configuration file; default: lethe.toml, if it is there.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+) -> None:
+    context.obj = Shell(config=config, json=as_json)
+
+
+for module in (operate, window, quarantine, archive, retention, holds, rights, proof, traffic, demo, formats):
+    module.register(app)
+
+
+def main() -> None:
+    """Run the command line: status 0 done, 1 failed, 2 wrong usage."""
+    arguments = sys.argv[1:]
+    # `--json` may stand anywhere before `--`, as every command has it.
+    head = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    as_json = "--json" in head
+    if as_json:
+        at = head.index("--json")
+        arguments = ["--json", *arguments[:at], *arguments[at + 1 :]]
+    try:
+        with errors_in_one_line(as_json):
+            app(args=arguments, prog_name="lethe")
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    leave(status)
+
+
+if __name__ == "__main__":
+    main()

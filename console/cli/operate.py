@@ -1,0 +1,169 @@
+"""Commands that run Lethe: worker, ingest, keys, doctor."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lethe.console.cli import control, signing
+from lethe.console.cli.shell import Shell, fail, progress, shell
+from lethe.operations.health import doctor as checkup
+from lethe.operations.intake.ingest import ingest
+from lethe.schemas.declaration import format as formats
+from lethe.streams.worker.logs import set_up
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("worker")(worker_command)
+    app.command("ingest")(ingest_command)
+    app.command("doctor")(doctor_command)
+    keys = typer.Typer(
+        help="The keys of the months, and those that sign the integrity log.", no_args_is_help=True
+    )
+    keys.command("list")(keys_list)
+    signing.register(keys)
+    app.add_typer(keys, name="keys")
+
+
+def worker_command(
+    context: typer.Context,
+    stop_at_end: Annotated[
+        bool, typer.Option("--stop-at-end", help="Process what is there now, commit and exit 0.")
+    ] = False,
+    accept_gap: Annotated[
+        bool,
+        typer.Option(
+            "--accept-gap", help="Go on although the topic has lost records; the ledger notes the gap."
+        ),
+    ] = False,
+) -> None:
+    """Consume the configured topics, split every record and commit both halves exactly once.
+
+    Example: lethe worker --stop-at-end
+    """
+    here = shell(context)
+    run_worker(here, stop_at_end, accept_gap)
+
+
+def run_worker(here: Shell, stop_at_end: bool, accept_gap: bool = False) -> None:
+    """Run a worker in this process; with a terminal it shows a progress bar when it stops at the end."""
+    from lethe.streams.worker.worker import (  # here: Faust alone takes a third of a second to import
+        Progress,
+        Worker,
+    )
+
+    bar = stop_at_end and sys.stderr.isatty()
+    set_up("ERROR" if bar else here.settings.log_level)
+    with progress("records committed", None, shown=bar) as update:
+
+        def moved(state: Progress) -> None:
+            update(state.committed, max(state.total, state.committed) or None)
+
+        worker = Worker(
+            here.runtime,
+            stop_at_end=stop_at_end,
+            accept_gap=accept_gap,
+            on_progress=moved,
+            # One that only catches up answers no requests and forgets nothing: it would be gone in the middle.
+            on_app=None if stop_at_end else partial(control.attach_control, here),
+        )
+        worker.run()
+
+
+def ingest_command(
+    context: typer.Context,
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Files with one record a line; .gz and .zst too, - for standard input."),
+    ],
+    format_name: Annotated[str, typer.Option("--format", help="The declared format of the records.")],
+) -> None:
+    """Back-fill from files: exactly once per content, so a file adds nothing the second time.
+
+    Example: lethe ingest records.ndjson.gz --format infobip/sms-report
+    """
+    here = shell(context)
+    formats.use_directory(here.settings.formats_dir)
+    formats.get(format_name)
+    set_up("ERROR")
+    reports: list[dict[str, Any]] = []
+    failed: list[str] = []
+    total = sum(Path(f).stat().st_size for f in files if f != "-" and Path(f).is_file())
+    read = 0
+    with progress("bytes read", total or None, shown=not here.json) as update:
+        for file in files:
+            report = ingest(here.runtime, file, format_name, partial(_moved, update, read))
+            read += Path(file).stat().st_size if file != "-" else 0
+            update(read, None)
+            counts = report.counts
+            failed += [report.log_error] if report.log_error else []
+            reports.append(
+                {
+                    "file": file, "stream": report.stream, "already": report.already, "records": counts.records,
+                    "split": counts.split, "late": counts.late, "rejected": counts.rejected,
+                    "rejected_by_reason": dict(sorted(counts.reasons.items())),
+                }
+            )  # fmt: skip
+    columns = ["file", "stream", "already", "records", "split", "late", "rejected"]
+    here.answer(
+        reports,
+        lambda: here.table(
+            "already: lines that an earlier run had taken in", columns, [[r[c] for c in columns] for r in reports],
+            right=columns[2:],
+        ),
+    )  # fmt: skip
+    if failed:
+        fail(f"the records are in, but not the integrity log: {failed[0]}", here.json)
+
+
+def _moved(update: Callable[[int, int | None], None], before: int, at: int) -> None:
+    update(before + at, None)
+
+
+def keys_list(context: typer.Context) -> None:
+    """The months there are keys for: live, ended or destroyed, and when they end."""
+    here = shell(context)
+    now = here.runtime.clock()
+    rows = [
+        {"month": str(k.month), "window_months": k.window_months, "key": k.key_id, "state": k.state,
+         "created": k.created, "ends": k.ends}
+        for k in here.runtime.ring.list(now)
+    ]  # fmt: skip
+    columns = ["month", "window_months", "key", "state", "created", "ends"]
+    here.answer(
+        rows, lambda: here.table("Keys of the months", columns, [[r[c] for c in columns] for r in rows])
+    )
+
+
+def doctor_command(context: typer.Context) -> None:
+    """Check configuration, broker, clocks, keys and tables; say what is wrong and what to do about it.
+
+    Example: lethe doctor
+    """
+    here = shell(context)
+    results = []
+    for check in checkup.checks(here):
+        results.append(check)
+        if not here.json:
+            mark = {
+                "ok": "[green]ok  [/green]",
+                "warning": "[yellow]look[/yellow]",
+                "wrong": "[red]bad [/red]",
+            }[check.state]
+            here.out.print(
+                f"{mark} {check.what}: {check.found}" + (f" -> {check.advice}" if check.advice else "")
+            )
+    wrong = [c for c in results if c.state == "wrong"]
+    if here.json:
+        here.answer(
+            [{"what": c.what, "state": c.state, "found": c.found, "advice": c.advice} for c in results],
+            lambda: None,
+        )
+    if wrong:
+        fail(f"{len(wrong)} of {len(results)} checks found something wrong", here.json)

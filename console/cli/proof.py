@@ -1,0 +1,242 @@
+"""Commands that prove: the archive verified against its signed log, evidence of one record, evidence verified."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from cryptography import x509
+
+from lethe.console.cli.shell import Shell, fail, moment, progress, shell
+from lethe.console.cli.signing import history_of
+from lethe.console.cli.window import CASE, LAW, PURPOSE, RESTRICTED, asked_for, audit_log
+from lethe.integrity.evidence import verify_evidence
+from lethe.integrity.log.note import VerifierKey
+from lethe.integrity.log.signing import KeyHistory
+from lethe.integrity.verify.findings import Finding, Kind
+from lethe.operations.proof.publisher import publication_of, stamp_roots
+from lethe.operations.proof.signer import load_signer
+from lethe.schemas.errors import IntegrityError, LetheError
+from lethe.schemas.position import Position
+from lethe.schemas.retention.calendar import Month
+from lethe.tiers.evidence.proof import evidence_of
+from lethe.tiers.evidence.verification import Report, Verifier, checkpoint_of
+from lethe.tiers.rights import restrictions
+
+_SHOWN = 50
+_KEPT = 10_000
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("verify")(verify_command)
+    app.command("evidence")(evidence_command)
+    app.command("verify-evidence")(verify_evidence_command)
+
+
+def verify_command(
+    context: typer.Context,
+    since: Annotated[
+        str | None, typer.Option("--since", help="Only rows of this month and later ones (a date in it).")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", help="Only rows of this month and earlier ones (a date in it).")
+    ] = None,
+    stream: Annotated[str | None, typer.Option("--stream", help="Only this stream.")] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option("--key", help="Verifier key you trust; default: those of the key directory."),
+    ] = None,
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option("--checkpoint", help="A signed checkpoint, or evidence, that was kept elsewhere."),
+    ] = None,
+) -> None:
+    """Verify the archive: every row in scope, the ledger and the signed log; status 1 names what is not as it was.
+
+    Example: lethe verify --since 2026-01-01
+    """
+    here = shell(context)
+    first, last = _month(since, "--since"), _month(until, "--until")
+    known = [checkpoint_of(_read(path)) for path in checkpoint or []]
+    findings: list[Finding] = []
+    more = 0
+    unpublished = _publish_first(here)
+    history = _trusted(here, key or [])
+    with progress("rows verified", None, shown=not here.json) as update:
+        verifier = Verifier(
+            here.runtime.warehouse, history, here.settings.retention, here.runtime.clock(), stream, first, last,
+            known, stamp_roots(here.settings.integrity), update,
+        )  # fmt: skip
+        for finding in verifier.run():
+            if len(findings) < _KEPT:
+                findings.append(finding)
+            else:
+                more += 1
+    findings = unpublished + findings
+    _answer(here, verifier.report, findings, more)
+    if findings:
+        fail(f"{len(findings) + more} finding(s): the archive or its log is not as it was", here.json)
+
+
+def _publish_first(here: Shell) -> list[Finding]:
+    """Publish what a crash has left unpublished, so that it is not taken for a finding. A failure is one."""
+    if load_signer(here.settings.keys_dir) is None:
+        return []  # on a machine that only verifies
+    try:
+        failures = publication_of(here.runtime).run().failures
+    except IntegrityError as error:
+        return [Finding(Kind.NOT_PROVEN, "signing keys", str(error))]
+    return [
+        Finding(Kind.NOT_PROVEN, f"{stream}/{partition}", f"its log cannot be published: {error}")
+        for (stream, partition), error in failures.items()
+    ]
+
+
+def _trusted(here: Shell, keys: list[str]) -> KeyHistory:
+    history = history_of(here)
+    if keys:
+        history.trust([VerifierKey.parse(key) for key in keys])
+    elif load_signer(here.settings.keys_dir) is None:
+        raise LetheError("whom to trust? give a verifier key with --key (lethe keys show prints it)")
+    return history
+
+
+def _answer(here: Shell, report: Report, findings: list[Finding], more: int) -> None:
+    months = {
+        "since": str(report.first) if report.first else None,
+        "until": str(report.last) if report.last else None,
+    }
+    answer = {
+        "ok": not findings,
+        "rows": report.rows,
+        "commits": report.entries,
+        "logs": report.logs,
+        "time_stamps": report.stamps,
+        "table_version": report.version,
+        **months,
+        "findings": [
+            {"kind": f.kind.value, "where": f.where, "file": f.file, "detail": f.detail} for f in findings
+        ],
+        "more": more,
+    }
+
+    def show() -> None:
+        for finding in findings[:_SHOWN]:
+            here.out.print(str(finding), style="red", markup=False)
+        if len(findings) > _SHOWN:
+            here.say(f"… and {len(findings) + more - _SHOWN:,} more; --json lists them")
+        here.say(
+            f"{report.rows:,} rows in scope of {report.entries:,} commits in {report.logs:,} log(s) compared, "
+            f"from month {report.first} on" + (f" to {report.last}" if report.last else "")
+        )
+        if not findings:
+            here.say("[green]every row in scope is as it was logged, none is missing, none was added[/green]")
+
+    here.answer(answer, show)
+
+
+def evidence_command(
+    context: typer.Context,
+    record: Annotated[str, typer.Argument(help="A record's name: stream/partition/offset[/index].")],
+    case: CASE,
+    purpose: PURPOSE,
+    out: Annotated[Path | None, typer.Option("--out", help="A new file; default: standard output.")] = None,
+    law: LAW = None,
+) -> None:
+    """The evidence of one record, in one file: the original inside the window, proof of the archive row for ever.
+
+    Example: lethe evidence cdr.sms-report/0/4711 --case F-2041 --purpose "court order 12/26" --out 4711.json
+    """
+    here = shell(context)
+    entry: dict[str, Any] = dict(asked_for(case, purpose))
+    position = Position.parse(record)
+    runtime = here.runtime
+    _publish_first(here)
+    now = runtime.clock()
+    lawful = (law or "").strip()[:500] or None
+    entry |= {"action": "evidence", "record": str(position), "law": lawful}
+    if lawful is None and restrictions.concern(runtime.warehouse, runtime.ring, position, now):
+        audit_log(here).append({**entry, "original": False, "count": 0, "restricted": True}, now)
+        raise LetheError(RESTRICTED)
+    roots = stamp_roots(here.settings.integrity)
+    found = evidence_of(runtime.warehouse, runtime.ring, history_of(here), position, now, roots)
+    audit_log(here).append(
+        {**entry, "original": found.has_original, "count": 1, "restricted": False},
+        now,
+    )
+    if out is None:
+        typer.echo(found.file, nl=False)
+        return
+    _write(out, found.file)
+    here.answer(
+        {"record": str(position), "file": str(out), "original": found.has_original, "stamped": found.stamped,
+         "summary": found.summary},
+        lambda: _tell(here, [f"Evidence written to {out}.", *found.summary]),
+    )  # fmt: skip
+
+
+def verify_evidence_command(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The evidence file.")],
+    key: Annotated[list[str], typer.Option("--key", help="Verifier key you trust; may be repeated.")],
+    stamp_root: Annotated[
+        Path | None, typer.Option("--stamp-root", help="Root certificates of the time-stamp authority (PEM).")
+    ] = None,
+    original: Annotated[
+        Path | None, typer.Option("--original", help="Write the original record to this new file.")
+    ] = None,
+) -> None:
+    """Verify an evidence file. Needs nothing but the file and a verifier key: no configuration, no network.
+
+    Example: lethe verify-evidence 4711.json --key "lethe+9fae8bda+…"
+    """
+    here = shell(context)
+    try:
+        roots = x509.load_pem_x509_certificates(_read(stamp_root)) if stamp_root else []
+        proven = verify_evidence.verify(_read(file), key, roots)
+    except verify_evidence.EvidenceError as error:
+        raise IntegrityError(f"{file}: not proven: {error}") from None
+    except ValueError:
+        raise LetheError(f"{stamp_root}: not a PEM file with certificates") from None
+    if original is not None:
+        if proven.original is None:
+            raise LetheError("the original is not in this file")
+        _write(original, proven.original)
+    here.answer(
+        {"proven": True, "record": proven.record, "summary": proven.summary, "stamped": proven.stamped,
+         "authority_known": proven.authority_known, "original": proven.original is not None},
+        lambda: _tell(here, ["PROVEN: the record is unaltered since it was logged.", *proven.summary]),
+    )  # fmt: skip
+    if proven.stamped and not proven.authority_known:
+        here.say("Who made the time stamp was not checked: give the authority's root with --stamp-root.")
+
+
+def _tell(here: Shell, lines: list[str]) -> None:
+    for line in lines:
+        here.out.print(line, markup=False)
+
+
+def _month(text: str | None, what: str) -> Month | None:
+    at = moment(text, what)
+    return None if at is None else Month.of(at)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise LetheError(f"{path}: {error.strerror}") from None
+
+
+def _write(path: Path, data: bytes) -> None:
+    """A new file that only its owner can read: it may hold identifiers."""
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise LetheError(f"{path}: {error.strerror}; nothing was written") from None

@@ -1,0 +1,172 @@
+"""Commands over the quarantine: what was rejected and why, its values on request, and another try."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lethe.console.cli.shell import Shell, fail, progress, shell, who
+from lethe.console.cli.window import LAW, RESTRICTED, asked_for, audit_log
+from lethe.operations.intake.replay import NO_DECLARATION, NO_ENVELOPE, replay
+from lethe.schemas.errors import LetheError
+from lethe.schemas.position import Position
+from lethe.streams.transform.batch import EXPLAINED
+from lethe.tiers.replay.replay import Replayed, Wanted
+from lethe.tiers.rights import restrictions
+from lethe.tiers.window import lookup, quarantine
+
+REASON = Annotated[str | None, typer.Option("--reason", help="Only records rejected for this reason.")]
+FORMAT = Annotated[str | None, typer.Option("--format", help="Only records of this format.")]
+_EXPLAINED = {
+    **EXPLAINED,
+    NO_DECLARATION: "no declaration of today is for the record",
+    NO_ENVELOPE: "the declaration has no envelope any more, which the record was an element of",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    group = typer.Typer(
+        help="Records that were rejected: what, why, on request their values, and another try.",
+        no_args_is_help=True,
+    )
+    group.command("list")(quarantine_list)
+    group.command("show")(quarantine_show)
+    group.command("replay")(quarantine_replay)
+    app.add_typer(group, name="quarantine")
+
+
+def quarantine_list(
+    context: typer.Context,
+    reason: REASON = None,
+    format_name: FORMAT = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most this many.")] = 100,
+) -> None:
+    """The rejected records, without their values.
+
+    Example: lethe quarantine list --reason bad_time
+    """
+    here = shell(context)
+    rows = quarantine.listed(here.runtime.warehouse, reason, format_name, limit)
+    for row in rows:
+        row["record"] = str(lookup.position_of(row))
+        row["explanation"] = _explained(row["reason"])
+    here.answer(
+        rows,
+        lambda: here.table(
+            f"{len(rows)} rejected record(s)",
+            ["record", "reason", "field", "explanation", "format", "received (UTC)", "month"],
+            [
+                [r["record"], r["reason"], r["detail"], r["explanation"], r["format"], r["received_time"], r["month"]]
+                for r in rows
+            ],
+        ),
+    )  # fmt: skip
+
+
+def quarantine_show(
+    context: typer.Context,
+    record: Annotated[str, typer.Argument(help="A record's name: stream/partition/offset[/index].")],
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Decrypt and show the value; needs a case and a purpose.")
+    ] = False,
+    case: Annotated[str | None, typer.Option("--case", help="The case this look belongs to.")] = None,
+    purpose: Annotated[str | None, typer.Option("--purpose", help="What the answer is needed for.")] = None,
+    law: LAW = None,
+) -> None:
+    """One rejected record: why, and with --reveal what it was.
+
+    Example: lethe quarantine show cdr.sms-report/0/4711 --reveal --case Q-7 --purpose "mend the producer"
+    """
+    here = shell(context)
+    position = Position.parse(record)
+    row = quarantine.one(here.runtime.warehouse, position)
+    row["record"], row["explanation"] = str(position), _explained(row["reason"])
+    sealed = row["sealed"]
+    if reveal:
+        if case is None or purpose is None:
+            raise typer.BadParameter("--reveal needs --case and --purpose")
+        runtime, lawful = here.runtime, (law or "").strip()[:500] or None
+        value = quarantine.value_of(row, runtime.ring)
+        hidden = lawful is None and restrictions.named_in(runtime.objects, runtime.ring, value or b"")
+        entry = {
+            **asked_for(case, purpose),
+            "action": "quarantine.reveal",
+            "record": str(position),
+            "law": lawful,
+        }
+        shown = value is not None and not hidden
+        audit_log(here).append({**entry, "count": int(shown), "restricted": hidden}, runtime.clock())
+        if hidden:
+            raise LetheError(RESTRICTED)
+        row["value"] = None if value is None else value.decode("utf-8", "backslashreplace")
+    row["kept"] = sealed is not None
+    del row["sealed"]
+    here.answer(row, lambda: here.table("", ["", ""], [[k, v] for k, v in row.items()]))
+
+
+def quarantine_replay(
+    context: typer.Context,
+    reason: REASON = None,
+    format_name: FORMAT = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would happen, change nothing.")
+    ] = False,
+) -> None:
+    """Run rejected records through today's declarations: those that pass land once, the others stay.
+
+    Each lands at the position it was rejected at. Interrupted, it is simply run again.
+
+    Example: lethe quarantine replay --reason unknown_value --format acme/sms --dry-run
+    """
+    here = shell(context)
+    log, entry = audit_log(here), {"who": who(), "reason": reason, "format": format_name}
+    if not dry_run:
+        log.append({**entry, "action": "quarantine.replay"}, here.runtime.clock())
+    with progress("rejected records", None, shown=not here.json) as update:
+        done, log_error = replay(here.runtime, Wanted(reason, format_name), dry_run, update)
+    if not dry_run:
+        counts = {"tried": done.tried, "count": done.records}
+        log.append({**entry, "action": "quarantine.replay.done", **counts}, here.runtime.clock())
+    answer = {
+        "dry_run": dry_run,
+        "tried": done.tried,
+        "left": done.left,
+        "landed": done.records,
+        "late": done.late,
+        "identifiers": done.identifiers,
+        "stayed": done.tried - done.left,
+        "stayed_by_reason": dict(sorted(done.stays.items())),
+        "unreadable": done.unreadable,
+        "uncommitted": done.uncommitted,
+    }
+    here.answer(answer, lambda: _show_replay(here, done, dry_run))
+    if log_error is not None:
+        fail(f"the records have landed, but {log_error}", here.json)
+
+
+def _show_replay(here: Shell, done: Replayed, dry_run: bool) -> None:
+    would = "would land" if dry_run else "landed"
+    rows: list[list[object]] = [
+        ["tried", done.tried, "rejected records whose value is kept and opens"],
+        [would, done.records, "records in the archive and the window, at their own positions"],
+        ["of them late", done.late, "without identifiers: their window has ended"],
+        *([f"stayed: {why}", count, _explained(why)] for why, count in sorted(done.stays.items())),
+        [
+            "no longer readable",
+            done.unreadable,
+            "the value was erased or never kept, or its month was forgotten",
+        ],
+    ]
+    if done.uncommitted:
+        rows.append(
+            ["not committed yet", done.uncommitted, "of a commit that is on its way; run it again later"]
+        )
+    here.table("", ["", "records", ""], rows, right=["records"])
+    if done.records != done.left and not dry_run:
+        here.say(f"{done.left} of the messages left the quarantine; envelopes hold several records")
+
+
+def _explained(reason: str) -> str:
+    return _EXPLAINED.get(reason, reason)

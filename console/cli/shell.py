@@ -1,0 +1,196 @@
+"""What every command shares: settings, output as tables or JSON, errors in one line, exit codes."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Settings, load
+from lethe.schemas.errors import LetheError
+
+FAILED = 1
+WRONG_USAGE = 2
+
+
+@dataclass
+class Shell:
+    """State of one invocation: where the configuration is, and how to answer."""
+
+    config: Path | None = None
+    json: bool = False
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings, read once."""
+        return load(self.config)
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        """Ring, warehouse and kernel, each made when first used."""
+        return Runtime(self.settings)
+
+    @cached_property
+    def out(self) -> Console:
+        """Standard output."""
+        return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+    def answer(self, value: Any, show: Callable[[], None]) -> None:
+        """Print a value as JSON, or let `show` print it for a person."""
+        if self.json:
+            sys.stdout.write(
+                orjson.dumps(value, default=_jsonable, option=orjson.OPT_INDENT_2).decode() + "\n"
+            )
+        else:
+            show()
+
+    def table(
+        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str] = ()
+    ) -> None:
+        """Print rows as a table."""
+        table = Table(title=title or None, title_justify="left", header_style="bold")
+        for column in columns:
+            table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(_text(cell) for cell in row))
+        self.out.print(table)
+
+    def say(self, line: str) -> None:
+        """Print one line for a person; with --json nothing is added to the JSON."""
+        if not self.json:
+            self.out.print(line)
+
+
+@contextmanager
+def progress(
+    title: str, total: int | None, shown: bool = True
+) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar on standard error when it is a terminal; yields `update(done, total)`."""
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+        console=console, disable=not shown or not console.is_terminal, transient=False,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task(title, total=total)
+
+        def update(done: int, of: int | None = None) -> None:
+            bar.update(task, completed=done, total=of if of is not None else total)
+
+        yield update
+
+
+@contextmanager
+def errors_in_one_line(as_json: bool) -> Iterator[None]:
+    """End the process with status 1 and one line when something a person can act on went wrong."""
+    try:
+        yield
+    except LetheError as error:
+        fail(str(error), as_json)
+    except KeyboardInterrupt:
+        fail("interrupted", as_json)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(FAILED) from None
+    except Exception as error:  # noqa: BLE001  (the text of a stranger's exception may quote what it choked on)
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(frame.filename).name}:{frame.lineno}"
+        fail(f"unexpected {type(error).__name__} at {where} in {frame.name}; nothing more was done", as_json)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process at once, with everything said.
+
+    Not through the interpreter's own end: the table libraries keep threads of their own, and one that is still at work
+    while modules are torn down brings the process down with a signal after its work is done and its answer printed.
+    """
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        status = status or FAILED
+    logging.shutdown()
+    os._exit(status)
+
+
+def fail(message: str, as_json: bool) -> NoReturn:
+    """Say what went wrong on standard error and exit with status 1."""
+    line = " ".join(message.split())
+    if as_json:
+        sys.stderr.write(orjson.dumps({"error": line}).decode() + "\n")
+    else:
+        sys.stderr.write(f"lethe: {line}\n")
+    raise SystemExit(FAILED)
+
+
+def shell(context: typer.Context) -> Shell:
+    """The shell of an invocation."""
+    found = context.find_object(Shell)
+    assert found is not None  # noqa: S101  (made by the root callback)
+    return found
+
+
+def moment(text: str | None, what: str) -> datetime | None:
+    """A time or date given on the command line, in UTC unless it says otherwise; wrong usage if it is none."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{what}: a date or time such as 2026-10-01 or 2026-10-01T12:00:00+05:00"
+        ) from None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def who() -> str:
+    """The person at the keyboard, for the audit log."""
+    return os.environ.get("LETHE_USER") or os.environ.get("SUDO_USER") or getpass.getuser()
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return str(value)
+
+
+def _text(cell: Any) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    if isinstance(cell, datetime):
+        return cell.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return str(cell)

@@ -1,1 +1,0 @@
-"""The commands of `lethe`, a module for each group of them."""

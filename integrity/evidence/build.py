@@ -1,0 +1,220 @@
+"""Build the evidence file of one record: everything `verify_evidence.py` needs, and nothing it cannot check.
+
+The file is verified before it is handed out, by the very code its reader will use. Specified in
+docs/integrity.md, section 8.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+from cryptography.x509 import Certificate
+
+from lethe.integrity.evidence import verify_evidence
+from lethe.integrity.evidence.verify_evidence import Proven
+from lethe.integrity.log import groups
+from lethe.integrity.log.entries import Entry, Log, open_checkpoint
+from lethe.integrity.log.signing import KeyHistory
+from lethe.integrity.log.stamp import Stamped, stamps
+from lethe.integrity.log.stamp import token as stamp_token
+from lethe.integrity.log.store import Reader
+from lethe.integrity.rows.canonical_rows import COLUMNS, Kind, encode
+from lethe.integrity.verify.whole import Known, standing
+from lethe.schemas.errors import IntegrityError, LetheError
+from lethe.schemas.position import Position
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+Others = Callable[[int, int], pa.Table]
+"""Archive rows of a record's topic-partition and month from the first to the last offset given, in scope or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The record as it was hashed, its salt, and where in it the parties stand.
+
+    `parties` are pairs of a role (`origin`, `destination`) and a JSON pointer (RFC 6901) into the original.
+    """
+
+    data: bytes = field(repr=False)
+    salt: bytes = field(repr=False)
+    parties: Sequence[tuple[str, str]] = ()
+
+
+def build(
+    row: pa.Table,
+    reader: Reader,
+    history: KeyHistory,
+    origin: str,
+    original: Original | None = None,
+    stamp_roots: Sequence[Certificate] = (),
+    others: Others | None = None,
+) -> bytes:
+    """The evidence file (UTF-8 JSON) of the one record in `row`, an archive table of one row.
+
+    `reader` and `origin` are those of its topic-partition's log (of the log of replays, for one that was replayed),
+    `original` is left out after the window. The
+    oldest time stamp over the record's entry is added, if there is one. `others` is asked for the rows of the record's
+    group, where the leaf file has only the hashes of groups. Raises `IntegrityError` when the row, the original or
+    the log are not what was signed, when the record is not (or not yet) in the log, and when two or more of its
+    group's other rows are not as they were logged.
+    """
+    position = _position(row)
+    log = Log(reader, history, origin)
+    found = log.holding(position)
+    if found is None:
+        raise IntegrityError(f"{position} is not in the log yet: publish the log first")
+    index, entry = found
+    row_index, row_proof = _row_proof(log, entry, row, position, others)
+    stamped = _oldest_stamp(reader, history, origin, index)
+    if stamped:
+        log = Log(reader, history, origin, stamped.note)
+
+    json_row = row_to_json(row)
+    file: dict[str, Any] = {"format": verify_evidence.FORMAT, "summary": []}
+    parties: dict[str, str] = {}
+    if original:
+        file["original"] = {
+            "form": json_row.get("original_form"),
+            "bytes": base64.b64encode(original.data).decode(),
+            "salt": base64.b64encode(original.salt).decode(),
+        }
+        if original.parties:
+            file["parties"] = _parties(original)
+            parties = {
+                p["role"]: verify_evidence.party_text(p["value"], p["pointer"]) for p in file["parties"]
+            }
+    file |= {
+        "row": json_row,
+        "row_proof": _proof(row_index, row_proof),
+        "entry": entry_to_json(entry),
+        "entry_proof": _proof(index, log.tiles.inclusion_proof(index)),
+        "checkpoint": bytes(log.note).decode(),
+    }
+    time = None
+    if stamped:
+        token = stamp_token(stamped.response)
+        file["time_stamp"] = base64.b64encode(token).decode()
+        with _as_integrity_error():
+            time = verify_evidence.verify_stamp(token, stamped.note, list(stamp_roots))
+    file["key_history"] = [bytes(note).decode() for note in history.notes]
+    file["summary"] = verify_evidence.summary(json_row, parties, original is not None, origin, index, time)
+    data = json.dumps(file, indent=1, ensure_ascii=False).encode() + b"\n"
+    check(data, [str(key) for key in history.sets[-1].keys], stamp_roots)
+    return data
+
+
+def check(data: bytes, trusted: Sequence[str], stamp_roots: Sequence[Certificate] = ()) -> Proven:
+    """Verify an evidence file, see `verify_evidence.verify`; raises `IntegrityError` if it does not hold."""
+    with _as_integrity_error():
+        return verify_evidence.verify(data, list(trusted), list(stamp_roots))
+
+
+@contextmanager
+def _as_integrity_error() -> Iterator[None]:
+    try:
+        yield
+    except verify_evidence.EvidenceError as error:
+        raise IntegrityError(f"evidence: {error}") from None
+
+
+def _position(row: pa.Table) -> Position:
+    if row.num_rows != 1:
+        raise ValueError("evidence is of one record")
+    (values,) = row.select(["stream", "partition", "offset", "index"]).to_pylist()
+    return Position(**values)
+
+
+def _row_proof(
+    log: Log, entry: Entry, row: pa.Table, position: Position, others: Others | None
+) -> tuple[int, list[bytes]]:
+    """The row's place in its commit and the proof of it, after comparing the row with what was logged."""
+    known = Known.of(log, entry)
+    at = (position.offset, position.index)
+    index = next((n for n, r in enumerate(known.file.rows) if (r.offset, r.index) == at), None)
+    if index is None:
+        raise IntegrityError(f"{position} was not in integrity scope: the log holds nothing of it")
+    number = next(n for n, group in enumerate(known.file.groups) if index < group.end)
+    group = known.file.groups[number]
+    first, last = known.file.rows[group.first], known.file.rows[group.end - 1]
+    if group.size == 1 or number in known.kept or others is None:
+        leaves = known.solve_from(number, standing(row), groups.Tries())
+    else:
+        leaves = known.solve_from(number, standing(others(first.offset, last.offset)), groups.Tries())
+    if leaves is None:
+        raise IntegrityError(
+            f"{position} cannot be proven: two or more of the {group.size} rows in scope at offsets {first.offset} to "
+            f"{last.offset}, which are proven together, are not as they were logged. lethe verify says what it knows "
+            "of them; bring their files back from the backup"
+        )
+    place = index - group.first
+    try:
+        leaf = encode(row).leaf_hashes()[0]
+    except LetheError as error:
+        raise IntegrityError(f"the archive row of {position} is altered: {error}") from None
+    if leaf != leaves[place]:
+        raise IntegrityError(f"the archive row of {position} is altered")
+    return index, groups.prove(known.file.groups, number, leaves, place)
+
+
+def _oldest_stamp(reader: Reader, history: KeyHistory, origin: str, index: int) -> Stamped | None:
+    """The stamped checkpoint of the smallest size that holds entry `index`."""
+    for stamped in stamps(reader):
+        if open_checkpoint(stamped.note, history, origin)[1].size > index:
+            return stamped
+    return None
+
+
+def _parties(original: Original) -> list[dict[str, str]]:
+    with _as_integrity_error():
+        return [
+            {"role": role, "pointer": pointer, "value": verify_evidence.resolve(original.data, pointer)}
+            for role, pointer in sorted(original.parties, reverse=True)  # origin, then destination
+        ]
+
+
+def _proof(index: int, hashes: Sequence[bytes]) -> dict[str, Any]:
+    return {"index": index, "hashes": [item.hex() for item in hashes]}
+
+
+def entry_to_json(entry: Entry) -> dict[str, Any]:
+    """A log entry as the evidence file has it: numbers, and hashes in hexadecimal."""
+    return {
+        "stream": entry.stream,
+        "partition": entry.partition,
+        "first_offset": entry.first_offset,
+        "last_offset": entry.last_offset,
+        "count": entry.commitment.count,
+        "root": entry.commitment.root.hex(),
+        "sha3_512": entry.commitment.sha3_512.hex(),
+        "leaves": entry.leaves.hex(),
+        "months": [str(month) for month in entry.months or ()],
+        "version": entry.version,
+    }
+
+
+def row_to_json(row: pa.Table) -> dict[str, Any]:
+    """An archive row as the evidence file has it: nulls and `month` left out, each value in one spelling."""
+    return {
+        name: _value(row.column(name), kind)
+        for name, (_, kind) in COLUMNS.items()
+        if name in row.column_names and row.column(name).null_count == 0
+    }
+
+
+def _value(column: pa.ChunkedArray, kind: Kind) -> Any:
+    if kind is Kind.TIMESTAMP:
+        instant = _EPOCH + timedelta(microseconds=column.cast(pa.int64())[0].as_py())
+        return instant.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    value = column[0].as_py()
+    if kind is Kind.DECIMAL:
+        return f"{value:.6f}"
+    return value.hex() if kind is Kind.HASH else value

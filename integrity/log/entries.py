@@ -1,0 +1,252 @@
+"""The log of one topic-partition: what an entry is, and reading a published log without trusting its storage.
+
+Specified in docs/integrity.md, sections 3 and 5.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from lethe.integrity.log import leaves as leaf_files
+from lethe.integrity.log import merkle
+from lethe.integrity.log.checkpoint import Checkpoint
+from lethe.integrity.log.commitment import NOTHING, Commitment
+from lethe.integrity.log.leaves import FIRST_MONTH, LAST_MONTH, month_number, month_of
+from lethe.integrity.log.note import Note
+from lethe.integrity.log.signing import KeyHistory
+from lethe.integrity.log.store import Reader
+from lethe.integrity.log.tiles import ENTRIES, WIDTH, TreeTiles, decode_bundle, read_tile, tile_width
+from lethe.schemas.errors import IntegrityError
+from lethe.schemas.position import STREAM_PATTERN, Position
+from lethe.schemas.retention.calendar import Month
+
+ENTRY_VERSION = 1
+CHECKPOINT = "checkpoint"
+REPLAYS = ("=replays", 0)
+"""Stream and partition in the name of the log of what was replayed from quarantine: no stream is called so."""
+
+_HEAD = struct.Struct("<IQQQ")  # partition, first offset, last offset, count
+_TAIL = struct.Struct("<32s64s32sIIQ")  # root, SHA3-512, leaf file, first and last month, table version
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One commit of one topic-partition, as its log holds it.
+
+    Offsets are those the commit covers, both ends included. `leaves` is the SHA-256 of the leaf file,
+    `months` are the first and the last of its rows (None without rows), `version` is that of the metadata
+    table.
+    """
+
+    stream: str
+    partition: int
+    first_offset: int
+    last_offset: int
+    commitment: Commitment
+    leaves: bytes
+    months: tuple[Month, Month] | None
+    version: int
+
+    def __bytes__(self) -> bytes:
+        stream = self.stream.encode()
+        c = self.commitment
+        months = [month_number(month) for month in self.months] if self.months else [0, 0]
+        return b"".join(
+            (
+                bytes([ENTRY_VERSION, len(stream)]),
+                stream,
+                _HEAD.pack(self.partition, self.first_offset, self.last_offset, c.count),
+                _TAIL.pack(c.root, c.sha3_512, self.leaves, *months, self.version),
+            )
+        )
+
+    @classmethod
+    def parse(cls, data: bytes) -> Entry:
+        """Read an entry; raises `IntegrityError` when it is none."""
+        if len(data) < 2 or data[0] != ENTRY_VERSION:
+            raise IntegrityError("log entry: it is of no version known here")
+        end = 2 + data[1]
+        if len(data) != end + _HEAD.size + _TAIL.size:
+            raise IntegrityError("log entry: it is of the wrong length")
+        stream = data[2:end].decode("ascii", "replace")
+        partition, first, last, count = _HEAD.unpack_from(data, end)
+        root, sha3_512, leaves, first_month, last_month, version = _TAIL.unpack_from(data, end + _HEAD.size)
+        commitment = Commitment(count, root, sha3_512)
+        nothing = (
+            commitment == NOTHING and leaves == leaf_files.digest(b"") and first_month == last_month == 0
+        )
+        dated = FIRST_MONTH <= first_month <= last_month <= LAST_MONTH
+        if not (
+            STREAM_PATTERN.fullmatch(stream) and first <= last < 1 << 63 and (dated if count else nothing)
+        ):
+            raise IntegrityError("log entry: it makes no sense")
+        months = (month_of(first_month), month_of(last_month)) if count else None
+        return cls(stream, partition, first, last, commitment, leaves, months, version)
+
+
+@dataclass(frozen=True, slots=True)
+class LogCommit:
+    """A commit ready to be published: its log entry, and its leaf file (empty when no row is in scope).
+
+    `whole` makes the leaf file of all leaf hashes, if the rows are at hand.
+    """
+
+    entry: Entry
+    leaf_file: bytes
+    whole: Callable[[], bytes] | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        table: pa.Table,
+        stream: str,
+        partition: int,
+        offsets: tuple[int, int],
+        version: int,
+        whole: bool = False,
+    ) -> LogCommit:
+        """Of the archive rows of one commit, as `commitment.commit_rows` takes them, in or out of scope.
+
+        `offsets` are the first and the last the commit covers; the leaf file has all leaf hashes if `whole`. Raises
+        `LetheError` as `commit_rows` does.
+        """
+        commitment, leaf_file, months = leaf_files.commit_with_leaves(table, offsets[0], whole)
+        leaves = leaf_files.digest(leaf_file)
+        entry = Entry(stream, partition, *offsets, commitment, leaves, months, version)
+        return cls(entry, leaf_file, lambda: leaf_files.commit_with_leaves(table, offsets[0], True)[1])
+
+
+def log_origin(name: str, stream: str, partition: int) -> str:
+    """The name of a topic-partition's log: `<signer's name>/<stream>/<partition>`."""
+    return f"{name}/{stream}/{partition}"
+
+
+def of_replays(origin: str) -> bool:
+    """Whether an origin is that of the log of replays, which holds entries of every topic-partition."""
+    return origin.endswith(log_origin("", *REPLAYS))
+
+
+def replay_order(entry: Entry) -> tuple[int, str, int, int]:
+    """What ascends from entry to entry in the log of replays: their offsets do not, and may overlap."""
+    return entry.version, entry.stream, entry.partition, entry.first_offset
+
+
+def leaf_path(origin: str, entry: Entry) -> str:
+    """Where the leaf file of an entry is kept: by its first offset, or by its digest where offsets come again."""
+    return (
+        f"leaves/{entry.leaves.hex()}" if of_replays(origin) else leaf_files.leaves_path(entry.first_offset)
+    )
+
+
+class Log:
+    """A published log, read-only: every hash and entry it returns is authenticated by its signed checkpoint.
+
+    Raises `IntegrityError` naming what is missing or altered.
+    """
+
+    def __init__(self, reader: Reader, history: KeyHistory, origin: str, signed: bytes | None = None) -> None:
+        """Open the log at its newest checkpoint, or at `signed`, an earlier one."""
+        signed = signed or reader.get(CHECKPOINT)
+        if signed is None:
+            raise IntegrityError(f"the log {origin} has no checkpoint")
+        self.reader = reader
+        self.origin = origin
+        self.note, self.checkpoint, self.signed_by = open_checkpoint(signed, history, origin)
+        self.size = self.checkpoint.size
+        self.tiles = TreeTiles(reader.get, self.size, self.checkpoint.root)
+        self._bundle: tuple[int, list[bytes]] = (-1, [])
+
+    def bundle(self, number: int) -> list[bytes]:
+        """The entries `number * 256` and following, as bytes."""
+        if self._bundle[0] != number:
+            self._bundle = number, self._read(number)
+        return self._bundle[1]
+
+    def _read(self, number: int) -> list[bytes]:
+        width = tile_width(0, number, self.size)
+        entries = decode_bundle(read_tile(self.reader.get, ENTRIES, number, width))[:width]
+        expected = self.tiles.tile(0, number)
+        for place, leaf in enumerate(expected):
+            if place >= len(entries) or merkle.leaf_hash(entries[place]) != leaf:
+                state = "altered" if place < len(entries) else "missing"
+                raise IntegrityError(f"entry {number * WIDTH + place} of the log {self.origin} is {state}")
+        return entries
+
+    def entry(self, index: int) -> Entry:
+        """Entry `index`; raises `ValueError` when the log has none."""
+        if not 0 <= index < self.size:
+            raise ValueError(f"the log has no entry {index}")
+        entry = Entry.parse(self.bundle(index // WIDTH)[index % WIDTH])
+        # The origin ends with the log's stream and partition: a log holds no other's entries.
+        mine = of_replays(self.origin) or self.origin.endswith(log_origin("", entry.stream, entry.partition))
+        if not mine:
+            raise IntegrityError(f"entry {index} of the log {self.origin} is of another log")
+        return entry
+
+    def entries(self, start: int = 0) -> Iterator[Entry]:
+        """All entries from `start` on, in order."""
+        return (self.entry(index) for index in range(start, self.size))
+
+    def covering(self, offset: int) -> tuple[int, Entry] | None:
+        """The entry whose commit covers the offset, with its index in the log; None when there is none.
+
+        Not for the log of replays, where offsets do not ascend.
+        """
+        low, high = 0, self.size
+        while low < high:
+            middle = (low + high) // 2
+            entry = self.entry(middle)
+            if entry.last_offset < offset:
+                low = middle + 1
+            elif entry.first_offset > offset:
+                high = middle
+            else:
+                return middle, entry
+        return None
+
+    def holding(self, position: Position) -> tuple[int, Entry] | None:
+        """The entry of the commit a record belongs to, with its index; None when there is none.
+
+        In the log of replays that is the one whose leaf file has the record, elsewhere the one that covers its offset.
+        """
+        if not of_replays(self.origin):
+            return self.covering(position.offset)
+        place, at = (position.stream, position.partition), (position.offset, position.index)
+        for index, entry in enumerate(self.entries()):
+            if (entry.stream, entry.partition) != place:
+                continue
+            if entry.first_offset <= position.offset <= entry.last_offset:
+                rows = leaf_files.decode(self.leaf_file(entry), entry.first_offset).rows
+                if any((row.offset, row.index) == at for row in rows):
+                    return index, entry
+        return None
+
+    def leaf_file(self, entry: Entry) -> bytes:
+        """The leaf file of a commit, empty when no row of it is in scope."""
+        if not entry.commitment.count:
+            return b""
+        path = leaf_path(self.origin, entry)
+        data = self.reader.get(path)
+        if data is None:
+            raise IntegrityError(f"{path} of the log {self.origin} is missing")
+        if leaf_files.digest(data) != entry.leaves:
+            raise IntegrityError(f"{path} of the log {self.origin} is altered")
+        return data
+
+
+def open_checkpoint(signed: bytes, history: KeyHistory, origin: str) -> tuple[Note, Checkpoint, int]:
+    """Read and verify a signed checkpoint of the log `origin`.
+
+    Returns the note, the checkpoint and the number of the key set that has signed it. Raises `IntegrityError`
+    when it is not signed by one, or is of another log.
+    """
+    note = Note.parse(signed)
+    signers = history.verify(note)
+    checkpoint = Checkpoint.parse(note.text)
+    if checkpoint.origin != origin or checkpoint.extension:
+        raise IntegrityError(f"the checkpoint is not one of the log {origin}")
+    return note, checkpoint, history.sets.index(signers)

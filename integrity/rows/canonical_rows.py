@@ -1,0 +1,261 @@
+"""The canonical form of an archive row, the bytes that are hashed. Specified in docs/integrity.md, section 2.
+
+    row    = version (0x01) ‖ column* ‖ end (0x00)
+    column = id (1 byte, ascending) ‖ value
+
+A null column is left out, so a nullable column added later changes no old row. An id never changes its column
+or its type and is never used again. Numbers are little-endian, as Arrow holds them: no byte is swapped to
+hash a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import sha256
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lethe.schemas.arrow import METADATA
+from lethe.schemas.errors import LetheError
+
+VERSION = b"\x01"
+END = b"\x00"
+CHUNK_ROWS = 32_768
+"""Rows encoded at a time: the work stays in the processor's cache, far below Arrow's limit of 2 GiB."""
+
+LONG = 255  # a length of 255 and more is this byte, then 4 bytes
+
+
+class Kind(Enum):
+    """How a value is written: the Arrow type whose buffer holds these bytes, and how many they are."""
+
+    INT32 = (pa.int32(), 4)  # two's complement
+    INT64 = (pa.int64(), 8)  # two's complement
+    TIMESTAMP = (pa.timestamp("us", tz="UTC"), 8)  # two's complement: microseconds since 1970-01-01T00:00:00Z
+    DECIMAL = (pa.decimal64(18, 6), 8)  # two's complement: millionths
+    BOOLEAN = (pa.uint8(), 1)  # 0 or 1
+    STRING = (pa.string(), 0)  # length, UTF-8
+    HASH = (pa.binary(32), 32)  # as it is
+
+
+COLUMNS = {
+    "stream": (1, Kind.STRING),
+    "partition": (2, Kind.INT32),
+    "offset": (3, Kind.INT64),
+    "index": (4, Kind.INT32),
+    "event_time": (5, Kind.TIMESTAMP),
+    "done_time": (6, Kind.TIMESTAMP),
+    "channel": (7, Kind.STRING),
+    "direction": (8, Kind.STRING),
+    "account": (9, Kind.STRING),
+    "application": (10, Kind.STRING),
+    "sender": (11, Kind.STRING),
+    "recipient": (12, Kind.STRING),
+    "source_kind": (13, Kind.STRING),
+    "destination_kind": (14, Kind.STRING),
+    "country": (15, Kind.STRING),
+    "mcc": (16, Kind.STRING),
+    "mnc": (17, Kind.STRING),
+    "network": (18, Kind.STRING),
+    "route": (19, Kind.STRING),
+    "parts": (20, Kind.INT32),
+    "duration_ms": (21, Kind.INT64),
+    "status_group": (22, Kind.STRING),
+    "status": (23, Kind.STRING),
+    "error": (24, Kind.STRING),
+    "permanent_error": (25, Kind.BOOLEAN),
+    "price": (26, Kind.DECIMAL),
+    "currency": (27, Kind.STRING),
+    "price_unit": (28, Kind.STRING),
+    "redacted": (29, Kind.STRING),
+    "integrity_hash": (30, Kind.HASH),
+    "original_form": (31, Kind.STRING),
+    "format": (32, Kind.STRING),
+    "format_version": (33, Kind.INT32),
+}
+"""Id and kind of every column of the archive but `month`, which follows from `event_time`."""
+
+REQUIRED = tuple(
+    name for name in COLUMNS if not METADATA.field(name).nullable or name in ("index", "integrity_hash")
+)
+"""The columns that every file of the archive must have."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRows:
+    """Canonical rows one after the other: row `i` is `data[bounds[i]:bounds[i + 1]]`."""
+
+    data: bytes
+    bounds: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def __getitem__(self, index: int) -> bytes:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self.data[self.bounds[index] : self.bounds[index + 1]]
+
+    def leaf_hashes(self) -> list[bytes]:
+        """SHA-256(0x00 ‖ row) of every row, in order."""
+        # Copying a state that has seen the prefix costs no more than a new one and saves a copy of the row.
+        prefixed = sha256(b"\x00").copy
+        data = memoryview(self.data)
+        hashes: list[bytes] = []
+        append = hashes.append
+        start = self.bounds[0]
+        for end in self.bounds[1:]:
+            state = prefixed()
+            state.update(data[start:end])
+            append(state.digest())
+            start = end
+        return hashes
+
+
+def encode_chunks(table: pa.Table) -> Iterator[EncodedRows]:
+    """Encode a table of any length, `CHUNK_ROWS` rows at a time; see `encode`."""
+    for start in range(0, table.num_rows, CHUNK_ROWS):
+        yield encode(table.slice(start, CHUNK_ROWS))
+
+
+def encode(table: pa.Table) -> EncodedRows:
+    """The canonical form of every row of `table`, in its order.
+
+    `table` has columns of `lethe.schemas.arrow.METADATA` (dictionary-encoded or not); `month` is left aside, a
+    column that is absent counts as null. Raises `LetheError` for a column without an id, a position that is
+    null and a value that does not fit its column's type.
+    """
+    if not table.num_rows:
+        return EncodedRows(b"", [0])
+    check_schema(table.schema)
+    pieces = _Pieces(table.num_rows)
+    pieces.constant(VERSION)
+    for name in (name for name in COLUMNS if name in table.column_names):
+        pieces.column(name, table.column(name))
+    pieces.constant(END)
+    return pieces.join()
+
+
+def check_schema(schema: pa.Schema) -> None:
+    """Demand that every column is one of the archive, there once and of its type, and that rows have a position.
+
+    Raises `LetheError` otherwise. A column may be absent if it may be null, a string be dictionary-encoded; `index` and
+    `integrity_hash` must be there, because the position and the scope of every row depend on them.
+    """
+    for field in schema:
+        if field.name not in COLUMNS and field.name != "month":
+            raise LetheError(f"no canonical form is defined for the archive column {field.name}")
+        wanted = METADATA.field(field.name).type
+        if not _is(wanted, field.type):
+            raise LetheError(f"the archive column {field.name} is {wanted}, not {field.type}")
+    for name in REQUIRED:
+        if name not in schema.names:
+            raise LetheError(f"rows without {name} have no position or no canonical form")
+    if len(set(schema.names)) < len(schema.names):
+        raise LetheError("a column of the archive is there twice")
+
+
+class _Pieces:
+    """What the rows are made of, column by column: a byte string for all rows, or an array of one each.
+
+    A null in an array contributes nothing to its row.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.parts: list[bytes | pa.Array] = []
+        # Neighbouring string columns are gathered as one, as long as few combinations of their values exist:
+        # the words, and for each row which one (None: there is but one).
+        self.words = [b""]
+        self.codes: pa.Array | None = None
+        self.most_words = min(1024, rows // 16)
+
+    def constant(self, data: bytes) -> None:
+        self._gather([data], None)
+
+    def column(self, name: str, values: pa.ChunkedArray) -> None:
+        if values.null_count and not METADATA.field(name).nullable:
+            raise LetheError(f"the archive column {name} may not be null")
+        if values.null_count == self.rows:
+            return
+        number, kind = COLUMNS[name]
+        tag = bytes([number])
+        arrow_type, width = kind.value
+        if kind is Kind.STRING:
+            self._strings(tag, values)
+            return
+        try:
+            self._fixed(tag, values.cast(arrow_type).combine_chunks(), width)
+        except pa.ArrowInvalid:
+            raise LetheError(f"a value of the archive column {name} does not fit {arrow_type}") from None
+
+    def _fixed(self, tag: bytes, array: pa.Array, width: int) -> None:
+        """Values whose Arrow buffer already holds their canonical bytes."""
+        validity, data = array.buffers()
+        if array.null_count:
+            tags = pa.py_buffer(tag * (array.offset + len(array)))
+            self._array(_as_binary(len(array), validity, tags, len(tag), array.offset))
+        else:
+            self.constant(tag)
+        self._array(_as_binary(len(array), validity, data, width, array.offset))
+
+    def _strings(self, tag: bytes, values: pa.ChunkedArray) -> None:
+        """Values of which few are different: each different one is written once."""
+        coded = values.combine_chunks()
+        if not pa.types.is_dictionary(coded.type) or coded.dictionary.null_count:
+            coded = coded.cast(pa.string()).dictionary_encode()
+        texts = coded.dictionary.cast(pa.string()).cast(pa.binary()).to_pylist()
+        words = [tag + length(len(text)) + text for text in texts]
+        codes = coded.indices.cast(pa.int32())
+        if coded.null_count:
+            codes = codes.fill_null(len(words))
+            words.append(b"")
+        self._gather(words, None if len(words) == 1 else codes)
+
+    def _gather(self, words: list[bytes], codes: pa.Array | None) -> None:
+        if self.codes is not None and codes is not None and len(self.words) * len(words) > self.most_words:
+            self._flush()
+        if self.codes is not None and codes is not None:
+            codes = pc.add(pc.multiply(self.codes, pa.scalar(len(words), pa.int32())), codes)
+        self.codes = self.codes if codes is None else codes
+        self.words = [before + word for before in self.words for word in words]
+
+    def _array(self, values: pa.Array) -> None:
+        self._flush()
+        self.parts.append(values)
+
+    def _flush(self) -> None:
+        if self.codes is not None:
+            self.parts.append(pa.array(self.words, pa.binary()).take(self.codes))
+        elif self.words != [b""]:
+            self.parts.append(self.words[0])
+        self.words, self.codes = [b""], None
+
+    def join(self) -> EncodedRows:
+        """All parts of every row, in order."""
+        self._flush()
+        parts = [pa.scalar(part, pa.binary()) if isinstance(part, bytes) else part for part in self.parts]
+        joined = pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()), null_handling="skip")
+        _, bounds, data = joined.buffers()
+        return EncodedRows(data.to_pybytes(), memoryview(bounds).cast("i")[: self.rows + 1].tolist())
+
+
+def _is(wanted: pa.DataType, given: pa.DataType) -> bool:
+    """Whether values of the type `given` are just those of `wanted`, strings in any of Arrow's forms."""
+    if not pa.types.is_string(wanted):
+        return bool(given == wanted)
+    text = given.value_type if pa.types.is_dictionary(given) else given
+    return bool(pa.types.is_string(text) or pa.types.is_large_string(text) or pa.types.is_string_view(text))
+
+
+def _as_binary(rows: int, validity: pa.Buffer | None, data: pa.Buffer, width: int, offset: int) -> pa.Array:
+    fixed = pa.Array.from_buffers(pa.binary(width), rows, [validity, data], offset=offset)
+    return fixed.cast(pa.binary())
+
+
+def length(size: int) -> bytes:
+    """How the length of a string is written: one byte, or 0xFF and four."""
+    return bytes([size]) if size < LONG else bytes([LONG]) + size.to_bytes(4, "little")

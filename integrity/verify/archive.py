@@ -1,0 +1,134 @@
+"""Verify the archive of one topic-partition against its log: every row in scope, and which is not as it was.
+
+Nothing is known here of files and tables: rows come from a callable. How they are laid out does not matter,
+so the result is the same before and after compaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from lethe.integrity.log import merkle
+from lethe.integrity.log.entries import Entry, Log, leaf_path
+from lethe.integrity.verify.findings import Finding, Kind
+from lethe.integrity.verify.locate import added, locate
+from lethe.integrity.verify.row_batch import ALL_MONTHS, Batch, Months, Rows
+from lethe.integrity.verify.suspects import Suspects
+from lethe.schemas.errors import IntegrityError
+
+BATCH_ROWS = 131_072
+BATCH_ENTRIES = 4_096
+"""Whole commits are asked for and verified together, up to so many rows: what is held in memory at a time."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far verification has come: what a progress bar shows and a report counts."""
+
+    rows: int = 0
+    entries: int = 0
+    tick: Callable[[Progress], None] | None = field(default=None, repr=False)
+
+
+def verify_archive(
+    log: Log,
+    rows: Rows,
+    months: Months = ALL_MONTHS,
+    version: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Finding]:
+    """Every row in scope that is not as it was logged: altered, missing, added, duplicated or moved.
+
+    Only rows of `months` are compared; others have outlived the archive, or nobody asked for them. Entries of
+    a metadata table version after `version` are left out: pin the table first, then open the log. The log
+    itself is the business of `verify_log`; an entry that is altered is named and its rows are left out.
+    Raises what `rows` and the log's store raise.
+    """
+    suspects = Suspects()
+    progress = progress or Progress()
+    said: set[Finding] = set()  # of a file that holds rows of several batches
+    start, proven = 0, True
+    for steps in _batches(log, version):
+        end = next((entry.last_offset for entry, _ in reversed(steps) if entry), start)
+        batch = Batch(rows(start, end), months)
+        yield from (finding for finding in batch.findings if finding not in said)
+        said.update(batch.findings)
+        for entry, trouble in steps:
+            if entry is None:
+                yield Finding(
+                    Kind.NOT_PROVEN, f"{log.origin}", f"the rows of a commit cannot be compared: {trouble}"
+                )
+                proven = False
+                continue
+            low, high = batch.first_from(start), batch.first_from(entry.first_offset)
+            if proven:
+                yield from added(batch, low, high, "no commit that was logged covers its offset", suspects)
+            start, proven = entry.last_offset + 1, True
+            low, high = batch.first_from(entry.first_offset), batch.first_from(start)
+            if not as_logged(batch, low, high, entry, months):
+                yield from locate(log, entry, batch, low, high, months, suspects)
+            elif entry.months and months.touch(*entry.months):
+                yield from _leaf_file(log, entry)
+            progress.rows += high - low
+            progress.entries += 1
+        if progress.tick:
+            progress.tick(progress)
+    if proven:
+        batch = Batch(rows(start, None), months)
+        yield from (finding for finding in batch.findings if finding not in said)
+        said.update(batch.findings)
+        detail = "it comes after the last entry of the log: added, or the log is not published yet"
+        yield from added(batch, 0, len(batch), detail, suspects)
+    yield from suspects.settle()
+
+
+def _leaf_file(log: Log, entry: Entry) -> Iterator[Finding]:
+    """What is wrong with the leaf file of a commit whose rows are as logged: they need it to be proven one by one."""
+    try:
+        log.leaf_file(entry)
+    except IntegrityError as error:
+        where = f"{log.origin} {leaf_path(log.origin, entry)}"
+        yield Finding(
+            Kind.NOT_PROVEN,
+            where,
+            f"{error}; the rows of its commit are as logged, but there is no evidence of one of them without it: "
+            "bring it back from the backup",
+        )
+
+
+Step = tuple[Entry | None, str]
+"""An entry of the log, or why there is none to be had."""
+
+
+def _batches(log: Log, version: int | None) -> Iterator[list[Step]]:
+    """The entries of the log in order, as many together as are verified together."""
+    steps: list[Step] = []
+    count = 0
+    for index in range(log.size):
+        try:
+            entry = log.entry(index)
+        except IntegrityError as error:
+            steps.append((None, str(error)))
+            continue
+        if version is not None and entry.version > version:
+            break
+        steps.append((entry, ""))
+        count += entry.commitment.count
+        if count >= BATCH_ROWS or len(steps) >= BATCH_ENTRIES:
+            yield steps
+            steps, count = [], 0
+    if steps:
+        yield steps
+
+
+def as_logged(batch: Batch, low: int, high: int, entry: Entry, months: Months) -> bool:
+    """Whether all rows of a commit are in the batch, and just as they were logged."""
+    expected = entry.commitment
+    if entry.months is None or not months.touch(*entry.months):
+        return low == high
+    return (
+        high - low == expected.count
+        and merkle.root(batch.leaves[low:high]) == expected.root
+        and batch.digest(low, high) == expected.sha3_512
+    )

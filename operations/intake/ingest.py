@@ -1,0 +1,196 @@
+"""The file feed: newline-delimited records for back-fill, exactly once per content.
+
+A file is known by a fingerprint of its content, so it adds nothing the second time, whatever it is called and however
+it is compressed. A plain digest would not do: with one record in it, a file's digest gives its number away to whoever
+tries them all. The fingerprint is scrypt (RFC 7914) of the digest, keyed by a key of the ring.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+import zstandard
+
+from lethe.keys.ring import KeyRing
+from lethe.operations.proof.publisher import publish_now
+from lethe.operations.runtime import Runtime
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.errors import LetheError
+from lethe.schemas.transformed import Counts, TransformedBatch
+from lethe.streams.transform.batch import LOAD_BYTES, Batch, Source
+from lethe.tiers.ledger.ledger import Hashed
+
+_STDIN: Final = "-"
+_MOST_STDIN: Final = 2 << 30
+_MOST_LINE: Final = 16 << 20
+_CHUNK: Final = 1 << 20
+
+
+@dataclass(slots=True)
+class Ingested:
+    """What became of one file. `already` lines had been ingested before."""
+
+    file: str
+    stream: str
+    already: int = 0
+    counts: Counts = field(default_factory=Counts)
+    log_error: str | None = (
+        None  # what kept the integrity log from being published; the records are committed
+    )
+
+
+def ingest(
+    runtime: Runtime, path: str, format_name: str, on_bytes: Callable[[int], None] | None = None
+) -> Ingested:
+    """Split a file of records and commit it; `on_bytes` is told how many bytes of the file have been read.
+
+    Raises `LetheError` when the file cannot be read. Interrupted, it goes on behind its last commit the next time.
+    """
+    fmt = formats.get(format_name)
+    content = _Content(path)
+    warehouse, settings = runtime.warehouse, runtime.settings
+    warehouse.publish()
+    name = fingerprint(runtime.ring, content.digest())
+    source = Source(f"file-{name}", 0, f"file/{name}/0", format_name)
+    done = warehouse.position(source.id)
+    report = Ingested(path, source.stream, already=0 if done is None else done + 1)
+    pending: list[TransformedBatch] = []
+    hashes: list[Hashed] = []
+    waiting: deque[Future[TransformedBatch]] = deque()
+
+    def flush(least: int, least_bytes: int) -> None:
+        while waiting and (waiting[0].done() or len(waiting) > settings.threads):
+            pending.append(waiting.popleft().result())
+        if pending and (
+            sum(p.counts.messages for p in pending) >= least or sum(p.held for p in pending) >= least_bytes
+        ):
+            hashes.extend(warehouse.commit(pending, runtime.ring))
+            for transformed in pending:
+                report.counts.add(transformed.counts)
+            pending.clear()
+
+    with ThreadPoolExecutor(settings.threads, thread_name_prefix="split") as pool:
+        for batch in _batches(content, source, report.already, settings.flush.batch, on_bytes):
+            waiting.append(pool.submit(runtime.transform.process, batch, fmt))
+            flush(settings.flush.records, settings.flush.megabytes * 1_000_000)
+        while waiting:
+            pending.append(waiting.popleft().result())
+        flush(0, 0)
+    _publish(runtime, hashes, report)
+    return report
+
+
+def _publish(runtime: Runtime, hashes: list[Hashed], report: Ingested) -> None:
+    """Publish the integrity log. A failure does not undo the file, whose records are in; it is told all the same."""
+    try:
+        failures = publish_now(runtime, hashes).failures
+    except LetheError as error:
+        report.log_error = str(error)
+        return
+    for (stream, partition), failure in failures.items():
+        report.log_error = f"the log {stream}/{partition} cannot be published: {failure}"
+
+
+def fingerprint(ring: KeyRing, digest: bytes) -> str:
+    """32 hexadecimal digits that name a content; keyed, and slow enough that trying numbers does not pay."""
+    key = ring.named("ingest", create=True).salt_key.reveal()
+    return hashlib.scrypt(digest, salt=key, n=2**14, r=8, p=1, dklen=16).hex()
+
+
+class _Content:
+    """The decompressed content of a file, read twice: once for its fingerprint, once for its records."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._held: bytes | None = None
+        self.raw: IO[bytes] | None = None
+        if path == _STDIN:
+            # In memory: a copy on disk would be one more place where identifiers lie in the clear.
+            self._held = sys.stdin.buffer.read(_MOST_STDIN + 1)
+            if len(self._held) > _MOST_STDIN:
+                raise LetheError("standard input holds more than 2 GiB; give a file instead")
+
+    def open(self) -> Any:
+        """Open for reading; `.gz` and `.zst` are decompressed. To be used as a context."""
+        try:
+            self.raw = io.BytesIO(self._held) if self._held is not None else Path(self.path).open("rb")  # noqa: SIM115
+        except OSError as error:
+            raise LetheError(f"{self.path}: {error.strerror}") from None
+        if self.path.endswith(".gz"):
+            return gzip.GzipFile(fileobj=self.raw)
+        if self.path.endswith(".zst"):
+            return io.BufferedReader(
+                zstandard.ZstdDecompressor().stream_reader(self.raw, read_across_frames=True)
+            )
+        return self.raw
+
+    def digest(self) -> bytes:
+        """SHA-256 of the content."""
+        state = hashlib.sha256()
+        with self.open() as file:
+            try:
+                while chunk := file.read(_CHUNK):
+                    state.update(chunk)
+            except (OSError, EOFError, zstandard.ZstdError) as error:
+                raise LetheError(f"{self.path}: cannot be read: {type(error).__name__}") from None
+        return state.digest()
+
+
+def _batches(
+    content: _Content,
+    source: Source,
+    skip: int,
+    size: int,
+    on_bytes: Callable[[int], None] | None,
+) -> Iterator[Batch]:
+    """Batches of lines from line `skip` on; a line's number, from 0, is its offset."""
+    sequence, first = 0, skip
+    for number, lines in _lines(content, size, skip, on_bytes):
+        yield Batch(
+            source=source,
+            sequence=sequence,
+            epoch=0,
+            first=first,
+            last=number + len(lines) - 1,
+            offsets=np.arange(number, number + len(lines), dtype=np.int64),
+            values=list(lines),
+            received_ms=np.full(len(lines), -1, np.int64),
+            bytes=sum(map(len, lines)),
+        )
+        sequence, first = sequence + 1, number + len(lines)
+
+
+def _lines(
+    content: _Content, size: int, skip: int, on_bytes: Callable[[int], None] | None
+) -> Iterator[tuple[int, list[bytes]]]:
+    number, lines, held = 0, [], 0
+    with content.open() as file:
+        while line := file.readline(_MOST_LINE):
+            if len(line) == _MOST_LINE:
+                raise LetheError(
+                    f"{content.path}: line {number + 1} is longer than 16 MiB; split the file differently"
+                )
+            if number >= skip:
+                lines.append(line.rstrip(b"\n").removesuffix(b"\r"))
+                held += len(line)
+            number += 1
+            if len(lines) >= size or held >= LOAD_BYTES:
+                if on_bytes and content.raw is not None:
+                    on_bytes(content.raw.tell())
+                yield number - len(lines), lines
+                lines, held = [], 0
+    if lines:
+        yield number - len(lines), lines
+
+
+__all__ = ["Ingested", "fingerprint", "ingest"]

@@ -1,0 +1,152 @@
+"""Try a declaration on sample records: what of each would go where, without a warehouse and with throw-away keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from lethe.keys.providers.local import LocalProvider
+from lethe.keys.ring import KeyRing
+from lethe.schemas.declaration.format import FieldSpec, Format
+from lethe.schemas.retention.policy import RetentionPolicy
+from lethe.streams.transform.batch import Batch, Source
+from lethe.streams.transform.decode.delimited import read_line
+from lethe.streams.transform.split.work import Rules
+from lethe.streams.transform.transform import Transform
+from lethe.tiers.store.objects import open_objects
+
+_ARCHIVE_ONLY: Final = frozenset(
+    {
+        "stream",
+        "partition",
+        "offset",
+        "index",
+        "format",
+        "format_version",
+        "month",
+        "integrity_hash",
+        "original_form",
+    }
+)
+_LIMIT: Final = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """One value of a record: `part` is archive, window, nowhere (content) or undeclared."""
+
+    path: str
+    part: str
+    goes_to: str
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one record; `archive` is its row, empty if it was refused."""
+
+    record: str
+    reason: str | None
+    detail: str | None
+    archive: dict[str, Any] = field(repr=False)
+    redacted: str | None
+    fields: list[Placed] = field(repr=False)
+
+
+def try_out(values: list[bytes | None], fmt: Format, folder: Path) -> list[Outcome]:
+    """Split sample values under the longest retention there is, so that old samples keep their identifiers."""
+    now = datetime.now(UTC)
+    ring = KeyRing(
+        LocalProvider.initialise(folder / "keys"), open_objects(str(folder / "warehouse"), {}), lambda: now
+    )
+    rules = Rules(RetentionPolicy(window_months=120, archive_years=100), "none", timedelta(days=1))
+    count = len(values)
+    batch = Batch(
+        Source("sample", 0, "sample/0", fmt.name), 0, 1, 0, count - 1, np.arange(count, dtype=np.int64), values,
+        np.full(count, -1, np.int64),
+    )  # fmt: skip
+    found = Transform(ring, rules, _LIMIT, lambda: now).process(batch, fmt)
+    people = {
+        (r["offset"], r["index"], r["role"]) for r in found.identifiers.to_pylist() if r["token"] is not None
+    }
+    outcomes = []
+    for row in found.metadata.to_pylist():
+        place = (row["offset"], row["index"])
+        shown = {k: v for k, v in row.items() if v is not None and k not in _ARCHIVE_ONLY and k != "redacted"}
+        roles = {role for offset, index, role in people if (offset, index) == place}
+        outcomes.append(
+            Outcome(
+                _name(*place),
+                None,
+                None,
+                shown,
+                row["redacted"],
+                _fields(values, place, fmt, shown, row["redacted"], roles),
+            )
+        )
+    for row in found.quarantine.to_pylist():
+        place = (row["offset"], row["index"])
+        outcomes.append(Outcome(_name(*place), row["reason"], row["detail"], {}, None, []))
+    return sorted(outcomes, key=lambda o: [int(part) for part in o.record.split("/")])
+
+
+def _name(offset: int, index: int | None) -> str:
+    """As an editor counts lines, from one; places in an envelope count from nought as they do in a record's name."""
+    return f"{offset + 1}" if index is None else f"{offset + 1}/{index}"
+
+
+def _fields(
+    values: list[bytes | None],
+    place: tuple[int, int | None],
+    fmt: Format,
+    row: dict[str, Any],
+    redacted: str | None,
+    roles: set[str],
+) -> list[Placed]:
+    value = values[place[0]] or b""
+    record: Any = read_line(value, fmt) if fmt.encoding == "csv" else orjson.loads(value)
+    if place[1] is not None:
+        record = record[fmt.envelope or ""][place[1]]
+    declared = {spec.path: spec for spec in fmt.fields}
+    gone = set((redacted or "").split(","))
+    return [
+        Placed(path, *_where(declared.get(path), row, gone, roles), text)
+        for path, text in _leaves(record, set(declared), "")
+    ]
+
+
+def _where(spec: FieldSpec | None, row: dict[str, Any], gone: set[str], roles: set[str]) -> tuple[str, str]:
+    if spec is None:
+        return "undeclared", "left out"
+    if spec.class_ == "content":
+        return "nowhere", "dropped and counted"
+    if spec.class_ == "window":
+        return "window", "sealed"
+    column = spec.column if spec.class_ == "archive" else spec.business
+    if spec.class_ == "subject" and spec.end_user != "never" and (spec.role in roles or column is None):
+        return "window", f"{spec.role}: token and sealed value"
+    if column in gone:
+        return "window", f"sealed; not fit for {column}"
+    if column in row:
+        return "archive", str(column)
+    return "window", "sealed"
+
+
+def _leaves(node: Any, declared: set[str], path: str) -> list[tuple[str, str]]:
+    """Every value by its path; what is declared as a whole is one value."""
+    if path in declared or not isinstance(node, dict | list):
+        if node is None:
+            return []
+        return [(path, node if isinstance(node, str) else orjson.dumps(node).decode())]
+    if isinstance(node, list):
+        return [leaf for one in node for leaf in _leaves(one, declared, f"{path}[]")]
+    return [
+        leaf
+        for name, one in node.items()
+        for leaf in _leaves(one, declared, f"{path}.{name}" if path else name)
+    ]

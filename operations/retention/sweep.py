@@ -1,0 +1,49 @@
+"""The sweep as a process runs it: from the settings, with the signer's keys."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from lethe.operations.proof.signer import signer_of
+from lethe.operations.runtime import Runtime
+from lethe.schemas.errors import LetheError
+from lethe.tiers.certificates.certificates import Registrar
+from lethe.tiers.retention.expiry import MaintenanceContext, Outcome
+from lethe.tiers.retention.sweep import sweep
+from lethe.tiers.warehouse import Warehouse
+
+log = logging.getLogger("lethe.sweep")
+
+
+def registrar(runtime: Runtime) -> Registrar:
+    """Who signs the deletion certificates. The key directory is looked at first: a missing one is an error."""
+    return Registrar(runtime.objects, signer_of(runtime))
+
+
+def maintenance_context(
+    runtime: Runtime,
+    forced: bool = False,
+    on_step: Callable[[str], None] = lambda _: None,
+    on_records: Callable[[int], None] = lambda _: None,
+) -> MaintenanceContext:
+    """What forgetting works with. A warehouse of its own: the sweep may run in another thread than the commits."""
+    warehouse = Warehouse(runtime.objects, runtime.storage, runtime.clock)
+    return MaintenanceContext(
+        warehouse, runtime.ring, registrar(runtime), runtime.clock, forced, on_step, on_records
+    )
+
+
+def run_sweep(runtime: Runtime) -> list[Outcome] | None:
+    """One sweep of the leader, None if something kept it from forgetting: that is logged, the worker goes on."""
+    try:
+        outcomes = sweep(maintenance_context(runtime), runtime.settings.retention)
+    except LetheError as error:
+        log.error("sweep: %s", error)
+        return None
+    for outcome in outcomes:
+        log.info(
+            "%s: %s, %d file(s), %d row(s), %d record(s) held", outcome.what, outcome.state, outcome.files,
+            outcome.rows, outcome.held,
+        )  # fmt: skip
+    return outcomes

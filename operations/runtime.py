@@ -1,0 +1,93 @@
+"""What every command is built from: the settings made into a key ring, a warehouse and a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, partial
+from pathlib import Path
+
+from lethe.keys.providers.local import LocalProvider
+from lethe.keys.ring import KeyRing
+from lethe.operations.settings import Settings
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.errors import ConfigurationError
+from lethe.streams.transform.split.split import Rules
+from lethe.streams.transform.transform import Transform
+from lethe.tiers.rights import restrictions
+from lethe.tiers.store.objects import Objects, open_objects
+from lethe.tiers.warehouse import Warehouse
+
+Clock = Callable[[], datetime]
+
+
+def system_clock() -> datetime:
+    """The present instant in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The parts, each made when first asked for."""
+
+    settings: Settings
+    clock: Clock = system_clock
+
+    def __post_init__(self) -> None:
+        """Make the configured formats known."""
+        formats.use_directory(self.settings.formats_dir)
+
+    @cached_property
+    def storage(self) -> dict[str, str]:
+        """Object-store options in the clear, for the libraries that need them."""
+        return {name: value.get_secret_value() for name, value in self.settings.storage.items()}
+
+    @cached_property
+    def objects(self) -> Objects:
+        """The objects under the warehouse's root."""
+        return open_objects(self.settings.root, self.storage)
+
+    @cached_property
+    def ring(self) -> KeyRing:
+        """The key ring. The key directory is made only together with a new warehouse."""
+        return KeyRing(self.provider, self.objects, self.clock, partial(restrictions.carry, self.objects))
+
+    @cached_property
+    def provider(self) -> LocalProvider:
+        """The holder of the key-encryption keys."""
+        directory = self.settings.keys_dir
+        root = Path(self.objects.root)
+        if directory.resolve().is_relative_to(root):
+            raise ConfigurationError(
+                f"keys_dir {directory} lies inside the warehouse; keep keys and data apart"
+            )
+        if directory.exists():
+            return LocalProvider(directory)
+        if self.objects.list("_keys"):
+            raise ConfigurationError(
+                f"keys_dir {directory} is missing, but the warehouse has keys: mount or restore it; "
+                "without it the window cannot be read"
+            )
+        return LocalProvider.initialise(directory)
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        """The tables, made if they are not there."""
+        return Warehouse(self.objects, self.storage, self.clock)
+
+    @cached_property
+    def transform(self) -> Transform:
+        """What turns batches into rows."""
+        settings = self.settings
+        rules = Rules(
+            settings.retention, settings.integrity.scope, timedelta(seconds=settings.limits.future_seconds)
+        )
+        registry = None
+        if settings.registry_url is not None:
+            from lethe.streams.transform.decode.registry import (
+                Registry,  # here: an extra that few installations need
+            )
+
+            registry = Registry({"url": settings.registry_url})
+        return Transform(self.ring, rules, settings.limits.record_bytes, self.clock, registry)

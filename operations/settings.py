@@ -1,0 +1,222 @@
+"""Configuration: `lethe.toml`, overridden by `LETHE_*` variables, as one typed value. Unknown keys are refused."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from lethe.schemas.errors import ConfigurationError
+from lethe.schemas.position import STREAM_PATTERN
+from lethe.schemas.retention.policy import RetentionPolicy
+
+DEFAULT_SOURCES = {
+    "cdr.sms-report": "infobip/sms-report",
+    "cdr.sms-inbound": "infobip/sms-inbound",
+    "cdr.voice-report": "infobip/voice-report",
+    "cdr.email-report": "infobip/email-report",
+}
+
+_COUNTRY: Final = re.compile(r"[A-Z]{2}")
+_LONGEST_ORIGIN: Final = 255
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Kafka(_Section):
+    """How the broker is reached. Names follow librdkafka's."""
+
+    group: str = Field("lethe", min_length=1, max_length=200, description="consumer group of the workers")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_ca_file: Path | None = None
+    ssl_certificate_file: Path | None = None
+    ssl_key_file: Path | None = None
+    session_timeout_ms: int = Field(45_000, ge=1_000, le=1_800_000)
+    replication: int = Field(1, ge=1, le=10, description="replicas of the topics Lethe makes for itself")
+
+
+class Flush(_Section):
+    """When what is split is committed: whichever comes first."""
+
+    records: int = Field(72_000, ge=1, le=20_000_000)
+    seconds: float = Field(10.0, ge=0.05, le=3_600)
+    batch: int = Field(
+        15_000, ge=1, le=200_000, description="messages split at a time; fewer when they have 16 MB"
+    )
+    megabytes: int = Field(48, ge=1, le=16_384, description="rows held in memory before a commit is due")
+
+
+class Integrity(_Section):
+    """Which records are provable."""
+
+    scope: Literal["none", "all"] | tuple[str, ...] = Field(
+        ("PK",), description="`all`, `none`, or the countries whose end users' records carry integrity hashes"
+    )
+    log_name: str = Field(
+        "lethe", pattern=r"^[^\s+\x00-\x1f]{1,100}$", description="name of the log in checkpoints and keys"
+    )
+    timestamp_url: str | None = Field(
+        None, description="RFC 3161 authority; none: checkpoints are not time-stamped"
+    )
+    timestamp_seconds: float = Field(3_600.0, ge=1)
+    timestamp_roots: Path | None = Field(
+        None, description="PEM file with the root certificates of the time-stamp authority"
+    )
+
+    @field_validator("scope", mode="before")
+    @classmethod
+    def _words(cls, scope: object) -> object:
+        """`PK` and `PK,IN` mean what they say, in the file as in the environment."""
+        if isinstance(scope, str) and scope not in ("all", "none"):
+            return tuple(country.strip() for country in scope.split(","))
+        return scope
+
+    @field_validator("scope")
+    @classmethod
+    def _countries(cls, scope: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not isinstance(scope, str) and not all(_COUNTRY.fullmatch(c) for c in scope):
+            raise ValueError("`all`, `none`, or ISO 3166 alpha-2 codes such as PK or PK,IN")
+        return scope
+
+    @model_validator(mode="after")
+    def _authority(self) -> Self:
+        if self.timestamp_url is not None:
+            if not self.timestamp_url.startswith(("https://", "http://")):
+                raise ValueError("timestamp_url is an http or https URL")
+            if self.timestamp_roots is None:
+                raise ValueError(
+                    "timestamp_url needs timestamp_roots: who it is shows in its root certificate alone"
+                )
+        return self
+
+
+class Limits(_Section):
+    """Bounds on what comes in."""
+
+    record_bytes: int = Field(256 * 1024, ge=256, le=16 * 1024 * 1024)
+    future_seconds: int = Field(86_400, ge=0, le=7 * 86_400)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. The environment wins over `lethe.toml`; sections are joined by `__`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LETHE_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    root: str = Field("var/warehouse", min_length=1, description="warehouse: a directory or an s3:// URL")
+    keys_dir: Path = Field(
+        Path("var/keys"), description="where the key-encryption keys live; never in the warehouse"
+    )
+    audit_dir: Path | None = Field(None, description="audit log; default: `_audit` beside the keys")
+    bootstrap: str = Field("localhost:9092", min_length=1)
+    sources: dict[str, str] = Field(
+        default_factory=lambda: dict(DEFAULT_SOURCES), description="topic -> format"
+    )
+    formats_dir: Path | None = Field(None, description="declarations of formats of your own (*.toml)")
+    registry_url: str | None = Field(None, description="schema registry of Avro and Protobuf values")
+    kafka: Kafka = Kafka()
+    flush: Flush = Flush()
+    integrity: Integrity = Integrity()
+    retention: RetentionPolicy = RetentionPolicy()
+    limits: Limits = Limits()
+    metrics_port: int = Field(9464, ge=0, le=65_535, description="/metrics, /live, /ready; 0: a free port")
+    metrics_host: str = "127.0.0.1"
+    log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
+    threads: int = Field(1, ge=1, le=64, description="loads split at the same time")
+    storage: dict[str, SecretStr] = Field(
+        default_factory=dict, description="object-store options, such as endpoints"
+    )
+
+    @field_validator("sources")
+    @classmethod
+    def _topics(cls, sources: dict[str, str]) -> dict[str, str]:
+        for topic in sources:
+            if not STREAM_PATTERN.fullmatch(topic):
+                raise ValueError("a topic is named with letters, digits, `.`, `_` and `-` (at most 249)")
+        return sources
+
+    @model_validator(mode="after")
+    def _log_names(self) -> Self:
+        """A log's name is `<log_name>/<stream>/<partition>`; a stream may get `~2` and so on behind its topic."""
+        for topic in self.sources:
+            if len(f"{self.integrity.log_name}/{topic}~999/99999".encode()) > _LONGEST_ORIGIN:
+                raise ValueError(f"integrity.log_name and the topic {topic} are too long together")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  (the library's signature)
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment before what `load` read from the file."""
+        return env_settings, init_settings
+
+
+def load(path: Path | None = None, environment: dict[str, str] | None = None) -> Settings:
+    """Read `lethe.toml` (or `path`, or `$LETHE_CONFIG`) and the environment.
+
+    Raises `ConfigurationError` naming the key and what is wrong with it, never its value.
+    """
+    env = dict(os.environ if environment is None else environment)
+    named = path or (Path(env["LETHE_CONFIG"]) if env.get("LETHE_CONFIG") else None)
+    file = named or Path("lethe.toml")
+    _refuse_unknown_variables(env)
+    values: dict[str, Any] = {}
+    if named or file.exists():
+        values = _read(file)
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(
+            f"configuration: {key}: {first['msg']} (lethe.toml or LETHE_* variables)"
+        ) from None
+    except ValueError as error:
+        raise ConfigurationError(
+            f"configuration: a LETHE_* variable cannot be read: {error.__class__.__name__}"
+        ) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{file}: {error.strerror}; give the right path with --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file}: not TOML: {error}") from None
+
+
+def _refuse_unknown_variables(env: dict[str, str]) -> None:
+    known = {f"LETHE_{name.upper()}" for name in Settings.model_fields}
+    for name in sorted(env):
+        if not name.startswith("LETHE_") or name in _NOT_SETTINGS or name.startswith("LETHE_TEST_"):
+            continue
+        if name.split("__")[0] not in known:
+            raise ConfigurationError(f"no setting is called {name}; see docs/configuration.md")
+
+
+_NOT_SETTINGS = frozenset({"LETHE_CONFIG", "LETHE_FAIL_POINT", "LETHE_NOW", "LETHE_USER"})

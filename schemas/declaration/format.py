@@ -1,0 +1,286 @@
+"""Format declarations: which field of an inbound record is what, and where each part goes.
+
+A format is a TOML file (see `docs/formats.md`). What it does not declare never reaches the archive. A file with
+`kinds` is no format but says which of several formats a message of a mixed topic has.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from lethe.schemas.arrow import METADATA
+from lethe.schemas.declaration.fields import (
+    BY_TYPE,
+    ENUM_VALUES,
+    Condition,
+    Declared,
+    FieldPath,
+    FieldSpec,
+    Rule,
+)
+from lethe.schemas.errors import ConfigurationError
+
+NAME: Final = r"^[a-z0-9-]{1,60}/[a-z0-9-]{1,60}$"
+_CONSTANTS: Final = ("channel", "direction", "price_unit", "status_group", "currency")
+_MOST_BYTES: Final = 1 << 20
+
+
+class Format(Declared):
+    """A declared inbound format."""
+
+    name: str = Field(pattern=NAME)
+    version: int = Field(ge=1)
+    title: str = Field(max_length=200)
+    encoding: Literal["json", "csv"] = "json"
+    columns: tuple[str, ...] = Field((), max_length=500)  # csv: the names of the columns, in order
+    percent_encoded: bool = False  # texts are written as in a URL (FreeSWITCH)
+    envelope: str | None = Field(
+        None, pattern=r"^[^\s.\[\]]{1,100}$"
+    )  # the key of a list of records in one message
+    channel: str | None = None
+    direction: str | None = None
+    price_unit: str | None = None
+    currency: str | None = None
+    status_group: str | None = (
+        None  # for records that exist only once something has happened, such as an inbound message
+    )
+    rules: tuple[Rule, ...] = Field((), alias="rule", max_length=50)
+    fields: tuple[FieldSpec, ...] = Field(alias="field", min_length=1, max_length=500)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        paths = {f.path for f in self.fields}
+        if len(paths) != len(self.fields):
+            raise ValueError("a field is declared twice")
+        self._check_nesting(paths)
+        always = {f.column for f in self.archive} | {n for n in _CONSTANTS if getattr(self, n)}
+        for column in ("event_time", "channel", "direction"):
+            if column not in always:
+                raise ValueError(f"nothing fills {column}")
+        for name in _CONSTANTS:
+            value = getattr(self, name)
+            if value is not None and value not in ENUM_VALUES[name]:
+                raise ValueError(f"{name} has no value {value}")
+        times = [f for f in self.archive if f.column == "event_time"]
+        if len(times) == 1 and not times[0].required:
+            raise ValueError("the field of event_time is required")
+        if sum(f.message_id for f in self.fields) > 1:
+            raise ValueError("at most one field is the message id")
+        if (self.encoding == "csv") != bool(self.columns):
+            raise ValueError("csv, and only csv, names its `columns`")
+        if self.columns and (
+            len(set(self.columns)) != len(self.columns) or self.envelope or not paths <= set(self.columns)
+        ):
+            raise ValueError(
+                "the fields of csv are among its `columns`, each named once, without an envelope"
+            )
+        self._check_conditions(paths)
+        return self
+
+    def _check_nesting(self, paths: set[str]) -> None:
+        plain = {p.replace("[]", "") for p in paths}
+        if len(plain) != len(paths) or (
+            self.envelope and any(p.split(".")[0] == self.envelope for p in plain)
+        ):
+            raise ValueError("a name is a list in one field and none in another")
+        for path in plain:
+            steps = path.split(".")
+            for at in range(1, len(steps)):
+                if ".".join(steps[:at]) in plain:
+                    raise ValueError(f"{'.'.join(steps[:at])} and {path}: a field is declared inside another")
+        lists = {p.split("[]")[0] for p in paths if "[]" in p}
+        if any(p.split(".")[0] in lists and "[]" not in p for p in paths):
+            raise ValueError("a name is a list in one field and none in another")
+
+    def _check_conditions(self, paths: set[str]) -> None:
+        conditions = [f.end_user for f in self.fields if isinstance(f.end_user, Condition)]
+        for condition in [*conditions, *(r.when for r in self.rules)]:
+            for path in sorted(condition.fields()):
+                if path not in paths or "[]" in path:
+                    raise ValueError(f"a condition looks at {path}, which is not declared as a single field")
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.version))
+
+    def of_class(self, name: str) -> tuple[FieldSpec, ...]:
+        """The fields of one class, as declared."""
+        return tuple(f for f in self.fields if f.class_ == name)
+
+    @property
+    def subjects(self) -> tuple[FieldSpec, ...]:
+        """Fields that hold the address of a party."""
+        return self.of_class("subject")
+
+    @property
+    def archive(self) -> tuple[FieldSpec, ...]:
+        """Fields that fill a column of the archive."""
+        return self.of_class("archive")
+
+    @property
+    def content(self) -> tuple[FieldSpec, ...]:
+        """Fields that are dropped."""
+        return self.of_class("content")
+
+    @property
+    def message_id(self) -> FieldSpec | None:
+        """The field that names the message, if there is one."""
+        return next((f for f in self.fields if f.message_id), None)
+
+
+class Kinds(Declared):
+    """Which format a message of a mixed topic has: by a header or by the value of a field at the top of the record."""
+
+    name: str = Field(pattern=NAME)
+    version: int = Field(ge=1)
+    title: str = Field(max_length=200)
+    header: str | None = Field(None, min_length=1, max_length=200)
+    by_field: FieldPath | None = None
+    kinds: dict[str, str] = Field(
+        min_length=1, max_length=200
+    )  # word in the header or field -> name of a format
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.header is None) == (self.by_field is None):
+            raise ValueError("the kind is told either by a `header` or `by_field`")
+        if self.by_field is not None and "[]" in self.by_field:
+            raise ValueError("`by_field` is a single field")
+        return self
+
+
+Declaration = Format | Kinds
+
+
+def parse(text: str, origin: str) -> Format:
+    """Read a format; raises `ConfigurationError` naming `origin`, the field and what is wrong."""
+    found = parse_any(text, origin)
+    if isinstance(found, Kinds):
+        raise ConfigurationError(f"{origin}: declares kinds, not a format")
+    return found
+
+
+def parse_any(text: str, origin: str) -> Declaration:
+    """Read a format or a file of kinds; raises `ConfigurationError` as `parse`."""
+    try:
+        values = tomllib.loads(text)
+        return Kinds.model_validate(values) if "kinds" in values else Format.model_validate(values)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigurationError(f"{origin}: not TOML: {error}") from None
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False, include_context=False)
+        # Of the ways in which a field could have been meant, the one with something to say about it.
+        first = next((e for e in found if e["type"] == "value_error"), found[0])
+        where = ".".join(_named(values, first["loc"])) or "format"
+        raise ConfigurationError(f"{origin}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _named(values: dict[str, object], loc: tuple[int | str, ...]) -> Iterator[str]:
+    """The place of an error; a field by its path rather than its number."""
+    for at, part in enumerate(loc):
+        fields = values.get("field")
+        if at == 1 and loc[0] == "field" and isinstance(part, int) and isinstance(fields, list):
+            spec = fields[part] if part < len(fields) else None
+            yield str(spec.get("path", part)) if isinstance(spec, dict) else str(part)
+        else:
+            yield str(part)
+
+
+@cache
+def builtin() -> dict[str, Declaration]:
+    """What comes with Lethe, by name."""
+    folder = resources.files("lethe.schemas") / "formats"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
+    found = [parse_any(f.read_text("utf-8"), f.name) for f in files]
+    return {f.name: f for f in found}
+
+
+def read_directory(directory: Path) -> dict[str, Declaration]:
+    """The declarations in the `*.toml` files of a directory; raises `ConfigurationError` for the first wrong one."""
+    try:
+        files = sorted(directory.glob("*.toml"))
+        if not directory.is_dir():
+            raise ConfigurationError(f"formats_dir {directory}: no such directory")
+        texts = {f: f.read_bytes()[: _MOST_BYTES + 1].decode("utf-8") for f in files}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"formats_dir {directory}: {type(error).__name__}") from None
+    found: dict[str, Declaration] = {}
+    for file, text in texts.items():
+        declared = parse_any(text, file.name)
+        if declared.name in found or declared.name in builtin():
+            raise ConfigurationError(
+                f"{file.name}: there is another format {declared.name}; give this one its own name"
+            )
+        found[declared.name] = declared
+    return found
+
+
+_added: dict[str, Declaration] = {}
+
+
+def use_directory(directory: Path | None) -> None:
+    """Let `get` know the formats of a configured directory too (and no other's); called once, with the settings."""
+    fresh = read_directory(directory) if directory is not None else {}
+    _added.clear()
+    _added.update(fresh)
+    for declared in fresh.values():
+        if isinstance(declared, Kinds):
+            formats_of(declared)
+
+
+def known() -> dict[str, Declaration]:
+    """Every declaration there is, by name."""
+    return dict(sorted({**builtin(), **_added}.items()))
+
+
+def get(name: str) -> Declaration:
+    """A declaration by name; raises `ConfigurationError` listing what there is."""
+    found = _added.get(name) or builtin().get(name)
+    if found is None:
+        raise ConfigurationError(f"no format {name[:80]!r}; known formats: {', '.join(known())}")
+    return found
+
+
+def get_format(name: str) -> Format:
+    """A single format by name; raises `ConfigurationError` for kinds and for unknown names."""
+    found = get(name)
+    if isinstance(found, Kinds):
+        raise ConfigurationError(
+            f"{name} is a mix of kinds; name one format: {', '.join(sorted(set(found.kinds.values())))}"
+        )
+    return found
+
+
+def formats_of(declared: Declaration) -> dict[str, Format]:
+    """The formats a declaration can lead to, by word (a format's own name for a format)."""
+    if isinstance(declared, Format):
+        return {declared.name: declared}
+    return {word: get_format(name) for word, name in declared.kinds.items()}
+
+
+assert set().union(*BY_TYPE.values()) <= set(METADATA.names)  # noqa: S101  (a slip here would lose a column)
+
+__all__ = [
+    "ENUM_VALUES",
+    "Condition",
+    "Declaration",
+    "FieldSpec",
+    "Format",
+    "Kinds",
+    "Rule",
+    "builtin",
+    "formats_of",
+    "get",
+    "get_format",
+    "known",
+    "parse",
+    "parse_any",
+    "read_directory",
+    "use_directory",
+]

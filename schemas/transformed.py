@@ -1,0 +1,71 @@
+"""What a batch has become when it reaches the tables: rows, sealed where they must be, and their counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from lethe.schemas.arrow import IDENTIFIERS, METADATA, QUARANTINE
+
+ENTRIES = pa.schema(
+    [
+        pa.field("stream", pa.string(), nullable=False),
+        pa.field("partition", pa.int32(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("index", pa.int32()),
+        pa.field("form", pa.string(), nullable=False),
+        pa.field("value", pa.binary(), nullable=False),
+        pa.field("month", pa.string(), nullable=False),
+        pa.field("window_months", pa.int32(), nullable=False),
+    ]
+)
+"""Originals and window fields before they are put on pages: `form` is received, canonical or fields (JSON)."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """records = split + late + rejected + tombstones; `redacted` and what follows count among them."""
+
+    messages: int = 0
+    records: int = 0
+    split: int = 0
+    late: int = 0
+    rejected: int = 0
+    tombstones: int = 0
+    redacted: int = 0
+    content_dropped: int = 0
+    identifiers: int = 0
+    in_scope: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Counts) -> None:
+        """Add another batch's counts to these."""
+        for name in self.__slots__:
+            if name == "reasons":
+                self.reasons.update(other.reasons)
+            else:
+                setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+@dataclass(frozen=True, slots=True)
+class TransformedBatch:
+    """One batch, ready to commit. Offsets `first` to `last` (both included) are accounted for by it.
+
+    `metadata`, `identifiers`, `quarantine` have the columns of `lethe.schemas.arrow`, `entries` those of `ENTRIES`;
+    all are in the order of the offsets.
+    """
+
+    stream: str
+    partition: int
+    source: str
+    first: int
+    last: int
+    counts: Counts
+    metadata: pa.Table = field(repr=False, default_factory=METADATA.empty_table)
+    identifiers: pa.Table = field(repr=False, default_factory=IDENTIFIERS.empty_table)
+    entries: pa.Table = field(repr=False, default_factory=ENTRIES.empty_table)
+    quarantine: pa.Table = field(repr=False, default_factory=QUARANTINE.empty_table)
+    gap: str | None = None
+    held: int = 0  # bytes of its rows in memory

@@ -1,0 +1,164 @@
+"""The original of a record in integrity scope, and the raw form of one that was rejected. Content is in neither."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import orjson
+
+from lethe.integrity.rows.canonical_json import CanonicalError, canonical, parse
+from lethe.schemas.declaration.format import Format
+from lethe.streams.transform.decode.delimited import read_line
+
+RECEIVED = "received"
+CANONICAL = "canonical"
+FIELDS = "fields"
+STRIPPED = "stripped"
+
+
+class Original(NamedTuple):
+    """`form` is received (the bytes as they came) or canonical (RFC 8785, content fields taken out)."""
+
+    form: str
+    value: bytes
+
+    def __repr__(self) -> str:
+        return f"Original(form={self.form!r})"
+
+
+def always_received(fmt: Format) -> bool:
+    """Whether the original of a record that came alone is always the bytes as they came: nothing in it is content."""
+    return not fmt.content
+
+
+def original(message: bytes, index: int | None, has_content: bool, fmt: Format) -> Original:
+    """The original of one record; raises `CanonicalError` when it needs a canonical form and has none."""
+    if index is None and not has_content and not _may_hide_content(message, fmt):
+        return Original(RECEIVED, message)
+    record: Any = _csv(message, fmt) if fmt.encoding == "csv" else parse(message)
+    if index is not None:
+        record = record[fmt.envelope or ""][index]
+    return Original(CANONICAL, canonical(without_content(record, fmt)))
+
+
+def _csv(message: bytes, fmt: Format) -> dict[str, str]:
+    record = read_line(message, fmt)
+    if isinstance(record, str):
+        raise CanonicalError("not-json")
+    return record
+
+
+def _may_hide_content(message: bytes, fmt: Format) -> bool:
+    """Whether content could be in a record whose content fields all read as empty.
+
+    The parser takes the first of two equal names: a second one, or one written with escapes, could hold text that
+    nobody has seen. Such a record is read strictly, which refuses equal names.
+    """
+    names = _content_names(fmt)
+    if not names or fmt.encoding == "csv":
+        return False
+    return b"\\u00" in message or any(message.count(name) > 1 for name in names)
+
+
+@lru_cache(maxsize=256)
+def _content_names(fmt: Format) -> tuple[bytes, ...]:
+    """The names on the way to content, as they stand in JSON; none where a format has no content."""
+    steps = {step.removesuffix("[]") for spec in fmt.content for step in spec.path.split(".")}
+    return tuple(sorted(b'"' + orjson.dumps(step)[1:-1] + b'"' for step in steps))
+
+
+def without_content(record: dict[str, Any], fmt: Format) -> dict[str, Any]:
+    """Take the declared content fields out of a parsed record (in place) and return it."""
+    for spec in fmt.content:
+        _remove(record, spec.path.split("."))
+    return record
+
+
+def _remove(node: Any, path: list[str]) -> None:
+    name = path[0].removesuffix("[]")
+    if not isinstance(node, dict) or name not in node:
+        return
+    below = node[name]
+    # Text where an object should be is neither declared nor known to be harmless.
+    if len(path) == 1 or not isinstance(below, dict | list):
+        del node[name]
+        return
+    for one in below if isinstance(below, list) else [below]:
+        _remove(one, path[1:])
+
+
+def quarantined(message: bytes, index: int | None, fmt: Format) -> tuple[str, bytes] | None:
+    """What the quarantine keeps of a rejected record, as (form, bytes): received, or stripped of content.
+
+    A value that can be read loses its content fields exactly; JSON that is broken loses every text behind a content
+    field's name, up to the quote that ends it or the end of the value. None where content cannot be told apart.
+    """
+    if not fmt.content and index is None:
+        return RECEIVED, message
+    if b"\0" in message:  # framed, or in another encoding: names of fields do not show in it
+        return None
+    if fmt.encoding == "csv":
+        line = read_line(message, fmt)
+        return None if isinstance(line, str) else (STRIPPED, orjson.dumps(without_content(line, fmt)))
+    try:
+        document = orjson.loads(message)
+    except orjson.JSONDecodeError:
+        return _scrubbed(message, fmt)
+    if not isinstance(document, dict | list):
+        return None  # a bare text may be all content
+    if index is not None and isinstance(document, dict):
+        listed = document.get(fmt.envelope)
+        document = listed[index] if isinstance(listed, list) and index < len(listed) else None
+    before = orjson.dumps(document)
+    _strip(document, fmt)
+    after = orjson.dumps(document)
+    if index is None and after == before:
+        # Equal names: the reader above has seen only the last of them, so what is kept is what it has seen.
+        return (STRIPPED, after) if _may_hide_content(message, fmt) else (RECEIVED, message)
+    return STRIPPED, after
+
+
+def _strip(document: Any, fmt: Format) -> None:
+    """Take content out wherever a record could be: alone, in an envelope, in a bare list."""
+    if isinstance(document, list):
+        for one in document:
+            _strip(one, fmt)
+    elif isinstance(document, dict):
+        without_content(document, fmt)
+        if fmt.envelope and (wrapped := document.get(fmt.envelope)) is not None:
+            if isinstance(wrapped, dict | list):
+                _strip(wrapped, fmt)
+            else:
+                del document[fmt.envelope]
+
+
+def _scrubbed(message: bytes, fmt: Format) -> tuple[str, bytes] | None:
+    if b"\\u00" in message or not message.lstrip().startswith((b"{", b"[")):
+        return None  # a name may be written with escapes: what cannot be recognised cannot be taken out
+    cleaned = _content_pattern(fmt).sub(rb'\1""', message)
+    return (RECEIVED if cleaned == message else STRIPPED), cleaned
+
+
+@lru_cache(maxsize=256)
+def _content_pattern(fmt: Format) -> re.Pattern[bytes]:
+    """A content field's name, a colon, and its value: a string, or everything to the end if it is a list or object."""
+    names = b"|".join(
+        sorted({re.escape(s.path.split(".")[-1].removesuffix("[]").encode()) for s in fmt.content})
+    )
+    text = rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)'
+    return re.compile(rb'("(?:' + names + rb')"\s*:\s*)(?:' + text + rb"|[\[{].*\Z|[^\s,}\"\[{]+)", re.DOTALL)
+
+
+__all__ = [
+    "CANONICAL",
+    "FIELDS",
+    "RECEIVED",
+    "STRIPPED",
+    "CanonicalError",
+    "Original",
+    "always_received",
+    "original",
+    "quarantined",
+]

@@ -1,0 +1,155 @@
+"""Where a record belongs: country, month, window, whether it is late and whether it is in integrity scope.
+
+Countries and months are few: rows carry a number that stands for one (-1: none), and rules are worked out once for
+each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from lethe.schemas.retention.calendar import Month, first_open_month
+from lethe.schemas.retention.policy import RetentionPolicy
+from lethe.schemas.subjects.geography import country_of_mcc, country_of_prefix
+from lethe.streams.transform.batch import Reason
+from lethe.streams.transform.split.work import ID, Rules, Work
+
+Codes = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_PREFIX: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Countries:
+    """`names`: those that occur. Of each person with a known country its record and country; of each record's network
+    its country.
+    """
+
+    names: list[str]
+    records: Codes
+    persons: Codes
+    networks: Codes
+
+
+def place(
+    work: Work, records: pl.DataFrame, people: pl.DataFrame, rules: Rules, now: datetime
+) -> pl.DataFrame:
+    """Add country, month, window_months, late and in_scope; refuse what lies in the future or is too old.
+
+    `records` are all rows of the work, so that `ID` is a row's place.
+    """
+    policy = rules.retention
+    countries = _countries(records, people)
+    months, month = _months(work, records.get_column("event_time"), now + rules.future)
+    windows = _windows(countries, policy)
+    first_open = {w: first_open_month(now, w) for w in policy.windows()}
+    late = np.zeros(records.height, np.bool_)
+    for at, one in enumerate(months):
+        if ended := [w for w, first in first_open.items() if one < first]:
+            late |= (month == at) & np.isin(windows, ended)
+        if policy.archive_ended(one.year, None, now):
+            work.refuse(pl.Series(month == at), Reason.TOO_OLD)
+    return records.hstack(
+        [
+            _named(countries.names, _of_records(countries, records.height)).alias("country"),
+            _named([str(m) for m in months], month).alias("month"),
+            pl.Series("window_months", windows, dtype=pl.Int32),
+            pl.Series("late", late),
+            pl.Series("in_scope", _in_scope(countries, rules, records.height)),
+        ]
+    )
+
+
+def _months(work: Work, when: pl.Series, latest: datetime) -> tuple[list[Month], Codes]:
+    """The months that occur, with those between them, and each record's; -1 where there is no time."""
+    missing = when.is_null() if when.null_count() else None
+    if missing is not None:
+        work.refuse(missing, Reason.MISSING, "event_time")
+        when = when.fill_null(_EPOCH)
+    micros = when.cast(pl.Int64).to_numpy()
+    bound = (latest - _EPOCH) // timedelta(microseconds=1)
+    if len(micros) and micros.max() > bound:
+        work.refuse(pl.Series(micros > bound), Reason.FUTURE)
+    # One month far away would make a table of all between.
+    month = np.minimum(micros, bound).astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
+    if missing is not None:
+        month[missing.to_numpy()] = -1  # no time that is kept lies before 1990
+    begun = month[month >= 0]
+    if not len(begun):
+        return [], np.full(len(month), -1, np.int64)
+    first, last = int(begun.min()), int(begun.max())
+    months = [Month(1970 + number // 12, number % 12 + 1) for number in range(first, last + 1)]
+    return months, np.maximum(month - first, -1)
+
+
+def _countries(records: pl.DataFrame, people: pl.DataFrame) -> _Countries:
+    """The countries of end users by number, and of records by network."""
+    numbers = people.get_column("kind").to_arrow()
+    coded = numbers.dictionary_encode()
+    kinds = coded.dictionary.to_pylist()
+    phones = people
+    if kinds not in ([], ["msisdn"]):
+        phones = people.filter(pl.col("kind") == "msisdn")
+    names: dict[str, int] = {}
+    persons = _coded(phones.get_column("value").str.slice(0, _PREFIX), country_of_prefix, names)
+    who = phones.get_column(ID).to_numpy().astype(np.int64)
+    known = persons >= 0
+    networks = np.full(records.height, -1, np.int64)
+    if "mcc" in records.columns:
+        networks = _coded(records.get_column("mcc"), country_of_mcc, names)
+    return _Countries(list(names), who[known], persons[known], networks)
+
+
+def _coded(texts: pl.Series, country: Callable[[str], str | None], names: dict[str, int]) -> Codes:
+    """The number of each text's country in `names`, which grows; -1 where there is none."""
+    coded = texts.to_arrow().dictionary_encode()
+    table = [
+        -1 if name is None else names.setdefault(name, len(names))
+        for name in map(country, coded.dictionary.to_pylist())
+    ]
+    indices = coded.indices.fill_null(len(table)).to_numpy()
+    found: Codes = np.array([*table, -1], np.int64)[indices]
+    return found
+
+
+def _of_records(countries: _Countries, height: int) -> Codes:
+    """The country of each record: of its first end user by number, else of its network."""
+    found = np.full(height, -1, np.int64)
+    found[countries.records[::-1]] = countries.persons[::-1]  # of equal places the last one written counts
+    return np.where(found >= 0, found, countries.networks)
+
+
+def _windows(countries: _Countries, policy: RetentionPolicy) -> Codes:
+    """How many months the identifiers of each record are kept: the shortest that any of its countries says."""
+    height = len(countries.networks)
+    if not policy.countries:
+        return np.full(height, policy.window_months, np.int64)
+    none = np.iinfo(np.int64).max
+    lengths = np.array([*map(policy.window_of, countries.names), none], np.int64)  # -1 is the last of them
+    shortest = lengths[countries.networks]
+    np.minimum.at(shortest, countries.records, lengths[countries.persons])
+    return np.where(shortest == none, policy.window_months, shortest)
+
+
+def _in_scope(countries: _Countries, rules: Rules, height: int) -> Mask:
+    if not isinstance(rules.scope, tuple):
+        return np.full(height, rules.scope == "all")
+    scoped = np.array([*(name in rules.scope for name in countries.names), False], np.bool_)
+    found = scoped[countries.networks]
+    found[countries.records[scoped[countries.persons]]] = True
+    return found
+
+
+def _named(names: list[str], codes: Codes) -> pl.Series:
+    table: Any = pl.Series([*names, None], dtype=pl.String)
+    named: pl.Series = table[np.where(codes < 0, len(names), codes)]
+    return named

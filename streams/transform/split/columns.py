@@ -1,0 +1,282 @@
+"""Text columns become the typed columns of the archive; what does not fit is told apart row by row.
+
+Most fields have few distinct values, so anything that is not a plain cast is worked out once per distinct text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import polars as pl
+
+from lethe.schemas.declaration.fields import ENUM_VALUES, FieldSpec
+from lethe.schemas.declaration.vocabulary import CODE_MAX_LENGTH, CODE_PATTERNS
+from lethe.streams.transform.batch import Reason
+from lethe.streams.transform.text_columns import iso_times
+
+TIME = pl.Datetime("us", "UTC")
+MONEY = pl.Decimal(18, 6)
+_MICRO = Decimal("0.000001")
+# Beyond what any of these can be lie phone numbers: a bound keeps one in the wrong field out of the archive.
+_MONEY_LIMIT = Decimal(10) ** 7
+_FIGURE_LIMIT = Decimal(10) ** 8  # as written, in whatever unit
+_MOST_PARTS = 10**6
+_MOST_SECONDS = 366 * 86_400
+_EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+_FEW = 256  # texts for which a column of numbers costs more than a list
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """`columns`: archive column -> Series. Where `bad` is true the text did not fit.
+
+    A row with `reason` is rejected; without one the value is withheld from the archive and kept in the window.
+    """
+
+    columns: dict[str, pl.Series]
+    bad: pl.Series | None = None
+    reason: str | None = None
+
+    def spread(self, codes: pl.Series) -> Converted:
+        """The same for rows, where what was converted are their distinct texts: row i has that at `codes[i]`."""
+        columns = {name: values[codes] for name, values in self.columns.items()}
+        bad = None if self.bad is None else self.bad[codes].fill_null(False)
+        return Converted(columns, bad if bad is not None and bad.any() else None, self.reason)
+
+
+def convert(spec: FieldSpec, text: pl.Series) -> Converted:
+    """Convert the text column of one archive field."""
+    assert spec.type is not None  # noqa: S101  (checked when the format was read)
+    match spec.type:
+        case "timestamp":
+            return _one(spec, text, times(text, spec.format), Reason.BAD_TIME)
+        case "integer":
+            return _one(spec, text, _integers(text, _MOST_PARTS).cast(pl.Int32), Reason.NOT_A_NUMBER)
+        case "duration":
+            return _one(spec, text, durations(text, spec.scale), Reason.NOT_A_NUMBER)
+        case "decimal":
+            return _decimal(spec, text)
+        case "boolean":
+            return _one(spec, text, _mapped(text, _boolean, pl.Boolean), Reason.UNKNOWN_VALUE)
+        case "enum":
+            return _enumeration(spec, text)
+        case "code":
+            return _one(spec, text, _mapped(text, _code(spec), pl.String), None)
+        case "mccmnc":
+            return _mccmnc(text)
+
+
+def _one(spec: FieldSpec, text: pl.Series, values: pl.Series, reason: str | None) -> Converted:
+    assert spec.column is not None  # noqa: S101
+    bad = None
+    if values.null_count() > text.null_count():
+        bad = text.is_not_null() & values.is_null() & (text.str.strip_chars() != "")
+    return Converted(
+        {spec.column: values.alias(spec.column)}, bad if bad is not None and bad.any() else None, reason
+    )
+
+
+def _mapped(text: pl.Series, convert_one: Callable[[str], Any], dtype: Any) -> pl.Series:
+    """`convert_one` over the distinct texts; None is null."""
+    if len(text) <= _FEW:
+        texts = text.to_list()
+        known = {t: None if t is None else convert_one(t) for t in set(texts)}
+        return pl.Series(text.name, [known[t] for t in texts], dtype=dtype)
+    # By Arrow: the same in polars takes five queries, which cost a small batch more than all of its values.
+    codes = text.to_arrow().dictionary_encode()
+    distinct = codes.dictionary.to_pylist()
+    values = [convert_one(t) for t in distinct]
+    if dtype == pl.String and values == distinct:
+        return text
+    return pl.Series(text.name, pl.Series(values, dtype=dtype).to_arrow().take(codes.indices), dtype=dtype)
+
+
+def _boolean(text: str) -> bool | None:
+    return {"true": True, "1": True, "false": False, "0": False}.get(text.strip().lower())
+
+
+def _enumeration(spec: FieldSpec, text: pl.Series) -> Converted:
+    converted = _one(spec, text, _mapped(text, _enum(spec), pl.String), Reason.UNKNOWN_VALUE)
+    if spec.keep is None:
+        return converted
+    own = _mapped(text, _own_word(spec), pl.String).alias(spec.keep)
+    return Converted({**converted.columns, spec.keep: own}, converted.bad, converted.reason)
+
+
+def _own_word(spec: FieldSpec) -> Callable[[str], str | None]:
+    """The vendor's word as declared; one that only a `*` stands for must be shaped like a code."""
+    known = {w.casefold(): w for w in spec.values or {} if not w.endswith("*")}
+    code = re.compile(f"{CODE_PATTERNS['name']}|{CODE_PATTERNS['number']}", re.ASCII)
+
+    def word(text: str) -> str | None:
+        text = text.strip()
+        fits = len(text) <= CODE_MAX_LENGTH and code.fullmatch(text)
+        return known.get(text.casefold()) or (text if fits else None)
+
+    return word
+
+
+def _enum(spec: FieldSpec) -> Callable[[str], str | None]:
+    words = spec.values or {v: v for v in ENUM_VALUES[spec.column or ""]}
+    folded = {w.casefold(): v for w, v in words.items() if not w.endswith("*")}
+    # The longest beginning wins; "*" stands for every other word, but not for an empty one.
+    beginnings = sorted(
+        ((w[:-1].casefold(), v) for w, v in words.items() if w.endswith("*")), key=lambda p: -len(p[0])
+    )
+
+    def word(text: str) -> str | None:
+        text = text.strip().casefold()
+        exact = folded.get(text)
+        return exact or next((v for start, v in beginnings if text and text.startswith(start)), None)
+
+    return word
+
+
+def _code(spec: FieldSpec) -> Callable[[str], str | None]:
+    if spec.values is not None:
+        folded = {w.casefold(): v for w, v in spec.values.items()}
+        return lambda text: folded.get(text.strip().casefold())
+    pattern = re.compile(CODE_PATTERNS[spec.pattern or ""], re.ASCII)
+
+    def code(text: str) -> str | None:
+        text = text.strip()
+        return text if len(text) <= CODE_MAX_LENGTH and pattern.fullmatch(text) else None
+
+    return code
+
+
+def _mccmnc(text: pl.Series) -> Converted:
+    def part(which: slice) -> Callable[[str], str | None]:
+        return lambda t: t.strip()[which] if re.fullmatch(r"[2-79][0-9]{4,5}", t.strip(), re.ASCII) else None
+
+    mcc, mnc = _mapped(text, part(slice(0, 3)), pl.String), _mapped(text, part(slice(3, 6)), pl.String)
+    bad = text.is_not_null() & mcc.is_null() & (text != "") if mcc.null_count() > text.null_count() else None
+    return Converted(
+        {"mcc": mcc.alias("mcc"), "mnc": mnc.alias("mnc")}, bad if bad is not None and bad.any() else None
+    )
+
+
+def _number(text: str) -> Decimal | None:
+    try:
+        number = Decimal(text.strip()) if len(text) <= 64 and text.isascii() and "_" not in text else None
+    except InvalidOperation:
+        return None
+    return number if number is not None and number.is_finite() else None
+
+
+def _integers(text: pl.Series, limit: int) -> pl.Series:
+    def whole(one: str) -> int | None:
+        number = _number(one)
+        return (
+            int(number)
+            if number is not None and number == number.to_integral_value() and 0 <= number <= limit
+            else None
+        )
+
+    return _mapped(text, whole, pl.Int64)
+
+
+def durations(text: pl.Series, scale: str) -> pl.Series:
+    """Text in units of `scale` seconds -> whole milliseconds, Int64; null where it is no number or negative."""
+    factor = Decimal(scale) * 1000
+
+    def milliseconds(one: str) -> int | None:
+        number = _number(one)
+        if number is None or not 0 <= number * factor <= _MOST_SECONDS * 1000:
+            return None
+        return int((number * factor).to_integral_value(ROUND_HALF_EVEN))
+
+    return _mapped(text, milliseconds, pl.Int64)
+
+
+def _decimal(spec: FieldSpec, text: pl.Series) -> Converted:
+    factor = Decimal(spec.scale)
+
+    def money(one: str) -> Decimal | None:
+        number = _number(one)
+        if number is None or abs(number) >= _FIGURE_LIMIT or abs(number * factor) >= _MONEY_LIMIT:
+            return None
+        return (number * factor).quantize(_MICRO, ROUND_HALF_EVEN)
+
+    converted = _one(spec, text, _mapped(text, money, MONEY), Reason.NOT_A_NUMBER)
+    if spec.unit:
+        unit = pl.select(pl.when(text.is_not_null()).then(pl.lit(spec.unit))).to_series().alias("price_unit")
+        return Converted({**converted.columns, "price_unit": unit}, converted.bad, converted.reason)
+    return converted
+
+
+def times(text: pl.Series, form: str) -> pl.Series:
+    """Text -> Datetime(us, UTC); null where it cannot be read. A time without a zone is in UTC."""
+    values = pl.Series([None], dtype=TIME).new_from_index(0, len(text))
+    if form in ("iso", "iso_or_epoch_s"):
+        usual = iso_times(text)
+        values = values if usual is None else usual
+        if values.null_count() > text.null_count():
+            others = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", strict=False)
+            values = values.zip_with(values.is_not_null(), others)
+    if values.null_count() > text.null_count():
+        rest = text.filter(values.is_null() & text.is_not_null()).unique()
+        table = pl.Series([parse_time(t, form) for t in rest], dtype=TIME)
+        slow = text.replace_strict(rest, table, default=None, return_dtype=TIME)
+        values = values.zip_with(values.is_not_null(), slow)
+    early = values < _EARLIEST
+    return values.set(early, None) if early.any() else values
+
+
+def parse_time(text: str, form: str) -> datetime | None:
+    """One time of a declared form, in UTC; None if it cannot be read."""
+    text = text.strip()
+    try:
+        moment = _READERS[form](text)
+    except (ValueError, TypeError, OverflowError, IndexError, OSError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except (OverflowError, ValueError):
+        return None
+
+
+def _iso(text: str) -> datetime:
+    if len(text) < 10 or not text[4:5] == "-":
+        raise ValueError
+    return datetime.fromisoformat(re.sub(r"\s+(?=(?:[+-][0-9:]{4,6}|Z)$)", "", text))
+
+
+def _epoch(per_second: int) -> Callable[[str], datetime]:
+    def read(text: str) -> datetime:
+        number = _number(text)
+        if number is None or not 0 < number < per_second * 10**11:
+            raise ValueError
+        micros = int((number * 1_000_000 / per_second).to_integral_value(ROUND_HALF_EVEN))
+        return datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
+
+    return read
+
+
+def _iso_or_epoch(text: str) -> datetime:
+    return _epoch(1)(text) if text.replace(".", "", 1).isdecimal() else _iso(text)
+
+
+def _compact(text: str) -> datetime:
+    if not re.fullmatch(r"[0-9]{10}", text):
+        raise ValueError
+    return datetime.strptime(text, "%y%m%d%H%M").replace(tzinfo=UTC)
+
+
+_READERS: dict[str, Callable[[str], datetime]] = {
+    "iso": _iso,
+    "rfc2822": parsedate_to_datetime,
+    "epoch_s": _epoch(1),
+    "epoch_ms": _epoch(1_000),
+    "epoch_us": _epoch(1_000_000),
+    "iso_or_epoch_s": _iso_or_epoch,
+    "yymmddhhmm": _compact,
+}

@@ -1,0 +1,232 @@
+"""The leak guard: no column of an archive row may hold one of the row's own subjects, in any usual spelling, and none
+may hold anything shaped like an address where its declaration has none.
+
+Declarations and code patterns keep free text out; the guard is the second lock. It is cheap because it turns the
+question round: columns have few distinct values, so the runs of digits and the pieces of text that could be somebody's
+are worked out once for each distinct value, and the subjects of the whole batch are looked up among them in one go.
+Only the few that are found are compared with their own rows.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import unquote
+
+import polars as pl
+import pyarrow.compute as pc
+
+from lethe.streams.transform.split.work import ID
+
+GUARDED: Final = ("account", "application", "sender", "recipient", "network", "route", "status", "error")
+ADDRESSES: Final = frozenset({"sender", "recipient"})  # a business's own number or e-mail address may be here
+
+# A subject is recognised by the end of its number: what every spelling of it, national or not, has in common.
+_RUNS: Final = (6, 7, 8)
+# A word this long gives somebody away wherever it stands; a shorter one (`info`, `sara`) only when it stands alone.
+_LONG_WORD: Final = 8
+_SHORT_WORD: Final = 4
+_GRAM: Final = 6
+_DECODED: Final = 3
+
+_SHAPES: Final = re.compile(
+    r"[^\s@<>]@[^\s@<>]|\b(?:sips?|tel|mailto):|(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.])|::|(?:[0-9a-f]{1,4}:){4}"
+)
+_IN_ADDRESSES: Final = re.compile(
+    r"\b(?:sips?|tel|mailto):|(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.])|::"
+)
+_LONG_RUN: Final = 9  # digits: shorter than a phone number with its country, an IMSI (15) or an IMEI (14)
+_LONGEST_NUMBER: Final = 15  # digits of E.164
+
+
+def plain(text: str) -> str:
+    """The text as a searcher would read it: percent-decoded (up to three times), compatibility-folded, lower case."""
+    for _ in range(_DECODED):
+        decoded = unquote(text)
+        if decoded == text:
+            break
+        text = decoded
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def digits(text: str) -> str:
+    """The decimal digits of the plain text, in ASCII, whatever stands between them left out."""
+    return "".join(str(unicodedata.digit(c)) for c in plain(text) if c.isdecimal())
+
+
+@lru_cache(maxsize=1 << 16)
+def misshapen(text: str, column: str, long_digits: bool = False) -> bool:
+    """Whether a value looks like an address that its column has no place for.
+
+    `long_digits`: the declaration fills the column with ids of the vendor's own that have many digits.
+    """
+    read = plain(text)
+    if column in ADDRESSES:
+        return bool(_IN_ADDRESSES.search(read)) or len(digits(text)) > _LONGEST_NUMBER
+    return bool(_SHAPES.search(read)) or (not long_digits and len(digits(text)) >= _LONG_RUN)
+
+
+@lru_cache(maxsize=1 << 16)
+def _traces(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    """What of a value could be part of a subject: runs of its digits, pieces of its plain text."""
+    number, word = digits(text), plain(text)
+    runs = {number[at : at + size] for size in _RUNS for at in range(len(number) - size + 1)}
+    sizes = range(_SHORT_WORD, _GRAM + 1)
+    return frozenset(runs), frozenset(
+        word[at : at + size] for size in sizes for at in range(len(word) - size + 1)
+    )
+
+
+def leaks(
+    records: pl.DataFrame,
+    subjects: pl.DataFrame,
+    long_digits: frozenset[str] = frozenset(),
+    words: Mapping[str, pl.Series] = MappingProxyType({}),
+) -> dict[str, pl.Series]:
+    """Rows of each guarded column that hold one of their own subjects, or an address where none may be.
+
+    `records`: `ID` and any of `GUARDED` (String). `subjects`: `ID`, `kind`, `value`; several rows an id.
+    `long_digits`: columns that the declaration fills with ids of many digits. `words`: of columns whose distinct values
+    are known, all of those, among which may be others.
+    Returns column -> Boolean Series aligned with `records`; columns without a hit are left out.
+    """
+    hits: dict[str, pl.Series] = {}
+    distinct: dict[str, list[str]] = {
+        column: [v for v in _distinct(records, column, words) if v is not None]
+        for column in GUARDED
+        if column in records.columns
+    }
+    distinct = {column: values for column, values in distinct.items() if values}
+    name: str
+    for name, values in distinct.items():
+        bad = [v for v in values if misshapen(v, name, name in long_digits)]
+        if bad:
+            hits[name] = records.get_column(name).is_in(bad).fill_null(False)
+    hits = {name: mask for name, mask in hits.items() if mask.any()}
+    if subjects.is_empty() or not distinct:
+        return hits
+    suspects = _suspects(subjects, {v for values in distinct.values() for v in values})
+    if suspects.is_empty():
+        return hits
+    for name, mask in _compare(records, suspects, list(distinct)).items():
+        hits[name] = hits[name] | mask if name in hits else mask
+    return hits
+
+
+def _distinct(records: pl.DataFrame, column: str, words: Mapping[str, pl.Series]) -> Iterable[str | None]:
+    if column in words:
+        return words[column]
+    # By Arrow, at a fraction of what a query costs a small batch.
+    return list(pc.unique(records.get_column(column).to_arrow()).to_pylist())
+
+
+def _suspects(subjects: pl.DataFrame, values: Iterable[str]) -> pl.DataFrame:
+    """The subjects that some value of the batch could hold: `ID`, `run`, `word`, `whole`."""
+    runs: set[str] = set()
+    grams: set[str] = set()
+    for text in values:
+        some_runs, some_grams = _traces(text)
+        runs |= some_runs
+        grams |= some_grams
+    value = pl.col("value")
+    number = pl.col("kind") == "msisdn"
+    found = []
+    if runs:
+        # Every national number keeps at least this much of the international one, whatever its country code.
+        size = value.str.len_bytes()
+        end = (
+            pl.when(size >= 11)
+            .then(value.str.slice(-8))
+            .when(size == 10)
+            .then(value.str.slice(-7))
+            .otherwise(value.str.slice(-6))
+        )
+        numbers = (
+            subjects.lazy().filter(number).select(ID, run=end, word=pl.lit(None, pl.String), whole="value")
+        )
+        found.append(numbers.filter(pl.col("run").is_in(list(runs))))
+    people = subjects.get_column("kind") != "msisdn"
+    if people.any():
+        others = subjects.filter(people)
+        looked_for = _words(others)
+        beginning = pl.col("word").str.slice(0, _GRAM)
+        found.append(
+            looked_for.lazy().filter(
+                beginning.is_in(list(grams)).fill_null(False)
+                | pl.col("run").is_in(list(runs)).fill_null(False)
+            )
+        )
+    if not found:
+        return pl.DataFrame(schema={ID: pl.UInt32, "run": pl.String, "word": pl.String, "whole": pl.String})
+    return pl.concat(found).collect()
+
+
+def _words(subjects: pl.DataFrame) -> pl.DataFrame:
+    """What to look for, given subjects that are no phone numbers: `ID`, `run` (of digits) or null, `word` or null,
+    and `whole`, the address itself.
+    """
+    value = pl.col("value").str.to_lowercase()
+    kind = pl.col("kind")
+    # Whatever kind it was taken for: the user of a SIP URI, the local part of an e-mail address, the id on a channel.
+    bare = pl.when(kind == "chat").then(value.str.replace(r"^[^:]*:", "")).otherwise(value)
+    bare = bare.str.replace(r"^(?:sips?|tel|mailto|client):", "")
+    local = bare.str.split("@").list.first()
+    word = pl.when(local.str.len_chars() >= _SHORT_WORD).then(local).otherwise(bare)
+    number = pl.col("value").str.replace_all(r"[^0-9]", "")
+    words = subjects.select(
+        ID,
+        run=pl.when(number.str.len_bytes() >= _RUNS[-1]).then(number.str.slice(-_RUNS[-1])),
+        word=word,
+        whole=value,
+    ).with_columns(word=pl.when(pl.col("word").str.len_chars() >= _SHORT_WORD).then(pl.col("word")))
+    addresses = subjects.filter(pl.col("kind") == "ip")
+    if addresses.is_empty():
+        return words
+    respelled = [
+        (one, None, form, form) for one, text in addresses.select(ID, "value").rows() for form in _spelt(text)
+    ]
+    return pl.concat([words, pl.DataFrame(respelled, schema=words.schema, orient="row")])
+
+
+def _spelt(address: str) -> list[str]:
+    """Other spellings of an IP address: as a decimal number and, version 6, in full."""
+    try:
+        known = ipaddress.ip_address(address)
+    except ValueError:
+        return []
+    return [str(int(known)), known.exploded]
+
+
+def _compare(records: pl.DataFrame, suspects: pl.DataFrame, columns: list[str]) -> dict[str, pl.Series]:
+    """Compare each suspect with its own row."""
+    pairs = records.select(ID, *columns).join(suspects, on=ID)
+    found: dict[str, set[int]] = {}
+    for row in pairs.iter_rows(named=True):
+        for column in columns:
+            if row[column] is not None and _holds(row[column], column, row):
+                found.setdefault(column, set()).add(row[ID])
+    ids = records.get_column(ID)
+    return {column: ids.is_in(list(some)) for column, some in found.items()}
+
+
+def _holds(text: str, column: str, suspect: dict[str, str | None]) -> bool:
+    run, word, whole = suspect["run"], suspect["word"], suspect["whole"]
+    if run is not None and run in digits(text):
+        return True
+    read = plain(text)
+    if whole is not None and len(whole) >= _SHORT_WORD and _stands_in(plain(whole), read):
+        return True
+    if word is None or (column in ADDRESSES and "@" in read and len(word) < _LONG_WORD):
+        return False  # `info@` of one company is not `info@` of another
+    return _stands_in(plain(word), read)
+
+
+def _stands_in(word: str, text: str) -> bool:
+    if len(word) >= _LONG_WORD:
+        return word in text
+    return re.search(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", text) is not None

@@ -1,0 +1,89 @@
+"""The Faust application: a channel of batches, the agents that split them, and the timers of the leader."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import faust
+from faust.channels import Channel
+from mode.utils.queues import FlowControlEvent, ThrowableQueue
+
+from lethe.operations.settings import Kafka, Settings
+from lethe.streams.worker.pipeline import Pipeline
+
+
+class BatchChannel(Channel[Any]):
+    """A channel whose queue no rebalance suspends or clears: Faust's own topics come and go, the feed goes on.
+
+    Values go in with `put` as they are; wrapped in events they would be dropped while Faust rebalances.
+    """
+
+    @property
+    def queue(self) -> Any:
+        """The queue, bounded by `maxsize`, with a flow control of its own."""
+        if self._queue is None:
+            flow = FlowControlEvent(initially_suspended=False)
+            self._queue = ThrowableQueue(maxsize=self.maxsize, flow_control=flow)
+        return self._queue
+
+
+def make_app(settings: Settings, pipeline: Pipeline, ready: Callable[[], None]) -> tuple[Any, Any]:
+    """The application and the channel the feed puts batches on. `ready` is called once the agents listen."""
+    kafka = settings.kafka
+    session = kafka.session_timeout_ms / 1000
+    app = faust.App(
+        f"{kafka.group}-control",
+        broker="kafka://" + settings.bootstrap.replace(",", ";kafka://"),
+        broker_credentials=_credentials(kafka),
+        broker_session_timeout=session,
+        broker_heartbeat_interval=max(0.3, session / 10),
+        store="memory://",
+        web_enabled=False,
+        autodiscover=False,
+        datadir=tempfile.mkdtemp(prefix="lethe-"),
+        topic_replication_factor=kafka.replication,
+        topic_partitions=1,
+    )
+    batches = BatchChannel(app, maxsize=1)
+
+    @app.agent(batches, concurrency=settings.threads, name="lethe.split")
+    async def split(stream: Any) -> None:
+        """Split batches, several loads at a time; each batch is accounted for by its number."""
+        ready()
+        async for load in stream:
+            await pipeline.process(load)
+
+    return app, batches
+
+
+def _credentials(kafka: Kafka) -> Any:
+    """What Faust needs to log in, from the same settings as the feed's."""
+    if kafka.security_protocol == "PLAINTEXT":
+        return None
+    context = None
+    if kafka.security_protocol in ("SSL", "SASL_SSL"):
+        context = ssl.create_default_context(
+            cafile=None if kafka.ssl_ca_file is None else str(kafka.ssl_ca_file)
+        )
+        if kafka.ssl_certificate_file is not None:
+            context.load_cert_chain(str(kafka.ssl_certificate_file), str(kafka.ssl_key_file or ""))
+    if kafka.security_protocol == "SSL":
+        return faust.SSLCredentials(context)
+    return faust.SASLCredentials(
+        username=kafka.sasl_username,
+        password=None if kafka.sasl_password is None else kafka.sasl_password.get_secret_value(),
+        mechanism=kafka.sasl_mechanism or "PLAIN",
+        ssl_context=context,
+    )
+
+
+async def settle(task: asyncio.Task[Any], seconds: float) -> None:
+    """Wait for a task that may be stuck, then leave it."""
+    await asyncio.wait({task}, timeout=seconds)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=1)

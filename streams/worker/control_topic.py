@@ -1,0 +1,233 @@
+"""The control topic: requests of persons that arrive as messages, and what the leader does by the clock.
+
+`lethe.requests` takes JSON objects: `id` (a UUID, by which a request is done once), `command` (export, erase,
+erase.preview, restrict, lift), `subject` and, optional, `case` and `who`. Answers go to `lethe.responses` with the
+request's id. Requests name people, so their topic is made with a short retention; an answer names nobody, and neither
+does anything that is stored about a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from lethe.keys.tokens import subject_token
+from lethe.operations.retention.sweep import maintenance_context, run_sweep
+from lethe.operations.runtime import Runtime
+from lethe.schemas.errors import LetheError, TransientError
+from lethe.schemas.subjects.addresses import Subject, normalise
+from lethe.streams.worker.metrics import Metrics
+from lethe.streams.worker.topics import client_options
+from lethe.tiers.holds.holds import Holds
+from lethe.tiers.retention import clock_guard as clockguard
+from lethe.tiers.rights import restrictions
+from lethe.tiers.rights.erasure import erase, open_parts, preview_erasure
+from lethe.tiers.rights.subject_export import as_files, build
+
+log = logging.getLogger("lethe.requests")
+
+REQUESTS: Final = "lethe.requests"
+RESPONSES: Final = "lethe.responses"
+RETENTION_MS: Final = 24 * 3_600_000
+"""How long the broker may keep a request: long enough for a worker to be down over night, and no longer."""
+
+_SEGMENT_MS: Final = 3_600_000
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_MOST_BYTES: Final = 16_384
+_HOUR: Final = 3_600.0
+_FIELDS: Final = frozenset({"id", "command", "subject", "case", "who"})
+_FOLDER: Final = "_requests"
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Answers requests. `audit` is durable when it returns, `looks` are the entries of the audit log."""
+
+    runtime: Runtime
+    audit: Callable[[Mapping[str, Any]], None]
+    looks: Callable[[], Iterable[Mapping[str, Any]]]
+    exports: Path
+    write_export: Callable[[Path, Mapping[str, bytes]], list[str]]
+
+    def answer(self, data: bytes | None) -> dict[str, Any]:
+        """The answer to a request; the same one again for a request that was answered before.
+
+        1. Read the request; a bad one is answered with what is wrong with it.
+        2. Look whether it was answered before. A crash before step 4 ends here without an answer: it is done again,
+           which finds nothing left to do.
+        3. Do it; what is done is in the audit log before the answer.
+        4. Store the answer, under a keyed digest of the id.
+        """
+        # Step 1
+        request = _read(data)
+        if isinstance(request, str):
+            return {"id": None, "state": "refused", "reason": request}
+        if (wrong := _wrong(request)) is not None:
+            known = str(request.get("id"))
+            return {
+                "id": known.lower() if _UUID.fullmatch(known) else None,
+                "state": "refused",
+                "reason": wrong,
+            }
+        request_id = request["id"].lower()
+        # Step 2
+        objects = self.runtime.objects
+        key = self.runtime.ring.named("requests", create=True).salt_key
+        path = f"{_FOLDER}/{hmac.new(key.reveal(), request_id.encode(), sha256).hexdigest()[:32]}.json"
+        if (known_answer := objects.get(path)) is not None:
+            return {"id": request_id, **orjson.loads(known_answer)}
+        # Step 3
+        try:
+            done = {"state": "done", **self._do(request, request_id)}
+        except TransientError:
+            raise  # it is asked again
+        except LetheError as error:
+            return {"id": request_id, "state": "failed", "reason": str(error)}
+        # Step 4
+        objects.create(path, orjson.dumps(done))
+        return {"id": request_id, **done}
+
+    def _do(self, request: Mapping[str, Any], request_id: str) -> dict[str, Any]:
+        runtime, command = self.runtime, request["command"]
+        subjects = _person(request["subject"])
+        entry = {
+            "who": str(request.get("who") or "control topic")[:200],
+            "action": command,
+            "case": str(request.get("case") or "data subject request")[:200],
+            "request": request_id,
+        }
+        if command in ("restrict", "lift"):
+            self.audit(entry)
+            if command == "lift":
+                changed = restrictions.lift(runtime.objects, runtime.ring, subjects)
+            else:
+                now, policy = runtime.clock(), runtime.settings.retention
+                changed = restrictions.place(runtime.objects, runtime.ring, policy, subjects, now)
+            return {"changed": changed}
+        maintenance = maintenance_context(runtime)
+        if command == "erase.preview":
+            preview = preview_erasure(maintenance, subjects)
+            self.audit({**entry, "count": preview.total("identifiers")})
+            return {"months": preview.months}
+        if command == "erase":
+            self.audit(entry)
+            erased = erase(maintenance, subjects)
+            self.audit({**entry, "action": "erase.done", "certificate": erased.certificate})
+            return {"months": erased.months, "certificate": erased.certificate}
+        export = build(maintenance, runtime.settings.retention, subjects, self.looks(), runtime.clock())
+        tokens = sorted(
+            {subject_token(p.keys, s.kind, s.value).hex() for p in open_parts(maintenance) for s in subjects}
+        )
+        self.audit({**entry, "tokens": tokens, "count": len(export["records"])})
+        files = self.write_export(self.exports / request_id, as_files(export))
+        return {
+            "records": len(export["records"]),
+            "files": [Path(f).name for f in files],
+            "folder": request_id,
+        }
+
+
+def _read(data: bytes | None) -> dict[str, Any] | str:
+    if not data or len(data) > _MOST_BYTES:
+        return f"a request is a JSON object of at most {_MOST_BYTES} bytes"
+    try:
+        request = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return "a request is a JSON object"
+    return request if isinstance(request, dict) else "a request is a JSON object"
+
+
+def _wrong(request: Mapping[str, Any]) -> str | None:
+    """What is wrong with a request; never with anything of its values."""
+    if not isinstance(request.get("id"), str) or not _UUID.fullmatch(request["id"]):
+        return "id: a UUID is needed"
+    if request.get("command") not in ("export", "erase", "erase.preview", "restrict", "lift"):
+        return "command: export, erase, erase.preview, restrict or lift"
+    subject = request.get("subject")
+    if not isinstance(subject, str) or not 0 < len(subject.strip()) <= 1024 or normalise(subject) is None:
+        return "subject: a phone number or an address is needed"
+    if unknown := set(request) - _FIELDS:
+        return f"{len(unknown)} field(s) that no request has; there are {', '.join(sorted(_FIELDS))}"
+    if not all(isinstance(request.get(name, ""), str) for name in ("case", "who")):
+        return "case and who are texts"
+    return None
+
+
+def _person(value: str) -> tuple[Subject, ...]:
+    found = normalise(value.strip())
+    assert found is not None  # noqa: S101  (looked at before)
+    return tuple(dict.fromkeys((found, Subject("opaque", value.strip()))))
+
+
+def make_topics(runtime: Runtime) -> None:
+    """Make the control topics if they are not there; raises `TransientError` when the broker does not."""
+    admin = AdminClient(client_options(runtime.settings))
+    replicas = runtime.settings.kafka.replication
+    short = {"retention.ms": str(RETENTION_MS), "segment.ms": str(_SEGMENT_MS), "cleanup.policy": "delete"}
+    topics = [NewTopic(REQUESTS, 1, replicas, config=short), NewTopic(RESPONSES, 1, replicas)]
+    for name, made in admin.create_topics(topics, request_timeout=15).items():
+        try:
+            made.result(20)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise TransientError(f"the topic {name} cannot be made: {error.args[0].name()}") from None
+
+
+def attach(app: Any, runtime: Runtime, metrics: Metrics, desk: Desk) -> None:
+    """Give a Faust application the agent that answers requests and the leader's timer."""
+    requests = app.topic(
+        REQUESTS, key_type=bytes, value_type=bytes, value_serializer="raw", key_serializer="raw"
+    )
+    responses = app.topic(RESPONSES, value_type=bytes, value_serializer="raw")
+    swept = [-_HOUR]
+
+    async def answer(stream: Any) -> None:
+        """Answer requests, one after the other."""
+        async for value in stream:
+            try:
+                reply = await asyncio.to_thread(desk.answer, value)
+            except TransientError as error:
+                # Not stored as done: whoever asked asks again with the same id.
+                log.warning("a request could not be answered: %s", error)
+                reply = {"id": None, "state": "failed", "reason": "try again later"}
+            await responses.send(value=orjson.dumps(reply))
+
+    async def sweep() -> None:
+        """Sweep when the last one, of whatever process, is an hour ago. Leaders may overlap."""
+        if time.monotonic() - swept[0] >= _HOUR and await asyncio.to_thread(_is_due, runtime):
+            swept[0] = time.monotonic()
+            await asyncio.to_thread(_sweep, runtime, metrics)
+
+    app.agent(requests, name="lethe.requests")(answer)
+    app.timer(interval=15.0, on_leader=True, name="lethe.sweep")(sweep)
+
+
+def _is_due(runtime: Runtime) -> bool:
+    last = clockguard.last_run(runtime.objects)
+    return last is None or not 0 <= (runtime.clock() - last).total_seconds() < _HOUR
+
+
+def _sweep(runtime: Runtime, metrics: Metrics) -> None:
+    try:
+        outcomes = run_sweep(runtime)
+        now = runtime.clock()
+        held = Holds(runtime.objects, runtime.ring).known()
+        in_force = [h for h in held if h.released is None]
+        metrics.holds(len(in_force), sum(h.review <= now for h in in_force))
+        metrics.swept(None if outcomes is None else sum(o.state == "forgotten" for o in outcomes))
+    except Exception as error:  # noqa: BLE001  (the worker goes on; the next sweep tries again)
+        log.error("sweep: %s", type(error).__name__)
+        metrics.swept(None)

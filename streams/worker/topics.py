@@ -1,0 +1,167 @@
+"""Who a topic is: the cluster, the topic's id, and the name its records go by in the warehouse."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from lethe.operations.settings import Settings
+from lethe.schemas.errors import ConfigurationError, GapError, TransientError
+from lethe.streams.transform.batch import Source
+
+_REACHED_SECONDS = 5.0
+_SECONDS = 10.0
+_RENEWED = re.compile(r"\+\+([0-9]+)/[0-9]+$")
+
+
+def client_options(settings: Settings) -> dict[str, Any]:
+    """What every client of the broker is configured with."""
+    kafka = settings.kafka
+    options: dict[str, Any] = {
+        "bootstrap.servers": settings.bootstrap,
+        "security.protocol": kafka.security_protocol,
+        "sasl.mechanism": kafka.sasl_mechanism,
+        "sasl.username": kafka.sasl_username,
+        "sasl.password": None if kafka.sasl_password is None else kafka.sasl_password.get_secret_value(),
+        "ssl.ca.location": None if kafka.ssl_ca_file is None else str(kafka.ssl_ca_file),
+        "ssl.certificate.location": None
+        if kafka.ssl_certificate_file is None
+        else str(kafka.ssl_certificate_file),
+        "ssl.key.location": None if kafka.ssl_key_file is None else str(kafka.ssl_key_file),
+        "client.id": "lethe",
+        "logger": logging.getLogger("librdkafka"),
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def identify(settings: Settings, topics: Iterable[str]) -> dict[str, str]:
+    """Topic -> `cluster/topic id`, for topics that are there.
+
+    Raises `TransientError` when the broker does not answer and `ConfigurationError` when a topic is missing or may
+    not be read, both with what to do.
+    """
+    admin = AdminClient({**client_options(settings), "socket.timeout.ms": int(_SECONDS * 1000)})
+    wanted = sorted(topics)
+    try:
+        admin.list_topics(timeout=_REACHED_SECONDS)
+        cluster = admin.describe_cluster(request_timeout=_SECONDS).result(_SECONDS).cluster_id
+        described = admin.describe_topics(TopicCollection(wanted), request_timeout=_SECONDS)
+        return {topic: f"{cluster}/{described[topic].result(_SECONDS).topic_id}" for topic in wanted}
+    except KafkaException as error:
+        cause: KafkaError = error.args[0]
+        if cause.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED):
+            raise ConfigurationError(
+                f"a topic of `sources` ({', '.join(wanted)}) is missing or may not be read: {cause.name()}; "
+                "create it or mend `sources`"
+            ) from None
+        raise TransientError(
+            f"no answer from the broker at {settings.bootstrap} ({cause.name()}); is it running, is `bootstrap` right?"
+        ) from None
+
+
+class StillTheSame:
+    """Makes sure that the topics are still those that were read from at the start. Safe to use from several threads.
+
+    Asked after records were fetched and before they are committed: records of a topic that was made again under the
+    same name are never taken for records of the old one.
+    """
+
+    def __init__(self, settings: Settings, identities: Mapping[str, str]) -> None:
+        self._options = {**client_options(settings), "socket.timeout.ms": int(_SECONDS * 1000)}
+        self._admin = AdminClient(self._options)
+        self._bootstrap = settings.bootstrap
+        self._identities = dict(identities)
+
+    def check(self) -> None:
+        """Raises `GapError` when a topic is another one now, `TransientError` when the broker does not answer."""
+        wanted = TopicCollection(sorted(self._identities))
+        try:
+            # This one asks any node that answers, and so learns who the controller is now.
+            cluster = self._admin.list_topics(timeout=_SECONDS).cluster_id
+            described = self._admin.describe_topics(wanted, request_timeout=_SECONDS)
+            for topic, identity in self._identities.items():
+                try:
+                    found = f"{cluster}/{described[topic].result(_SECONDS).topic_id}"
+                except KafkaException as error:
+                    if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                        raise
+                    continue  # deleted and not made again: what was read of it was read of the old one
+                if found != identity:
+                    raise _recreated(topic)
+        except (KafkaException, TimeoutError):
+            # The next try begins with the addresses that were given, not with nodes that may be gone.
+            self._admin = AdminClient(self._options)
+            raise TransientError(f"no answer from the broker at {self._bootstrap}; is it running?") from None
+
+
+def _recreated(topic: str) -> GapError:
+    return GapError(
+        f"topic {topic} is not the one that was read before: it was created again, or this is another cluster; "
+        "records not read by then are gone. `lethe worker --accept-gap` notes that down and goes on"
+    )
+
+
+class Streams:
+    """The names topics go by in the warehouse: the position of a record must name one record for ever.
+
+    A topic keeps its name while its identity stays. Created again, on another cluster, or with a partition that lost
+    records it had, offsets start over, and it goes on as `topic~2`.
+    """
+
+    def __init__(self, known: Mapping[str, str], settings: Settings, identities: Mapping[str, str]) -> None:
+        self._known = dict(known)  # source -> stream
+        self._formats = settings.sources
+        self._identities = identities
+        self._names: dict[str, str] = {}
+        self._gaps: dict[str, str] = {}
+
+    def check(self, accept_gap: bool) -> None:
+        """Raises `GapError` when a topic is not the one that was read before, unless that is accepted."""
+        for topic, identity in self._identities.items():
+            mine = {source: stream for source, stream in self._known.items() if stream.split("~")[0] == topic}
+            same = [stream for source, stream in mine.items() if _identity(source) == identity]
+            if same or not mine:
+                self._names[topic] = min(same, default=topic, key=len)
+            elif accept_gap:
+                self._names[topic] = self._next_name(topic)
+                self._gaps[topic] = "the topic was created again: records not read by then are gone"
+            else:
+                raise _recreated(topic)
+
+    def source(self, topic: str, partition: int) -> Source:
+        """The source of a partition, in its newest incarnation."""
+        identity = self._identities[topic]
+        mine = [s for s in self._known if _identity(s) == identity and s.endswith(f"/{partition}")]
+        if mine:
+            newest = max(mine, key=_incarnation)
+            return Source(self._known[newest], partition, newest, self._formats[topic])
+        return Source(self._names[topic], partition, f"{identity}/{partition}", self._formats[topic])
+
+    def gap(self, topic: str) -> str | None:
+        """What to note down with the first records of a partition that was never read."""
+        return self._gaps.get(topic)
+
+    def renew(self, topic: str, partition: int) -> None:
+        """Go on with a partition that lost records it had as a new stream."""
+        name = self._next_name(topic)
+        self._gaps[topic] = "the topic lost records that it had: offsets start over"
+        self._known[f"{self._identities[topic]}++{name.rpartition('~')[2]}/{partition}"] = name
+
+    def _next_name(self, topic: str) -> str:
+        names = {stream for stream in self._known.values() if stream.split("~")[0] == topic}
+        return f"{topic}~{len(names) + 1}"
+
+
+def _identity(source: str) -> str:
+    """`cluster/topic id` of a transaction id `cluster/topic id[++n]/partition`."""
+    return _RENEWED.sub("", source) if _RENEWED.search(source) else source.rpartition("/")[0]
+
+
+def _incarnation(source: str) -> int:
+    match = _RENEWED.search(source)
+    return int(match[1]) if match else 1

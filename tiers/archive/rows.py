@@ -1,0 +1,206 @@
+"""The archive as verification reads it: rows of one topic-partition, an offset range at a time, file by file.
+
+What a Parquet footer says of its rows is not believed: where rows lie is found out from the rows themselves, because
+a false statistic could hide a row that was added. How rows are spread over files does not matter.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lethe.integrity.rows.canonical_rows import check_schema
+from lethe.integrity.verify.findings import Finding, Kind
+from lethe.schemas.arrow import file_schema
+from lethe.schemas.errors import LetheError
+from lethe.schemas.retention.calendar import Month
+from lethe.tiers.delta.log import DataFile
+from lethe.tiers.delta.rewrite import BROKEN, files_of
+from lethe.tiers.delta.table import Table
+from lethe.tiers.ledger.commits import TopicPartition
+from lethe.tiers.store.objects import Objects
+
+_SCHEMA: Final = file_schema("metadata")
+_STRINGS: Final = [f.name for f in _SCHEMA if pa.types.is_string(f.type)]
+_WHERE: Final = ["stream", "partition", "offset"]
+_OPEN_FILES: Final = 128
+_HELD_GROUPS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One row group of a file, as far as one topic-partition goes: its rows lie between these offsets."""
+
+    file: DataFile
+    number: int
+    first: int
+    last: int
+    alone: bool  # no other topic-partition has rows in it
+    ordered: bool  # its offsets ascend
+
+
+@dataclass
+class Archive:
+    """The metadata table at one version. `findings` are about files that cannot be read.
+
+    `wanted` leaves the rows of other streams out. Files of other months than from `first` to `last` are not read.
+    """
+
+    objects: Objects
+    files: list[DataFile]
+    wanted: str | None = None
+    findings: list[Finding] = field(default_factory=list)
+    groups: dict[TopicPartition, list[Group]] = field(default_factory=dict)
+    _open: OrderedDict[str, pq.ParquetFile] = field(default_factory=OrderedDict)
+    _held: OrderedDict[tuple[str, int, TopicPartition], pa.Table] = field(default_factory=OrderedDict)
+
+    @classmethod
+    def of(
+        cls,
+        objects: Objects,
+        table: Table,
+        first: Month | None = None,
+        last: Month | None = None,
+        wanted: str | None = None,
+        on_file: Callable[[int, int], None] = lambda _done, _all: None,
+    ) -> Archive:
+        """The table as its handle sees it, looked through once."""
+        months = (str(first or ""), str(last or "~"))
+        files = [f for f in files_of(table) if months[0] <= f.partition["month"] <= months[1]]
+        archive = cls(objects, files, wanted)
+        for number, file in enumerate(files, 1):
+            archive._look_through(file)
+            on_file(number, len(files))
+        for groups in archive.groups.values():
+            groups.sort(key=lambda g: (g.first, g.last))
+        return archive
+
+    def rows(
+        self, place: TopicPartition
+    ) -> Callable[[int, int | None], Iterable[tuple[str | None, pa.Table]]]:
+        """Rows of a topic-partition, as `lethe.integrity.verify.row_batch.Rows` says."""
+        groups = self.groups.get(place, [])
+
+        def between(first: int, last: int | None) -> Iterator[tuple[str | None, pa.Table]]:
+            for group in groups:
+                if group.last >= first and (last is None or group.first <= last):
+                    table = self._read(group, place)
+                    if table is not None:
+                        yield f"metadata/{group.file.path}", _slice(table, group, first, last)
+
+        return between
+
+    def _look_through(self, file: DataFile) -> None:
+        try:
+            parquet = self._parquet(file)
+            check_schema(parquet.schema_arrow)
+            for number in range(parquet.num_row_groups):
+                where = parquet.read_row_group(number, columns=_WHERE)
+                self._note(file, number, where)
+        except FileNotFoundError:
+            self._found(Kind.MISSING, file, "the file is gone, and all its rows with it")
+        except BROKEN as error:
+            self._found(Kind.ALTERED, file, f"the file cannot be read ({type(error).__name__})")
+        except LetheError as error:
+            self._found(Kind.ALTERED, file, str(error))
+
+    def _note(self, file: DataFile, number: int, where: pa.Table) -> None:
+        if not where.num_rows:
+            return
+        if any(where.column(name).null_count for name in _WHERE):
+            self._found(Kind.ALTERED, file, "rows have lost their position")
+            where = where.drop_null()
+        keys = where.group_by(["stream", "partition"], use_threads=False)
+        bounds = keys.aggregate([("offset", "min"), ("offset", "max")]).to_pylist()
+        offsets = where.column("offset").to_numpy() if len(bounds) == 1 else np.empty(0)
+        ordered = len(bounds) == 1 and bool((offsets[1:] >= offsets[:-1]).all())
+        for found in bounds:
+            place = str(found["stream"]), int(found["partition"])
+            if self.wanted is None or place[0] == self.wanted:
+                group = Group(
+                    file, number, found["offset_min"], found["offset_max"], len(bounds) == 1, ordered
+                )
+                self.groups.setdefault(place, []).append(group)
+
+    def _read(self, group: Group, place: TopicPartition) -> pa.Table | None:
+        """The rows of a topic-partition in a row group, by offset if the group is not ordered itself."""
+        key = group.file.path, group.number, place
+        if key in self._held:
+            self._held.move_to_end(key)
+            return self._held[key]
+        try:
+            table = self._parquet(group.file).read_row_group(group.number)
+            if not group.alone:
+                here = pc.and_(pc.equal(table["stream"], place[0]), pc.equal(table["partition"], place[1]))
+                table = table.filter(here)
+            if not group.ordered:
+                table = table.sort_by([("offset", "ascending")])
+            table = _with_month(table, group.file.partition["month"])
+        except BROKEN as error:
+            self._found(Kind.ALTERED, group.file, f"the file cannot be read ({type(error).__name__})")
+            return None
+        self._held[key] = table
+        while len(self._held) > _HELD_GROUPS:
+            self._held.popitem(last=False)
+        return table
+
+    def _parquet(self, file: DataFile) -> pq.ParquetFile:
+        known = self._open.get(file.path)
+        if known is None:
+            local = Path(self.objects.url(f"metadata/{file.path}"))
+            if Path(self.objects.root).is_dir():
+                source = pa.memory_map(str(local))
+            else:
+                data = self.objects.get(f"metadata/{file.path}")
+                if data is None:
+                    raise FileNotFoundError(file.path)
+                source = pa.BufferReader(data)
+            # Dictionaries are kept: strings are then neither built nor searched for repetitions.
+            known = pq.ParquetFile(source, read_dictionary=_STRINGS)
+            self._open[file.path] = known
+            while len(self._open) > _OPEN_FILES:
+                self._open.popitem(last=False)
+        self._open.move_to_end(file.path)
+        return known
+
+    def _found(self, kind: Kind, file: DataFile, detail: str) -> None:
+        finding = Finding(kind, f"metadata/{file.path}", detail)
+        if finding not in self.findings:
+            self.findings.append(finding)
+
+
+def _slice(table: pa.Table, group: Group, first: int, last: int | None) -> pa.Table:
+    """The rows of an offset range, of a table in the order of its offsets."""
+    if group.first >= first and (last is None or group.last <= last):
+        return table
+    offsets = table.column("offset").to_numpy()
+    low = int(np.searchsorted(offsets, first, "left"))
+    high = len(offsets) if last is None else int(np.searchsorted(offsets, last, "right"))
+    return table.slice(low, high - low)
+
+
+def _with_month(table: pa.Table, month: str) -> pa.Table:
+    """The rows with the month whose partition they lie in, if they are not all of that month.
+
+    What a file says of its month itself is left out: the table does not go by it.
+    """
+    if "month" in table.column_names:
+        table = table.drop_columns(["month"])
+    if not table.num_rows:
+        return table
+    try:
+        start, end = Month.parse(month).start(), Month.parse(month).plus(1).start()
+        span = pc.min_max(table.column("event_time")).as_py()
+        if span["min"] is not None and start <= span["min"] and span["max"] < end:
+            return table
+    except (ValueError, OverflowError):
+        pass  # no month at all, or no time: every row is in the wrong place
+    return table.append_column("month", pa.repeat(pa.scalar(month), table.num_rows))

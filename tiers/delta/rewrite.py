@@ -1,0 +1,119 @@
+"""Maintenance of a table: which files it has, files replaced or dropped in one commit, removed files deleted.
+
+Every path here keeps the transaction versions, so that no worker reads anything again. Two that touch the same file
+at the same time cannot both land: the table refuses the second one, which then looks again.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake.transaction import RemoveAction
+
+from lethe.schemas.arrow import PARTITIONED_BY, TABLES, file_schema
+from lethe.schemas.errors import IntegrityError
+from lethe.tiers.delta.log import DataFile
+from lethe.tiers.delta.table import Table
+from lethe.tiers.store.objects import Objects
+
+BROKEN: Final = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, OverflowError)
+"""What reading a file raises that is damaged, or that somebody has tampered with."""
+
+_DIGEST = re.compile(r"-([0-9a-f]{16})\.parquet")
+
+
+def files_of(table: Table, partition: dict[str, str] | None = None) -> list[DataFile]:
+    """The files of a table as its handle sees them, of one partition if asked, ordered by path."""
+    actions = pa.table(table.delta.get_add_actions(flatten=True)).to_pylist()
+    keys = PARTITIONED_BY[table.name]
+    found = [
+        DataFile(
+            a["path"], a["size_bytes"], {k: str(a[f"partition.{k}"]) for k in keys}, a["num_records"] or 0,
+            int(a["modification_time"]), "{}",
+        )
+        for a in actions
+    ]  # fmt: skip
+    wanted = (partition or {}).items()
+    return sorted((f for f in found if wanted <= f.partition.items()), key=lambda f: f.path)
+
+
+def replace(table: Table, old: Sequence[DataFile], new: Sequence[DataFile], now_ms: int, said: str) -> None:
+    """Take files out of a table and others in, in one commit.
+
+    Raises `FencedError` when one of the old files was taken out by somebody else since the handle was loaded.
+    The bytes stay until `delete_removed` or `delete_files`.
+    """
+    if not old and not new:
+        return
+    gone = [RemoveAction(f.path, True, now_ms, f.size, dict(f.partition)) for f in old]
+    table.commit(new, {}, {"lethe.maintenance": said}, remove=gone)
+
+
+def read_file(objects: Objects, table: str, file: DataFile) -> pa.Table | None:
+    """The rows of one file with its partition's values; None when the file is gone.
+
+    Raises `IntegrityError` when it cannot be read, or lacks columns or values that every row has.
+    """
+    data = objects.get(f"{table}/{file.path}")
+    if data is None:
+        return None
+    schema = TABLES[table]
+    try:
+        rows = pq.read_table(io.BytesIO(data)).select(file_schema(table).names).cast(file_schema(table))
+    except BROKEN as error:
+        raise IntegrityError(
+            f"{table}/{file.path} is damaged ({type(error).__name__}); bring it back from the backup"
+        ) from None
+    for name, value in file.partition.items():
+        kind: Any = schema.field(name).type
+        typed = int(value) if pa.types.is_integer(kind) else value
+        rows = rows.append_column(schema.field(name), pa.repeat(pa.scalar(typed, kind), rows.num_rows))
+    return rows.select(schema.names)
+
+
+def range_of(file: DataFile) -> str:
+    """The part of a file's name that tells the offset ranges it was written for."""
+    return Path(file.path).name.rsplit("-", 1)[0]
+
+
+def digest_of(path: str) -> str | None:
+    """The first 8 bytes of the SHA-256 of a file, as its name has it; None for a name of another kind."""
+    found = _DIGEST.search(path)
+    return found[1] if found else None
+
+
+def removed_files(table: Table) -> list[str]:
+    """Paths below the table that were committed once and belong to it no more."""
+    listed = table.delta.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=True)
+    current = {f.path for f in files_of(table)}
+    return sorted(p for p in listed if p not in current)
+
+
+def delete_removed(objects: Objects, table: Table) -> int:
+    """Delete the bytes of every file that was taken out of a table; returns how many there were.
+
+    Files that were never committed are left alone: a worker may be about to commit them.
+    """
+    table.reload()
+    there = set(objects.list(table.name))
+    gone = [path for p in removed_files(table) if (path := f"{table.name}/{p}") in there]
+    for path in gone:
+        objects.delete(path)
+    return len(gone)
+
+
+def everything_below(objects: Objects, folder: str) -> list[str]:
+    """Every path below a folder, what a crashed writer left half-written included."""
+    found = set(objects.list(folder))
+    root = Path(objects.root)
+    if root.is_dir():
+        for where, _, names in os.walk(root / folder):
+            found |= {(Path(where) / n).relative_to(root).as_posix() for n in names if n.startswith(".")}
+    return sorted(found)

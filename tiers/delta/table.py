@@ -1,0 +1,319 @@
+"""A table of the warehouse: opened or made in one way, committed to in one way.
+
+What appends is committed here: the log of the table is followed commit by commit, and one more created in it
+(ADR 11). What takes files out, and what a table of a later protocol needs, goes through the Delta library.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
+
+from lethe.schemas.arrow import PARTITIONED_BY, TABLES
+from lethe.schemas.errors import (
+    ConfigurationError,
+    FencedError,
+    LetheError,
+    TransientError,
+    UnknownOutcomeError,
+)
+from lethe.tiers.delta.log import (
+    WRITER_VERSION,
+    Commit,
+    DataFile,
+    append_commit,
+    checkpoint_path,
+    log_path,
+    read_checkpoint,
+    read_commit,
+)
+from lethe.tiers.store.objects import Objects
+
+log = logging.getLogger("lethe.table")
+
+_VERSIONS: Final = 20
+"""Versions from one checkpoint to the next: whoever opens the table reads back to the last one, 0.4 ms a version."""
+_CONFIGURATION: Final[dict[str, str | None]] = {"delta.checkpointInterval": str(_VERSIONS)}
+_STALE: Final = 3_600.0
+"""Seconds after which the log is no longer followed from where it was left, but looked at as a whole."""
+_TRIES: Final = 1_000
+"""Versions that others may take while one commit is made."""
+
+
+class Table:
+    """A handle on one Delta table. Not for use by two threads at a time."""
+
+    def __init__(self, objects: Objects, name: str, storage: Mapping[str, str]) -> None:
+        self.name = name
+        self._objects = objects
+        self._storage = dict(storage)
+        self._library = self._open_or_create()
+        self._version = int(self._library.version())
+        self._looked = _now()
+        self._appendable = self._may_append()
+        # Transactions of all versions after that of the library's handle; of those before, what was asked for.
+        self._transactions: dict[str, int | None] = {}
+
+    @property
+    def url(self) -> str:
+        """Where a Delta reader finds the table."""
+        return self._objects.url(self.name)
+
+    @property
+    def version(self) -> int:
+        """The version this handle has seen."""
+        return self._version
+
+    @property
+    def delta(self) -> DeltaTable:
+        """The library's own handle, for readers: at the version this one has seen, or a later one."""
+        if self._library.version() < self._version:
+            self._update()
+        return self._library
+
+    def reload(self) -> None:
+        """See what others have committed; raises `TransientError` when the store does not answer."""
+        if self._stale:
+            self._update()
+        else:
+            self._follow()
+
+    def transaction(self, source: str) -> int | None:
+        """The last offset of a source this table holds, as seen by this handle."""
+        if source not in self._transactions:
+            try:
+                self._transactions[source] = self._in_library(source)
+            except TransientError:  # it reads the log now, and what it was loaded from may have been removed
+                self._update()
+                self._transactions[source] = self._in_library(source)
+        return self._transactions[source]
+
+    def commit(
+        self,
+        add: Sequence[DataFile],
+        transactions: Mapping[str, int],
+        said: Mapping[str, str],
+        remove: Sequence[RemoveAction] = (),
+    ) -> int:
+        """Commit through this very handle and return the new version. It survives a power cut.
+
+        Raises `FencedError` when another writer committed one of the transaction ids since this handle was loaded,
+        `UnknownOutcomeError` when the store did not say whether the commit landed.
+        """
+        if self._stale or self._overtaken():
+            self._look_again(transactions)
+        before = self._version
+        if remove or not self._appendable:
+            self._commit_by_library(add, transactions, said, remove)
+            self.sync(before)
+        else:
+            self._append(append_commit(add, transactions, said, PARTITIONED_BY[self.name]), transactions)
+        self._write_checkpoint(before)
+        return self._version
+
+    def sync(self, before: int) -> None:
+        """Make the commits after version `before`, as far as this handle has seen them, survive a power cut."""
+        for version in range(before + 1, self._version + 1):
+            self._objects.sync(log_path(self.name, version))
+
+    def said_since(self, version: int, key: str) -> list[tuple[int, Any]]:
+        """What commits after `version` said under a key of their metadata: (version, parsed JSON), oldest first."""
+        # Commit by commit, from the log itself: the library's history counts from the newest version in the store,
+        # which may be ahead of this handle when others are writing.
+        said = []
+        for at in range(version + 1, self._version + 1):
+            commit = self._read(at)
+            if commit is None:
+                raise UnknownOutcomeError(
+                    f"{self.name}: the log of version {at} is gone; restore it from a backup"
+                )
+            if key in commit.info:
+                said.append((at, json.loads(commit.info[key])))
+        return said
+
+    def _append(self, data: bytes, transactions: Mapping[str, int]) -> None:
+        """Create the next version; where others have taken it without touching these transactions, the one after.
+
+        The file is created with all its bytes or not at all, and by one writer only. A crash before leaves nothing, a
+        crash after leaves a commit that this worker's next start finds.
+        """
+        for _ in range(_TRIES):
+            path = log_path(self.name, self._version + 1)
+            try:
+                created = self._objects.create(path, data)
+                # An object store's client sends a request again whose answer was lost, and then is refused.
+                theirs = None if created else self._objects.get(path)
+            except (TransientError, OSError) as error:
+                raise self._unconfirmed() from error
+            if created or theirs == data:
+                self._take_in(transactions)
+                self._looked = _now()
+                return
+            if theirs is None:
+                raise UnknownOutcomeError(f"{self.name}: a commit was there and is gone; is the store sound?")
+            commit = read_commit(theirs, path)
+            if commit.changes_table or commit.transactions.keys() & transactions.keys():
+                raise FencedError(f"{self.name}: another writer committed the same source")
+            self._take_in(commit.transactions)
+            self._objects.sync(path)  # what comes first must last as long
+        raise FencedError(f"{self.name}: other writers commit all the time")
+
+    def _commit_by_library(
+        self,
+        add: Sequence[DataFile],
+        transactions: Mapping[str, int],
+        said: Mapping[str, str],
+        remove: Sequence[RemoveAction],
+    ) -> None:
+        actions: list[Any] = [
+            AddAction(f.path, f.size, dict(f.partition), f.modified_ms, True, f.stats) for f in add
+        ]
+        properties = CommitProperties(
+            custom_metadata=dict(said),
+            app_transactions=[Transaction(source, version) for source, version in transactions.items()],
+        )
+        # At the version this handle has seen: against that the library looks for conflicts.
+        behind = self._library.version() < self._version
+        try:
+            table = self._open(self._version) if behind else self._library
+            table.create_write_transaction(
+                [*actions, *remove], mode="append", schema=table.schema(),
+                partition_by=PARTITIONED_BY[self.name], commit_properties=properties,
+            )  # fmt: skip
+        except CommitFailedError as error:
+            if "oncurrent" in str(error):
+                raise FencedError(f"{self.name}: another writer committed the same source") from None
+            raise UnknownOutcomeError(f"{self.name}: the commit failed: {type(error).__name__}") from error
+        except (DeltaError, OSError) as error:
+            raise self._unconfirmed() from error
+        self._update()
+
+    def _look_again(self, transactions: Mapping[str, int]) -> None:
+        known = {source: self.transaction(source) for source in transactions}
+        self._update()
+        if any(self.transaction(source) != last for source, last in known.items()):
+            raise FencedError(f"{self.name}: another writer committed the same source")
+
+    def _follow(self) -> None:
+        """Read the commits that have been made since this handle looked last."""
+        while (commit := self._read(self._version + 1)) is not None:
+            self._take_in(commit.transactions)
+            if commit.changes_table:
+                self._appendable = False  # unless the library finds that it may be appended to
+                self._update()
+        self._looked = _now()
+
+    def _take_in(self, transactions: Mapping[str, int]) -> None:
+        self._transactions |= transactions
+        self._version += 1
+
+    def _read(self, version: int) -> Commit | None:
+        path = log_path(self.name, version)
+        data = self._get(path)
+        return None if data is None else read_commit(data, path)
+
+    def _overtaken(self) -> bool:
+        """Whether there may be a checkpoint of a version after the one this handle has seen.
+
+        Old commits are removed from the log once there is a checkpoint after them: one that is not there may have been.
+        """
+        data = self._get(checkpoint_path(self.name))
+        newest = None if data is None else read_checkpoint(data)
+        return data is not None and (newest is None or newest > self._version)
+
+    def _get(self, path: str) -> bytes | None:
+        try:
+            return self._objects.get(path)
+        except OSError as error:
+            raise self._silent() from error
+
+    def _update(self) -> None:
+        """Bring the library's handle up to date, and this one to no less."""
+        try:
+            self._library.update_incremental()
+        except (DeltaError, OSError) as error:
+            raise self._silent() from error
+        while self._version < self._library.version():
+            commit = self._read(self._version + 1)
+            if commit is None:  # removed from the log meanwhile: the library has read its checkpoint
+                self._version = int(self._library.version())
+                self._transactions.clear()
+            else:
+                self._take_in(commit.transactions)
+        self._appendable = self._may_append()
+        self._looked = _now()
+
+    @property
+    def _stale(self) -> bool:
+        return _now() - self._looked > _STALE
+
+    def _in_library(self, source: str) -> int | None:
+        try:
+            found = self._library.transaction_version(source)
+        except DeltaError as error:
+            raise self._silent() from error
+        return None if found is None else int(found)
+
+    def _unconfirmed(self) -> UnknownOutcomeError:
+        return UnknownOutcomeError(
+            f"{self.name}: the store did not confirm the commit; has it space, and are the rights right?"
+        )
+
+    def _silent(self) -> TransientError:
+        return TransientError(f"table {self.name}: the store does not answer; is it reachable?")
+
+    def _may_append(self) -> bool:
+        """Whether an append to the table needs nothing but what `lethe.tiers.delta.log` writes."""
+        protocol = self._library.protocol()
+        return protocol.min_writer_version <= WRITER_VERSION and not protocol.writer_features
+
+    def _write_checkpoint(self, before: int) -> None:
+        """Write a checkpoint when one has come due after version `before`. It only saves time: no failure counts."""
+        if before // _VERSIONS == self._version // _VERSIONS:
+            return
+        try:
+            self._update()
+            self._library.create_checkpoint()
+            self._library.cleanup_metadata()
+        except (LetheError, DeltaError, OSError) as error:
+            log.warning("table %s: no checkpoint for now: %s", self.name, type(error).__name__)
+
+    def _open(self, version: int | None = None) -> DeltaTable:
+        return DeltaTable(self.url, version=version, storage_options=self._storage or None)
+
+    def _open_or_create(self) -> DeltaTable:
+        url, schema = self.url, TABLES[self.name]
+        try:
+            try:
+                return self._open()
+            except TableNotFoundError:
+                # Racing workers: the first one makes it, the others are told that it is there.
+                DeltaTable.create(
+                    url, schema=_delta_schema(schema), partition_by=PARTITIONED_BY[self.name], mode="ignore",
+                    storage_options=self._storage or None, configuration=_CONFIGURATION,
+                )  # fmt: skip
+                return self._open()
+        except (DeltaError, OSError) as error:
+            raise ConfigurationError(
+                f"table {self.name}: cannot be opened: {type(error).__name__}; check root and storage"
+            ) from error
+
+
+def _now() -> float:
+    """Seconds of a clock that goes on while the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def _delta_schema(schema: pa.Schema) -> pa.Schema:
+    """Delta knows no fixed-size binary; everything else is said as it is."""
+    return pa.schema(
+        [f.with_type(pa.binary()) if pa.types.is_fixed_size_binary(f.type) else f for f in schema]
+    )

@@ -1,0 +1,93 @@
+"""How the logs stand, without verifying them: is each up to date, is it stamped, does anything keep it from growing?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import pyarrow.compute as pc
+
+from lethe.integrity.log.entries import REPLAYS, Log, log_origin
+from lethe.integrity.log.note import ML_DSA_44, Note
+from lethe.integrity.log.signing import KeyHistory
+from lethe.integrity.log.stamp import Stamped, stamps
+from lethe.schemas.errors import IntegrityError
+from lethe.tiers.evidence.log_store import LogStore
+from lethe.tiers.evidence.publication import TROUBLE
+from lethe.tiers.ledger.commits import TopicPartition, replays
+from lethe.tiers.ledger.ledger import REPLAYED
+from lethe.tiers.warehouse import Warehouse
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """One log. `behind`: the ledger has later commits; `unstamped`: its newest stamp is too old."""
+
+    name: str
+    entries: int
+    behind: bool
+    unstamped: bool
+    trouble: str | None
+
+
+def log_states(
+    warehouse: Warehouse, history: KeyHistory, now: datetime, late: timedelta | None
+) -> Iterator[LogState]:
+    """The state of every log the ledger knows. `late`: how old a missing stamp may get; None: none is expected."""
+    warehouse.publish()
+    taken_in = pc.field("source") != REPLAYED
+    dataset = warehouse.ledger.delta.to_pyarrow_dataset()
+    rows = dataset.to_table(columns=["stream", "partition", "last_offset"], filter=taken_in)
+    ends = rows.group_by(["stream", "partition"]).aggregate([("last_offset", "max")])
+    last: dict[TopicPartition, int] = {
+        (e["stream"], e["partition"]): e["last_offset_max"] for e in ends.to_pylist()
+    }
+    moved = [account.version for account in replays(warehouse)]
+    if moved:
+        last[REPLAYS] = moved[-1]
+    for place in sorted(last):
+        store, name = LogStore.of(warehouse.objects, *place), f"{place[0]}/{place[1]}"
+        trouble = _trouble(store)
+        try:
+            if store.get("checkpoint") is None:
+                yield LogState(name, 0, True, False, trouble)
+                continue
+            log = Log(store, history, log_origin(history.name, *place))
+            newest = log.entry(log.size - 1) if log.size else None
+            end = -1 if newest is None else newest.version if place == REPLAYS else newest.last_offset
+            unstamped = late is not None and _unstamped(store, log, history, now - late)
+            yield LogState(name, log.size, end < last[place], unstamped, trouble)
+        except IntegrityError as error:
+            yield LogState(name, 0, False, False, trouble or str(error))
+
+
+def _trouble(store: LogStore) -> str | None:
+    noted = store.get(TROUBLE)
+    if noted is None:
+        return None
+    try:
+        said = orjson.loads(noted)
+        return f"{said['error']} (since {said['since']})"
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return "something keeps it from being published, and what is noted of it cannot be read"
+
+
+def _unstamped(store: LogStore, log: Log, history: KeyHistory, before: datetime) -> bool:
+    """Whether the log has grown since its last stamp, and that is too long ago."""
+    made = list(stamps(store))
+    newest = made[-1] if made else None
+    if newest is not None and newest.path == Stamped.folder(log.size):
+        return False
+    signed = signed_at(Note.parse(newest.note) if newest is not None else log.note, history)
+    return signed is not None and signed < before
+
+
+def signed_at(note: Note, history: KeyHistory) -> datetime | None:
+    """When a checkpoint was signed, as its ML-DSA-44 cosignature says; None when it has none."""
+    for key in (keys.ml_dsa_44 for keys in history.sets):
+        for signature in note.signatures:
+            if key.kind == ML_DSA_44 and key.signed(signature):
+                return datetime.fromtimestamp(int.from_bytes(signature.value[:8], "big"), UTC)
+    return None

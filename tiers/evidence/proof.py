@@ -1,0 +1,162 @@
+"""The evidence of one record, put together from the archive, the log and, inside the window, its original."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from cryptography.x509 import Certificate
+
+from lethe.integrity.evidence import build as evidence
+from lethe.integrity.evidence.verify_evidence import EvidenceError, resolve
+from lethe.integrity.log import leaves
+from lethe.integrity.log.entries import Log, log_origin
+from lethe.integrity.log.signing import KeyHistory
+from lethe.integrity.rows.hashes import salt
+from lethe.keys.ring import KeyRing, UnknownKeyError
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.declaration.format import Format
+from lethe.schemas.errors import ConfigurationError, ExpiredKeyError, IntegrityError
+from lethe.schemas.position import Position
+from lethe.schemas.retention.calendar import Month
+from lethe.tiers.archive.commit_rows import archive_rows
+from lethe.tiers.evidence.log_store import LogStore
+from lethe.tiers.evidence.replay_log import replay_log
+from lethe.tiers.warehouse import Warehouse
+from lethe.tiers.window.records import Part, entries_of
+
+_ORIGINALS: Final = ("received", "canonical")
+_ROLES: Final = {
+    "origin": ("sender", "caller", "source"),
+    "destination": ("recipient", "callee", "destination"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """An evidence file, and what a person is told of it."""
+
+    file: bytes = field(repr=False)
+    summary: list[str] = field(repr=False)
+    has_original: bool
+    stamped: datetime | None
+
+
+def evidence_of(
+    warehouse: Warehouse,
+    ring: KeyRing,
+    history: KeyHistory,
+    position: Position,
+    now: datetime,
+    stamp_roots: Sequence[Certificate] = (),
+) -> Evidence:
+    """The evidence of a record: with its original while the month's keys open, without it afterwards.
+
+    Raises `IntegrityError` when the record is not in the log, was not in scope or is not as it was logged.
+    """
+    log, month = _logged(warehouse, history, position)
+    row = _row(warehouse, position, month)
+    original = _original(warehouse, ring, position, month, row, now)
+
+    def others(first: int, last: int) -> pa.Table:
+        return archive_rows(warehouse, (position.stream, position.partition), month, first, last)
+
+    file = evidence.build(row, log.reader, history, log.origin, original, stamp_roots, others)
+    proven = evidence.check(file, [str(key) for key in history.sets[-1].keys], stamp_roots)
+    return Evidence(file, proven.summary, original is not None, proven.stamped)
+
+
+def _logged(warehouse: Warehouse, history: KeyHistory, position: Position) -> tuple[Log, Month]:
+    """The log that has the record, and its month: that of its topic-partition, or that of the replays."""
+    store = LogStore.of(warehouse.objects, position.stream, position.partition)
+    own = Log(store, history, log_origin(history.name, position.stream, position.partition))
+    if own.covering(position.offset) is None:
+        raise IntegrityError(
+            f"{position} is not in the integrity log: there is no such record, or its commit is not published yet"
+        )
+    for log in (own, replay_log(warehouse, history)):
+        found = log.holding(position) if log else None
+        if log is None or found is None:
+            continue
+        for row in leaves.decode(log.leaf_file(found[1]), found[1].first_offset).rows:
+            if (row.offset, row.index) == (position.offset, position.index):
+                return log, row.month
+    raise IntegrityError(
+        f"{position} is not in integrity scope, or there is no such record: the log has none of it"
+    )
+
+
+def _row(warehouse: Warehouse, position: Position, month: Month) -> pa.Table:
+    warehouse.metadata.reload()
+    place = position.stream, position.partition
+    rows = archive_rows(warehouse, place, month, position.offset, position.offset)
+    index = pc.fill_null(rows.column("index"), -1)
+    rows = rows.filter(pc.equal(index, -1 if position.index is None else position.index))
+    if rows.num_rows != 1:
+        what = (
+            "was logged and is not in the archive"
+            if not rows.num_rows
+            else "is in the archive more than once"
+        )
+        raise IntegrityError(f"{position} {what}; lethe verify says what else is not as it was")
+    return rows
+
+
+def _original(
+    warehouse: Warehouse, ring: KeyRing, position: Position, month: Month, row: pa.Table, now: datetime
+) -> evidence.Original | None:
+    """The original from the window's pages, with its salt; None after the window, and when it was erased."""
+    for info in ring.list(now):
+        if info.month != month or info.state != "live":
+            continue
+        try:
+            keys = ring.keys_for(month, info.window_months)
+        except (ExpiredKeyError, UnknownKeyError):
+            continue
+        found = entries_of(warehouse, Part(month, info.window_months, keys), {position})
+        for entry in found.get(position, []):
+            if entry["form"] in _ORIGINALS:
+                data: bytes = entry["value"]
+                return evidence.Original(
+                    data, salt(keys.salt_key.reveal(), str(position)), _parties(row, data)
+                )
+    return None
+
+
+def _parties(row: pa.Table, original: bytes) -> list[tuple[str, str]]:
+    """Where in the original its origin and its destination stand, as the declaration of its format says."""
+    try:
+        declared = formats.get(row.column("format")[0].as_py())
+    except ConfigurationError:
+        return []  # evidence is still evidence when the declaration is gone
+    if not isinstance(declared, Format) or declared.version != row.column("format_version")[0].as_py():
+        return []
+    parties = []
+    for role, names in _ROLES.items():
+        for spec in declared.subjects:
+            pointer = _pointer(spec.path)
+            if spec.role in names and _leads_somewhere(original, pointer):
+                parties.append((role, pointer))
+                break
+    return parties
+
+
+def _pointer(path: str) -> str:
+    """A declared path as a JSON pointer (RFC 6901); of a list its first element."""
+    steps = []
+    for name in path.split("."):
+        steps.append(name.removesuffix("[]").replace("~", "~0").replace("/", "~1"))
+        if name.endswith("[]"):
+            steps.append("0")
+    return "/" + "/".join(steps)
+
+
+def _leads_somewhere(original: bytes, pointer: str) -> bool:
+    try:
+        return bool(resolve(original, pointer))
+    except EvidenceError:
+        return False

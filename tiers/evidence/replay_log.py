@@ -1,0 +1,107 @@
+"""The log of replays: published from what the ledger says of them, like every other log.
+
+Its entries are in the order of the commits, because their offsets lie among those of commits that came before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import pyarrow as pa
+
+from lethe.integrity.log import leaves
+from lethe.integrity.log.entries import REPLAYS, Log, LogCommit, replay_order
+from lethe.integrity.log.publish import publish
+from lethe.integrity.log.signing import KeyHistory, Signer
+from lethe.integrity.verify.replays import At
+from lethe.schemas.errors import IntegrityError
+from lethe.tiers.archive.commit_rows import rows_of_commit
+from lethe.tiers.evidence.log_store import LogStore, published_log
+from lethe.tiers.ledger.commits import Account, replays
+from lethe.tiers.ledger.ledger import Hashed
+from lethe.tiers.store.failpoint import fail_point
+from lethe.tiers.warehouse import Warehouse
+
+_AT_ONCE: Final = 256
+_LEAVES: Final = "leaves"
+
+
+def replay_log(warehouse: Warehouse, history: KeyHistory) -> Log | None:
+    """The log of replays as it is published; None when nothing was ever replayed and published."""
+    return published_log(warehouse.objects, history, REPLAYS)
+
+
+def unpublished(warehouse: Warehouse, history: KeyHistory) -> list[Account]:
+    """What the ledger says of replays and their log lacks, in its order. Raises `IntegrityError` as `Log` does."""
+    log = replay_log(warehouse, history)
+    end = replay_order(log.entry(log.size - 1)) if log and log.size else (-1, "", -1, -1)
+    return [a for a in replays(warehouse) if (a.version, a.stream, a.partition, a.first) > end]
+
+
+def publish_replays(warehouse: Warehouse, signer: Signer, now: int) -> int:
+    """Publish what the ledger says of replays and their log lacks; returns how many entries were added.
+
+    The logs of the topic-partitions come first. Raises as `publish` does, and `IntegrityError` when rows are not
+    those that were committed.
+    """
+    todo = unpublished(warehouse, signer.history)
+    store = LogStore.of(warehouse.objects, *REPLAYS)
+    for start in range(0, len(todo), _AT_ONCE):
+        commits = [_commit(warehouse, a) for a in todo[start : start + _AT_ONCE]]
+        publish(store, signer, *REPLAYS, commits, now)
+        fail_point("log.published")
+    return len(todo)
+
+
+def keep_leaves(warehouse: Warehouse, hashes: Iterable[Hashed]) -> None:
+    """Put the leaf files of a replay that is about to be committed; nothing refers to them before it is published.
+
+    Its rows lie among those of earlier commits. Once they are compacted only the leaf file says which they were.
+    """
+    store = LogStore.of(warehouse.objects, *REPLAYS)
+    for one in hashes:
+        if one.leaf_file:
+            store.put(f"{_LEAVES}/{leaves.digest(one.leaf_file).hex()}", one.leaf_file)
+
+
+def _commit(warehouse: Warehouse, account: Account) -> LogCommit:
+    place, offsets = account.place, (account.first, account.last)
+    where = f"offsets {account.first} to {account.last} of {account.stream}/{account.partition}"
+    try:
+        rows = rows_of_commit(warehouse, *place, *offsets, account.version)
+        commit = LogCommit.of(rows, *place, offsets, account.version, whole=True)
+        if commit.entry.commitment != account.commitment:
+            # Its files were rewritten meanwhile: these are the rows of other commits, too.
+            rows = _its_own(warehouse, account, rows)
+            commit = LogCommit.of(rows, *place, offsets, account.version, whole=True)
+    except (pa.ArrowException, OSError) as error:
+        raise IntegrityError(
+            f"the replayed rows of {where} cannot be read back ({type(error).__name__}): nothing was signed"
+        ) from None
+    if commit.entry.commitment != account.commitment:
+        raise IntegrityError(
+            f"the replayed rows of {where} are not those that were committed: nothing was signed"
+        )
+    return commit
+
+
+def _its_own(warehouse: Warehouse, account: Account, rows: pa.Table) -> pa.Table:
+    """The rows at the positions of the leaf file that leads to the root the commit said.
+
+    Nothing has signed it yet: a file that is not called by its digest is not as it was put.
+    """
+    store = LogStore.of(warehouse.objects, *REPLAYS)
+    mine: set[At] = set()
+    for path in store.list(_LEAVES):
+        try:
+            data = store.get(path) or b""
+            if path != f"{_LEAVES}/{leaves.digest(data).hex()}":
+                continue
+            logged = leaves.decode(data, account.first)
+        except IntegrityError:
+            continue
+        if logged.root() == account.commitment.root:
+            mine = {(row.offset, row.index) for row in logged.rows}
+    at = zip(rows.column("offset").to_pylist(), rows.column("index").to_pylist(), strict=True)
+    return rows.filter(pa.array([position in mine for position in at], pa.bool_()))

@@ -1,0 +1,253 @@
+"""Verification of the whole archive: log, ledger and rows of every topic-partition, at one version of the table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from cryptography.x509 import Certificate
+
+from lethe.integrity.log.checkpoint import Checkpoint
+from lethe.integrity.log.entries import CHECKPOINT, REPLAYS, Entry, Log, log_origin
+from lethe.integrity.log.note import Note
+from lethe.integrity.log.signing import KeyHistory
+from lethe.integrity.verify.archive import Progress, verify_archive
+from lethe.integrity.verify.findings import Finding, Kind
+from lethe.integrity.verify.log import verify_ledger, verify_log
+from lethe.integrity.verify.replays import At, only, verify_replays
+from lethe.integrity.verify.row_batch import Months, Rows
+from lethe.schemas.errors import IntegrityError, LetheError
+from lethe.schemas.position import STREAM_PATTERN
+from lethe.schemas.retention.calendar import Month
+from lethe.schemas.retention.policy import RetentionPolicy
+from lethe.tiers.archive.rows import Archive
+from lethe.tiers.evidence.log_store import LogStore, logs
+from lethe.tiers.ledger.commits import TopicPartition
+from lethe.tiers.ledger.ledger import REPLAYED
+from lethe.tiers.warehouse import Warehouse
+
+_LEDGER: Final = [
+    "stream", "partition", "first_offset", "last_offset", "in_scope", "merkle_root", "rows_sha3_512", "version", "gap",
+    "source",
+]  # fmt: skip
+
+
+@dataclass(slots=True)
+class Report:
+    """What was verified. `rows` are those in scope, `first` the oldest month that was compared (None: all)."""
+
+    version: int = -1
+    logs: int = 0
+    entries: int = 0
+    rows: int = 0
+    stamps: int = 0
+    expected: int = 0
+    first: Month | None = None
+    last: Month | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """What verification goes by: who is trusted, what else is known, and what is asked for.
+
+    `known` are signed checkpoints that were kept elsewhere. `tick` is told (rows done, rows expected).
+    """
+
+    warehouse: Warehouse
+    history: KeyHistory
+    policy: RetentionPolicy
+    now: datetime
+    stream: str | None = None
+    since: Month | None = None
+    until: Month | None = None
+    known: Sequence[bytes] = ()
+    stamp_roots: Sequence[Certificate] = ()
+    tick: Callable[[int, int], None] = lambda _done, _all: None
+    report: Report = field(default_factory=Report)
+
+    def run(self) -> Iterator[Finding]:
+        """Every finding. The table is pinned first and the logs are opened after it, so that nothing is missed.
+
+        Commits after the pinned version are left out: their publication may still be on its way.
+        """
+        report, table = self.report, self.warehouse.metadata
+        self.warehouse.publish()
+        table.reload()
+        report.version = table.version
+        report.first, report.last = self.first_month(), self.until
+        archive = Archive.of(self.warehouse.objects, table, report.first, report.last, self.stream)
+        yield from archive.findings
+        ledger = self._ledger()
+        places = sorted(set(archive.groups) | set(_places(ledger)) | set(self._logs()))
+        if self.stream is not None and not places:
+            raise LetheError(f"no stream is called {self.stream[:80]!r}; lethe ledger shows those there are")
+        report.expected = pc.sum(ledger.column("in_scope")).as_py() or 0
+        said = set(archive.findings)
+        replayed = pc.equal(ledger["source"], REPLAYED)
+        elsewhere: dict[TopicPartition, set[At]] = {}
+        yield from self._replays(archive, ledger.filter(replayed), elsewhere)
+        ledger = ledger.filter(pc.invert(replayed))
+        for place in places:
+            yield from self._place(archive, ledger, place, elsewhere.get(place, set()))
+            yield from (finding for finding in archive.findings if finding not in said)
+            said.update(archive.findings)
+
+    def first_month(self) -> Month | None:
+        """The oldest month whose rows must all be there: expired ones are not missing.
+
+        Where countries have periods of their own, rows of a month leave the archive at different times, and a leaf
+        file does not say of which country a row was: the shortest period decides.
+        """
+        years = min(
+            [self.policy.archive_years, *(self.policy.archive_of(c.country) for c in self.policy.countries)]
+        )
+        kept = Month(self.now.year - years, 1)
+        return max(kept, self.since) if self.since else kept
+
+    def _replays(
+        self, archive: Archive, ledger: pa.Table, elsewhere: dict[TopicPartition, set[At]]
+    ) -> Iterator[Finding]:
+        """The log of replays; adds to `elsewhere` the rows that it answers for."""
+        if not ledger.num_rows and not self._known(REPLAYS):
+            return
+        log = yield from self._open(REPLAYS)
+        if log is None:
+            return
+        entries, _ = yield from self._counted(log)
+        counted = [entry for entry in entries if self.stream in (None, entry.stream)]
+        yield from verify_ledger(counted, ledger, log.origin)
+        months = Months(self.report.first, self.report.last)
+        for found in verify_replays(log, counted, archive.rows, months):
+            if isinstance(found, Finding):
+                yield found
+                continue
+            place, mine = found
+            elsewhere.setdefault(place, set()).update(mine)
+            self.report.rows, self.report.entries = self.report.rows + len(mine), self.report.entries + 1
+
+    def _place(
+        self, archive: Archive, ledger: pa.Table, place: TopicPartition, elsewhere: set[At]
+    ) -> Iterator[Finding]:
+        """One topic-partition, without the rows that the log of replays answers for."""
+        stream, partition = place
+        mine = ledger.filter(
+            pc.and_(
+                pc.equal(ledger["stream"], stream),
+                pc.equal(ledger["partition"], pa.scalar(partition, pa.int32())),
+            )
+        )
+        rows = only(archive.rows(place), elsewhere, without=True) if elsewhere else archive.rows(place)
+        if place == REPLAYS or not (mine.num_rows or self._known(place)):  # no stream is called so
+            yield from _unaccounted(rows, place)
+            return
+        log = yield from self._open(place)
+        if log is None:
+            return
+        counted, pinned = yield from self._counted(log)
+        yield from verify_ledger(counted, mine, log.origin)
+        months = Months(self.report.first, self.report.last)
+        before = self.report.rows, self.report.entries
+
+        def moved(state: Progress) -> None:
+            self.report.rows, self.report.entries = before[0] + state.rows, before[1] + state.entries
+            self.tick(self.report.rows, max(self.report.expected, self.report.rows))
+
+        progress = Progress(tick=moved)
+        yield from verify_archive(log, rows, months, pinned, progress)
+        moved(progress)
+
+    def _known(self, place: TopicPartition) -> bool:
+        """Whether there is a log, or a checkpoint of one that was kept elsewhere.
+
+        Rows may say that they are of any stream: what none can be called has no log, and becomes no path.
+        """
+        if not STREAM_PATTERN.fullmatch(place[0]) and place != REPLAYS:
+            return False
+        origin = log_origin(self.history.name, *place)
+        published = LogStore.of(self.warehouse.objects, *place).get(CHECKPOINT) is not None
+        return published or any(_origin(note) == origin for note in self.known)
+
+    def _open(self, place: TopicPartition) -> Generator[Finding, None, Log | None]:
+        """A log, once it is verified. None: `verify_log` has named why, and nothing about its rows can be said."""
+        origin, reader = log_origin(self.history.name, *place), LogStore.of(self.warehouse.objects, *place)
+        known = [note for note in self.known if _origin(note) == origin]
+        yield from verify_log(reader, self.history, origin, known, self.stamp_roots)
+        try:
+            log = Log(reader, self.history, origin)
+        except IntegrityError:
+            return None
+        self.report.logs += 1
+        self.report.stamps += sum(path.endswith("/response") for path in reader.list("stamps"))
+        return log
+
+    def _counted(self, log: Log) -> Generator[Finding, None, tuple[list[Entry], int | None]]:
+        """The entries of commits the pinned table has, and its version; None if the table has lost some of them."""
+        entries = []
+        for index in range(log.size):
+            try:
+                entry = log.entry(index)
+            except IntegrityError:
+                continue
+            entries.append(entry)
+        newest = max((entry.version for entry in entries), default=-1)
+        pinned: int | None = self.report.version
+        if newest > self.report.version:
+            # Of a commit that landed after the table was pinned; or of one that the table has lost.
+            ends = self.warehouse.table("metadata").version
+            if newest > ends:
+                detail = f"the log has a commit of version {newest}, the table now ends with version {ends}"
+                yield Finding(Kind.CUT_BACK, f"{log.origin} metadata", detail)
+                pinned = None
+        return [entry for entry in entries if pinned is None or entry.version <= pinned], pinned
+
+    def _ledger(self) -> pa.Table:
+        self.warehouse.ledger.reload()
+        chosen = pc.field("version") <= self.report.version
+        if self.stream is not None:
+            chosen = chosen & (pc.field("stream") == self.stream)
+        return self.warehouse.ledger.delta.to_pyarrow_dataset().to_table(columns=_LEDGER, filter=chosen)
+
+    def _logs(self) -> Iterable[TopicPartition]:
+        """Topic-partitions with a log, or with a checkpoint kept elsewhere, whatever the ledger knows of them."""
+        yield from (place for place in logs(self.warehouse.objects) if self.stream in (None, place[0]))
+        name = self.history.name
+        for note in self.known:
+            parts = _origin(note).removeprefix(f"{name}/").split("/")
+            mine = len(parts) == 2 and parts[1].isdigit() and (parts[0], int(parts[1])) != REPLAYS
+            if mine and self.stream in (None, parts[0]):
+                yield parts[0], int(parts[1])
+
+
+def _places(ledger: pa.Table) -> list[TopicPartition]:
+    distinct = ledger.select(["stream", "partition"]).group_by(["stream", "partition"]).aggregate([])
+    return [(row["stream"], row["partition"]) for row in distinct.to_pylist()]
+
+
+def _origin(note: bytes) -> str:
+    return note.split(b"\n", 1)[0].decode("utf-8", "replace")
+
+
+def _unaccounted(between: Rows, place: TopicPartition) -> Iterator[Finding]:
+    """Rows in scope of a topic-partition that neither ledger nor log has ever heard of."""
+    for file, rows in between(0, None):
+        if "integrity_hash" not in rows.column_names:
+            continue
+        scoped = rows.filter(pc.is_valid(rows.column("integrity_hash")))
+        if scoped.num_rows:
+            detail = f"{scoped.num_rows} rows in scope of a topic-partition without ledger and log"
+            yield Finding(Kind.ADDED, f"{place[0]}/{place[1]}", detail, file)
+
+
+def checkpoint_of(data: bytes) -> bytes:
+    """The signed checkpoint in a file: the note itself, or that of an evidence file. Raises `IntegrityError`."""
+    try:
+        note = json.loads(data)["checkpoint"].encode() if data.lstrip().startswith(b"{") else data
+        Checkpoint.parse(Note.parse(note).text)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise IntegrityError("this is neither a signed checkpoint nor an evidence file") from None
+    return bytes(note)

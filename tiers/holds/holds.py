@@ -1,0 +1,321 @@
+"""Holds: what the law says must be kept although its time has come. The one place that every deletion asks.
+
+A hold is a sealed definition (authority, reference, and whom or what it covers) under a key of its own, `hold.ID`.
+Before anything is deleted, `Holds.keep` puts what a hold covers into the hold's store, sealed under the same key:
+there it outlives the month's key. Releasing a hold destroys its key and with it every copy.
+
+    _holds/ID/hold.json             when it was placed, its review date, the sealed definition
+    _holds/ID/records/NAME.sealed   records set aside; the name is a month, a window and a digest of the sealed bytes
+    _holds/ID/waiting/NAME.json     a deletion that waits for the release; no identifier in it
+    _holds/ID/released.json         when it was released: from here on it covers nothing
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Final
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import zstandard
+
+from lethe.keys.monthkeys import MonthKeys
+from lethe.keys.ring import KeyRing
+from lethe.keys.sealing import open_value, seal_value
+from lethe.schemas.errors import ExpiredKeyError, IntegrityError, LetheError
+from lethe.schemas.position import Position
+from lethe.schemas.retention.calendar import window_end
+from lethe.schemas.subjects.addresses import Subject
+from lethe.tiers.holds.scope import Scope, covered, mentioning
+from lethe.tiers.store.failpoint import fail_point
+from lethe.tiers.store.objects import Objects
+from lethe.tiers.warehouse import Warehouse
+from lethe.tiers.window.lookup import position_of
+from lethe.tiers.window.records import Part, gather, plain
+
+_FOLDER: Final = "_holds"
+_ID: Final = re.compile(r"h[0-9a-f]{12}")
+_CHUNK: Final = 20_000
+_MOST_BYTES: Final = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A hold in force. `repr` does not show what it covers."""
+
+    id: str
+    placed: datetime
+    review: datetime
+    authority: str
+    reference: str
+    scope: Scope = field(repr=False)
+
+    @property
+    def key(self) -> str:
+        """The id of its key."""
+        return f"hold.{self.id}"
+
+    def overdue(self, now: datetime) -> bool:
+        """Whether its review date is past."""
+        return now >= self.review
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What can be said of any hold without its key."""
+
+    id: str
+    placed: datetime
+    review: datetime
+    released: datetime | None
+
+
+class Holds:
+    """The holds of a warehouse."""
+
+    def __init__(self, objects: Objects, ring: KeyRing) -> None:
+        self._objects = objects
+        self._ring = ring
+
+    def place(self, authority: str, reference: str, review: datetime, scope: Scope, now: datetime) -> Hold:
+        """Place a hold; it is in force when this returns.
+
+        1. Make its key. A crash here leaves a key that seals nothing.
+        2. Write the sealed definition: from here on every deletion sees it.
+        """
+        if not (scope.subjects or scope.accounts or scope.messages):
+            raise LetheError("a hold covers a subject, an account or a message; name at least one")
+        if any(h.reference == reference for h in self.active()):
+            raise LetheError(
+                "there is a hold with this reference already; release it first or choose another one"
+            )
+        hold = Hold(f"h{secrets.token_hex(6)}", now.astimezone(UTC), review, authority, reference, scope)
+        # Step 1
+        keys = self._ring.named(hold.key, create=True)
+        # Step 2
+        sealed = seal_value(keys, "holds", "definition", hold.id, orjson.dumps(_definition(hold)))
+        document = {
+            "id": hold.id,
+            "placed": hold.placed.isoformat(),
+            "review": review.astimezone(UTC).isoformat(),
+            "definition": b64encode(sealed).decode(),
+        }
+        if not self._objects.create(f"{_FOLDER}/{hold.id}/hold.json", orjson.dumps(document)):
+            raise LetheError("the hold could not be written; try again")
+        return hold
+
+    def known(self) -> list[Known]:
+        """Every hold there ever was, oldest first."""
+        found = []
+        for path in self._objects.list(_FOLDER):
+            if path.endswith("/hold.json"):
+                d = self._document(path)
+                done = self._objects.get(f"{_FOLDER}/{d['id']}/released.json")
+                released = None if done is None else datetime.fromisoformat(orjson.loads(done)["released"])
+                placed, review = (datetime.fromisoformat(d[n]) for n in ("placed", "review"))
+                found.append(Known(d["id"], placed, review, released))
+        return sorted(found, key=lambda k: (k.placed, k.id))
+
+    def active(self) -> list[Hold]:
+        """The holds in force. Raises rather than leave one out: then nothing may be deleted."""
+        return [self._opened(k) for k in self.known() if k.released is None]
+
+    def find(self, name: str) -> Hold:
+        """The hold in force with that reference or id; raises `LetheError` when there is none."""
+        for hold in self.active():
+            if name in (hold.reference, hold.id):
+                return hold
+        raise LetheError("no hold in force has this reference; `lethe hold list` shows those there are")
+
+    def keep(
+        self,
+        warehouse: Warehouse,
+        part: Part,
+        positions: set[Position] | None = None,
+        waiting: str | None = None,
+    ) -> dict[str, set[Position]]:
+        """Set aside what holds cover among the records of a partition (all, or those at the given positions).
+
+        Returns the positions by hold id. Durable when it returns; doing it again sets the same aside again, under
+        the same names. Raises whatever keeps a hold from being honoured: then nothing may be deleted.
+        `waiting` names the deletion that waits for the release of these holds.
+        """
+        kept: dict[str, set[Position]] = {}
+        for hold, theirs in self._covering(warehouse, part, positions):
+            keys = self._ring.named(hold.key)
+            ordered = sorted(theirs, key=str)
+            for start in range(0, len(ordered), _CHUNK):
+                chunk = gather(warehouse, part, set(ordered[start : start + _CHUNK]))
+                self._put(hold, keys, f"{part.month}.w{part.window_months}", chunk)
+                fail_point("hold.kept")
+            kept[hold.id] = theirs
+            if waiting is not None:
+                self._objects.create(
+                    f"{_FOLDER}/{hold.id}/waiting/{waiting}.{part.month}.w{part.window_months}.json",
+                    orjson.dumps({"deletion": waiting, "month": str(part.month), "records": len(theirs)}),
+                )
+        return kept
+
+    def covering(self, warehouse: Warehouse, part: Part, positions: set[Position]) -> dict[str, int]:
+        """How many of the records at the positions each hold covers, by hold id. Sets nothing aside."""
+        return {hold.id: len(theirs) for hold, theirs in self._covering(warehouse, part, positions)}
+
+    def _covering(
+        self, warehouse: Warehouse, part: Part, positions: set[Position] | None
+    ) -> Iterator[tuple[Hold, set[Position]]]:
+        # The window was over before there was a hold: what has ended is not brought back.
+        holds = [h for h in self.active() if h.placed < window_end(part.month, part.window_months)]
+        named = mentioning(warehouse, part, [h.scope for h in holds], positions)
+        for hold, naming in zip(holds, named, strict=True):
+            found = covered(warehouse, part, hold.scope) | naming
+            if positions is not None:
+                found &= positions
+            if found:
+                yield hold, found
+
+    def keep_archive(self, rows: pa.Table, month: str) -> int:
+        """Set aside the archive rows of accounts under a hold, before the rows are deleted; returns how many."""
+        kept = 0
+        for hold in self.active():
+            if not hold.scope.accounts or not rows.num_rows:
+                continue
+            mask = pc.is_in(
+                rows.column("account"), pa.array(hold.scope.accounts, rows.schema.field("account").type)
+            )
+            for time, compare in ((hold.scope.since, pc.greater_equal), (hold.scope.until, pc.less)):
+                if time is not None:
+                    mask = pc.and_(
+                        mask, compare(rows.column("event_time"), pa.scalar(time, pa.timestamp("us", "UTC")))
+                    )
+            records = [
+                {
+                    "record": str(position_of(row)),
+                    "month": month,
+                    "metadata": plain(row),
+                    "identifiers": [],
+                    "entries": [],
+                }
+                for row in rows.filter(mask).to_pylist()
+            ]
+            if records:
+                self._put(hold, self._ring.named(hold.key), f"{month}.archive", records)
+                kept += len(records)
+        return kept
+
+    def records(self, hold: Hold) -> Iterator[dict[str, Any]]:
+        """The records a hold has set aside, each once; what the window still holds of it is not among them."""
+        keys = self._ring.named(hold.key)
+        found: dict[str, dict[str, Any]] = {}
+        prefix = f"{_FOLDER}/{hold.id}/records"
+        for path in self._objects.list(prefix):
+            name = path.removeprefix(prefix + "/").removesuffix(".sealed")
+            packed = open_value(keys, "holds", "records", f"{hold.id}/{name}", self._objects.get(path) or b"")
+            unpacked = zstandard.ZstdDecompressor().decompress(packed, max_output_size=_MOST_BYTES)
+            for record in orjson.loads(unpacked):
+                # Set aside again after half an erasure, or with the archive, a record says less than before.
+                known = found.get(record["record"])
+                if known is None or _said(record) > _said(known):
+                    found[record["record"]] = record
+        yield from found.values()
+
+    def release(self, hold_id: str, now: datetime) -> tuple[Known, list[dict[str, Any]]]:
+        """Release a hold: its key is destroyed, and with it all that was set aside. Restartable.
+
+        1. Mark it as released. From here on it covers nothing: the sweep forgets what it held back in the window.
+        2. Destroy its key. Nothing that was set aside opens any more.
+        3. Remove what was set aside, then what says that deletions have waited.
+
+        Returns the hold and the deletions that had waited for it and are done now.
+        """
+        known = next((k for k in self.known() if k.id == hold_id), None)
+        if known is None or not _ID.fullmatch(hold_id):
+            raise LetheError("there is no such hold")
+        waited = [
+            orjson.loads(self._objects.get(p) or b"{}")
+            for p in self._objects.list(f"{_FOLDER}/{hold_id}/waiting")
+        ]
+        # Step 1
+        mark = orjson.dumps({"released": now.astimezone(UTC).isoformat()})
+        self._objects.create(f"{_FOLDER}/{hold_id}/released.json", mark)
+        fail_point("hold.released")
+        # Step 2
+        self._ring.destroy_named(f"hold.{hold_id}")
+        fail_point("hold.destroyed")
+        # Step 3
+        for path in self._objects.list(f"{_FOLDER}/{hold_id}/records"):
+            self._objects.delete(path)
+        fail_point("hold.emptied")
+        return known, waited
+
+    def forget_waiting(self, hold_id: str) -> None:
+        """Remove what says that deletions have waited, once their certificates are there."""
+        for path in self._objects.list(f"{_FOLDER}/{hold_id}/waiting"):
+            self._objects.delete(path)
+
+    def unfinished(self) -> list[str]:
+        """The released holds of which something is left: a crash came in between."""
+        paths = self._objects.list(_FOLDER)
+        released = {p.split("/")[1] for p in paths if p.endswith("/released.json")}
+        return sorted({p.split("/")[1] for p in paths if p.count("/") >= 3} & released)
+
+    def waiting(self, hold: Hold) -> int:
+        """How many deletions wait for the release of a hold."""
+        return len(self._objects.list(f"{_FOLDER}/{hold.id}/waiting"))
+
+    def _put(self, hold: Hold, keys: MonthKeys, prefix: str, records: list[dict[str, Any]]) -> None:
+        packed = zstandard.compress(orjson.dumps(records, option=orjson.OPT_SORT_KEYS))
+        # The digest is of sealed bytes: one of the records themselves could be guessed from them.
+        probe = seal_value(keys, "holds", "name", f"{hold.id}/{prefix}", sha256(packed).digest())
+        name = f"{prefix}.{sha256(probe).hexdigest()[:16]}"
+        sealed = seal_value(keys, "holds", "records", f"{hold.id}/{name}", packed)
+        self._objects.put(f"{_FOLDER}/{hold.id}/records/{name}.sealed", sealed)
+
+    def _opened(self, known: Known) -> Hold:
+        document = self._document(f"{_FOLDER}/{known.id}/hold.json")
+        try:
+            keys = self._ring.named(f"hold.{known.id}")
+        except ExpiredKeyError:
+            raise IntegrityError(
+                f"the key of hold {known.id} was destroyed, but the hold was not released"
+            ) from None
+        d = orjson.loads(open_value(keys, "holds", "definition", known.id, b64decode(document["definition"])))
+        times = (None if d[n] is None else datetime.fromisoformat(d[n]) for n in ("since", "until"))
+        subjects = tuple(Subject(kind, value) for kind, value in d["subjects"])
+        scope = Scope(subjects, tuple(d["accounts"]), tuple(d["messages"]), *times)
+        return Hold(known.id, known.placed, known.review, d["authority"], d["reference"], scope)
+
+    def _document(self, path: str) -> dict[str, Any]:
+        try:
+            document = dict(orjson.loads(self._objects.get(path) or b""))
+            if not _ID.fullmatch(document["id"]):
+                raise ValueError
+        except (ValueError, KeyError, TypeError):
+            raise IntegrityError(
+                f"{path} is damaged: bring it back from the backup; nothing is deleted until then"
+            ) from None
+        return document
+
+
+def _said(record: dict[str, Any]) -> int:
+    """How much a record that was set aside says."""
+    return len(record["entries"]) + len(record["identifiers"]) + ("quarantine" in record)
+
+
+def _definition(hold: Hold) -> dict[str, Any]:
+    scope = hold.scope
+    return {
+        "authority": hold.authority,
+        "reference": hold.reference,
+        "subjects": [[s.kind, s.value] for s in scope.subjects],
+        "accounts": scope.accounts,
+        "messages": scope.messages,
+        "since": None if scope.since is None else scope.since.isoformat(),
+        "until": None if scope.until is None else scope.until.isoformat(),
+    }

@@ -1,0 +1,153 @@
+"""Reconciliation: does the ledger account for every offset, and do the tables hold what it says?"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import polars as pl
+
+from lethe.tiers.certificates.expected_losses import Gone
+from lethe.tiers.ledger.ledger import REPLAYED
+from lethe.tiers.ledger.tables import PLACE, Short, Tables, dataset
+from lethe.tiers.warehouse import Warehouse
+
+_COUNTED: Final = ("archive", "quarantine", "identifiers")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that does not add up, in words."""
+
+    stream: str
+    partition: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.stream}/{self.partition}: {self.what}"
+
+
+def ledger_rows(warehouse: Warehouse) -> pl.DataFrame:
+    """The ledger, ordered by stream, partition and offset."""
+    warehouse.publish()
+    frame = pl.from_arrow(warehouse.ledger.delta.to_pyarrow_dataset().to_table())
+    assert isinstance(frame, pl.DataFrame)  # noqa: S101
+    return frame.sort("stream", "partition", "first_offset", "version")
+
+
+def check(warehouse: Warehouse, on_stream: Callable[[int, int], None] | None = None) -> list[Finding]:
+    """Compare ledger and tables for every topic-partition; an empty list means that everything adds up.
+
+    No gap and no overlap between ledger rows, and none missing behind the last one; records = split + late + rejected
+    + tombstones in each. With what replays have moved, in each row's offsets: the archive holds split + late records,
+    each once, the quarantine the rejected and the tombstones, the identifiers as many rows as were committed; and none
+    of them holds any outside. What was forgotten, erased or has outlived the archive is not missed, as far as keys,
+    certificates and notes say that it was. A window table that is ahead of the ledger (a crash between two commits) is
+    no finding: what lies beyond the last row does not count yet.
+    """
+    gone = Gone.of(warehouse.objects)
+    ledger = ledger_rows(warehouse)
+    findings: list[Finding] = []
+    short: list[tuple[str, int, Short]] = []
+    groups = ledger.partition_by("stream", "partition", as_dict=True)
+    for done, ((stream, partition), rows) in enumerate(groups.items(), 1):
+        place = (str(stream), int(str(partition)))
+        regular, moved = rows.filter(pl.col("source") != REPLAYED), rows.filter(pl.col("source") == REPLAYED)
+        said = _expected(regular)
+        what = [*_ranges(regular), *_ends(warehouse, regular), *_moved(said, moved)]
+        for one in Tables(warehouse, *place, said, gone).compare():
+            if isinstance(one, Short):
+                short.append((*place, one))
+            else:
+                what.append(one)
+        findings += (Finding(*place, one) for one in what)
+        if on_stream is not None:
+            on_stream(done, len(groups))
+    findings += (Finding(stream, partition, one.what) for stream, partition, one in _unexplained(short, gone))
+    return findings + _unknown(warehouse, {(str(s), int(str(p))) for s, p in groups})
+
+
+def _expected(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """The rows of commits with what each table should hold of them, before replays."""
+    return [
+        {
+            **row,
+            "archive": row["split"] + row["late"],
+            "quarantine": row["rejected"] + row["tombstones"],
+        }
+        for row in rows.to_dicts()
+    ]
+
+
+def _ranges(rows: pl.DataFrame) -> Iterator[str]:
+    before: dict[str, Any] | None = None
+    for row in rows.to_dicts():
+        if before is not None and row["first_offset"] > before["last_offset"] + 1:
+            yield f"offsets {before['last_offset'] + 1} to {row['first_offset'] - 1} are accounted for by no commit"
+        if before is not None and row["first_offset"] <= before["last_offset"]:
+            last = min(row["last_offset"], before["last_offset"])
+            yield f"offsets {row['first_offset']} to {last} are accounted for twice"
+        yield from _sum(row)
+        if before is None or row["last_offset"] >= before["last_offset"]:
+            before = row
+
+
+def _sum(row: dict[str, Any]) -> Iterator[str]:
+    if row["records"] != row["split"] + row["late"] + row["rejected"] + row["tombstones"]:
+        yield (
+            f"offsets {row['first_offset']} to {row['last_offset']}: {row['records']} records in, but "
+            f"{row['split']} split + {row['late']} late + {row['rejected']} rejected + "
+            f"{row['tombstones']} tombstones"
+        )
+
+
+def _ends(warehouse: Warehouse, rows: pl.DataFrame) -> Iterator[str]:
+    """A row missing behind the last one of a source leaves no gap; the archive's own position tells."""
+    warehouse.metadata.reload()
+    for source, last in rows.group_by("source", maintain_order=True).agg(pl.col("last_offset").max()).rows():
+        position = warehouse.metadata.transaction(source)
+        if position is not None and position > last:
+            yield f"the archive is committed up to offset {position}, the ledger ends at {last}"
+
+
+def _moved(said: list[dict[str, Any]], moved: pl.DataFrame) -> Iterator[str]:
+    """Add to what each commit says what replays moved of it."""
+    known: set[tuple[int, int]] = set()
+    begins = [row["first_offset"] for row in said]
+    for row in moved.to_dicts():
+        first, last = row["first_offset"], row["last_offset"]
+        if (row["version"], first) in known:
+            yield f"the replay of offsets {first} to {last} (version {row['version']}) is accounted for twice"
+            continue
+        known.add((row["version"], first))
+        yield from _sum(row)
+        at = bisect_right(begins, first) - 1
+        if at < 0 or last > said[at]["last_offset"]:
+            yield f"offsets {first} to {last} were replayed, but no commit accounts for them"
+            continue
+        of = said[at]
+        of["archive"] += row["split"] + row["late"]
+        of["quarantine"] += row["rejected"]
+        of["identifiers"] += row["identifiers"]
+
+
+def _unexplained(short: list[tuple[str, int, Short]], gone: Gone) -> Iterator[tuple[str, int, Short]]:
+    """What is missing beyond all that certificates and notes say is gone; of that, nobody can tell which is which."""
+    allowed = {"archive": gone.archive, "quarantine": gone.quarantine, "identifiers": gone.erased.total()}
+    for table in _COUNTED:
+        mine = [one for one in short if one[2].table == table]
+        if sum(one[2].rows for one in mine) > allowed[table] and not (mine and gone.unfinished):
+            yield from mine
+
+
+def _unknown(warehouse: Warehouse, known: set[tuple[str, int]]) -> list[Finding]:
+    findings = []
+    for table in ("metadata", "identifiers", "quarantine"):
+        places = dataset(warehouse, table).to_table(columns=PLACE[:2])
+        for row in places.group_by(PLACE[:2]).aggregate([]).to_pylist():
+            if (row["stream"], row["partition"]) not in known:
+                what = f"{table} holds rows no ledger row accounts for"
+                findings.append(Finding(row["stream"], row["partition"], what))
+    return findings

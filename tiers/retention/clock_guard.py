@@ -1,0 +1,109 @@
+"""A wrong clock must not destroy twelve months of data: the sweep believes its clock only if something else agrees.
+
+What agrees is the time the newest records say of themselves: it comes from the platform, not from this machine. The
+commit times and the sweep's own last run come from clocks like this one: they show a clock that went back.
+"""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lethe.schemas.errors import LetheError
+from lethe.tiers.delta.rewrite import files_of
+from lethe.tiers.store.objects import Objects
+from lethe.tiers.warehouse import Warehouse
+
+_LAST_RUN: Final = "_sweep/last.json"
+_APART: Final = timedelta(days=1)
+_NEWEST_FILES: Final = 16
+
+
+class ClockError(LetheError):
+    """The clock cannot be believed; nothing was forgotten."""
+
+
+def check(warehouse: Warehouse, now: datetime, due: bool) -> None:
+    """Raises `ClockError` when the clock disagrees by more than a day with what there is to compare it with.
+
+    Back: it is earlier than a commit or than the last run. Ahead: neither the newest record's own time is within
+    a day, nor are both the newest commit and the last run. Then either nothing happened for a day, or the clock has
+    jumped; only a person can tell which. A first run that has nothing `due` may start without a last one.
+    """
+    last = last_run(warehouse.objects)
+    if last is not None and now < last - _APART:
+        raise ClockError(_said(now, "the last sweep ran", last))
+    committed = newest_commit(warehouse)
+    if committed is None:
+        return  # no record, nothing to forget
+    if now < committed - _APART:
+        raise ClockError(_said(now, "the newest records were committed", committed))
+    event = newest_event(warehouse)
+    if event is not None and abs(now - event) <= _APART:
+        return
+    if now > committed + _APART:
+        raise ClockError(_said(now, "the newest records were committed", committed))
+    if last is None and due:
+        raise ClockError(
+            _said(now, "no sweep has run before and the newest record is of", event or committed)
+        )
+    if last is not None and now > last + _APART:
+        raise ClockError(_said(now, "the last sweep ran", last))
+
+
+def _said(now: datetime, what: str, when: datetime) -> str:
+    return (
+        f"nothing was forgotten: the clock says {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC, but {what} "
+        f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC, more than a day apart; set the clock, or if it is right "
+        "run `lethe expire --force --reason TEXT`"
+    )
+
+
+def last_run(objects: Objects) -> datetime | None:
+    """When the sweep ran last, None before its first run (or when that cannot be read)."""
+    try:
+        return datetime.fromisoformat(orjson.loads(objects.get(_LAST_RUN) or b"")["at"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def note_run(objects: Objects, now: datetime, forced: bool) -> None:
+    """Note that a sweep ran at this time."""
+    body = {"at": now.astimezone(UTC).isoformat(), "forced": forced}
+    objects.put(_LAST_RUN, orjson.dumps(body) + b"\n")
+
+
+def newest_commit(warehouse: Warehouse) -> datetime | None:
+    """When the newest records were committed, by the clock of the worker that did."""
+    warehouse.publish()
+    times = warehouse.ledger.delta.to_pyarrow_dataset().to_table(columns=["committed_time"])
+    found: datetime | None = pc.max(times.column("committed_time")).as_py() if times.num_rows else None
+    return found
+
+
+def newest_event(warehouse: Warehouse) -> datetime | None:
+    """The latest time of a communication among the files of the newest month; only their footers are read."""
+    warehouse.metadata.reload()
+    files = [f for f in files_of(warehouse.metadata) if f.rows]
+    if not files:
+        return None
+    month = max(f.partition["month"] for f in files)
+    newest = sorted((f for f in files if f.partition["month"] == month), key=lambda f: f.modified_ms)[
+        -_NEWEST_FILES:
+    ]
+    times = [_latest(warehouse.objects.get(f"metadata/{f.path}")) for f in newest]
+    return max((t for t in times if t is not None), default=None)
+
+
+def _latest(data: bytes | None) -> datetime | None:
+    if data is None:
+        return None
+    footer: Any = pq.ParquetFile(io.BytesIO(data)).metadata
+    column = footer.schema.names.index("event_time")
+    statistics = [footer.row_group(g).column(column).statistics for g in range(footer.num_row_groups)]
+    return max((s.max for s in statistics if s is not None and s.has_min_max), default=None)

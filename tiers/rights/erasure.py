@@ -1,0 +1,279 @@
+"""Erasing one person: their rows are rewritten away from every table and page of the window, old files deleted.
+
+The archive is left as it is: it names nobody. What a hold covers is set aside first and waits for its release.
+Of a rejected record the value goes and the row stays, so that every offset stays accounted for.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC
+from functools import partial
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lethe.keys.tokens import subject_token
+from lethe.schemas.arrow import WINDOW_TABLES
+from lethe.schemas.errors import ExpiredKeyError, FencedError, IntegrityError
+from lethe.schemas.position import Position
+from lethe.schemas.retention.calendar import window_end
+from lethe.schemas.subjects.addresses import Subject
+from lethe.schemas.subjects.spellings import spellings
+from lethe.tiers.certificates.certificates import DELETION
+from lethe.tiers.certificates.expected_losses import note_erasure
+from lethe.tiers.certificates.journal import file_entry
+from lethe.tiers.delta.files import write_files
+from lethe.tiers.delta.log import DataFile
+from lethe.tiers.delta.rewrite import delete_removed, files_of, range_of, read_file, replace
+from lethe.tiers.retention.expiry import MaintenanceContext
+from lethe.tiers.rights import clean as clean
+from lethe.tiers.store.failpoint import fail_point
+from lethe.tiers.window.lookup import position_of
+from lethe.tiers.window.mentioned import FIELDS, Scan, tokens_of_ids
+from lethe.tiers.window.mentions import mentions
+from lethe.tiers.window.records import Part, open_entries, pages_of, quarantined_value, select
+
+_TRIES: Final = 50
+COUNTS: Final = ("identifiers", "originals", "quarantine", "mentioned")
+"""What an erasure counts of each month: rows, originals, rejected records, records of others that name the person."""
+
+Clean = Callable[[pa.Table], pa.Table | None]
+"""The rows of a file without what is to go, or None if there is nothing of it."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What there is of a person in one partition of the window."""
+
+    part: Part
+    identifiers: int = 0  # rows that carry a token of theirs
+    records: set[Position] = field(default_factory=set)  # which records those are
+    entries: set[Position] = field(default_factory=set)  # of which an original or window fields are kept
+    quarantine: set[Position] = field(default_factory=set)  # rejected records that name them
+    mentioned: set[Position] = field(default_factory=set)  # records of others whose kept texts name them
+    evidence: int = 0  # of those, originals: they go whole, and with them what could be produced in original
+    ids: dict[Position, set[bytes]] = field(
+        default_factory=dict
+    )  # of those, what a message id would be as token
+    held: dict[str, int] = field(default_factory=dict)  # hold id -> records it covers
+
+    def __bool__(self) -> bool:
+        return bool(self.identifiers or self.entries or self.quarantine or self.mentioned)
+
+    @property
+    def concerned(self) -> set[Position]:
+        """Every record that an erasure would change."""
+        return self.records | self.quarantine | self.mentioned
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What an erasure took away, or would. No identifier in it."""
+
+    months: list[dict[str, Any]]
+    files: list[dict[str, Any]]
+    certificate: int | None = None
+
+    def total(self, name: str) -> int:
+        """The sum of a count over all months."""
+        return sum(int(m[name]) for m in self.months)
+
+
+def open_parts(maintenance: MaintenanceContext) -> Iterator[Part]:
+    """The partitions of the window that open, oldest first, each with its keys."""
+    for info in maintenance.ring.list(maintenance.clock()):
+        if info.state == "live":
+            try:
+                yield Part(
+                    info.month, info.window_months, maintenance.ring.keys_for(info.month, info.window_months)
+                )
+            except ExpiredKeyError:
+                continue
+
+
+def scan_for(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Scan:
+    """What looks for mentions of a person; to be used for all partitions."""
+    return Scan(maintenance.warehouse, [spellings(subjects)], maintenance.on_records)
+
+
+def search(maintenance: MaintenanceContext, part: Part, subjects: tuple[Subject, ...], scan: Scan) -> Found:
+    """What a partition holds of a person: by token, on the pages of those records, in the quarantine, and where the
+    kept texts of other people's records name them. Every page of the partition is opened for the last.
+    """
+    tokens = pa.array([subject_token(part.keys, s.kind, s.value) for s in subjects], pa.binary())
+    where = ["stream", "partition", "offset", "index"]
+    window = maintenance.warehouse.window
+    rows = select(window["identifiers"], part.rows & pc.field("token").isin(tokens), where)
+    found = Found(part, len(rows), {position_of(r) for r in rows})
+    for page in pages_of(maintenance.warehouse, part, found.records):
+        for entry in open_entries(page, part.keys).select(["offset", "index"]).to_pylist():
+            position = Position(page["stream"], page["partition"], entry["offset"], entry["index"])
+            if position in found.records:
+                found.entries.add(position)
+    for row in select(window["quarantine"], part.rows & pc.field("sealed").is_valid()):
+        value = quarantined_value(row, part.keys)
+        if value is not None and mentions(value, subjects):
+            found.quarantine.add(position_of(row))
+    for position, entries in scan.entries(part)[0].items():
+        if position not in found.records:
+            found.mentioned.add(position)
+            found.evidence += any(e["form"] != FIELDS for e in entries)
+            found.ids[position] = tokens_of_ids(part, scan.sought[0], entries)
+    return found
+
+
+def preview_erasure(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Erased:
+    """What an erasure would take away, and what holds would keep of it. Nothing is changed."""
+    scan = scan_for(maintenance, subjects)
+    found = [f for part in open_parts(maintenance) if (f := search(maintenance, part, subjects, scan))]
+    for one in found:
+        one.held = maintenance.holds.covering(maintenance.warehouse, one.part, one.concerned)
+    return Erased([_said(f) for f in found], [])
+
+
+def erase(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Erased:
+    """Erase a person from the window and return what was taken away, certified. Workers may write meanwhile.
+
+    After a crash it is simply asked again: what is left is found by looking.
+
+    1. Delete what an earlier erasure took out of the tables and could not delete any more.
+    2. In each partition: set aside what holds cover, note how many rows may go, then rewrite the quarantine, message
+       ids of others that name the person, the pages and, last, the identifiers, a commit each. The pages lead to those
+       message ids and the identifiers lead to pages, so each goes when nothing needs it any more.
+    3. Look again, until nothing is found: a worker may have added records. What comes in later is not erased.
+    4. Delete the files that held the rows. From here on no version of a table leads to them.
+    5. Write the certificate.
+    """
+    begun = maintenance.clock()
+    work = f"erasure-{secrets.token_hex(8)}"
+    months: list[dict[str, Any]] = []
+    files: list[dict[str, Any]] = []
+    # Step 1
+    _delete(maintenance)
+    scan = scan_for(maintenance, subjects)
+    for part in open_parts(maintenance):
+        said = _said(Found(part))
+        for _ in range(_TRIES):
+            # Step 3
+            found = search(maintenance, part, subjects, scan)
+            if not found:
+                break
+            # Step 2
+            kept = maintenance.holds.keep(maintenance.warehouse, part, found.concerned, waiting=work)
+            said["held"] = max(said["held"], sum(map(len, kept.values())))
+            said["holds"] = sorted({*said["holds"], *kept})
+            # A row of somebody else's goes with its message id if it has no other token.
+            if going := found.identifiers + len(found.ids):
+                note_erasure(maintenance.warehouse.objects, work, str(part.month), part.window_months, going)
+            fail_point("erase.kept")
+            try:
+                for table, rows, cleaning in _order(found, subjects, scan):
+                    files += _rewrite(maintenance, found.part, table, cleaning)
+                    for name, count in rows.items():
+                        said[name] += count
+                    fail_point(f"erase.rewritten.{table}")
+            except FencedError:
+                continue  # a compaction or a sweep changed a file meanwhile: look again
+        else:
+            raise FencedError(f"the month {part.month} changes all the time; try again when less is written")
+        if any(said[name] for name in COUNTS):
+            months.append(said)
+    # Step 4
+    _delete(maintenance)
+    fail_point("erase.deleted")
+    # Step 5
+    if not months:
+        return Erased([], [])
+    _check(maintenance, files)
+    erased = Erased(months, files)
+    body = {
+        "what": {"months": months},
+        "begun": begun.astimezone(UTC).isoformat(timespec="microseconds"),
+        "done": maintenance.clock().astimezone(UTC).isoformat(timespec="microseconds"),
+        "files": files,
+        "counts": {n: erased.total(n) for n in (*COUNTS, "evidence", "held")},
+        "method": DELETION,
+        "checks": ["a second look found nothing of the person", "the files that held the rows are deleted"],
+    }
+    certificate = maintenance.registrar.issue(work, "erasure", body, maintenance.clock())
+    return Erased(months, files, certificate["number"])
+
+
+def _rewrite(
+    maintenance: MaintenanceContext, part: Part, table: str, cleaning: Clean
+) -> list[dict[str, Any]]:
+    """Rewrite the files of a partition that hold something of the person; returns the files taken out."""
+    handle = maintenance.warehouse.window[table]
+    handle.reload()
+    now = maintenance.clock()
+    if window_end(part.month, part.window_months) <= now:
+        raise ExpiredKeyError(f"the window of {part.month} has ended meanwhile; the sweep forgets it whole")
+    old: list[DataFile] = []
+    new: list[DataFile] = []
+    for file in files_of(handle, part.partition):
+        rows = read_file(maintenance.warehouse.objects, table, file)
+        if rows is None:
+            raise FencedError(f"{table}: a file was deleted meanwhile")
+        cleaned = cleaning(rows)
+        if cleaned is None:
+            continue
+        old.append(file)
+        if cleaned.num_rows:
+            new += write_files(
+                maintenance.warehouse.objects, table, cleaned, range_of(file), int(now.timestamp() * 1000)
+            )
+    fail_point(f"erase.written.{table}")
+    replace(handle, old, new, int(now.timestamp() * 1000), "erase")
+    return [file_entry(table, f.path, f.size, f.rows) for f in old]
+
+
+def _delete(maintenance: MaintenanceContext) -> None:
+    for table in WINDOW_TABLES:
+        delete_removed(maintenance.warehouse.objects, maintenance.warehouse.window[table])
+
+
+def _check(maintenance: MaintenanceContext, files: list[dict[str, Any]]) -> None:
+    left = [f["path"] for f in files if maintenance.warehouse.objects.get(f["path"]) is not None]
+    if left:
+        raise IntegrityError(
+            f"{len(left)} file(s) with erased rows could not be deleted; run the erasure again"
+        )
+
+
+def _said(found: Found) -> dict[str, Any]:
+    return {
+        "month": str(found.part.month),
+        "window_months": found.part.window_months,
+        "identifiers": found.identifiers,
+        "originals": len(found.entries),
+        "quarantine": len(found.quarantine),
+        "mentioned": len(found.mentioned),
+        "evidence": found.evidence,
+        "held": sum(found.held.values()),
+        "holds": sorted(found.held),
+    }
+
+
+def _order(
+    found: Found, subjects: tuple[Subject, ...], scan: Scan
+) -> Iterator[tuple[str, dict[str, int], Clean]]:
+    """The tables to rewrite in turn, what goes from each by the name it is counted under, and what cleans a file."""
+    if found.quarantine:
+        yield "quarantine", {"quarantine": len(found.quarantine)}, partial(clean.quarantine, found.quarantine)
+    if found.ids:
+        yield "identifiers", {}, partial(clean.message_ids, found.ids)
+    if found.entries or found.mentioned:
+        counts = {
+            "originals": len(found.entries),
+            "mentioned": len(found.mentioned),
+            "evidence": found.evidence,
+        }
+        sought = scan.sought[0]
+        yield "originals", counts, partial(clean.pages, found.part, found.entries, found.mentioned, sought)
+    if found.identifiers:
+        tokens = [subject_token(found.part.keys, s.kind, s.value) for s in subjects]
+        yield "identifiers", {"identifiers": found.identifiers}, partial(clean.identifiers, tokens)

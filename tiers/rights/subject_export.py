@@ -1,0 +1,170 @@
+"""Everything the window holds about one person, for that person: readable by people (CSV) and machines (JSON).
+
+Other people in the same records are masked, and an original that names somebody else is left out (GDPR, article
+15(4)): the copy must not tell one person about another one.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from base64 import b64decode
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+
+from lethe.keys.tokens import subject_token
+from lethe.schemas.position import Position
+from lethe.schemas.retention.calendar import archive_end, window_end
+from lethe.schemas.retention.policy import RetentionPolicy
+from lethe.schemas.subjects.addresses import Subject
+from lethe.tiers.retention.expiry import MaintenanceContext
+from lethe.tiers.rights.erasure import open_parts, scan_for, search
+from lethe.tiers.window.lookup import masked
+from lethe.tiers.window.records import gather, plain, select
+
+_AUDITED: Final = ("time", "who", "role", "action", "case", "purpose")
+
+
+def build(
+    maintenance: MaintenanceContext,
+    policy: RetentionPolicy,
+    subjects: tuple[Subject, ...],
+    audit: Iterable[Mapping[str, Any]],
+    now: datetime,
+) -> dict[str, Any]:
+    """The export as a value: records newest first, rejected records, and who has looked."""
+    records: list[dict[str, Any]] = []
+    rejected: list[dict[str, Any]] = []
+    mentioned: list[dict[str, Any]] = []
+    tokens: set[str] = set()
+    scan = scan_for(maintenance, subjects)
+    for part in open_parts(maintenance):
+        tokens |= {subject_token(part.keys, s.kind, s.value).hex() for s in subjects}
+        found = search(maintenance, part, subjects, scan)
+        ends = window_end(part.month, part.window_months)
+        mentioned += [
+            {"record": str(p), "identifiers_kept_until": ends.isoformat()}
+            for p in sorted(found.mentioned, key=str)
+        ]
+        for record in gather(maintenance.warehouse, part, found.records):
+            if record["metadata"] is not None:  # else half of a commit that has not happened (yet)
+                records.append(
+                    _record(
+                        record,
+                        subjects,
+                        policy,
+                        part.window_months,
+                        ends,
+                    )
+                )
+        for row in select(maintenance.warehouse.window["quarantine"], part.rows) if found.quarantine else ():
+            position = Position(row["stream"], row["partition"], row["offset"], row["index"])
+            if position in found.quarantine:
+                rejected.append(
+                    {"record": str(position), **plain({k: row[k] for k in ("format", "reason", "received_time")}),
+                     "identifiers_kept_until": ends.isoformat()}
+                )  # fmt: skip
+    records.sort(key=lambda r: (r["event_time"], r["record"]), reverse=True)
+    names = {r["record"] for r in (*records, *rejected)}
+    looks = [
+        {name: entry.get(name) for name in _AUDITED}
+        for entry in audit
+        if tokens & set(entry.get("tokens") or ()) or entry.get("record") in names
+    ]
+    return {
+        "made": now.isoformat(),
+        "records": records,
+        "rejected_records": rejected,
+        "mentioned_in": mentioned,
+        "recipients": _recipients(records),
+        "sources": sorted({r["source"] for r in records} | {r["format"] for r in rejected}),
+        "looked_at": looks,
+    }
+
+
+def _record(
+    record: dict[str, Any],
+    subjects: tuple[Subject, ...],
+    policy: RetentionPolicy,
+    window: int,
+    window_ends: datetime,
+) -> dict[str, Any]:
+    metadata = record["metadata"]
+    mine = [i for i in record["identifiers"] if Subject(i["kind"], i["value"]) in subjects]
+    others = [i for i in record["identifiers"] if i not in mine]
+    year = datetime.fromisoformat(metadata["event_time"]).year
+    return {
+        "record": record["record"],
+        "event_time": metadata["event_time"],
+        "source": metadata["format"],
+        "identifiers": mine,
+        "other_parties": [{**o, "value": masked(Subject(o["kind"], o["value"]))} for o in others],
+        "message_id": record.get("message_id"),
+        "metadata": {k: v for k, v in metadata.items() if k != "integrity_hash" and v is not None},
+        "kept_fields": [] if others else [
+            {"form": e["form"], "text": b64decode(e["value"]).decode("utf-8", "replace")} for e in record["entries"]
+        ],
+        "withheld": len(record["entries"]) if others else 0,
+        "identifiers_kept_until": window_ends.isoformat(),
+        "identifiers_period": f"{window} months after the month of the communication",
+        "metadata_kept_until": archive_end(year, policy.archive_of(metadata["country"])).isoformat(),
+        "metadata_period": f"{policy.archive_of(metadata['country'])} years following the year of the communication",
+    }  # fmt: skip
+
+
+def _recipients(records: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Who received the records' data: the accounts they belong to, the networks and routes that carried them."""
+    seen = {
+        (kind, str(value))
+        for r in records
+        for kind in ("account", "application", "network", "route")
+        if (value := r["metadata"].get(kind)) is not None
+    }
+    return [{"kind": kind, "name": name} for kind, name in sorted(seen)]
+
+
+_COLUMNS: Final = (
+    "record", "event_time", "source", "channel", "direction", "account", "status_group", "country", "network", "route",
+    "price", "currency", "identifiers", "other_parties", "message_id", "identifiers_kept_until", "identifiers_period",
+    "metadata_kept_until", "metadata_period",
+)  # fmt: skip
+
+
+def as_files(export: Mapping[str, Any]) -> dict[str, bytes]:
+    """The files of an export by name: all of it as JSON; records, those of others that name the person, and who has
+    looked as CSV (RFC 4180), a line each.
+    """
+    records = []
+    for record in export["records"]:
+        parties = {
+            name: "; ".join(f"{i['role']} {i['kind']} {i['value']}" for i in record[name])
+            for name in ("identifiers", "other_parties")
+        }
+        records.append({**record["metadata"], **record, **parties})
+    return {
+        "export.json": orjson.dumps(export, option=orjson.OPT_INDENT_2) + b"\n",
+        "records.csv": _csv(_COLUMNS, records),
+        "other_records.csv": _csv(_OTHERS, [*export["rejected_records"], *export["mentioned_in"]]),
+        "looked_at.csv": _csv(_AUDITED, export["looked_at"]),
+    }
+
+
+_OTHERS: Final = ("record", "format", "reason", "received_time", "identifiers_kept_until")
+
+
+def _csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow(_cell(row.get(column)) for column in columns)
+    return out.getvalue().encode()
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    # A spreadsheet would take such a cell for a formula.
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

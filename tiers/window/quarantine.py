@@ -1,0 +1,72 @@
+"""The quarantine: what was rejected, why, and (with the month's key) what it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow.compute as pc
+import zstandard
+
+from lethe.keys.ring import KeyRing
+from lethe.keys.sealing import open_value
+from lethe.schemas.errors import LetheError
+from lethe.schemas.position import Position
+from lethe.schemas.retention.calendar import Month
+from lethe.tiers.warehouse import Warehouse
+from lethe.tiers.window.lookup import position_of
+
+_MOST_BYTES = 64 << 20
+
+
+def listed(
+    warehouse: Warehouse, reason: str | None, format_name: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """Rows of the quarantine without their values, newest arrival first."""
+    condition = None
+    for column, value in (("reason", reason), ("format", format_name)):
+        if value is not None:
+            same = pc.field(column) == value
+            condition = same if condition is None else condition & same
+    handle = warehouse.window["quarantine"]
+    handle.reload()
+    columns = [
+        "stream",
+        "partition",
+        "offset",
+        "index",
+        "received_time",
+        "format",
+        "reason",
+        "detail",
+        "month",
+    ]
+    found = handle.delta.to_pyarrow_dataset().to_table(columns=columns, filter=condition)
+    rows: list[dict[str, Any]] = found.to_pylist()
+    rows.sort(
+        key=lambda r: (r["month"], r["stream"], r["partition"], r["offset"], r["index"] or 0), reverse=True
+    )
+    return rows[:limit]
+
+
+def one(warehouse: Warehouse, position: Position) -> dict[str, Any]:
+    """The row at a position; raises `LetheError` if there is none."""
+    handle = warehouse.window["quarantine"]
+    handle.reload()
+    here = (
+        (pc.field("stream") == position.stream)
+        & (pc.field("partition") == position.partition)
+        & (pc.field("offset") == position.offset)
+    )
+    for row in handle.delta.to_pyarrow_dataset().to_table(filter=here).to_pylist():
+        if position_of(row) == position:
+            return dict(row)
+    raise LetheError(f"no record {position} in the quarantine; `lethe quarantine list` shows what there is")
+
+
+def value_of(row: dict[str, Any], ring: KeyRing) -> bytes | None:
+    """The bytes that were kept of a rejected record; None if none were."""
+    if row["sealed"] is None:
+        return None
+    keys = ring.keys_for(Month.parse(row["month"]), row["window_months"])
+    packed = open_value(keys, "quarantine", "sealed", str(position_of(row)), row["sealed"])
+    return zstandard.ZstdDecompressor().decompress(packed, max_output_size=_MOST_BYTES)
