@@ -1,1 +1,14 @@
 """Month keys: the ring, the providers that hold key-encryption keys, tokens and sealing."""
+
+__all__ = [
+    "blobs",
+    "files",
+    "monthkeys",
+    "pages",
+    "providers",
+    "ring",
+    "sealing",
+    "secret",
+    "tokens",
+    "wrapped",
+]

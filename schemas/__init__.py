@@ -1,1 +1,13 @@
 """What a record is and how long each part of it may live. Pure: no I/O, imports nothing of ours."""
+
+__all__ = [
+    "arrow",
+    "compiled",
+    "declaration",
+    "errors",
+    "flat",
+    "position",
+    "retention",
+    "subjects",
+    "transformed",
+]

@@ -1,1 +1,3 @@
-"""TODO face."""
+"""Made-up traffic and brokers for tests, the demo and the benchmarks. No part of the product."""
+
+__all__ = ["brokers", "traffic"]

@@ -1,1 +1,3 @@
-"""TODO face."""
+"""The evidence file of one record: built here, and checked by a verifier that stands alone."""
+
+__all__ = ["build", "verify_evidence"]

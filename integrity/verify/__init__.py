@@ -1,1 +1,3 @@
-"""TODO face."""
+"""Verification of archive and log: what was altered, is missing, was added or moved."""
+
+__all__ = ["archive", "findings", "locate", "log", "replays", "row_batch", "suspects", "whole"]

@@ -1,1 +1,3 @@
-"""TODO face."""
+"""Where key-encryption keys live: the interface, and the providers that implement it."""
+
+__all__ = ["interface", "local"]

@@ -1,1 +1,3 @@
-"""TODO face."""
+"""What says how the installation is."""
+
+__all__ = ["doctor"]

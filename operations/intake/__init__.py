@@ -1,1 +1,3 @@
-"""TODO face."""
+"""What takes records in besides the worker: files, replay of the quarantine, trial of a declaration."""
+
+__all__ = ["ingest", "replay", "trial"]

@@ -1,1 +1,3 @@
-"""TODO face."""
+"""What proves: the signing keys, and publication of the logs."""
+
+__all__ = ["publisher", "signer"]

@@ -1,1 +1,3 @@
-"""TODO face."""
+"""What forgets: the sweep, as a process runs it."""
+
+__all__ = ["sweep"]

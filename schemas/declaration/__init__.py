@@ -1,1 +1,3 @@
-"""TODO face."""
+"""Declarations of inbound formats: which field of a record is what, and where each part goes."""
+
+__all__ = ["fields", "format", "vocabulary"]

@@ -1,1 +1,3 @@
-"""TODO face."""
+"""How long what is kept: calendar arithmetic in UTC, and the periods of classes and countries."""
+
+__all__ = ["calendar", "policy"]

@@ -1,1 +1,15 @@
-"""TODO face."""
+"""The worker: feed, commit pipeline, control topic, metrics and its life cycle."""
+
+__all__ = [
+    "app",
+    "control_topic",
+    "feed",
+    "logs",
+    "memory",
+    "metrics",
+    "pipeline",
+    "reading",
+    "topics",
+    "tracker",
+    "worker",
+]

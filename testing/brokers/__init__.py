@@ -1,1 +1,3 @@
-"""TODO face."""
+"""Brokers on loopback: an embedded one in memory, and Apache Kafka."""
+
+__all__ = ["embedded", "kafka", "process", "topics"]

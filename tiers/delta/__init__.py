@@ -1,1 +1,3 @@
-"""TODO face."""
+"""Delta tables: opened, appended to, read and maintained in one way."""
+
+__all__ = ["files", "log", "rewrite", "table"]

@@ -1,1 +1,3 @@
-"""TODO face."""
+"""Legal holds: what they cover, what they keep, and their release."""
+
+__all__ = ["holds", "release", "scope"]

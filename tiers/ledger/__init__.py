@@ -1,1 +1,3 @@
-"""TODO face."""
+"""The ledger: what each commit took in, and whether the tables hold what it says."""
+
+__all__ = ["commits", "covered", "ledger", "reconcile", "tables"]

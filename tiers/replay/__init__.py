@@ -1,1 +1,3 @@
-"""TODO face."""
+"""Replay of quarantined records, exactly once, under a lease."""
+
+__all__ = ["lease", "recover", "replay"]

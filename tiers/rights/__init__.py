@@ -1,1 +1,3 @@
-"""TODO face."""
+"""Rights of the person: erasure, export, restriction."""
+
+__all__ = ["clean", "erasure", "restrictions", "subject_export"]

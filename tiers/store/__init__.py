@@ -1,1 +1,3 @@
-"""TODO face."""
+"""The objects of the warehouse, on a local directory or an object store."""
+
+__all__ = ["failpoint", "objects"]

@@ -1,1 +1,3 @@
-"""TODO face."""
+"""The window: look-up, originals, quarantine, and the records of a person."""
+
+__all__ = ["lookup", "mentioned", "mentions", "pages", "quarantine", "records"]

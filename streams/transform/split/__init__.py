@@ -1,1 +1,3 @@
-"""TODO face."""
+"""A decoded batch becomes subjects, metadata and what stays in the window."""
+
+__all__ = ["classify", "columns", "conditions", "leak_guard", "parties", "split", "window_fields", "work"]
