@@ -51,12 +51,12 @@ STAGES = [
     (2, "metadata", "lethe.streams.transform.seal.seal._metadata"),
     (0, "commit", "lethe.tiers.warehouse.Warehouse.commit"),
     (1, "originals, pages", "lethe.tiers.warehouse.to_pages"),
-    (2, "seal page", "lethe.tiers.window.pages.seal_page"),
+    (2, "seal page", "lethe.tiers.commit.pages.seal_page"),
     (1, "Parquet files", "lethe.tiers.warehouse.write_files"),
     (2, "identifiers", "write:identifiers"),
     (2, "originals", "write:originals"),
     (2, "metadata", "write:metadata"),
-    (1, "Merkle roots", "lethe.tiers.ledger.ledger.commit_each_with_leaves"),
+    (1, "Merkle roots", "lethe.tiers.commit.ledger_entries.commit_each_with_leaves"),
     (1, "Delta commits", "lethe.tiers.delta.table.Table.commit"),
 ]
 

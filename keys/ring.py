@@ -118,7 +118,7 @@ class KeyRing:
                     self._begun.add(key_id)
         return cached[1]
 
-    def for_setting_aside(self, month: Month, window_months: int = WINDOW_MONTHS) -> MonthKeys:
+    def for_preserving(self, month: Month, window_months: int = WINDOW_MONTHS) -> MonthKeys:
         """The keys of a month whose window may have ended, for what a hold keeps from being forgotten.
 
         The one way in after the end, until the sweep has destroyed the keys; only `lethe.tiers.holds.holds` uses it,

@@ -3,10 +3,12 @@
 __all__ = [
     "archive",
     "certificates",
+    "commit",
     "delta",
     "evidence",
     "holds",
     "ledger",
+    "maintenance",
     "replay",
     "retention",
     "rights",

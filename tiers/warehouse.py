@@ -16,14 +16,14 @@ from lethe.keys.ring import KeyRing
 from lethe.schemas.arrow import WINDOW_TABLES
 from lethe.schemas.errors import FencedError, TransientError, UnknownOutcomeError
 from lethe.schemas.transformed import TransformedBatch
+from lethe.tiers.commit import ledger_entries as ledger
+from lethe.tiers.commit.ledger_entries import Hashed
+from lethe.tiers.commit.pages import to_pages
 from lethe.tiers.delta.files import range_name, write_files
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.table import Table
-from lethe.tiers.ledger import ledger
-from lethe.tiers.ledger.ledger import Hashed
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects
-from lethe.tiers.window.pages import to_pages
 
 log = logging.getLogger("lethe.warehouse")
 
@@ -172,7 +172,7 @@ class Warehouse:
     ) -> None:
         rows = pa.concat_tables([b.metadata for b in batches])
         files = write_files(self.objects, "metadata", rows, name, _milliseconds(now))
-        said = {ledger.SAID: json.dumps(ledger.entries(batches, hashes, now))}
+        said = {ledger.COMMIT_INFO: json.dumps(ledger.entries(batches, hashes, now))}
         fail_point("metadata.written")
         for _ in range(_TRIES):
             if self._try_commit(self.metadata, files, {s: r.last for s, r in ranges.items()}, said):
@@ -190,7 +190,7 @@ class Warehouse:
         transactions: Mapping[str, int],
         said: Mapping[str, str],
     ) -> bool:
-        """Commit once; False if another writer came first. An unknown outcome is settled by looking."""
+        """Commit once; False if another writer came first. An unknown outcome is resolved by looking."""
         before = handle.version
         try:
             handle.commit(files, transactions, said)
@@ -216,7 +216,7 @@ class Warehouse:
             self.ledger.reload()
             done = self.ledger.transaction(_PUBLISHED)
             newest = self.metadata.version
-            said = self.metadata.said_since(-1 if done is None else done, ledger.SAID)
+            said = self.metadata.info_since(-1 if done is None else done, ledger.COMMIT_INFO)
             if not said:
                 return
             rows = ledger.rows(said)

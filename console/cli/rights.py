@@ -16,9 +16,10 @@ from lethe.keys.tokens import subject_token
 from lethe.operations.retention.sweep import maintenance_context
 from lethe.schemas.errors import LetheError
 from lethe.schemas.subjects.addresses import Subject, normalise
-from lethe.tiers.retention.expiry import MaintenanceContext
+from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.rights import restrictions, subject_export
-from lethe.tiers.rights.erasure import COUNTS, Erased, erase, open_parts, preview_erasure
+from lethe.tiers.rights.erasure import COUNTS, Erased, erase, preview_erasure
+from lethe.tiers.window.records import open_parts
 
 VALUE = Annotated[str, typer.Argument(help="A phone number, an e-mail or IP address, a SIP URI, a chat id.")]
 CASE = Annotated[str, typer.Option("--case", help="The request this belongs to.")]
@@ -60,7 +61,11 @@ def export_command(
         maintenance = maintenance_context(here.runtime, on_records=lambda done: update(done, None))
         export = subject_export.build(maintenance, here.settings.retention, subjects, log.entries(), now)
     tokens = sorted(
-        {subject_token(p.keys, s.kind, s.value).hex() for p in open_parts(maintenance) for s in subjects}
+        {
+            subject_token(p.keys, s.kind, s.value).hex()
+            for p in open_parts(maintenance.ring, maintenance.clock())
+            for s in subjects
+        }
     )
     count = len(export["records"])
     log.append({"who": who(), "action": "export", "case": case[:200], "tokens": tokens, "count": count}, now)

@@ -28,7 +28,7 @@ from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import LetheError
 from lethe.schemas.transformed import Counts, TransformedBatch
 from lethe.streams.transform.batch import LOAD_BYTES, Batch, Source
-from lethe.tiers.ledger.ledger import Hashed
+from lethe.tiers.commit.ledger_entries import Hashed
 
 _STDIN: Final = "-"
 _MOST_STDIN: Final = 2 << 30

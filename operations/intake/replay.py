@@ -27,7 +27,7 @@ from lethe.schemas.transformed import Counts, TransformedBatch
 from lethe.streams.transform.batch import Batch, Reason, Source
 from lethe.streams.transform.seal.originals import STRIPPED
 from lethe.streams.transform.transform import Transform, together
-from lethe.tiers.ledger.ledger import REPLAYED
+from lethe.tiers.commit.ledger_entries import REPLAYED
 from lethe.tiers.replay import replay as tables
 from lethe.tiers.replay.replay import OnStep, Rejected, Replayed, Tried, Wanted
 from lethe.tiers.store.objects import open_objects

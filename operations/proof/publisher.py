@@ -19,8 +19,8 @@ from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Integrity
 from lethe.schemas.errors import ConfigurationError, LetheError, TransientError
 from lethe.streams.worker.metrics import Metrics
+from lethe.tiers.commit.ledger_entries import Hashed
 from lethe.tiers.evidence.publication import Publication, Published
-from lethe.tiers.ledger.ledger import Hashed
 from lethe.tiers.warehouse import Warehouse
 
 log = logging.getLogger("lethe.log")

@@ -9,7 +9,8 @@ from lethe.operations.proof.signer import signer_of
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import LetheError
 from lethe.tiers.certificates.certificates import Registrar
-from lethe.tiers.retention.expiry import MaintenanceContext, Outcome
+from lethe.tiers.maintenance import MaintenanceContext
+from lethe.tiers.retention.expiry import Outcome
 from lethe.tiers.retention.sweep import sweep
 from lethe.tiers.warehouse import Warehouse
 

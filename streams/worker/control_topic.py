@@ -34,8 +34,9 @@ from lethe.streams.worker.topics import client_options
 from lethe.tiers.holds.holds import Holds
 from lethe.tiers.retention import clock_guard as clockguard
 from lethe.tiers.rights import restrictions
-from lethe.tiers.rights.erasure import erase, open_parts, preview_erasure
+from lethe.tiers.rights.erasure import erase, preview_erasure
 from lethe.tiers.rights.subject_export import as_files, build
+from lethe.tiers.window.records import open_parts
 
 log = logging.getLogger("lethe.requests")
 
@@ -129,7 +130,11 @@ class Desk:
             return {"months": erased.months, "certificate": erased.certificate}
         export = build(maintenance, runtime.settings.retention, subjects, self.looks(), runtime.clock())
         tokens = sorted(
-            {subject_token(p.keys, s.kind, s.value).hex() for p in open_parts(maintenance) for s in subjects}
+            {
+                subject_token(p.keys, s.kind, s.value).hex()
+                for p in open_parts(maintenance.ring, maintenance.clock())
+                for s in subjects
+            }
         )
         self.audit({**entry, "tokens": tokens, "count": len(export["records"])})
         files = self.write_export(self.exports / request_id, as_files(export))

@@ -26,8 +26,8 @@ from lethe.operations.settings import Settings
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.retention.calendar import Month
 from lethe.streams.transform.batch import Source
+from lethe.tiers.commit.ledger_entries import REPLAYED
 from lethe.tiers.evidence.verification import Verifier
-from lethe.tiers.ledger.ledger import REPLAYED
 from lethe.tiers.replay.replay import Replayed, Wanted
 
 ACME = "acme/sms"

@@ -21,7 +21,7 @@ from lethe.tiers.holds.holds import Holds
 from lethe.tiers.holds.scope import Scope
 from lethe.tiers.ledger.reconcile import check
 from lethe.tiers.replay import replay as tables
-from lethe.tiers.replay.lease import Turn
+from lethe.tiers.replay.lease import ReplayLease
 from lethe.tiers.replay.replay import Wanted
 from lethe.tiers.rights.erasure import erase
 from lethe.tiers.store.objects import LocalObjects
@@ -119,7 +119,7 @@ def test_killed_before_it_counted_and_run_again_when_the_declaration_is_wrong_ag
 
 
 @pytest.mark.parametrize(
-    "second", ["replay.claimed", "replay.taken_back", "replay.settled", "replay.written.identifiers"]
+    "second", ["replay.claimed", "replay.taken_back", "replay.recovered", "replay.written.identifiers"]
 )
 @pytest.mark.parametrize("first", ["replay.committed.quarantine", "replay.committed.metadata"])
 def test_killed_again_while_it_settles(
@@ -176,7 +176,7 @@ def test_an_overtaken_replay_commits_nothing_more(
     plant = rejected.copy(tmp_path)
     before = {table: plant.table(table) for table in ("metadata", *WINDOW)}
     with pytest.raises(FencedError, match="another replay was begun"):
-        Between(plant, lambda: Turn.take(plant.runtime().warehouse, "now")).run()
+        Between(plant, lambda: ReplayLease.take(plant.runtime().warehouse, "now")).run()
     assert {table: plant.table(table) for table in ("metadata", *WINDOW)} == before
     with pytest.raises(FencedError, match="another replay was begun"):
         Between(plant, plant.replay).run()

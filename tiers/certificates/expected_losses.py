@@ -18,7 +18,7 @@ _KEYS: Final = re.compile(r"_keys/([0-9]{4}-[0-9]{2})\.w[0-9]+(\.destroyed)?\.js
 
 
 @dataclass(slots=True)
-class Gone:
+class ExpectedLosses:
     """`months`: those of which a key was destroyed; `keyed`: those that have keys still, or had.
 
     `archive` and `quarantine` count rows that certificates tell of, `erased` identifiers by month, `unfinished` says
@@ -33,7 +33,7 @@ class Gone:
     unfinished: bool = False
 
     @classmethod
-    def of(cls, objects: Objects) -> Gone:
+    def of(cls, objects: Objects) -> ExpectedLosses:
         """As keys, certificates, journals and the notes of erasures say."""
         gone = cls(unfinished=bool(journal.open_names(objects)))
         for path in objects.list("_keys"):

@@ -124,7 +124,7 @@ class Table:
         for version in range(before + 1, self._version + 1):
             self._objects.sync(log_path(self.name, version))
 
-    def said_since(self, version: int, key: str) -> list[tuple[int, Any]]:
+    def info_since(self, version: int, key: str) -> list[tuple[int, Any]]:
         """What commits after `version` said under a key of their metadata: (version, parsed JSON), oldest first."""
         # Commit by commit, from the log itself: the library's history counts from the newest version in the store,
         # which may be ahead of this handle when others are writing.

@@ -14,10 +14,10 @@ from lethe.integrity.log.note import ML_DSA_44, Note
 from lethe.integrity.log.signing import KeyHistory
 from lethe.integrity.log.stamp import Stamped, stamps
 from lethe.schemas.errors import IntegrityError
+from lethe.tiers.commit.ledger_entries import REPLAYED
 from lethe.tiers.evidence.log_store import LogStore
 from lethe.tiers.evidence.publication import TROUBLE
 from lethe.tiers.ledger.commits import TopicPartition, replays
-from lethe.tiers.ledger.ledger import REPLAYED
 from lethe.tiers.warehouse import Warehouse
 
 

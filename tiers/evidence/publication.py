@@ -23,10 +23,10 @@ from lethe.integrity.log.signing import Signer
 from lethe.integrity.log.stamp import Authority, stamp
 from lethe.schemas.errors import FencedError, IntegrityError, LetheError, TransientError
 from lethe.tiers.archive.commit_rows import rows_of_commit
+from lethe.tiers.commit.ledger_entries import Hashed
 from lethe.tiers.evidence.log_store import PUBLISHED, LogStore, publish_history
 from lethe.tiers.evidence.replay_log import publish_replays
 from lethe.tiers.ledger.commits import Account, TopicPartition, accounts, places, said_accounts
-from lethe.tiers.ledger.ledger import Hashed
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.warehouse import Warehouse
 

@@ -17,9 +17,9 @@ from lethe.integrity.log.signing import KeyHistory, Signer
 from lethe.integrity.verify.replays import At
 from lethe.schemas.errors import IntegrityError
 from lethe.tiers.archive.commit_rows import rows_of_commit
+from lethe.tiers.commit.ledger_entries import Hashed
 from lethe.tiers.evidence.log_store import LogStore, published_log
 from lethe.tiers.ledger.commits import Account, replays
-from lethe.tiers.ledger.ledger import Hashed
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.warehouse import Warehouse
 

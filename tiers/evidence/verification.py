@@ -26,9 +26,9 @@ from lethe.schemas.position import STREAM_PATTERN
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.tiers.archive.rows import Archive
+from lethe.tiers.commit.ledger_entries import REPLAYED
 from lethe.tiers.evidence.log_store import LogStore, logs
 from lethe.tiers.ledger.commits import TopicPartition
-from lethe.tiers.ledger.ledger import REPLAYED
 from lethe.tiers.warehouse import Warehouse
 
 _LEDGER: Final = [

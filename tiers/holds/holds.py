@@ -1,11 +1,11 @@
 """Holds: what the law says must be kept although its time has come. The one place that every deletion asks.
 
 A hold is a sealed definition (authority, reference, and whom or what it covers) under a key of its own, `hold.ID`.
-Before anything is deleted, `Holds.keep` puts what a hold covers into the hold's store, sealed under the same key:
+Before anything is deleted, `Holds.preserve` puts what a hold covers into the hold's store, sealed under the same key:
 there it outlives the month's key. Releasing a hold destroys its key and with it every copy.
 
     _holds/ID/hold.json             when it was placed, its review date, the sealed definition
-    _holds/ID/records/NAME.sealed   records set aside; the name is a month, a window and a digest of the sealed bytes
+    _holds/ID/records/NAME.sealed   records preserved; the name is a month, a window and a digest of the sealed bytes
     _holds/ID/waiting/NAME.json     a deletion that waits for the release; no identifier in it
     _holds/ID/released.json         when it was released: from here on it covers nothing
 """
@@ -134,14 +134,14 @@ class Holds:
                 return hold
         raise LetheError("no hold in force has this reference; `lethe hold list` shows those there are")
 
-    def keep(
+    def preserve(
         self,
         warehouse: Warehouse,
         part: Part,
         positions: set[Position] | None = None,
         waiting: str | None = None,
     ) -> dict[str, set[Position]]:
-        """Set aside what holds cover among the records of a partition (all, or those at the given positions).
+        """Preserve what holds cover among the records of a partition (all, or those at the given positions).
 
         Returns the positions by hold id. Durable when it returns; doing it again sets the same aside again, under
         the same names. Raises whatever keeps a hold from being honoured: then nothing may be deleted.
@@ -164,7 +164,7 @@ class Holds:
         return kept
 
     def covering(self, warehouse: Warehouse, part: Part, positions: set[Position]) -> dict[str, int]:
-        """How many of the records at the positions each hold covers, by hold id. Sets nothing aside."""
+        """How many of the records at the positions each hold covers, by hold id. Preserves nothing."""
         return {hold.id: len(theirs) for hold, theirs in self._covering(warehouse, part, positions)}
 
     def _covering(
@@ -180,8 +180,8 @@ class Holds:
             if found:
                 yield hold, found
 
-    def keep_archive(self, rows: pa.Table, month: str) -> int:
-        """Set aside the archive rows of accounts under a hold, before the rows are deleted; returns how many."""
+    def preserve_archive(self, rows: pa.Table, month: str) -> int:
+        """Preserve the archive rows of accounts under a hold, before the rows are deleted; returns how many."""
         kept = 0
         for hold in self.active():
             if not hold.scope.accounts or not rows.num_rows:
@@ -210,7 +210,7 @@ class Holds:
         return kept
 
     def records(self, hold: Hold) -> Iterator[dict[str, Any]]:
-        """The records a hold has set aside, each once; what the window still holds of it is not among them."""
+        """The records a hold has preserved, each once; what the window still holds of it is not among them."""
         keys = self._ring.named(hold.key)
         found: dict[str, dict[str, Any]] = {}
         prefix = f"{_FOLDER}/{hold.id}/records"
@@ -219,18 +219,18 @@ class Holds:
             packed = open_value(keys, "holds", "records", f"{hold.id}/{name}", self._objects.get(path) or b"")
             unpacked = zstandard.ZstdDecompressor().decompress(packed, max_output_size=_MOST_BYTES)
             for record in orjson.loads(unpacked):
-                # Set aside again after half an erasure, or with the archive, a record says less than before.
+                # Preserve again after half an erasure, or with the archive, a record says less than before.
                 known = found.get(record["record"])
                 if known is None or _said(record) > _said(known):
                     found[record["record"]] = record
         yield from found.values()
 
     def release(self, hold_id: str, now: datetime) -> tuple[Known, list[dict[str, Any]]]:
-        """Release a hold: its key is destroyed, and with it all that was set aside. Restartable.
+        """Release a hold: its key is destroyed, and with it all that was preserved. Restartable.
 
         1. Mark it as released. From here on it covers nothing: the sweep forgets what it held back in the window.
-        2. Destroy its key. Nothing that was set aside opens any more.
-        3. Remove what was set aside, then what says that deletions have waited.
+        2. Destroy its key. Nothing that was preserved opens any more.
+        3. Remove what was preserved, then what says that deletions have waited.
 
         Returns the hold and the deletions that had waited for it and are done now.
         """
@@ -304,7 +304,7 @@ class Holds:
 
 
 def _said(record: dict[str, Any]) -> int:
-    """How much a record that was set aside says."""
+    """How much a record that was preserved says."""
     return len(record["entries"]) + len(record["identifiers"]) + ("quarantine" in record)
 
 

@@ -13,7 +13,7 @@ from lethe.tiers.store.failpoint import fail_point
 def finish_release(holds: Holds, registrar: Registrar, hold_id: str, now: datetime) -> dict[str, Any]:
     """Release a hold, or go on where a crash left its release, and return the certificate.
 
-    1. Mark, destroy the key, remove what was set aside (`Holds.release`).
+    1. Mark, destroy the key, remove what was preserved (`Holds.release`).
     2. Certify: the hold's key is destroyed, and these deletions are complete now.
     3. Remove what says that they have waited. A crash before leaves the release to be certified once, by its work.
     """
@@ -25,7 +25,7 @@ def finish_release(holds: Holds, registrar: Registrar, hold_id: str, now: dateti
         "done": now.astimezone(UTC).isoformat(timespec="microseconds"),
         "completed": sorted(waited, key=lambda w: str(w.get("deletion"))),
         "method": "NIST SP 800-88: cryptographic erase (destruction of the hold's key), then deletion of every file",
-        "checks": ["the hold's key is destroyed", "nothing that was set aside is left"],
+        "checks": ["the hold's key is destroyed", "nothing that was preserved is left"],
     }
     certificate = registrar.issue(f"hold-{hold_id}", "hold", body, now)
     fail_point("hold.certified")

@@ -111,7 +111,7 @@ def _present(warehouse: Warehouse, part: Part) -> set[Position]:
 
 
 def held_roles(record: dict[str, Any], query: Query) -> list[str]:
-    """In which roles a record that was set aside has what is asked for; empty if it has not."""
+    """In which roles a record that was preserved has what is asked for; empty if it has not."""
     time = (record["metadata"] or {}).get("event_time")
     when = None if time is None else datetime.fromisoformat(time)
     if when is not None and ((query.since and when < query.since) or (query.until and when >= query.until)):

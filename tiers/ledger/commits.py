@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from lethe.integrity.log.commitment import Commitment
 from lethe.integrity.log.entries import REPLAYS
+from lethe.tiers.commit import ledger_entries as ledger
 from lethe.tiers.delta.table import Table
-from lethe.tiers.ledger import ledger
 from lethe.tiers.warehouse import Warehouse
 
 TopicPartition = tuple[str, int]
@@ -60,7 +60,7 @@ def said_accounts(metadata: Table, version: int) -> dict[TopicPartition, list[Ac
     return _by_place(
         _account({**entry, "merkle_root": bytes.fromhex(entry["merkle_root"]),
                   "rows_sha3_512": bytes.fromhex(entry["rows_sha3_512"])}, at)
-        for at, said in metadata.said_since(version, ledger.SAID)
+        for at, said in metadata.info_since(version, ledger.COMMIT_INFO)
         for entry in said
         if entry["source"] != ledger.REPLAYED
     )  # fmt: skip

@@ -7,7 +7,7 @@ from bisect import bisect_right
 import pyarrow.compute as pc
 
 from lethe.schemas.position import Position
-from lethe.tiers.ledger import ledger
+from lethe.tiers.commit import ledger_entries as ledger
 from lethe.tiers.warehouse import Warehouse
 
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from lethe.tiers.certificates.expected_losses import Gone
-from lethe.tiers.ledger.ledger import REPLAYED
+from lethe.tiers.certificates.expected_losses import ExpectedLosses
+from lethe.tiers.commit.ledger_entries import REPLAYED
 from lethe.tiers.ledger.tables import PLACE, Short, Tables, dataset
 from lethe.tiers.warehouse import Warehouse
 
@@ -47,7 +47,7 @@ def check(warehouse: Warehouse, on_stream: Callable[[int, int], None] | None = N
     certificates and notes say that it was. A window table that is ahead of the ledger (a crash between two commits) is
     no finding: what lies beyond the last row does not count yet.
     """
-    gone = Gone.of(warehouse.objects)
+    gone = ExpectedLosses.of(warehouse.objects)
     ledger = ledger_rows(warehouse)
     findings: list[Finding] = []
     short: list[tuple[str, int, Short]] = []
@@ -133,7 +133,9 @@ def _moved(said: list[dict[str, Any]], moved: pl.DataFrame) -> Iterator[str]:
         of["identifiers"] += row["identifiers"]
 
 
-def _unexplained(short: list[tuple[str, int, Short]], gone: Gone) -> Iterator[tuple[str, int, Short]]:
+def _unexplained(
+    short: list[tuple[str, int, Short]], gone: ExpectedLosses
+) -> Iterator[tuple[str, int, Short]]:
     """What is missing beyond all that certificates and notes say is gone; of that, nobody can tell which is which."""
     allowed = {"archive": gone.archive, "quarantine": gone.quarantine, "identifiers": gone.erased.total()}
     for table in _COUNTED:

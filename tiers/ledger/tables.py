@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lethe.tiers.certificates.expected_losses import Gone
+from lethe.tiers.certificates.expected_losses import ExpectedLosses
 from lethe.tiers.warehouse import Warehouse
 
 PLACE: Final = ["stream", "partition", "offset", "index"]
@@ -42,7 +42,7 @@ class Tables:
     """The rows of one topic-partition. `said`: ledger rows, with what `archive` and `quarantine` should hold of it."""
 
     def __init__(
-        self, warehouse: Warehouse, stream: str, partition: int, said: Sequence[Row], gone: Gone
+        self, warehouse: Warehouse, stream: str, partition: int, said: Sequence[Row], gone: ExpectedLosses
     ) -> None:
         self._warehouse, self._stream, self._partition = warehouse, stream, partition
         self._said, self._gone = said, gone

@@ -1,7 +1,7 @@
-"""The turn to replay: whoever takes it fences every replay that took it before, at each table it could commit to.
+"""The lease to replay: whoever takes it fences every replay that took it before, at each table it could commit to.
 
 A replay cannot be told from one that died, so it is never waited for. Commits of workers carry other transaction ids
-and are not touched by a turn.
+and are not touched by a lease.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from deltalake.transaction import RemoveAction
 
 from lethe.schemas.arrow import WINDOW_TABLES
 from lethe.schemas.errors import FencedError
+from lethe.tiers.commit.ledger_entries import REPLAYED
 from lethe.tiers.delta.files import write_files
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.table import Table
-from lethe.tiers.ledger.ledger import REPLAYED
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
@@ -35,7 +35,7 @@ def begun(objects: Objects) -> list[str]:
     return sorted(str(orjson.loads(note)["begun"]) for note in notes if note is not None)
 
 
-class Turn:
+class ReplayLease:
     """The right to replay, held from `take` until someone else takes it; every commit looks whether it is held still.
 
     `interrupted`: an earlier one did not come to its end, or has been fenced just now.
@@ -49,44 +49,44 @@ class Turn:
         self._note = f"{_FOLDER}/{secrets.token_hex(8)}.json"
 
     @classmethod
-    def take(cls, warehouse: Warehouse, now: str) -> Turn:
-        """Take the turn; `now` is noted for people. Raises `FencedError` when another replay takes it just now.
+    def take(cls, warehouse: Warehouse, now: str) -> ReplayLease:
+        """Take the lease; `now` is noted for people. Raises `FencedError` when another replay takes it just now.
 
         1. Look who has begun a replay and not ended it: all of them are fenced by what follows.
-        2. Commit the number of the turn to the metadata, then to the window tables. A crash leaves numbers.
-        3. Note that a replay is under way. From here on a crash shows, and the next turn settles what it left.
+        2. Commit the number of the lease to the metadata, then to the window tables. A crash leaves numbers.
+        3. Note that a replay is under way. From here on a crash shows, and the next lease recovers what it left.
         """
         # Step 1
         earlier = warehouse.objects.list(_FOLDER)
         # Step 2
         warehouse.metadata.reload()
-        turn = cls(warehouse, (warehouse.metadata.transaction(REPLAYED) or 0) + 1, earlier)
-        turn._claim(warehouse.metadata)
+        lease = cls(warehouse, (warehouse.metadata.transaction(REPLAYED) or 0) + 1, earlier)
+        lease._claim(warehouse.metadata)
         for name in WINDOW_TABLES:
-            turn._claim(warehouse.window[name])
+            lease._claim(warehouse.window[name])
         fail_point("replay.claimed")
         # Step 3
-        warehouse.objects.create(turn._note, orjson.dumps({"begun": now}))
+        warehouse.objects.create(lease._note, orjson.dumps({"begun": now}))
         fail_point("replay.noted")
-        return turn
+        return lease
 
     @property
     def interrupted(self) -> bool:
-        """Whether there may be something to settle."""
+        """Tell whether there may be something to recover."""
         return bool(self._earlier)
 
-    def settled(self) -> None:
-        """What earlier replays left has been settled."""
+    def recovered(self) -> None:
+        """Note that what earlier replays left has been recovered."""
         for path in self._earlier:
             self._warehouse.objects.delete(path)
         self._earlier = []
 
     def end(self) -> None:
-        """Nothing is left to be settled: remove the note."""
+        """Remove the note: nothing is left to be recovered."""
         self._warehouse.objects.delete(self._note)
 
     def write(self, table: str, rows: pa.Table, now_ms: int) -> list[DataFile]:
-        """Write rows as files, not yet committed. No other turn or commit ever writes files of these names.
+        """Write rows as files, not yet committed. No other lease or commit ever writes files of these names.
 
         A file that was taken out once may be deleted at any time: its path must never be added again.
         """
@@ -106,8 +106,8 @@ class Turn:
     ) -> bool:
         """Commit through the handle as it was loaded last; False when another writer touched the same files.
 
-        Raises `FencedError` when the turn was taken, `UnknownOutcomeError` when the store did not answer: the next
-        turn finds out.
+        Raises `FencedError` when the lease was taken, `UnknownOutcomeError` when the store did not answer: the next
+        lease finds out.
         """
         handle = self._handle(table)
         self._check(handle)

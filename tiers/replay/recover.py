@@ -12,21 +12,20 @@ from lethe.schemas.errors import FencedError
 from lethe.schemas.position import Position
 from lethe.schemas.transformed import TransformedBatch
 from lethe.tiers.delta.rewrite import files_of, read_file
-from lethe.tiers.replay.lease import Turn
-from lethe.tiers.retention.expiry import MaintenanceContext
-from lethe.tiers.rights.erasure import open_parts
+from lethe.tiers.maintenance import MaintenanceContext
+from lethe.tiers.replay.lease import ReplayLease
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.window.lookup import position_of
-from lethe.tiers.window.records import Part, at, page_without, pages_of, select
+from lethe.tiers.window.records import Part, at, open_parts, page_without, pages_of, select
 
-_PLACE: Final = ["stream", "partition", "offset", "index"]
+_POSITION: Final = ["stream", "partition", "offset", "index"]
 _TRIES: Final = 20
 
 Message = tuple[str, int, int]
 """Stream, partition and offset."""
 
 
-def settle(maintenance: MaintenanceContext, turn: Turn) -> None:
+def recover_interrupted(maintenance: MaintenanceContext, lease: ReplayLease) -> None:
     """Bring the window to where the archive says that replays have come.
 
     A rejected record that the archive has as well has moved: it leaves the quarantine. What else the window holds of
@@ -36,10 +35,10 @@ def settle(maintenance: MaintenanceContext, turn: Turn) -> None:
     1. Take back what did not come to count. A crash leaves the rest, to be found again.
     2. Take what moved out of the quarantine.
     """
-    rows = select(maintenance.warehouse.window["quarantine"], None, [*_PLACE, "month", "window_months"])
+    rows = select(maintenance.warehouse.window["quarantine"], None, [*_POSITION, "month", "window_months"])
     rejected = {position_of(row): (row["month"], row["window_months"]) for row in rows}
     whole = {_message(p) for p in rejected if p.index is None}
-    landed = {position_of(r) for r in select(maintenance.warehouse.metadata, at(rejected), _PLACE)}
+    landed = {position_of(r) for r in select(maintenance.warehouse.metadata, at(rejected), _POSITION)}
     moved = {_message(p) for p in landed}
     # Elements beside their whole message: refused ones of a message that moves in part.
     beside = {p for p in rejected if p.index is not None and _message(p) in whole}
@@ -48,24 +47,24 @@ def settle(maintenance: MaintenanceContext, turn: Turn) -> None:
     waiting = {p for p in rejected if p not in out and p not in beside}
     # Step 1
     messages = {_message(p) for p in waiting if p.index is None}
-    _take_back(maintenance, turn, waiting, lambda p: p in waiting or _message(p) in messages)
-    for part in open_parts(maintenance):
+    _take_back(maintenance, lease, waiting, lambda p: p in waiting or _message(p) in messages)
+    for part in open_parts(maintenance.ring, maintenance.clock()):
         mine = {p for p in back if _lies_in(rejected[p], part)}
-        _rewrite_quarantine(maintenance, turn, part, mine)
+        _rewrite_quarantine(maintenance, lease, part, mine)
     fail_point("replay.taken_back")
     # Step 2
-    for part in open_parts(maintenance):
-        take_out(maintenance, turn, part, {p for p in out if _lies_in(rejected[p], part)})
+    for part in open_parts(maintenance.ring, maintenance.clock()):
+        take_out(maintenance, lease, part, {p for p in out if _lies_in(rejected[p], part)})
 
 
 def take_out(
     maintenance: MaintenanceContext,
-    turn: Turn,
+    lease: ReplayLease,
     part: Part,
     moved: Set[Position],
     near: Set[str] = frozenset(),
 ) -> None:
-    """Take records that moved out of a partition of the quarantine, once what holds cover of them is set aside.
+    """Take records that moved out of a partition of the quarantine, once what holds cover of them is preserved.
 
     `near`: paths of the files that held them when they were last seen.
 
@@ -73,53 +72,62 @@ def take_out(
     """
     if not moved:
         return
-    maintenance.holds.keep(maintenance.warehouse, part, set(moved))
+    maintenance.holds.preserve(maintenance.warehouse, part, set(moved))
     fail_point("replay.kept")
-    _rewrite_quarantine(maintenance, turn, part, moved, near)
+    _rewrite_quarantine(maintenance, lease, part, moved, near)
     fail_point("replay.taken_out")
 
 
-def take_back(maintenance: MaintenanceContext, turn: Turn, transformed: Sequence[TransformedBatch]) -> None:
+def take_back(
+    maintenance: MaintenanceContext, lease: ReplayLease, transformed: Sequence[TransformedBatch]
+) -> None:
     """Take out of the window again what was committed to it ahead of an archive row that is not going to come."""
-    rows = [r for p in transformed for r in p.metadata.select(_PLACE).to_pylist()]
+    rows = [r for p in transformed for r in p.metadata.select(_POSITION).to_pylist()]
     landing = {position_of(r) for r in rows}
-    _take_back(maintenance, turn, landing, landing.__contains__)
-    for part in open_parts(maintenance):
+    _take_back(maintenance, lease, landing, landing.__contains__)
+    for part in open_parts(maintenance.ring, maintenance.clock()):
         refused = {
             position_of(r)
             for p in transformed
             for r in p.quarantine.to_pylist()
             if _lies_in((r["month"], r["window_months"]), part)
         }
-        _rewrite_quarantine(maintenance, turn, part, refused)
+        _rewrite_quarantine(maintenance, lease, part, refused)
 
 
 def _take_back(
-    maintenance: MaintenanceContext, turn: Turn, positions: Set[Position], goes: Callable[[Position], bool]
+    maintenance: MaintenanceContext,
+    lease: ReplayLease,
+    positions: Set[Position],
+    goes: Callable[[Position], bool],
 ) -> None:
     if not positions:
         return
     found = select(
-        maintenance.warehouse.window["identifiers"], at(positions), [*_PLACE, "month", "window_months"]
+        maintenance.warehouse.window["identifiers"], at(positions), [*_POSITION, "month", "window_months"]
     )
     where = {(r["month"], r["window_months"]) for r in found if goes(position_of(r))}
-    for part in open_parts(maintenance):
+    for part in open_parts(maintenance.ring, maintenance.clock()):
         if any(_lies_in(one, part) for one in where):
-            _rewrite(maintenance, turn, part, "identifiers", lambda rows: _without(rows, goes))
+            _rewrite(maintenance, lease, part, "identifiers", lambda rows: _without(rows, goes))
         if pages_of(maintenance.warehouse, part, set(positions)):
-            _rewrite(maintenance, turn, part, "originals", lambda rows, part=part: _pages(rows, part, goes))  # type: ignore[misc]
+            _rewrite(maintenance, lease, part, "originals", lambda rows, part=part: _pages(rows, part, goes))  # type: ignore[misc]
 
 
 def _rewrite_quarantine(
-    maintenance: MaintenanceContext, turn: Turn, part: Part, gone: Set[Position], near: Set[str] = frozenset()
+    maintenance: MaintenanceContext,
+    lease: ReplayLease,
+    part: Part,
+    gone: Set[Position],
+    near: Set[str] = frozenset(),
 ) -> None:
     if gone:
-        _rewrite(maintenance, turn, part, "quarantine", lambda rows: _without(rows, gone.__contains__), near)
+        _rewrite(maintenance, lease, part, "quarantine", lambda rows: _without(rows, gone.__contains__), near)
 
 
 def _rewrite(
     maintenance: MaintenanceContext,
-    turn: Turn,
+    lease: ReplayLease,
     part: Part,
     table: str,
     cleaned: Callable[[pa.Table], pa.Table],
@@ -138,14 +146,14 @@ def _rewrite(
                 continue
             old.append(file)
             if rest.num_rows:
-                new += turn.write(table, rest, int(maintenance.clock().timestamp() * 1000))
-        if not old or turn.commit(table, new, old):
+                new += lease.write(table, rest, int(maintenance.clock().timestamp() * 1000))
+        if not old or lease.commit(table, new, old):
             return
     raise FencedError(f"the month {part.month} changes all the time; try again when less is written")
 
 
 def _without(rows: pa.Table, goes: Callable[[Position], bool]) -> pa.Table:
-    stays = [not goes(position_of(row)) for row in rows.select(_PLACE).to_pylist()]
+    stays = [not goes(position_of(row)) for row in rows.select(_POSITION).to_pylist()]
     return rows if all(stays) else rows.filter(pa.array(stays, pa.bool_()))
 
 

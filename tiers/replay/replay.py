@@ -19,19 +19,18 @@ from lethe.schemas.arrow import WINDOW_TABLES
 from lethe.schemas.errors import FencedError
 from lethe.schemas.position import Position
 from lethe.schemas.transformed import TransformedBatch
+from lethe.tiers.commit import ledger_entries as ledger
+from lethe.tiers.commit.pages import to_pages
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.rewrite import delete_removed, files_of, read_file
 from lethe.tiers.evidence.replay_log import keep_leaves
-from lethe.tiers.ledger import ledger
 from lethe.tiers.ledger.covered import Covered
-from lethe.tiers.replay.lease import Turn
-from lethe.tiers.replay.recover import settle, take_back, take_out
-from lethe.tiers.retention.expiry import MaintenanceContext
-from lethe.tiers.rights.erasure import open_parts
+from lethe.tiers.maintenance import MaintenanceContext
+from lethe.tiers.replay.lease import ReplayLease
+from lethe.tiers.replay.recover import recover_interrupted, take_back, take_out
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.window.lookup import position_of
-from lethe.tiers.window.pages import to_pages
-from lethe.tiers.window.records import Part, quarantined_value
+from lethe.tiers.window.records import Part, open_parts, quarantined_value
 
 _AT_ONCE: Final = 20_000
 """Rejected records opened and replayed together, in whole files of the quarantine."""
@@ -122,8 +121,8 @@ def replay(maintenance: MaintenanceContext, wanted: Wanted, attempt: Try, on_ste
 
     A crash at any step is healed by the next replay, whatever it is asked for.
 
-    1. Take the turn and note it: earlier replays can commit nothing any more (`lethe.tiers.replay.lease`).
-    2. Settle what interrupted ones left. A crash leaves the rest of it, and the notes.
+    1. Take the lease and note it: earlier replays can commit nothing any more (`lethe.tiers.replay.lease`).
+    2. Recover what interrupted ones left. A crash leaves the rest of it, and the notes.
 
     Then for some files of the quarantine at a time:
 
@@ -135,7 +134,7 @@ def replay(maintenance: MaintenanceContext, wanted: Wanted, attempt: Try, on_ste
        finds what step 4 has committed.
     6. Keep the leaf files, then commit the metadata, which says what moved. This is the one that counts: a crash after
        it leaves records in the archive and in the quarantine, which step 2 takes out of the quarantine.
-    7. Set aside what holds cover, then take what moved out of the quarantine.
+    7. Preserve what holds cover, then take what moved out of the quarantine.
 
     At the end:
 
@@ -145,17 +144,17 @@ def replay(maintenance: MaintenanceContext, wanted: Wanted, attempt: Try, on_ste
     """
     maintenance.holds.active()  # one that does not open keeps all in the quarantine: better known before it is landed
     # Step 1
-    turn = Turn.take(maintenance.warehouse, maintenance.clock().isoformat(timespec="seconds"))
+    lease = ReplayLease.take(maintenance.warehouse, maintenance.clock().isoformat(timespec="seconds"))
     # Step 2
-    if turn.interrupted:
-        settle(maintenance, turn)
-        fail_point("replay.settled")
-        turn.settled()
+    if lease.interrupted:
+        recover_interrupted(maintenance, lease)
+        fail_point("replay.recovered")
+        lease.recovered()
     done, covered = Replayed(), Covered.by(maintenance.warehouse)
     for _ in range(_TRIES):
         this, whole = Replayed(), True
         for part, files in _chunks(maintenance, this, wanted, on_step):
-            whole &= _move(maintenance, turn, part, files, wanted, attempt, covered, this)
+            whole &= _move(maintenance, lease, part, files, wanted, attempt, covered, this)
         done.again(this)
         if whole:
             break
@@ -168,14 +167,14 @@ def replay(maintenance: MaintenanceContext, wanted: Wanted, attempt: Try, on_ste
     # Step 9
     maintenance.warehouse.publish()
     # Step 10
-    turn.end()
+    lease.end()
     fail_point("replay.ended")
     return done
 
 
 def _move(
     maintenance: MaintenanceContext,
-    turn: Turn,
+    lease: ReplayLease,
     part: Part,
     files: Sequence[DataFile],
     wanted: Wanted,
@@ -189,24 +188,26 @@ def _move(
     moved = [one.transformed for one in tried if one.transformed is not None]
     if moved:
         # Step 4
-        _commit_window(maintenance, turn, moved)
+        _commit_window(maintenance, lease, moved)
         # Step 5
         quarantine = maintenance.warehouse.window["quarantine"]
         quarantine.reload()
         read = {f.path for f in files}
         if not read <= {f.path for f in files_of(quarantine, part.partition)}:
-            take_back(maintenance, turn, moved)
+            take_back(maintenance, lease, moved)
             return False
         # Step 6
-        _commit_metadata(maintenance, turn, moved)
+        _commit_metadata(maintenance, lease, moved)
         # Step 7
-        take_out(maintenance, turn, part, {p for one in tried for p in one.left}, read)
+        take_out(maintenance, lease, part, {p for one in tried for p in one.left}, read)
     for one in tried:
         done.add(one)
     return True
 
 
-def _commit_window(maintenance: MaintenanceContext, turn: Turn, moved: Sequence[TransformedBatch]) -> None:
+def _commit_window(
+    maintenance: MaintenanceContext, lease: ReplayLease, moved: Sequence[TransformedBatch]
+) -> None:
     now_ms = int(maintenance.clock().timestamp() * 1000)
     rows = {
         "identifiers": pa.concat_tables([p.identifiers for p in moved]),
@@ -215,22 +216,24 @@ def _commit_window(maintenance: MaintenanceContext, turn: Turn, moved: Sequence[
     }
     for table, mine in rows.items():
         if mine.num_rows:
-            _until_through(maintenance, turn, table, turn.write(table, mine, now_ms))
+            _until_through(maintenance, lease, table, lease.write(table, mine, now_ms))
 
 
-def _commit_metadata(maintenance: MaintenanceContext, turn: Turn, moved: Sequence[TransformedBatch]) -> None:
+def _commit_metadata(
+    maintenance: MaintenanceContext, lease: ReplayLease, moved: Sequence[TransformedBatch]
+) -> None:
     now = maintenance.clock()
     rows = pa.concat_tables([p.metadata for p in moved])
     hashes = [ledger.hashed([p], whole=True) for p in moved]
     said = [entry for p, h in zip(moved, hashes, strict=True) for entry in ledger.entries([p], h, now)]
     keep_leaves(maintenance.warehouse, (one for h in hashes for one in h.values()))
-    files = turn.write("metadata", rows, int(now.timestamp() * 1000))
-    _until_through(maintenance, turn, "metadata", files, {ledger.SAID: json.dumps(said)})
+    files = lease.write("metadata", rows, int(now.timestamp() * 1000))
+    _until_through(maintenance, lease, "metadata", files, {ledger.COMMIT_INFO: json.dumps(said)})
 
 
 def _until_through(
     maintenance: MaintenanceContext,
-    turn: Turn,
+    lease: ReplayLease,
     table: str,
     files: Sequence[DataFile],
     said: dict[str, str] | None = None,
@@ -239,7 +242,7 @@ def _until_through(
         (
             maintenance.warehouse.metadata if table == "metadata" else maintenance.warehouse.window[table]
         ).reload()
-        if turn.commit(table, files, said=said):
+        if lease.commit(table, files, said=said):
             return
     raise FencedError(f"{table}: other writers commit all the time; try again when less is written")
 
@@ -250,7 +253,9 @@ def _chunks(
     """The files of the quarantine, some at a time; what lies in months that do not open any more is counted."""
     handle = maintenance.warehouse.window["quarantine"]
     handle.reload()
-    parts = {tuple(part.partition.items()): part for part in open_parts(maintenance)}
+    parts = {
+        tuple(part.partition.items()): part for part in open_parts(maintenance.ring, maintenance.clock())
+    }
     every = files_of(handle)
     total, seen = sum(f.rows for f in every), 0
     chunk: list[DataFile] = []

@@ -23,7 +23,8 @@ from lethe.tiers.delta.files import write_files
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.rewrite import everything_below, files_of, range_of, read_file, removed_files, replace
 from lethe.tiers.evidence.leaf_lists import LeafLists
-from lethe.tiers.retention.expiry import MaintenanceContext, Outcome
+from lethe.tiers.maintenance import MaintenanceContext
+from lethe.tiers.retention.expiry import Outcome
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
@@ -117,7 +118,7 @@ def forget_archive(maintenance: MaintenanceContext, due: Ended) -> Outcome:
     """Forget what has to go of an archive month. Nothing is read unless rows stay or an account is under a hold.
 
     1. Open the journal. A crash from here on leaves it, and the next sweep goes on.
-    2. File by file: keep the leaf hashes of commits of which rows go and others stay, set aside what holds cover, write
+    2. File by file: keep the leaf hashes of commits of which rows go and others stay, preserve what holds cover, write
        what stays as a new file: with it, for now, rows of commits that are not in their logs yet. A crash leaves lists
        of hashes, which are made again, and a file in no commit.
     3. Take the old files out and the new ones in, in one commit for the month. A crash before it leaves all as it was.
@@ -216,7 +217,7 @@ def forget_archive(maintenance: MaintenanceContext, due: Ended) -> Outcome:
 def _rewritten(
     maintenance: MaintenanceContext, due: Ended, files: Sequence[DataFile], lists: LeafLists
 ) -> tuple[list[DataFile], list[DataFile], int]:
-    """Files to take out, files to put in, records set aside for holds."""
+    """Files to take out, files to put in, records preserved for holds."""
     accounts = any(h.scope.accounts for h in maintenance.holds.active())
     if due.whole and not accounts:
         return list(files), [], 0
@@ -239,7 +240,7 @@ def _rewritten(
             if rows.num_rows and mask.all():
                 continue
         stays = rows.filter(pa.array(mask))
-        kept += maintenance.holds.keep_archive(rows.filter(pa.array(~mask)), str(due.month))
+        kept += maintenance.holds.preserve_archive(rows.filter(pa.array(~mask)), str(due.month))
         old.append(file)
         if stays.num_rows:
             new += write_files(maintenance.warehouse.objects, "metadata", stays, range_of(file), now_ms)

@@ -7,8 +7,8 @@ read from what is there (keys, files, journals), never from what a sweep remembe
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -16,10 +16,10 @@ from lethe.keys.ring import KeyRing, UnknownKeyError, month_key_id
 from lethe.schemas.arrow import WINDOW_TABLES
 from lethe.schemas.errors import ExpiredKeyError, FencedError, IntegrityError
 from lethe.schemas.retention.calendar import Month, window_end
-from lethe.tiers.certificates.certificates import METHOD, Registrar
+from lethe.tiers.certificates.certificates import METHOD
 from lethe.tiers.certificates.journal import Journal, file_entry, open_names
 from lethe.tiers.delta.rewrite import everything_below, files_of, removed_files, replace
-from lethe.tiers.holds.holds import Holds
+from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.records import Part, partition_of
@@ -66,24 +66,6 @@ class Outcome:
     rows_waiting: int = 0
 
 
-@dataclass(frozen=True)
-class MaintenanceContext:
-    """What forgetting works with."""
-
-    warehouse: Warehouse
-    ring: KeyRing
-    registrar: Registrar
-    clock: Callable[[], datetime]
-    forced: bool = False
-    on_step: Callable[[str], None] = field(default=lambda _: None)
-    on_records: Callable[[int], None] = field(default=lambda _: None)  # how many have been looked through
-
-    @property
-    def holds(self) -> Holds:
-        """The one place that is asked before anything is deleted."""
-        return Holds(self.warehouse.objects, self.ring)
-
-
 def due_months(warehouse: Warehouse, ring: KeyRing, now: datetime) -> list[Due]:
     """The months that have to be forgotten, oldest first: by their keys, their rows, their files, their journals."""
     found = {(k.month, k.window_months) for k in ring.list(now) if k.state == "ended"}
@@ -118,7 +100,7 @@ def forget_month(maintenance: MaintenanceContext, due: Due) -> Outcome:
     """Forget a month. It costs the same whatever its size: nothing of it is read unless a hold covers it.
 
     1. Open the journal: which files there are. A crash from here on leaves it, and the next sweep goes on.
-    2. Set aside what holds cover. A crash leaves copies under the holds' keys, which are made again.
+    2. Preserve what holds cover. A crash leaves copies under the holds' keys, which are made again.
     3. Destroy the month's key-encryption key. From here on nothing of it can be read, backups included.
     4. Drop its partition from the window tables. Readers find no such rows; the transaction versions stay.
     5. Delete every file below its folders: those of older table versions too. A file in no commit waits an hour,
@@ -133,7 +115,7 @@ def forget_month(maintenance: MaintenanceContext, due: Due) -> Outcome:
     fail_point("expire.noted")
     # Step 2
     maintenance.on_step(f"{due.key_id}: holds")
-    held = _set_aside(maintenance, due)
+    held = _preserve(maintenance, due)
     journal.note("held", [{"hold": hold, "records": count} for hold, count in sorted(held.items())])
     fail_point("expire.kept")
     # Step 3
@@ -189,14 +171,14 @@ def _note_files(maintenance: MaintenanceContext, due: Due, journal: Journal) -> 
         )
 
 
-def _set_aside(maintenance: MaintenanceContext, due: Due) -> dict[str, int]:
+def _preserve(maintenance: MaintenanceContext, due: Due) -> dict[str, int]:
     if not maintenance.holds.active():
         return {}
     try:
-        keys = maintenance.ring.for_setting_aside(due.month, due.window_months)
+        keys = maintenance.ring.for_preserving(due.month, due.window_months)
     except (ExpiredKeyError, UnknownKeyError):
         return {}  # step 3 was reached before, so this one was done
-    kept = maintenance.holds.keep(
+    kept = maintenance.holds.preserve(
         maintenance.warehouse, Part(due.month, due.window_months, keys), waiting=due.key_id
     )
     return {hold: len(positions) for hold, positions in kept.items()}
@@ -249,7 +231,7 @@ def _check(maintenance: MaintenanceContext, due: Due) -> list[str]:
     ):
         raise IntegrityError(f"{due.key_id}: the provider still has the key; nothing was certified")
     try:
-        maintenance.ring.for_setting_aside(due.month, due.window_months)
+        maintenance.ring.for_preserving(due.month, due.window_months)
     except (ExpiredKeyError, UnknownKeyError):
         pass
     else:

@@ -13,9 +13,10 @@ from lethe.schemas.errors import LetheError
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.tiers.delta.rewrite import delete_removed
 from lethe.tiers.holds.release import finish_release
+from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.retention import clock_guard as clockguard
 from lethe.tiers.retention.archive_expiry import due_archive, forget_archive, preview_archive
-from lethe.tiers.retention.expiry import MaintenanceContext, Outcome, due_months, forget_month, preview
+from lethe.tiers.retention.expiry import Outcome, due_months, forget_month, preview
 from lethe.tiers.rights import restrictions
 from lethe.tiers.store.failpoint import fail_point
 

@@ -14,7 +14,7 @@ from lethe.tiers.window.lookup import position_of
 from lethe.tiers.window.mentioned import without_mentions
 from lethe.tiers.window.records import Part, open_entries, resealed
 
-_PLACE: Final = ["stream", "partition", "offset", "index"]
+_POSITION: Final = ["stream", "partition", "offset", "index"]
 
 
 def identifiers(tokens: list[bytes], rows: pa.Table) -> pa.Table | None:
@@ -29,7 +29,7 @@ def message_ids(ids: dict[Position, set[bytes]], rows: pa.Table) -> pa.Table | N
     near = pc.fill_null(pc.is_in(rows.column("message_token"), every), False).to_pylist()
     named = [False] * rows.num_rows
     for at in (i for i, is_near in enumerate(near) if is_near):
-        row = rows.slice(at, 1).select([*_PLACE, "message_token"]).to_pylist()[0]
+        row = rows.slice(at, 1).select([*_POSITION, "message_token"]).to_pylist()[0]
         named[at] = row["message_token"] in ids.get(position_of(row), ())
     if not any(named):
         return None
@@ -40,7 +40,7 @@ def message_ids(ids: dict[Position, set[bytes]], rows: pa.Table) -> pa.Table | N
 
 def quarantine(positions: set[Position], rows: pa.Table) -> pa.Table | None:
     """Rows of rejected records, those at the positions without their values."""
-    named = pa.array([position_of(r) in positions for r in rows.select(_PLACE).to_pylist()], pa.bool_())
+    named = pa.array([position_of(r) in positions for r in rows.select(_POSITION).to_pylist()], pa.bool_())
     named = pc.and_(named, pc.is_valid(rows.column("sealed")))
     if not pc.any(named).as_py():
         return None

@@ -1,6 +1,6 @@
 """Erasing one person: their rows are rewritten away from every table and page of the window, old files deleted.
 
-The archive is left as it is: it names nobody. What a hold covers is set aside first and waits for its release.
+The archive is left as it is: it names nobody. What a hold covers is preserved first and waits for its release.
 Of a rejected record the value goes and the row stays, so that every offset stays accounted for.
 """
 
@@ -29,13 +29,14 @@ from lethe.tiers.certificates.journal import file_entry
 from lethe.tiers.delta.files import write_files
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.rewrite import delete_removed, files_of, range_of, read_file, replace
-from lethe.tiers.retention.expiry import MaintenanceContext
+from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.rights import clean as clean
 from lethe.tiers.store.failpoint import fail_point
+from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.lookup import position_of
 from lethe.tiers.window.mentioned import FIELDS, Scan, tokens_of_ids
 from lethe.tiers.window.mentions import mentions
-from lethe.tiers.window.records import Part, open_entries, pages_of, quarantined_value, select
+from lethe.tiers.window.records import Part, open_entries, open_parts, pages_of, quarantined_value, select
 
 _TRIES: Final = 50
 COUNTS: Final = ("identifiers", "originals", "quarantine", "mentioned")
@@ -83,33 +84,23 @@ class Erased:
         return sum(int(m[name]) for m in self.months)
 
 
-def open_parts(maintenance: MaintenanceContext) -> Iterator[Part]:
-    """The partitions of the window that open, oldest first, each with its keys."""
-    for info in maintenance.ring.list(maintenance.clock()):
-        if info.state == "live":
-            try:
-                yield Part(
-                    info.month, info.window_months, maintenance.ring.keys_for(info.month, info.window_months)
-                )
-            except ExpiredKeyError:
-                continue
+def scan_for(
+    warehouse: Warehouse, subjects: tuple[Subject, ...], on_records: Callable[[int], None] = lambda _: None
+) -> Scan:
+    """Make what looks for mentions of a person; to be used for all partitions."""
+    return Scan(warehouse, [spellings(subjects)], on_records)
 
 
-def scan_for(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Scan:
-    """What looks for mentions of a person; to be used for all partitions."""
-    return Scan(maintenance.warehouse, [spellings(subjects)], maintenance.on_records)
-
-
-def search(maintenance: MaintenanceContext, part: Part, subjects: tuple[Subject, ...], scan: Scan) -> Found:
+def search(warehouse: Warehouse, part: Part, subjects: tuple[Subject, ...], scan: Scan) -> Found:
     """What a partition holds of a person: by token, on the pages of those records, in the quarantine, and where the
     kept texts of other people's records name them. Every page of the partition is opened for the last.
     """
     tokens = pa.array([subject_token(part.keys, s.kind, s.value) for s in subjects], pa.binary())
     where = ["stream", "partition", "offset", "index"]
-    window = maintenance.warehouse.window
+    window = warehouse.window
     rows = select(window["identifiers"], part.rows & pc.field("token").isin(tokens), where)
     found = Found(part, len(rows), {position_of(r) for r in rows})
-    for page in pages_of(maintenance.warehouse, part, found.records):
+    for page in pages_of(warehouse, part, found.records):
         for entry in open_entries(page, part.keys).select(["offset", "index"]).to_pylist():
             position = Position(page["stream"], page["partition"], entry["offset"], entry["index"])
             if position in found.records:
@@ -128,8 +119,12 @@ def search(maintenance: MaintenanceContext, part: Part, subjects: tuple[Subject,
 
 def preview_erasure(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Erased:
     """What an erasure would take away, and what holds would keep of it. Nothing is changed."""
-    scan = scan_for(maintenance, subjects)
-    found = [f for part in open_parts(maintenance) if (f := search(maintenance, part, subjects, scan))]
+    scan = scan_for(maintenance.warehouse, subjects, maintenance.on_records)
+    found = [
+        f
+        for part in open_parts(maintenance.ring, maintenance.clock())
+        if (f := search(maintenance.warehouse, part, subjects, scan))
+    ]
     for one in found:
         one.held = maintenance.holds.covering(maintenance.warehouse, one.part, one.concerned)
     return Erased([_said(f) for f in found], [])
@@ -141,7 +136,7 @@ def erase(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Era
     After a crash it is simply asked again: what is left is found by looking.
 
     1. Delete what an earlier erasure took out of the tables and could not delete any more.
-    2. In each partition: set aside what holds cover, note how many rows may go, then rewrite the quarantine, message
+    2. In each partition: preserve what holds cover, note how many rows may go, then rewrite the quarantine, message
        ids of others that name the person, the pages and, last, the identifiers, a commit each. The pages lead to those
        message ids and the identifiers lead to pages, so each goes when nothing needs it any more.
     3. Look again, until nothing is found: a worker may have added records. What comes in later is not erased.
@@ -154,16 +149,16 @@ def erase(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Era
     files: list[dict[str, Any]] = []
     # Step 1
     _delete(maintenance)
-    scan = scan_for(maintenance, subjects)
-    for part in open_parts(maintenance):
+    scan = scan_for(maintenance.warehouse, subjects, maintenance.on_records)
+    for part in open_parts(maintenance.ring, maintenance.clock()):
         said = _said(Found(part))
         for _ in range(_TRIES):
             # Step 3
-            found = search(maintenance, part, subjects, scan)
+            found = search(maintenance.warehouse, part, subjects, scan)
             if not found:
                 break
             # Step 2
-            kept = maintenance.holds.keep(maintenance.warehouse, part, found.concerned, waiting=work)
+            kept = maintenance.holds.preserve(maintenance.warehouse, part, found.concerned, waiting=work)
             said["held"] = max(said["held"], sum(map(len, kept.values())))
             said["holds"] = sorted({*said["holds"], *kept})
             # A row of somebody else's goes with its message id if it has no other token.

@@ -39,13 +39,12 @@ from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month, window_end
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.schemas.subjects.addresses import Subject
-from lethe.tiers.retention.expiry import MaintenanceContext
-from lethe.tiers.rights.erasure import open_parts
+from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.lookup import position_of
 from lethe.tiers.window.mentions import mentions
-from lethe.tiers.window.records import Part, at, select
+from lethe.tiers.window.records import Part, at, open_parts, select
 
 _FOLDER: Final = "_restrictions"
 _COPY: Final = re.compile(r"_restrictions/([0-9]{4}-[0-9]{2})\.w([0-9]+)\.([0-9a-f]{16})\.json")
@@ -173,7 +172,8 @@ def tidy(maintenance: MaintenanceContext) -> int:
             shortest = min(c.window_months for c in copies)
             a_window_ago = window_end(Month.of(restriction.placed), shortest) <= now
             if a_window_ago and not any(
-                _names(maintenance, part, restriction.subjects) for part in open_parts(maintenance)
+                _names(maintenance, part, restriction.subjects)
+                for part in open_parts(maintenance.ring, maintenance.clock())
             ):
                 _end(objects, name)
                 ended += 1

@@ -20,10 +20,10 @@ from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import archive_end, window_end
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.schemas.subjects.addresses import Subject
-from lethe.tiers.retention.expiry import MaintenanceContext
-from lethe.tiers.rights.erasure import open_parts, scan_for, search
+from lethe.tiers.maintenance import MaintenanceContext
+from lethe.tiers.rights.erasure import scan_for, search
 from lethe.tiers.window.lookup import masked
-from lethe.tiers.window.records import gather, plain, select
+from lethe.tiers.window.records import gather, open_parts, plain, select
 
 _AUDITED: Final = ("time", "who", "role", "action", "case", "purpose")
 
@@ -40,10 +40,10 @@ def build(
     rejected: list[dict[str, Any]] = []
     mentioned: list[dict[str, Any]] = []
     tokens: set[str] = set()
-    scan = scan_for(maintenance, subjects)
-    for part in open_parts(maintenance):
+    scan = scan_for(maintenance.warehouse, subjects, maintenance.on_records)
+    for part in open_parts(maintenance.ring, maintenance.clock()):
         tokens |= {subject_token(part.keys, s.kind, s.value).hex() for s in subjects}
-        found = search(maintenance, part, subjects, scan)
+        found = search(maintenance.warehouse, part, subjects, scan)
         ends = window_end(part.month, part.window_months)
         mentioned += [
             {"record": str(p), "identifiers_kept_until": ends.isoformat()}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import reduce
 from operator import or_
 from typing import Any, Final
@@ -15,8 +17,10 @@ import zstandard
 
 from lethe.keys.monthkeys import MonthKeys
 from lethe.keys.pages import open_page, seal_page
+from lethe.keys.ring import KeyRing
 from lethe.keys.sealing import open_value, subject_place
 from lethe.keys.tokens import reverse_message_tokens, reverse_tokens
+from lethe.schemas.errors import ExpiredKeyError
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.subjects.addresses import Subject
@@ -43,6 +47,14 @@ class Part:
     def rows(self) -> Any:
         """The condition that a row lies in it."""
         return (pc.field("month") == str(self.month)) & (pc.field("window_months") == self.window_months)
+
+
+def open_parts(ring: KeyRing, now: datetime) -> Iterator[Part]:
+    """Open the partitions of the window whose keys open, oldest first."""
+    for info in ring.list(now):
+        if info.state == "live":
+            with suppress(ExpiredKeyError):
+                yield Part(info.month, info.window_months, ring.keys_for(info.month, info.window_months))
 
 
 def partition_of(month: Month, window_months: int) -> dict[str, str]:

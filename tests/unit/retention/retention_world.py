@@ -24,7 +24,8 @@ from lethe.schemas.subjects.addresses import Subject, normalise
 from lethe.schemas.transformed import TransformedBatch
 from lethe.streams.transform.batch import Batch, Source
 from lethe.testing.traffic import generate
-from lethe.tiers.retention.expiry import MaintenanceContext, Outcome
+from lethe.tiers.maintenance import MaintenanceContext
+from lethe.tiers.retention.expiry import Outcome
 from lethe.tiers.retention.sweep import sweep
 from lethe.tiers.window import lookup
 

@@ -58,7 +58,7 @@ def test_fourteen_months_of_traffic_leave_one_after_the_other(make_world: Callab
         assert world.holding(tokens[month]) == []
         assert not (world.keys / f"{month}.w12.key").exists()
         with pytest.raises(ExpiredKeyError):
-            world.runtime.ring.for_setting_aside(Month.parse(month))
+            world.runtime.ring.for_preserving(Month.parse(month))
     # Nothing in the warehouse or among the keys shows a number in the clear.
     assert world.holding(PAKISTANI[1:].encode(), GERMAN[1:].encode()) == []
     assert world.holding(tokens["2025-05"]) != [], "the scan finds what is there"

@@ -13,10 +13,10 @@ from retention_world import World, person, report
 from lethe.tiers.holds import scope as hold_scope
 from lethe.tiers.holds.scope import Scope
 from lethe.tiers.ledger import reconcile
-from lethe.tiers.rights.erasure import Erased, erase, open_parts, preview_erasure
+from lethe.tiers.rights.erasure import Erased, erase, preview_erasure
 from lethe.tiers.rights.subject_export import build
 from lethe.tiers.window import lookup
-from lethe.tiers.window.records import gather
+from lethe.tiers.window.records import gather, open_parts
 
 HER = "+923001234567"
 HIM = "+4915112345678"
@@ -46,7 +46,11 @@ def kept(world: World) -> dict[int, list[dict[str, Any]]]:
     """The entries of every record, opened, by offset."""
     maintenance = world.maintenance_context()
     positions = {lookup.position_of(r) for r in world.rows("metadata")}
-    found = [r for part in open_parts(maintenance) for r in gather(maintenance.warehouse, part, positions)]
+    found = [
+        r
+        for part in open_parts(maintenance.ring, maintenance.clock())
+        for r in gather(maintenance.warehouse, part, positions)
+    ]
     return {int(r["record"].split("/")[2]): r["entries"] for r in found}
 
 

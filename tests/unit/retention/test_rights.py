@@ -12,9 +12,9 @@ import pytest
 from retention_world import World, person, report
 
 from lethe.tiers.ledger import reconcile
-from lethe.tiers.rights.erasure import erase, open_parts, preview_erasure
+from lethe.tiers.rights.erasure import erase, preview_erasure
 from lethe.tiers.rights.subject_export import as_files, build
-from lethe.tiers.window.records import entries_of
+from lethe.tiers.window.records import entries_of, open_parts
 
 HER = "+923001234567"
 HIM = "+4915112345678"
@@ -38,7 +38,7 @@ def traffic(world: World) -> None:
 def all_entries(world: World) -> set[int]:
     maintenance = world.maintenance_context()
     found: set[int] = set()
-    for part in open_parts(maintenance):
+    for part in open_parts(maintenance.ring, maintenance.clock()):
         positions = {reconcile_position(r) for r in world.rows("metadata")}
         found |= {p.offset for p in entries_of(maintenance.warehouse, part, positions)}
     return found

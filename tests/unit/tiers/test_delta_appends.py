@@ -87,7 +87,7 @@ def test_every_reader_reads_what_is_appended(objects: Objects) -> None:
     assert entry["lethe.test"] == "44"
     fresh = opened(objects)
     assert (fresh.version, fresh.transaction("a"), fresh.transaction("b")) == (45, 44, None)
-    assert fresh.said_since(43, "lethe.test") == [(44, 43), (45, 44)]
+    assert fresh.info_since(43, "lethe.test") == [(44, 43), (45, 44)]
 
 
 def test_a_commit_is_what_the_library_would_have_written(objects: Objects) -> None:

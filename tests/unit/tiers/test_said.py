@@ -19,15 +19,15 @@ def test_a_handle_tells_of_the_commits_it_has_seen_though_others_go_on(tmp_path:
     theirs.reload()
     for number in (3, 4):
         theirs.commit([], {"a": number}, {KEY: json.dumps([number])})
-    assert mine.said_since(0, KEY) == [(1, [1]), (2, [2])]
-    assert mine.said_since(1, KEY) == [(2, [2])]
-    assert theirs.said_since(-1, KEY) == [(1, [1]), (2, [2]), (3, [3]), (4, [4])]
+    assert mine.info_since(0, KEY) == [(1, [1]), (2, [2])]
+    assert mine.info_since(1, KEY) == [(2, [2])]
+    assert theirs.info_since(-1, KEY) == [(1, [1]), (2, [2]), (3, [3]), (4, [4])]
     mine.reload()
-    assert mine.said_since(2, KEY) == [(3, [3]), (4, [4])]
+    assert mine.info_since(2, KEY) == [(3, [3]), (4, [4])]
 
 
 def test_commits_that_say_nothing_are_passed_over(tmp_path: Path) -> None:
     table = Table(LocalObjects(tmp_path), "metadata", {})
     table.commit([], {"a": 1}, {})
     table.commit([], {"a": 2}, {KEY: "[]"})
-    assert table.said_since(-1, KEY) == [(2, [])]
+    assert table.info_since(-1, KEY) == [(2, [])]

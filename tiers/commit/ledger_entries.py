@@ -18,7 +18,7 @@ from lethe.schemas.arrow import LEDGER
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.transformed import Counts, TransformedBatch
 
-SAID: Final = "lethe.ledger"
+COMMIT_INFO: Final = "lethe.ledger"
 """The key under which a metadata commit says what it accounts for."""
 
 REPLAYED: Final = "replay/quarantine"

@@ -1,0 +1,30 @@
+"""What maintenance of the warehouse works with: tables, keys, holds, the registrar of certificates and the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from lethe.keys.ring import KeyRing
+from lethe.tiers.certificates.certificates import Registrar
+from lethe.tiers.holds.holds import Holds
+from lethe.tiers.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class MaintenanceContext:
+    """What whatever deletes is given. What only reads is given what it reads, not this."""
+
+    warehouse: Warehouse
+    ring: KeyRing
+    registrar: Registrar
+    clock: Callable[[], datetime]
+    forced: bool = False
+    on_step: Callable[[str], None] = field(default=lambda _: None)
+    on_records: Callable[[int], None] = field(default=lambda _: None)  # how many have been looked through
+
+    @property
+    def holds(self) -> Holds:
+        """Ask for the holds: the one place that is asked before anything is deleted."""
+        return Holds(self.warehouse.objects, self.ring)
