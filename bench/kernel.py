@@ -25,7 +25,7 @@ from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.streams.transform.batch import Batch, Load, Source
 from lethe.streams.transform.decode.decode import decode
 from lethe.streams.transform.seal.seal import seal
-from lethe.streams.transform.split.work import Rules
+from lethe.streams.transform.split.rules import Rules
 from lethe.streams.transform.transform import Transform
 from lethe.testing.traffic import FORMATS, generate
 from lethe.tiers.store.objects import open_objects

@@ -27,19 +27,19 @@ parser.add_argument("--threads", type=int, default=1, help="threads of polars an
 parser.add_argument("--scope", default="PK", help="`all`, `none` or a country")
 
 STAGES = [
-    (0, "kernel", "lethe.streams.transform.transform.Kernel.process"),
+    (0, "transform", "lethe.streams.transform.transform.Transform.process"),
     (1, "decode", "lethe.streams.transform.transform.decode"),
     (2, "take out, join", "lethe.streams.transform.decode.decode._take_out"),
     (2, "read, compiled", "lethe.streams.transform.decode.decode._usual"),
-    (2, "sift", "lethe.streams.transform.decode.decode.readable"),
-    (2, "shred", "lethe.streams.transform.decode.decode.shred"),
+    (2, "JSON validation", "lethe.streams.transform.decode.decode.readable"),
+    (2, "JSON columns", "lethe.streams.transform.decode.decode.read_columns"),
     (2, "open envelopes", "lethe.streams.transform.decode.decode._open_envelopes"),
-    (2, "refuse NUL", "lethe.streams.transform.decode.decode._refuse_nul"),
+    (2, "reject NUL", "lethe.streams.transform.decode.decode._reject_nul"),
     (1, "split", "lethe.streams.transform.transform.split"),
     (2, "convert columns", "lethe.streams.transform.split.split._convert"),
     (3, "timestamps", "lethe.streams.transform.split.columns.times"),
     (2, "parties", "lethe.streams.transform.split.split.read_parties"),
-    (2, "place", "lethe.streams.transform.split.split.place"),
+    (2, "classify", "lethe.streams.transform.split.split.classify"),
     (2, "leak guard", "lethe.streams.transform.split.split.leaks"),
     (1, "seal", "lethe.streams.transform.transform.seal"),
     (2, "originals", "lethe.streams.transform.seal.seal._originals"),
@@ -75,7 +75,7 @@ def main() -> None:
     from lethe.schemas.declaration import format as formats
     from lethe.schemas.retention.policy import RetentionPolicy
     from lethe.streams.transform.batch import Batch, Source
-    from lethe.streams.transform.split.work import Rules
+    from lethe.streams.transform.split.rules import Rules
     from lethe.streams.transform.transform import Transform
     from lethe.tiers.store.objects import open_objects
     from lethe.tiers.warehouse import Warehouse

@@ -21,7 +21,7 @@ class Blobs(Protocol):
     """
 
     def get(self, path: str) -> bytes | None:
-        """The object, or None."""
+        """Return the object, or None."""
 
     def create(self, path: str, data: bytes) -> bool:
         """Store an object, whole and durably; False when there is one already, which stays as it is."""
@@ -30,7 +30,7 @@ class Blobs(Protocol):
         """Remove the object, durably; nothing to remove is success."""
 
     def list(self, prefix: str) -> builtins.list[str]:
-        """The paths that start with `prefix`, sorted."""
+        """Return the paths that start with `prefix`, sorted."""
 
 
 def _unless_missing(error: OSError) -> None:
@@ -46,7 +46,7 @@ class LocalBlobs:
         self._directory = directory
 
     def get(self, path: str) -> bytes | None:
-        """The object, or None."""
+        """Return the object, or None."""
         with explained(f"cannot read {path} in {self._directory}"):
             try:
                 return self._file(path).read_bytes()
@@ -69,7 +69,7 @@ class LocalBlobs:
                 sync_directory(file.parent)
 
     def list(self, prefix: str) -> builtins.list[str]:
-        """The paths that start with `prefix`, sorted. Temporary files are no objects."""
+        """Return the paths that start with `prefix`, sorted. Temporary files are no objects."""
         start = self._directory / prefix.rpartition("/")[0]
         with explained(f"cannot list {prefix} in {self._directory}"):
             paths = [

@@ -96,7 +96,7 @@ def replace_file(path: Path, content: Secret, mode: int) -> None:
 
 
 def temporaries(path: Path) -> list[Path]:
-    """What crashes of `create_file` left behind for this file (or what it is working on just now)."""
+    """Return what crashes of `create_file` left behind for this file (or what it is working on just now)."""
     name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.new")
     return [Path(entry.path) for entry in os.scandir(path.parent) if name.fullmatch(entry.name)]
 

@@ -14,7 +14,7 @@ _SECRET_BYTES = 32
 
 
 def new_secret() -> Secret:
-    """A random secret for a month's keys."""
+    """Return a random secret for a month's keys."""
     return Secret(os.urandom(_SECRET_BYTES))
 
 

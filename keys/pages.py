@@ -66,7 +66,7 @@ def open_page(
     last_offset: int,
     sealed: bytes,
 ) -> pa.Table:
-    """The entries of a sealed page; `IntegrityError` when it was changed or belongs elsewhere."""
+    """Return the entries of a sealed page; `IntegrityError` when it was changed or belongs elsewhere."""
     position = _position(stream, partition, first_offset, last_offset)
     return decode_page(open_value(keys, table, "page", position, sealed))
 
@@ -89,7 +89,7 @@ def encode_page(entries: pa.Table) -> bytes:
 
 
 def decode_page(page: bytes) -> pa.Table:
-    """The entries of a compressed page; `IntegrityError` for anything that `encode_page` does not write."""
+    """Return the entries of a compressed page; `IntegrityError` for anything that `encode_page` does not write."""
     table = None
     try:
         # The library bounds its output by the size that the frame states, and by nothing if it states none.
@@ -115,7 +115,7 @@ def _read(raw: bytes) -> pa.Table | None:
 
 
 def _inflates(message: pa.ipc.Message) -> bool:
-    """Whether the body of an IPC message is compressed: ours never is, and Arrow inflates without bound.
+    """Tell whether the body of an IPC message is compressed: ours never is, and Arrow inflates without bound.
 
     That is said by field 3, `compression`, of the `RecordBatch` which is field 2, `header`, of the `Message`
     (Message.fbs of the Arrow format).

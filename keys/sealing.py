@@ -36,7 +36,7 @@ def seal_value(keys: MonthKeys, table: str, column: str, position: str, value: b
 
 
 def open_value(keys: MonthKeys, table: str, column: str, position: str, sealed: bytes) -> bytes:
-    """The value that was sealed for this place.
+    """Return the value that was sealed for this place.
 
     `IntegrityError` when the bytes were changed, belong to another place or to keys of another month.
     """
@@ -62,7 +62,7 @@ def seal_column(
 def open_column(
     keys: MonthKeys, table: str, column: str, positions: Sequence[str], sealed: Sequence[bytes | None]
 ) -> list[bytes | None]:
-    """The values of a sealed column, None for null. Raises as `open_value` does, at the first that fails."""
+    """Return the values of a sealed column, None for null. Raises as `open_value` does, at the first that fails."""
     if len(positions) != len(sealed):
         raise ValueError("there must be one position for each value")
     cipher = _cipher(keys)
@@ -101,5 +101,5 @@ def _open(cipher: AESGCMSIV, key_id: str, table: str, column: str, position: str
 
 
 def subject_place(position: str, token: bytes) -> str:
-    """The place a subject's sealed value is bound to: its record and, as a record may have several, its token."""
+    """Return the place a subject's sealed value is bound to: its record and, as a record may have several, its token."""
     return f"{position}#{token.hex()}"

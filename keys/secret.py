@@ -19,7 +19,7 @@ class Secret:
         self._value = bytes(memoryview(value))  # of a number, `bytes` alone would make that many zeros
 
     def reveal(self) -> bytes:
-        """The bytes. Call it inside the expression that uses them: local variables get into crash reports."""
+        """Return the bytes. Call it inside the expression that uses them: local variables get into crash reports."""
         return self._value
 
     def __eq__(self, other: object) -> bool:

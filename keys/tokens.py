@@ -64,7 +64,7 @@ _code: Final = compiled("lethe._blocks")
 
 
 def subject_token(keys: MonthKeys, kind: str, value: str) -> bytes:
-    """The token of one subject, 16 bytes. `ValueError` for an unknown kind or text that is not Unicode."""
+    """Return the token of one subject, 16 bytes. `ValueError` for an unknown kind or text that is not Unicode."""
     code = KIND_CODES.get(kind)
     if code is None:
         raise ValueError(_UNKNOWN_KIND)
@@ -72,7 +72,7 @@ def subject_token(keys: MonthKeys, kind: str, value: str) -> bytes:
 
 
 def subject_tokens(keys: MonthKeys, kinds: pl.Series, values: pl.Series) -> pa.FixedSizeBinaryArray:
-    """The tokens of a column of subjects, `binary(16)`, null where the value is null.
+    """Return the tokens of a column of subjects, `binary(16)`, null where the value is null.
 
     `kinds` holds names (String, Enum or Categorical) or codes (any integer type), `values` text.
     `ValueError` for an unknown kind or columns of different length, `TypeError` for other types.
@@ -93,7 +93,7 @@ def subject_tokens(keys: MonthKeys, kinds: pl.Series, values: pl.Series) -> pa.F
 def _subject_blocks(
     text: pl.Series, plain: pa.LargeStringArray, codes: npt.NDArray[np.uint8]
 ) -> tuple[bytearray, npt.NDArray[np.bool_]]:
-    """What `_blocks` does, without compiled code."""
+    """Return what `_blocks` does, without compiled code."""
     hashed = _are_hashed(plain)
     blocks = np.empty((len(text), TOKEN_BYTES), np.uint8)
     blocks[:, 0] = codes
@@ -104,7 +104,8 @@ def _subject_blocks(
 def _blocks(
     texts: pa.LargeStringArray, codes: npt.NDArray[np.uint8] | None = None
 ) -> tuple[bytearray, npt.NDArray[np.bool_]]:
-    """The blocks of a column, 16 bytes each: of subjects if there are codes of their kinds, else of message ids. And
+    """Return the blocks of a column, 16 bytes each: of subjects if there are codes of their kinds, else of message
+    ids. And
     for which of them, not null, a hash has to be put in the place of zeros."""
     made, plain = _code.blocks(bytes_of(texts), ends_of(texts), codes)
     hashed = np.frombuffer(plain, np.uint8) == 0
@@ -120,7 +121,7 @@ def _put(blocks: bytearray, hashed: npt.NDArray[np.bool_], block: Callable[[int]
 
 
 def needs_sealing(values: pl.Series) -> pl.Series:
-    """True where a subject's value does not fit its token, so that it must be sealed to be given back.
+    """Return true where a subject's value does not fit its token, so that it must be sealed to be given back.
 
     Boolean, without nulls: a null value needs nothing.
     """
@@ -130,7 +131,7 @@ def needs_sealing(values: pl.Series) -> pl.Series:
 def reverse_tokens(
     keys: MonthKeys, tokens: pa.Array | pa.ChunkedArray | Sequence[bytes | None]
 ) -> list[tuple[str, str] | None]:
-    """The (kind, value) of each subject token; None for a null and for one made of a hashed value.
+    """Return the (kind, value) of each subject token; None for a null and for one made of a hashed value.
 
     `IntegrityError` for a token that these keys never made (as far as its block shows it: a hashed block of
     foreign keys passes for a hashed value with a probability of 6 in 256).
@@ -140,14 +141,14 @@ def reverse_tokens(
 
 
 def message_token(keys: MonthKeys, message_id: str) -> bytes:
-    """The token of one message id, 16 bytes. `ValueError` for text that is not Unicode."""
+    """Return the token of one message id, 16 bytes. `ValueError` for text that is not Unicode."""
     is_uuid = _UUID_SCALAR.fullmatch(message_id)
     block = UUID(message_id).bytes if is_uuid else _message_block(_utf8(message_id))
     return bytes(_encrypt(keys.message_key, block))
 
 
 def uuids(ids: pl.Series) -> pl.Series:
-    """Which message ids (text) are UUIDs in lower case: their tokens alone give them back. Null counts as one."""
+    """Return which message ids (text) are UUIDs in lower case: their tokens alone give them back. Null counts as one."""
     text = _text(ids)
     if _code is not None:
         return pl.Series(~_blocks(large(text))[1])
@@ -157,7 +158,7 @@ def uuids(ids: pl.Series) -> pl.Series:
 
 
 def _all_uuids(text: pl.Series) -> bool:
-    """Whether all are UUIDs, as mostly: told from all their bytes at once, at a fifth of what a pattern costs."""
+    """Tell whether all are UUIDs, as mostly: told from all their bytes at once, at a fifth of what a pattern costs."""
     if (
         not len(text)
         or text.null_count()
@@ -173,7 +174,7 @@ def _all_uuids(text: pl.Series) -> bool:
 
 
 def message_tokens(keys: MonthKeys, ids: pl.Series) -> pa.FixedSizeBinaryArray:
-    """The tokens of a column of message ids (text), `binary(16)`, null where the id is null.
+    """Return the tokens of a column of message ids (text), `binary(16)`, null where the id is null.
 
     Case counts: message ids are opaque, an upper-case UUID is another id than its lower-case spelling.
     """
@@ -186,7 +187,7 @@ def message_tokens(keys: MonthKeys, ids: pl.Series) -> pa.FixedSizeBinaryArray:
 
 
 def _message_blocks(text: pl.Series) -> tuple[bytearray, npt.NDArray[np.bool_]]:
-    """What `_blocks` does, without compiled code."""
+    """Return what `_blocks` does, without compiled code."""
     shape = uuids(text)
     if text.null_count() or not shape.all():
         shaped = text.zip_with(shape, pl.Series([_UUID_HOLDER])).fill_null(_UUID_HOLDER)
@@ -199,7 +200,7 @@ def _message_blocks(text: pl.Series) -> tuple[bytearray, npt.NDArray[np.bool_]]:
 def reverse_message_tokens(
     keys: MonthKeys, tokens: pa.Array | pa.ChunkedArray | Sequence[bytes | None]
 ) -> list[str | None]:
-    """The UUID of each message token; None for a null and for an id of another shape.
+    """Return the UUID of each message token; None for a null and for an id of another shape.
 
     Raises as `reverse_tokens` does.
     """
@@ -245,7 +246,7 @@ def _message_of(keys: MonthKeys, block: bytes) -> str | None:
 
 
 def _are_hashed(text: pa.LargeStringArray) -> npt.NDArray[np.bool_]:
-    """Where a value does not fit its block; nowhere for null."""
+    """Return where a value does not fit its block; nowhere for null."""
     lengths = np.diff(ends_of(text))
     hashed: npt.NDArray[np.bool_] = (lengths < 1) | (lengths > _ROOM)
     # NUL by the column first: it is hardly ever there.
@@ -257,13 +258,13 @@ def _are_hashed(text: pa.LargeStringArray) -> npt.NDArray[np.bool_]:
 
 
 def _padded(text: pa.LargeStringArray) -> npt.NDArray[np.uint8]:
-    """Values of at most `_ROOM` bytes with NULs behind them, one row each; null is empty."""
+    """Return the values of at most `_ROOM` bytes with NULs behind them, one row each; null is empty."""
     padded = pc.ascii_rpad(text.fill_null("") if text.null_count else text, _ROOM, padding="\0")
     return np.frombuffer(padded.buffers()[2], np.uint8, _ROOM * len(text)).reshape(-1, _ROOM)
 
 
 def _kind_codes(kinds: pl.Series) -> npt.NDArray[np.uint8]:
-    """The code of each kind, 0 where there is no such kind."""
+    """Return the code of each kind, 0 where there is no such kind."""
     if kinds.dtype.is_integer():
         codes = kinds.cast(pl.Int64).fill_null(0).to_numpy()
         known: npt.NDArray[np.uint8] = np.where(np.isin(codes, list(_KIND_OF)), codes, 0).astype(np.uint8)
@@ -291,7 +292,7 @@ def _utf8(value: str) -> bytes:
 
 
 def _contiguous(values: pl.Series, width: int) -> bytes:
-    """The bytes of a column without nulls whose values are all `width` bytes long, one after the other."""
+    """Return the bytes of a column without nulls whose values are all `width` bytes long, one after the other."""
     flat = bytes_of(large(values))
     if len(flat) != width * len(values):
         raise AssertionError("the values of a block column are not of one width")

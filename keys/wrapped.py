@@ -14,18 +14,18 @@ _MOST_BYTES = 65_536
 
 
 def wrapped_json(key_id: str, created: datetime, wrapped: bytes) -> bytes:
-    """The object that keeps a wrapped secret."""
+    """Return the object that keeps a wrapped secret."""
     return _json(key_id, created=created.isoformat(), wrapped=b64encode(wrapped).decode())
 
 
 def destroyed_json(key_id: str, created: datetime | None, destroyed: datetime) -> bytes:
-    """The object that marks keys as destroyed. `created` is None when it is not known."""
+    """Return the object that marks keys as destroyed. `created` is None when it is not known."""
     made = None if created is None else created.isoformat()
     return _json(key_id, created=made, destroyed=destroyed.isoformat())
 
 
 def read_wrapped(key_id: str, data: bytes) -> bytes:
-    """The wrapped secret in the object of that key id; `IntegrityError` when it is damaged or another's."""
+    """Return the wrapped secret in the object of that key id; `IntegrityError` when it is damaged or another's."""
     try:
         return b64decode(_fields(key_id, data)["wrapped"], validate=True)
     except (KeyError, TypeError, ValueError, RecursionError):
@@ -35,7 +35,7 @@ def read_wrapped(key_id: str, data: bytes) -> bytes:
 
 
 def read_created(key_id: str, data: bytes | None) -> datetime | None:
-    """When the keys were made, by either object; None when there is no object or it does not say."""
+    """Return when the keys were made, by either object; None when there is no object or it does not say."""
     if data is None:
         return None
     try:

@@ -145,6 +145,6 @@ PARTITIONED_BY = {
 
 
 def file_schema(table: str) -> pa.Schema:
-    """The columns of a table that are inside its files, in order: all but the partition columns."""
+    """Return the columns of a table that are inside its files, in order: all but the partition columns."""
     partitions = PARTITIONED_BY[table]
     return pa.schema([f for f in TABLES[table] if f.name not in partitions])

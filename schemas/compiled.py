@@ -9,7 +9,7 @@ _MODULES: Final = ("lethe._blocks", "lethe._plain", "lethe._texts")
 
 
 def compiled(name: str) -> Any:
-    """The compiled module of this full name; None where it was not built."""
+    """Return the compiled module of this full name; None where it was not built."""
     try:
         return import_module(name)
     except ImportError:
@@ -17,5 +17,5 @@ def compiled(name: str) -> Any:
 
 
 def missing() -> list[str]:
-    """The compiled modules that were not built."""
+    """Return the compiled modules that were not built."""
     return [name for name in _MODULES if compiled(name) is None]

@@ -11,18 +11,20 @@ import pyarrow as pa
 
 
 def large(text: pl.Series) -> Any:
-    """A String column as a `pa.LargeStringArray`, copied."""
+    """Return a String column as a `pa.LargeStringArray`, copied."""
     return text.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def ends_of(array: pa.LargeStringArray) -> npt.NDArray[np.int64]:
-    """Where each text begins in the data of the array, and where the last one ends: int64, one more than texts."""
+    """Return where each text begins in the data of the array, and where the last one ends: int64, one more than
+    texts.
+    """
     found: npt.NDArray[np.int64] = np.frombuffer(array.buffers()[1], np.int64)
     return found[array.offset : array.offset + len(array) + 1]
 
 
 def bytes_of(array: pa.LargeStringArray) -> npt.NDArray[np.uint8]:
-    """The bytes of all texts, one after the other; those of nulls may be among them."""
+    """Return the bytes of all texts, one after the other; those of nulls may be among them."""
     ends, data = ends_of(array), array.buffers()[2]
     found: npt.NDArray[np.uint8] = np.frombuffer(data or b"", np.uint8)
     return found[ends[0] : ends[-1]]

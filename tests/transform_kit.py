@@ -25,7 +25,7 @@ from lethe.schemas.retention.calendar import Month
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.schemas.transformed import TransformedBatch
 from lethe.streams.transform.batch import Batch, Source
-from lethe.streams.transform.split.work import Rules
+from lethe.streams.transform.split.rules import Rules
 from lethe.streams.transform.transform import Transform
 from lethe.tiers.store.objects import open_objects
 

@@ -17,7 +17,7 @@ from lethe.operations.settings import Settings
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.streams.transform.batch import Batch, Source
-from lethe.streams.transform.split.work import Rules
+from lethe.streams.transform.split.rules import Rules
 from lethe.streams.transform.transform import Transform
 from lethe.tiers.store.objects import open_objects
 

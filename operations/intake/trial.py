@@ -16,7 +16,7 @@ from lethe.schemas.declaration.format import FieldSpec, Format
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.streams.transform.batch import Batch, Source
 from lethe.streams.transform.decode.delimited import read_line
-from lethe.streams.transform.split.work import Rules
+from lethe.streams.transform.split.rules import Rules
 from lethe.streams.transform.transform import Transform
 from lethe.tiers.store.objects import open_objects
 

@@ -97,7 +97,7 @@ class Condition(Declared):
         return self
 
     def fields(self) -> frozenset[str]:
-        """The paths the condition looks at."""
+        """Return the paths the condition looks at."""
         below = [c.fields() for c in (*(self.any or ()), *(self.all or ()))]
         return frozenset({self.field} if self.field else ()).union(*below)
 

@@ -110,27 +110,27 @@ class Format(Declared):
         return hash((self.name, self.version))
 
     def of_class(self, name: str) -> tuple[FieldSpec, ...]:
-        """The fields of one class, as declared."""
+        """Return the fields of one class, as declared."""
         return tuple(f for f in self.fields if f.class_ == name)
 
     @property
     def subjects(self) -> tuple[FieldSpec, ...]:
-        """Fields that hold the address of a party."""
+        """Return the fields that hold the address of a party."""
         return self.of_class("subject")
 
     @property
     def archive(self) -> tuple[FieldSpec, ...]:
-        """Fields that fill a column of the archive."""
+        """Return the fields that fill a column of the archive."""
         return self.of_class("archive")
 
     @property
     def content(self) -> tuple[FieldSpec, ...]:
-        """Fields that are dropped."""
+        """Return the fields that are dropped."""
         return self.of_class("content")
 
     @property
     def message_id(self) -> FieldSpec | None:
-        """The field that names the message, if there is one."""
+        """Return the field that names the message, if there is one."""
         return next((f for f in self.fields if f.message_id), None)
 
 
@@ -182,7 +182,7 @@ def parse_any(text: str, origin: str) -> Declaration:
 
 
 def _named(values: dict[str, object], loc: tuple[int | str, ...]) -> Iterator[str]:
-    """The place of an error; a field by its path rather than its number."""
+    """Return the place of an error; a field by its path rather than its number."""
     for at, part in enumerate(loc):
         fields = values.get("field")
         if at == 1 and loc[0] == "field" and isinstance(part, int) and isinstance(fields, list):
@@ -194,7 +194,7 @@ def _named(values: dict[str, object], loc: tuple[int | str, ...]) -> Iterator[st
 
 @cache
 def builtin() -> dict[str, Declaration]:
-    """What comes with Lethe, by name."""
+    """Return what comes with Lethe, by name."""
     folder = resources.files("lethe.schemas") / "formats"
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
     found = [parse_any(f.read_text("utf-8"), f.name) for f in files]
@@ -202,7 +202,9 @@ def builtin() -> dict[str, Declaration]:
 
 
 def read_directory(directory: Path) -> dict[str, Declaration]:
-    """The declarations in the `*.toml` files of a directory; raises `ConfigurationError` for the first wrong one."""
+    """Return the declarations in the `*.toml` files of a directory; raises `ConfigurationError` for the first wrong
+    one.
+    """
     try:
         files = sorted(directory.glob("*.toml"))
         if not directory.is_dir():
@@ -235,12 +237,12 @@ def use_directory(directory: Path | None) -> None:
 
 
 def known() -> dict[str, Declaration]:
-    """Every declaration there is, by name."""
+    """Return every declaration there is, by name."""
     return dict(sorted({**builtin(), **_added}.items()))
 
 
 def get(name: str) -> Declaration:
-    """A declaration by name; raises `ConfigurationError` listing what there is."""
+    """Return a declaration by name; raises `ConfigurationError` listing what there is."""
     found = _added.get(name) or builtin().get(name)
     if found is None:
         raise ConfigurationError(f"no format {name[:80]!r}; known formats: {', '.join(known())}")
@@ -248,7 +250,7 @@ def get(name: str) -> Declaration:
 
 
 def get_format(name: str) -> Format:
-    """A single format by name; raises `ConfigurationError` for kinds and for unknown names."""
+    """Return a single format by name; raises `ConfigurationError` for kinds and for unknown names."""
     found = get(name)
     if isinstance(found, Kinds):
         raise ConfigurationError(
@@ -258,7 +260,7 @@ def get_format(name: str) -> Format:
 
 
 def formats_of(declared: Declaration) -> dict[str, Format]:
-    """The formats a declaration can lead to, by word (a format's own name for a format)."""
+    """Return the formats a declaration can lead to, by word (a format's own name for a format)."""
     if isinstance(declared, Format):
         return {declared.name: declared}
     return {word: get_format(name) for word, name in declared.kinds.items()}

@@ -36,30 +36,30 @@ class Month:
 
     @classmethod
     def of(cls, instant: datetime) -> Month:
-        """The month an instant (with a time zone) falls in, in UTC."""
+        """Return the month an instant (with a time zone) falls in, in UTC."""
         utc = instant.astimezone(UTC)
         return cls(utc.year, utc.month)
 
     def plus(self, months: int) -> Month:
-        """The month that many months later (or earlier, if negative)."""
+        """Return the month that many months later (or earlier, if negative)."""
         year, zero_based = divmod(self.year * 12 + self.number - 1 + months, 12)
         return Month(year, zero_based + 1)
 
     def start(self) -> datetime:
-        """The first instant of the month."""
+        """Return the first instant of the month."""
         return datetime(self.year, self.number, 1, tzinfo=UTC)
 
 
 def window_end(month: Month, window_months: int = WINDOW_MONTHS) -> datetime:
-    """The first instant at which the identifiers of a month's communications may no longer be readable."""
+    """Return the first instant at which the identifiers of a month's communications may no longer be readable."""
     return month.plus(window_months + 1).start()
 
 
 def archive_end(year: int, archive_years: int = ARCHIVE_YEARS) -> datetime:
-    """The first instant at which the metadata of a year's communications may no longer be kept."""
+    """Return the first instant at which the metadata of a year's communications may no longer be kept."""
     return datetime(year + archive_years + 1, 1, 1, tzinfo=UTC)
 
 
 def first_open_month(now: datetime, window_months: int = WINDOW_MONTHS) -> Month:
-    """The oldest month whose window has not ended at `now`: `window_end` of it is after `now`."""
+    """Return the oldest month whose window has not ended at `now`: `window_end` of it is after `now`."""
     return Month.of(now).plus(-window_months)

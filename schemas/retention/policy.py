@@ -38,7 +38,7 @@ class RetentionPolicy(BaseModel):
         return countries
 
     def for_country(self, country: str | None) -> CountryPeriod | None:
-        """The period set for that country, if there is one."""
+        """Return the period set for that country, if there is one."""
         return next((c for c in self.countries if c.country == country), None)
 
     def window_of(self, country: str | None) -> int:
@@ -52,15 +52,15 @@ class RetentionPolicy(BaseModel):
         return self.archive_years if period is None or period.archive_years is None else period.archive_years
 
     def windows(self) -> tuple[int, ...]:
-        """Every window length in force, shortest first."""
+        """Return every window length in force, shortest first."""
         return tuple(sorted({self.window_months, *(self.window_of(c.country) for c in self.countries)}))
 
     def window_ended(self, month: Month, country: str | None, now: datetime) -> bool:
-        """Whether the identifiers of that month and country may no longer be readable."""
+        """Tell whether the identifiers of that month and country may no longer be readable."""
         return window_end(month, self.window_of(country)) <= now
 
     def archive_ended(self, year: int, country: str | None, now: datetime) -> bool:
-        """Whether the metadata of that year and country may no longer be kept."""
+        """Tell whether the metadata of that year and country may no longer be kept."""
         return now.astimezone(UTC).year > year + self.archive_of(
             country
         )  # `archive_end`, without its last year

@@ -205,7 +205,7 @@ def normalise_column(
 
 
 def _all_numbers(values: pl.Series) -> pl.DataFrame | None:
-    """The columns of a column that holds nothing but numbers in E.164, as most do; None of any other."""
+    """Return the columns of a column that holds nothing but numbers in E.164, as most do; None of any other."""
     numbers = values
     if not _are_numbers(numbers):
         if not values.str.starts_with("+").any():
@@ -220,7 +220,7 @@ def _all_numbers(values: pl.Series) -> pl.DataFrame | None:
 
 
 def _beginnings() -> npt.NDArray[np.bool_]:
-    """Which four digits a number may begin with, 10,000: the longest country code has three."""
+    """Return which four digits a number may begin with, 10,000: the longest country code has three."""
     may = np.arange(10_000) >= 1000
     for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
         size = 10 ** (3 - len(str(code)))
@@ -232,7 +232,7 @@ _BEGINNINGS: Final = _beginnings()
 
 
 def _are_numbers(texts: pl.Series) -> bool:
-    """Whether every text that is not null is what `_E164` captures, and does not begin as `_TRUNK` does.
+    """Tell whether every text that is not null is what `_E164` captures, and does not begin as `_TRUNK` does.
 
     Told from all bytes at once, and the first four digits of each: patterns cost eight times as much.
     """

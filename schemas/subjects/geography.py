@@ -41,7 +41,7 @@ MCC_COUNTRY: Final[dict[str, str]] = {entry[:3]: entry[3:] for entry in _MCC.spl
 
 @cache
 def country_of_prefix(prefix: str) -> str | None:
-    """ISO 3166 alpha-2 country of an E.164 number's first four digits; None if no one country has it."""
+    """Return the ISO 3166 alpha-2 country of an E.164 number's first four digits; None if no one country has it."""
     for length in (1, 2, 3):
         regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(prefix[:length] or 0))
         if not regions:
@@ -58,5 +58,5 @@ def country_of_prefix(prefix: str) -> str | None:
 
 
 def country_of_mcc(mcc: str) -> str | None:
-    """ISO 3166 alpha-2 country of a mobile country code; None if unknown or international."""
+    """Return the ISO 3166 alpha-2 country of a mobile country code; None if unknown or international."""
     return MCC_COUNTRY.get(mcc)

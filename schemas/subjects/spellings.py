@@ -36,12 +36,12 @@ class Spellings:
     rough: str = field(repr=False)
 
     def found_in(self, readings: Iterable[str]) -> bool:
-        """Whether one of the texts holds one of the addresses."""
+        """Tell whether one of the texts holds one of the addresses."""
         return any(self.text.search(reading) for reading in readings)
 
 
 def spellings(subjects: Iterable[Subject]) -> Spellings | None:
-    """What to look for to find mentions of a person; None if no address of theirs is distinct enough."""
+    """Return what to look for to find mentions of a person; None if no address of theirs is distinct enough."""
     exact: set[str] = set()
     rough: set[str] = set()
     for subject in subjects:
@@ -72,7 +72,7 @@ def _of(subject: Subject) -> tuple[set[str], set[str]]:
 
 
 def _number(value: str) -> tuple[set[str], set[str]]:
-    """A phone number: international anywhere, national where no digit stands beside it."""
+    """Return a phone number: international anywhere, national where no digit stands beside it."""
     if len(value) < _LEAST_DIGITS:
         return set(), set()
     international = _spaced(value)
@@ -101,7 +101,7 @@ def _spaced(digits: str) -> str:
 
 
 def _address(value: str) -> tuple[set[str], set[str]]:
-    """An IP address: as text, version 6 also in full, and as a decimal number."""
+    """Return an IP address: as text, version 6 also in full, and as a decimal number."""
     try:
         known = ipaddress.ip_address(value)
     except ValueError:

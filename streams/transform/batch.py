@@ -18,7 +18,7 @@ class Instants(Protocol):
     """Milliseconds since 1970, -1 where unknown, one per value: an int64 array, or what becomes one when asked."""
 
     def __getitem__(self, rows: Any, /) -> Any:
-        """Of one row, or of several."""
+        """Return that of one row, or of several."""
 
 
 LOAD_BYTES: Final = 16_000_000
@@ -65,7 +65,7 @@ class Batch:
 class Load:
     """Batches of one format that are split together: what a split costs at least, it costs once for all of them.
 
-    A row is a value's place among all values; `whose` says which batch it came in.
+    A row is a value's place among all values; `batch_index` says which batch it came in.
     """
 
     batches: Sequence[Batch]
@@ -75,7 +75,7 @@ class Load:
 
     @classmethod
     def of(cls, batches: Sequence[Batch]) -> Load:
-        """Batches in the order in which their rows are to be numbered; at least one."""
+        """Join batches in the order in which their rows are to be numbered; at least one."""
         if len(batches) == 1:
             one = batches[0]
             return cls(batches, one.values, one.offsets, np.zeros(len(one.values), np.int64))
@@ -87,17 +87,17 @@ class Load:
         )
 
     def batch(self, row: int) -> Batch:
-        """The batch a row is of."""
+        """Return the batch a row is of."""
         return self.batches[int(self.batch_index[row])]
 
     def place(self, row: int, index: int | None) -> str:
-        """The name of a record (`lethe.schemas.position.Position`)."""
+        """Return the name of a record (`lethe.schemas.position.Position`)."""
         source = self.batch(row).source
         name = f"{source.stream}/{source.partition}/{int(self.offsets[row])}"
         return name if index is None else f"{name}/{index}"
 
     def received_ms(self, row: int) -> int:
-        """When a row's message came, in milliseconds since 1970; -1: unknown."""
+        """Return when a row's message came, in milliseconds since 1970; -1: unknown."""
         at = int(self.batch_index[row])
         return int(self.batches[at].received_ms[row - int(np.searchsorted(self.batch_index, at))])
 

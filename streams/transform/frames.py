@@ -16,17 +16,17 @@ import pyarrow as pa
 
 
 def rows_at(frame: pl.DataFrame, at: npt.NDArray[Any]) -> pl.DataFrame:
-    """The rows of a frame at these places, in this order."""
+    """Take the rows of a frame at these places, in this order."""
     return pl.DataFrame([column[at] for column in frame.get_columns()])
 
 
 def to_arrow(frame: pl.DataFrame, names: Iterable[str]) -> dict[str, pa.Array]:
-    """Columns of a frame as Arrow has them, by name."""
+    """Return columns of a frame as Arrow arrays, by name."""
     return {name: frame.get_column(name).to_arrow() for name in names}
 
 
 def first_bytes(text: pl.Series) -> npt.NDArray[np.uint8]:
-    """The first byte of each text; 0 of an empty one, anything of null."""
+    """Return the first byte of each text; 0 of an empty one, anything of null."""
     # A view has four bytes of length, then the text or its beginning.
     array: Any = text.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
     views: npt.NDArray[np.uint8] = np.frombuffer(

@@ -1,4 +1,4 @@
-"""What a load has become, cut into what each of its batches has become."""
+"""Split the rows of a load back into one result per batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lethe.schemas.transformed import Counts, TransformedBatch
 from lethe.streams.transform.batch import Batch, Load, Reason, Reject
 from lethe.streams.transform.decode.decode import ROW
 
-Whose = npt.NDArray[np.int64]
+BatchIndex = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,13 @@ class Rows:
     """Rows of one table, and which batch each is of."""
 
     table: pa.Table
-    batch_index: Whose
+    batch_index: BatchIndex
 
 
 def transformed(
     batch: Batch, counts: Counts, held: int | None = None, **tables: pa.Table
 ) -> TransformedBatch:
-    """What a batch has become: its place and offsets, with the counts and the tables it has rows for.
+    """Make the result of one batch: its place and offsets, with the counts and the tables it has rows for.
 
     `held`: bytes of the tables, if they are known.
     """
@@ -45,8 +45,8 @@ def transformed(
     )
 
 
-def cut(load: Load, counts: list[Counts], **tables: Rows) -> list[TransformedBatch]:
-    """What each batch has become, in the order of the load. Rows of a batch keep their order."""
+def split_by_batch(load: Load, counts: list[Counts], **tables: Rows) -> list[TransformedBatch]:
+    """Split the rows of a load back into one result per batch, in the order of the load. Rows keep their order."""
     if len(load.batches) == 1:
         return [
             transformed(load.batches[0], counts[0], **{name: rows.table for name, rows in tables.items()})
@@ -75,9 +75,9 @@ def counted(
     rejects: Iterable[Reject],
     records: pl.DataFrame,
     content: pl.DataFrame | None,
-    identifiers: Whose,
+    identifiers: BatchIndex,
 ) -> list[Counts]:
-    """The counts of each batch. `records`: `ROW`, `late`, `in_scope`, `redacted` of everything that was split."""
+    """Count the records of each batch. `records`: `ROW`, `late`, `in_scope`, `redacted` of everything that was split."""
     size = len(load.batches)
     batch_index = load.batch_index[records.get_column(ROW).to_numpy()]
     late = records.get_column("late").to_numpy()

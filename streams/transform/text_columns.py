@@ -18,7 +18,7 @@ _code: Final = compiled("lethe._texts")
 
 
 def iso_times(text: pl.Series) -> pl.Series | None:
-    """Text -> Datetime(us, UTC), null where it is not spelt as `YYYY-MM-DDTHH:MM:SS.mmm±ZZZZ`. None: not done."""
+    """Read text as Datetime(us, UTC), null where it is not spelt as `YYYY-MM-DDTHH:MM:SS.mmm±ZZZZ`. None: not done."""
     column = None if _code is None else _described(text, b"")
     if column is None:
         return None
@@ -30,7 +30,7 @@ def iso_times(text: pl.Series) -> pl.Series | None:
 def objects(
     columns: Sequence[tuple[bytes, pl.Series]], given: list[bytes | None]
 ) -> tuple[pa.BinaryArray, bytes | None] | None:
-    """One JSON object a row: of the texts that are not null, or what is `given` for it, n; null for neither.
+    """Write one JSON object a row: of the texts that are not null, or what is `given` for it, n; null for neither.
 
     `columns`: each member's name as JSON with its colon, and its texts, n. With the array come, where there are any,
     rows that need escapes as n bytes, 1 for each: what stands there is wrong. None: not done.

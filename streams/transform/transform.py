@@ -1,7 +1,7 @@
-"""The kernel: one batch of raw values in, rows for the tables out. No I/O but keys and schemas; safe in a thread.
+"""Transform batches of raw values into rows for the tables. No I/O but keys and schemas; safe in a thread.
 
 1. Values in a schema registry's framing become JSON.
-2. A batch of several kinds is divided by kind; a record of an unknown kind is refused.
+2. A batch of several kinds is divided by kind; a record of an unknown kind is rejected.
 3. Each part is decoded, split and sealed.
 4. The parts are put together again in the order of the offsets.
 """
@@ -23,9 +23,9 @@ from lethe.streams.transform.batch import Batch, Load, Reject
 from lethe.streams.transform.decode.decode import decode
 from lethe.streams.transform.decode.record_kinds import by_kind
 from lethe.streams.transform.decode.registry import Registry, unframed
-from lethe.streams.transform.seal.seal import refuse, seal
+from lethe.streams.transform.seal.seal import reject_all, seal
+from lethe.streams.transform.split.rules import Rules
 from lethe.streams.transform.split.split import Split, split
-from lethe.streams.transform.split.work import Rules
 from lethe.streams.transform.split_by_batch import transformed
 
 _TABLES = {"metadata": METADATA, "identifiers": IDENTIFIERS, "entries": ENTRIES, "quarantine": QUARANTINE}
@@ -33,7 +33,7 @@ _TABLES = {"metadata": METADATA, "identifiers": IDENTIFIERS, "entries": ENTRIES,
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """Decode, split and seal under fixed rules. Without a registry a framed value is refused as no JSON."""
+    """Decode, split and seal under fixed rules. Without a registry a framed value is rejected as no JSON."""
 
     ring: KeyRing
     rules: Rules
@@ -44,7 +44,8 @@ class Transform:
     def process(
         self, batch: Batch, fmt: Declaration, changed: frozenset[int] = frozenset()
     ) -> TransformedBatch:
-        """Every record of the batch ends in the metadata (and the window, unless it is late) or in the quarantine.
+        """Transform one batch: every record ends in the metadata (and the window, unless it is late) or in the
+        quarantine.
 
         `changed`: rows whose values are not as they came, so that their originals are canonical.
         """
@@ -53,7 +54,7 @@ class Transform:
         return self.process_all([batch], fmt)[0]
 
     def process_all(self, batches: Sequence[Batch], fmt: Declaration) -> list[TransformedBatch]:
-        """The same for several batches of one format, at the cost of one: what each becomes, in the same order."""
+        """Transform several batches of one format at the cost of one; return what each becomes, in the same order."""
         if isinstance(fmt, Format) and self.registry is None:
             return self._process(Load.of(batches), fmt, frozenset())
         return [self._one(batch, fmt, frozenset()) for batch in batches]
@@ -71,7 +72,9 @@ class Transform:
         for part in by_kind(batch, fmt, rejects, self.max_bytes):
             load = Load.of([part.batch])
             if part.rejects:
-                transformed.append(refuse(load, part.fmt, part.rejects, self.ring, self.rules, self.clock()))
+                transformed.append(
+                    reject_all(load, part.fmt, part.rejects, self.ring, self.rules, self.clock())
+                )
             else:
                 mine = frozenset(at for at, row in enumerate(part.rows) if row in reframed)
                 transformed += self._process(load, part.fmt, mine)
@@ -97,7 +100,7 @@ class Transform:
 
 
 def together(batch: Batch, parts: list[TransformedBatch]) -> TransformedBatch:
-    """One batch again of the parts it was divided into."""
+    """Put the parts of a divided batch together again, in the order of the offsets."""
     counts = Counts()
     for part in parts:
         counts.add(part.counts)

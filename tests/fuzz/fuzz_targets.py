@@ -25,8 +25,8 @@ with atheris.instrument_imports(include=["schemas", "streams", "integrity"]):
     from lethe.streams.transform.decode.delimited import read_line
     from lethe.streams.transform.seal.originals import quarantined
     from lethe.streams.transform.split.leak_guard import digits, leaks, plain
+    from lethe.streams.transform.split.rules import ID, Rules
     from lethe.streams.transform.split.split import split
-    from lethe.streams.transform.split.work import ID, Rules
 
 FORMATS = [f for f in formats.builtin().values() if isinstance(f, Format)]
 RULES = Rules(RetentionPolicy(), "all", timedelta(days=1))

@@ -1,10 +1,11 @@
-"""Plain: records in the usual spelling are read in one pass by compiled code (`_plain.c`); `shred` reads the rest.
+"""Read records in the usual spelling in one pass of compiled code (`_plain.c`); `json_columns` reads the rest.
 
 Nearly all records are objects whose names have no escapes and come once, with texts, short numbers and no lists where
 something is declared. Of these every leaf can be found by looking at each byte once, strictly (RFC 8259, UTF-8, no half
 surrogate pair, no NUL), and be left where it lies. A record that is anything else is not taken, and costs what it did.
 
-What is taken gives the same texts as `shred`: which of the two has read a record cannot be told from the outcome.
+What is taken gives the same texts as `read_columns`: which of the two has read a record cannot be told from the
+outcome.
 Without a C compiler at installation there is no compiled code; then nothing is taken.
 """
 
@@ -34,7 +35,7 @@ _reader: Final = compiled("lethe._plain")
 
 @dataclass(slots=True)
 class Plain:
-    """`taken`: the values that were read, n. `columns`, `coded`: as of `shred.Shredded`, for all n.
+    """`taken`: the values that were read, n. `columns`, `coded`: as of `JsonColumns`, for all n.
 
     Rows of values that are not taken hold anything. A column is coded where it has few distinct values.
     """
@@ -101,7 +102,9 @@ def _series(arrays: Iterable[pa.Array], names: list[str]) -> list[pl.Series]:
 
 
 def _plan(shape: Shape, envelope: str | None) -> _Plan | None:
-    """None where a name stands for two things, or where there are more names than the reader has room for."""
+    """Lay out a shape for the reader; None where a name stands for two things, or where there are more names than the
+    reader has room for.
+    """
     plan = _Plan([], [], [])
     _node(plan, shape, "")
     if envelope:
@@ -114,7 +117,7 @@ def _plan(shape: Shape, envelope: str | None) -> _Plan | None:
 
 
 def _node(plan: _Plan, shape: Shape, prefix: str) -> int:
-    """Add an object and what is below it; its number."""
+    """Add an object and what is below it; return its number."""
     members: list[tuple[bytes, int, int]] = []
     number = len(plan.nodes)
     plan.nodes.append(members)

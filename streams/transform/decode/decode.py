@@ -1,14 +1,13 @@
-"""Decode: the raw values of a batch become one frame of text columns, one per declared field.
+"""Decode the raw values of a batch into one frame of text columns, one per declared field.
 
 1. Values of no usable size are taken out.
 2. Records in the usual spelling are read at once (`lethe.streams.transform.decode.compiled_reader`). For the others,
    if there are any:
-3. Values that are no single line are taken out, and those that are no JSON object sifted out
-   (`lethe.streams.transform.decode.json_validation`), each
-   told apart from its neighbours by itself alone.
+3. Values that are no single line, and those that are no JSON object, are rejected, each by itself alone
+   (`lethe.streams.transform.decode.json_validation`).
 4. Envelopes are opened: every record in one becomes a text of its own.
 5. All texts are read by the column (`lethe.streams.transform.decode.json_columns`); where one has another shape than
-   declared, it is refused.
+   declared, it is rejected.
 6. Both are put together in the order of the batch.
 
 Every leaf is read as text, so that a wrong type is found by its own column and not by failing its neighbours.
@@ -39,7 +38,7 @@ from lethe.streams.transform.decode.json_columns import (
     joined,
     joined_if,
     opened,
-    shred,
+    read_columns,
 )
 from lethe.streams.transform.decode.json_validation import readable
 
@@ -76,7 +75,7 @@ class _Values:
 
     @property
     def escaped(self) -> bool:
-        """Whether there is a backslash anywhere: one byte is found in no time."""
+        """Tell whether there is a backslash anywhere: one byte is found in no time."""
         return b"\\" in self.data
 
     def only(self, which: Mask) -> _Values:
@@ -106,17 +105,17 @@ def decode(values: Sequence[bytes | None], fmt: Format, max_bytes: int) -> Decod
     usual, given = _usual(given, fmt)
     if usual is not None and not given.values:
         return replace(usual, rejects=rejects)
-    given = _sift(_single_lines(given, rejects), fmt, rejects)
+    given = _validate(_single_lines(given, rejects), fmt, rejects)
     try:
         decoded = _columns(given, fmt)
     except NotJsonError:
-        decoded = _columns(_sift(given, fmt, rejects, thorough=True), fmt)
+        decoded = _columns(_validate(given, fmt, rejects, thorough=True), fmt)
     decoded = replace(decoded, rejects=rejects + decoded.rejects)
     return decoded if usual is None else _together(usual, decoded)
 
 
 def _take_out(values: Sequence[bytes | None], max_bytes: int, rejects: list[Reject]) -> _Values:
-    """Set aside what is of no usable size."""
+    """Reject what is of no usable size."""
     whole: list[Any] = values if isinstance(values, list) else list(values)
     if (found := joined_if(whole, 1, max_bytes)) is not None:
         return _Values(whole, np.arange(len(whole), dtype=np.int64), *found)
@@ -141,7 +140,7 @@ def _unusable(value: bytes | None, max_bytes: int) -> str | None:
 
 
 def _single_lines(given: _Values, rejects: list[Reject]) -> _Values:
-    """Refuse what is blank or has a line break. What the compiled reader has taken is and has neither."""
+    """Reject what is blank or has a line break. What the compiled reader has taken is and has neither."""
     if b"\n" not in given.data and not any(map(bytes.isspace, given.values)):
         return given
     single = np.ones(len(given.values), np.bool_)
@@ -154,8 +153,8 @@ def _single_lines(given: _Values, rejects: list[Reject]) -> _Values:
     return given.only(single)
 
 
-def _sift(given: _Values, fmt: Format, rejects: list[Reject], thorough: bool = False) -> _Values:
-    """Refuse what is no JSON object."""
+def _validate(given: _Values, fmt: Format, rejects: list[Reject], thorough: bool = False) -> _Values:
+    """Reject what is no JSON object."""
     sound = readable(given.values, given.texts, thorough)
     if sound.all():
         return given
@@ -180,7 +179,9 @@ def _usual(given: _Values, fmt: Format) -> tuple[Decoded | None, _Values]:
 
 
 def _together(usual: Decoded, others: Decoded) -> Decoded:
-    """One frame again, in the order of the batch. Columns stay coded where those of the usual records are."""
+    """Put both together to one frame, in the order of the batch. Columns stay coded where those of the usual records
+    are.
+    """
     frame = pl.concat([usual.frame, others.frame])
     order = np.lexsort((frame.get_column(INDEX).fill_null(-1).to_numpy(), frame.get_column(ROW).to_numpy()))
     coded: dict[str, Coded] = {}
@@ -195,23 +196,23 @@ def _together(usual: Decoded, others: Decoded) -> Decoded:
 
 
 def _columns(given: _Values, fmt: Format) -> Decoded:
-    """Read what is left by the column; refuse what has another shape than declared."""
+    """Read what is left by the column; reject what has another shape than declared."""
     rejects: list[Reject] = []
     records = _open_envelopes(given, fmt, rejects)
-    shredded = shred(records.texts, tree(fmt))
+    found = read_columns(records.texts, tree(fmt))
     rows = given.rows[records.places]
     index = pl.Series(INDEX, records.indexes).cast(pl.Int32)
-    leaves = {spec.path: shredded.columns[spec.path] for spec in fmt.fields}
+    leaves = {spec.path: found.columns[spec.path] for spec in fmt.fields}
     frame = pl.DataFrame({ROW: pl.Series(ROW, rows), INDEX: index.set(index < 0, None), **leaves})
     keep = np.ones(frame.height, np.bool_)
-    if shredded.wrong.any() or records.faults:
-        keep &= _refuse_shapes(given, records, shredded.wrong, fmt, rejects)
+    if found.wrong.any() or records.faults:
+        keep &= _reject_shapes(given, records, found.wrong, fmt, rejects)
     # NUL has no other spelling. By the column, since Python looks for more than one byte slowly.
     if given.escaped and pl.Series(given.texts).str.contains("\\u0000", literal=True).any():
-        keep &= ~_refuse_nul(frame, keep, rejects)
+        keep &= ~_reject_nul(frame, keep, rejects)
     if keep.all():
-        return Decoded(frame, rejects, shredded.coded)
-    return Decoded(frame.filter(pl.Series(keep)), rejects, _filtered(shredded.coded, keep))
+        return Decoded(frame, rejects, found.coded)
+    return Decoded(frame.filter(pl.Series(keep)), rejects, _filtered(found.coded, keep))
 
 
 def _filtered(coded: dict[str, Coded], keep: Mask) -> dict[str, Coded]:
@@ -220,7 +221,7 @@ def _filtered(coded: dict[str, Coded], keep: Mask) -> dict[str, Coded]:
 
 
 def _open_envelopes(given: _Values, fmt: Format, rejects: list[Reject]) -> _Records:
-    """Every record as a text: the value itself, or each element of the envelope it is."""
+    """Return every record as a text: the value itself, or each element of the envelope it is."""
     count = len(given.values)
     alone = _Records(given.texts, np.arange(count, dtype=np.int64), np.full(count, -1, np.int64))
     if not fmt.envelope or not count:
@@ -271,12 +272,12 @@ def _open_envelopes(given: _Values, fmt: Format, rejects: list[Reject]) -> _Reco
     )
 
 
-def _refuse_shapes(
+def _reject_shapes(
     given: _Values, records: _Records, wrong: Mask, fmt: Format, rejects: list[Reject]
 ) -> Mask:
-    """Refuse records that have another shape than declared; returns which ones stay.
+    """Reject records that have another shape than declared; returns which ones stay.
 
-    Of an envelope only the elements at fault are lost, unless it could be read in two ways: then it is refused whole.
+    Of an envelope only the elements at fault are lost, unless it could be read in two ways: then it is rejected whole.
     """
     keep = ~wrong
     at_fault: dict[int, list[int]] = {}
@@ -298,7 +299,7 @@ def _refuse_shapes(
 
 
 def _elements(value: bytes, fmt: Format) -> list[Any] | None:
-    """The elements of an envelope of several records; None where it is to be refused whole."""
+    """Return the elements of an envelope of several records; None where it is to be rejected whole."""
     try:
         document: Any = parse(value)
     except CanonicalError:
@@ -307,8 +308,8 @@ def _elements(value: bytes, fmt: Format) -> list[Any] | None:
     return found if isinstance(found, list) and len(found) > 1 else None
 
 
-def _refuse_nul(frame: pl.DataFrame, keep: Mask, rejects: list[Reject]) -> Mask:
-    """Refuse records with a NUL in a declared field: nothing that is stored may hold one. Returns which they are."""
+def _reject_nul(frame: pl.DataFrame, keep: Mask, rejects: list[Reject]) -> Mask:
+    """Reject records with a NUL in a declared field: nothing that is stored may hold one. Returns which they are."""
     nul = [
         (pl.col(name) if dtype == pl.String else pl.col(name).list.join("")).str.contains("\0", literal=True)
         for name, dtype in frame.schema.items()

@@ -15,7 +15,7 @@ Rows = npt.NDArray[np.int64]
 
 
 def to_json(values: list[bytes], rows: Rows, fmt: Format, rejects: list[Reject]) -> tuple[list[bytes], Rows]:
-    """Lines -> JSON objects of texts, with their rows; lines that do not fit are appended to the rejects."""
+    """Turn lines into JSON objects of texts, with their rows; lines that do not fit are appended to the rejects."""
     found: list[bytes] = []
     kept: list[int] = []
     for value, row in zip(values, rows.tolist(), strict=True):
@@ -29,7 +29,7 @@ def to_json(values: list[bytes], rows: Rows, fmt: Format, rejects: list[Reject])
 
 
 def read_line(value: bytes, fmt: Format) -> dict[str, str] | str:
-    """One line by column name; the reason as a text where it cannot be read."""
+    """Read one line by column name; return the reason as a text where it cannot be read."""
     try:
         line = value.decode("utf-8").rstrip("\r")
     except UnicodeDecodeError:

@@ -17,7 +17,7 @@ _BRACKETS: Final = re.compile(rb"[^\[\]{}]+")
 
 
 def diagnose(value: bytes, fmt: Format) -> tuple[str, str | None]:
-    """Why one value cannot be parsed: (reason, detail); the detail names a declared field, never a value."""
+    """Say why one value cannot be parsed: (reason, detail); the detail names a declared field, never a value."""
     if value.isspace():
         return Reason.BLANK, None
     try:
@@ -56,7 +56,7 @@ def _is_document(text: str) -> bool:
 
 
 def depth(value: bytes) -> int:
-    """How deep brackets are nested outside of strings."""
+    """Return how deep brackets are nested outside of strings."""
     deepest = now = 0
     for bracket in _BRACKETS.sub(b"", _STRINGS.sub(b"", value)):
         now += 1 if bracket in b"[{" else -1
@@ -65,7 +65,7 @@ def depth(value: bytes) -> int:
 
 
 def is_json(value: bytes) -> bool:
-    """Whether a value is one JSON object, strictly (RFC 8259) and not nested beyond measure."""
+    """Tell whether a value is one JSON object, strictly (RFC 8259) and not nested beyond measure."""
     try:
         return isinstance(orjson.loads(value), dict) and depth(value) <= _DEEP
     except orjson.JSONDecodeError:
@@ -73,7 +73,7 @@ def is_json(value: bytes) -> bool:
 
 
 def wrong_shape(record: dict[str, Any], shape: dict[str, Any], prefix: str = "") -> str | None:
-    """The declared path that should be an object (or a list of objects) and is not."""
+    """Return the declared path that should be an object (or a list of objects) and is not."""
     for name, below in shape.items():
         listed = name.endswith("[]")
         value = record.get(name.removesuffix("[]"))
@@ -96,7 +96,7 @@ def wrong_shape(record: dict[str, Any], shape: dict[str, Any], prefix: str = "")
 
 @lru_cache(maxsize=256)
 def tree(fmt: Format) -> dict[str, Any]:
-    """The declared paths as nested names; a leaf is None."""
+    """Return the declared paths as nested names; a leaf is None."""
     root: dict[str, Any] = {}
     for spec in fmt.fields:
         *parents, leaf = spec.path.split(".")

@@ -1,4 +1,4 @@
-"""Shred: JSON texts become columns, one per declared path, read by the column and never one by one.
+"""Read JSON texts as columns, one per declared path: by the column and never one by one.
 
 Objects inside a record (a status, a price) are few and say the same again and again: they are taken out as text, and
 only their distinct texts are read further. Where a path lies in such an object, the distinct values and the row each
@@ -48,7 +48,7 @@ class Coded:
 
 
 @dataclass(slots=True)
-class Shredded:
+class JsonColumns:
     """`columns`: path -> String (or List(String)), one value a text. `coded`: the same for paths inside of objects.
 
     `wrong`: texts that hold something else where the shape has an object or a list.
@@ -69,9 +69,9 @@ class _Level:
     codes: pl.Series | None  # None: of each record its own
 
 
-def shred(texts: pa.LargeStringArray, shape: Shape) -> Shredded:
+def read_columns(texts: pa.LargeStringArray, shape: Shape) -> JsonColumns:
     """Read the declared paths of JSON objects. Raises `NotJsonError` when one of the texts cannot be read."""
-    out = Shredded(wrong=np.zeros(len(texts), np.bool_))
+    out = JsonColumns(wrong=np.zeros(len(texts), np.bool_))
     levels = [_Level("", texts, shape, None)]
     while levels:
         levels = [below for level, table in _read(levels) for below in _sort_in(level, table, out)]
@@ -79,16 +79,16 @@ def shred(texts: pa.LargeStringArray, shape: Shape) -> Shredded:
 
 
 def valid(texts: pa.LargeStringArray) -> Mask:
-    """Which of the texts `shred` can read."""
+    """Return which of the texts `read_columns` can read."""
     table = _connection().from_arrow(pa.table({"v": texts})).project("coalesce(json_valid(v), false) AS ok")
     found: Mask = table.to_arrow_table().column("ok").to_numpy()
     return found
 
 
 def opened(texts: pa.LargeStringArray, name: str) -> tuple[pl.Series, Mask]:
-    """The list under a name of each object, as JSON texts of its elements, null where there is none; List(String).
+    """Read the list under a name of each object, as JSON texts of its elements, null where there is none; List(String).
 
-    And which objects have something else than a list there (as if it were empty). Raises as `shred`.
+    And which objects have something else than a list there (as if it were empty). Raises as `read_columns`.
     """
     found = series(_transformed(texts, {name: _JSON}).combine_chunks().field(name))
     other = (~found.str.starts_with("[")).fill_null(False)
@@ -96,7 +96,7 @@ def opened(texts: pa.LargeStringArray, name: str) -> tuple[pl.Series, Mask]:
     return lists, other.to_numpy()
 
 
-def _sort_in(level: _Level, table: dict[str, pa.Array], out: Shredded) -> Iterator[_Level]:
+def _sort_in(level: _Level, table: dict[str, pa.Array], out: JsonColumns) -> Iterator[_Level]:
     """Keep the leaves of one level and return what is to be read below it."""
     for name, below in level.shape.items():
         plain, path = name.removesuffix("[]"), f"{level.prefix}{name}"
@@ -121,7 +121,7 @@ def _sort_in(level: _Level, table: dict[str, pa.Array], out: Shredded) -> Iterat
                 out.wrong |= odd[codes].fill_null(False).to_numpy()
 
 
-def _keep(out: Shredded, path: str, codes: pl.Series | None, values: pl.Series) -> None:
+def _keep(out: JsonColumns, path: str, codes: pl.Series | None, values: pl.Series) -> None:
     if codes is None:
         out.columns[path] = values.alias(path)
     else:
@@ -130,14 +130,16 @@ def _keep(out: Shredded, path: str, codes: pl.Series | None, values: pl.Series) 
 
 
 def _through(outer: pl.Series | None, inner: pl.Series) -> pl.Series:
-    """What each record holds of what each object holds."""
+    """Return what each record holds of what each object holds."""
     return inner if outer is None else inner[outer]
 
 
 def _lists(
     path: str, texts: pa.LargeStringArray, below: Shape | None
 ) -> Iterator[tuple[str, pl.Series, pl.Series]]:
-    """The leaves in JSON arrays, as lists of texts; and which arrays hold something else than the shape says."""
+    """Read the leaves in JSON arrays, as lists of texts; and say which arrays hold something else than the shape
+    says.
+    """
     if below is None:
         lists = _list_column(texts, _TEXT)
         yield path, lists, pl.Series([False]).new_from_index(0, len(lists))
@@ -147,7 +149,7 @@ def _lists(
     elements = opened.drop_nulls("text")
     other = ~elements.get_column("text").str.starts_with("{")
     elements = elements.with_columns(elements.get_column("text").set(other, "{}"))
-    inner = shred(elements.get_column("text").to_arrow().cast(pa.large_string()), below)
+    inner = read_columns(elements.get_column("text").to_arrow().cast(pa.large_string()), below)
     odd = elements.get_column("at").filter(pl.Series(inner.wrong) | other).unique().implode()
     ats = pl.Series(np.arange(len(lists), dtype=np.uint32))
     for leaf, values in inner.columns.items():
@@ -166,7 +168,7 @@ def _list_column(texts: pa.LargeStringArray, leaf: str) -> pl.Series:
 
 
 def _read(levels: list[_Level]) -> Iterator[tuple[_Level, dict[str, pa.Array]]]:
-    """One call for levels that do not need different ones: what a call costs at least, it costs a small batch too."""
+    """Read levels, in one call for those that go together: what a call costs at least, it costs a small batch too."""
     for group in _compatible(levels):
         names: dict[str, str] = {}
         for level in group:
@@ -181,7 +183,8 @@ def _read(levels: list[_Level]) -> Iterator[tuple[_Level, dict[str, pa.Array]]]:
 
 
 def _compatible(levels: list[_Level]) -> Iterator[list[_Level]]:
-    """Levels, or parts of them, that can be read together: no name is a leaf here and an object there, and none differs
+    """Group levels, or parts of them, that can be read together: no name is a leaf here and an object there, and none
+    differs
     from another by case alone.
     """
     waiting = levels
@@ -231,14 +234,14 @@ def _transformed(texts: pa.LargeStringArray, structure: dict[str, str] | list[st
 
 
 def series(values: pa.Array) -> pl.Series:
-    """The same values as a series, not copied."""
+    """Wrap an Arrow array as a series, without a copy."""
     found = pl.from_arrow(values)
     assert isinstance(found, pl.Series)  # noqa: S101
     return found
 
 
 def _connection() -> Any:
-    """An empty database of this thread's own: nothing is ever stored in it."""
+    """Return this thread's own empty database; nothing is ever stored in it."""
     found = getattr(_local, "connection", None)
     if found is None:
         settings: dict[str, Any] = {
@@ -253,7 +256,7 @@ def _connection() -> Any:
 
 
 def joined(values: Iterable[bytes]) -> tuple[pa.LargeStringArray, bytes]:
-    """Values as one column over one buffer, which is returned too. They must be UTF-8 before it is used as text."""
+    """Join values to one column over one buffer, which is returned too. They must be UTF-8 before it is used as text."""
     found = joined_if(values if isinstance(values, list) else list(values), 0, sys.maxsize)
     assert found is not None  # noqa: S101  (any size will do)
     return found
@@ -262,7 +265,7 @@ def joined(values: Iterable[bytes]) -> tuple[pa.LargeStringArray, bytes]:
 def joined_if(
     values: list[bytes] | list[bytes | None], least: int, most: int
 ) -> tuple[pa.LargeStringArray, bytes] | None:
-    """The same, unless one is None, or has fewer than `least` or more than `most` bytes."""
+    """Do the same as `joined`; return None if a value is None, or has fewer than `least` or more than `most` bytes."""
     ends = np.zeros(len(values) + 1, np.int64)
     data = (_joined_if if _code is None else _code.joined)(values, ends, least, most)
     if data is None:
@@ -274,7 +277,7 @@ def joined_if(
 def _joined_if(
     values: Sequence[bytes | None], ends: npt.NDArray[np.int64], least: int, most: int
 ) -> bytes | None:
-    """What the compiled code does, without it."""
+    """Do what the compiled code does, without it."""
     there = [value for value in values if value is not None]
     if len(there) < len(values) or any(not least <= len(value) <= most for value in there):
         return None

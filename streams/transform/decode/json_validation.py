@@ -1,4 +1,4 @@
-"""Sift: find the values of a batch that are no JSON, at a fraction of what parsing costs.
+"""Find the values of a batch that are no JSON, at a fraction of what parsing costs.
 
 The reader of columns (`lethe.streams.transform.decode.json_columns`) is more lenient than the standard (RFC 8259): it
 takes commas before a closing
@@ -24,7 +24,7 @@ _NESTED: Final = r"[}\]]{12}"  # nesting beyond any measure shows in its closing
 
 
 def readable(values: list[bytes], texts: pa.LargeStringArray, thorough: bool = False) -> Mask:
-    """Which values are JSON objects that can be read by the column. `texts`: the same values as a column.
+    """Return which values are JSON objects that can be read by the column. `texts`: the same values as a column.
 
     Without `thorough` values that no reader takes count as readable: they are noticed when they are read.
     """
@@ -45,7 +45,7 @@ def readable(values: list[bytes], texts: pa.LargeStringArray, thorough: bool = F
 
 
 def _suspected(texts: pa.LargeStringArray) -> Mask:
-    """Values that the reader might take though they are no JSON objects."""
+    """Return which values the reader might take though they are no JSON objects."""
     series = pl.Series(texts)
     # An object opens at once, or behind white space, which is looked at.
     first = np.frombuffer(texts.buffers()[2], np.uint8)[np.frombuffer(texts.buffers()[1], np.int64)[:-1]]

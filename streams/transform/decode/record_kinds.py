@@ -15,7 +15,7 @@ from lethe.streams.transform.decode.decode import ROW, decode
 class Part:
     """The messages of a batch that have one format. `rows` are their places in the batch; those of `rejects` are local.
 
-    Of a part with rejects every message is refused; `fmt` says what could be content in them.
+    Of a part with rejects every message is rejected; `fmt` says what could be content in them.
     """
 
     batch: Batch
@@ -25,42 +25,42 @@ class Part:
 
 
 def by_kind(batch: Batch, declared: Declaration, rejects: list[Reject], max_bytes: int) -> list[Part]:
-    """Divide a batch; `rejects` are the messages refused already."""
-    refused = {reject.row: reject for reject in rejects}
+    """Divide a batch; `rejects` are the messages rejected already."""
+    rejected = {reject.row: reject for reject in rejects}
     where: dict[str, list[int]] = {}
     formats = formats_of(declared)
     if isinstance(declared, Kinds):
-        for row, word in enumerate(_words(batch, declared, refused, max_bytes)):
-            if row in refused:
+        for row, word in enumerate(_words(batch, declared, rejected, max_bytes)):
+            if row in rejected:
                 continue
             if word is None or word not in formats:
-                refused[row] = Reject(
+                rejected[row] = Reject(
                     row, None, Reason.TOMBSTONE if batch.values[row] is None else Reason.UNKNOWN_KIND
                 )
             else:
                 where.setdefault(formats[word].name, []).append(row)
     else:
-        where[declared.name] = [row for row in range(len(batch.values)) if row not in refused]
+        where[declared.name] = [row for row in range(len(batch.values)) if row not in rejected]
     named = {fmt.name: fmt for fmt in formats.values()}
     parts = [Part(_some(batch, rows), named[name], rows) for name, rows in where.items()]
-    if refused:
-        rows = sorted(refused)
-        local = [replace(refused[row], row=at) for at, row in enumerate(rows)]
+    if rejected:
+        rows = sorted(rejected)
+        local = [replace(rejected[row], row=at) for at, row in enumerate(rows)]
         parts.append(Part(_some(batch, rows), _of_any_kind(declared, list(named.values())), rows, local))
     return parts
 
 
-def _words(batch: Batch, declared: Kinds, refused: dict[int, Reject], max_bytes: int) -> list[str | None]:
-    """What each message says its kind is."""
+def _words(batch: Batch, declared: Kinds, rejected: dict[int, Reject], max_bytes: int) -> list[str | None]:
+    """Return what each message says its kind is."""
     count = len(batch.values)
     if declared.header is not None:
         told = batch.kinds if batch.kinds is not None else [None] * count
         return [_text(word) for word in told]
     words: list[str | None] = [None] * count
-    values = [None if row in refused else value for row, value in enumerate(batch.values)]
+    values = [None if row in rejected else value for row, value in enumerate(batch.values)]
     decoded = decode(values, _looking_at(declared), max_bytes)
     for reject in decoded.rejects:
-        refused.setdefault(reject.row, replace(reject, index=None, value=None))
+        rejected.setdefault(reject.row, replace(reject, index=None, value=None))
     for row, word in decoded.frame.select(ROW, declared.by_field).rows():
         words[row] = _text(word)
     return words
@@ -76,7 +76,7 @@ def _text(word: bytes | str | None) -> str | None:
 
 
 def _looking_at(declared: Kinds) -> Format:
-    """A format that reads nothing but the kind."""
+    """Make a format that reads nothing but the kind."""
     spec = FieldSpec.model_validate({"path": declared.by_field, "class": "window"})
     return Format.model_construct(
         name=declared.name, version=declared.version, title=declared.title, fields=(spec,)
@@ -84,7 +84,7 @@ def _looking_at(declared: Kinds) -> Format:
 
 
 def _of_any_kind(declared: Declaration, formats: list[Format]) -> Format:
-    """What is known of a record whose kind is not: whatever is content in one of the kinds may be content here."""
+    """Make a format for records whose kind is not known: whatever is content in one of the kinds may be content here."""
     if isinstance(declared, Format):
         return declared
     content = {spec.path: spec for fmt in formats for spec in fmt.content}

@@ -61,7 +61,9 @@ class Registry:
         self._lock = Lock()
 
     def to_json(self, value: bytes) -> bytes:
-        """One framed value as JSON; raises `UnfitError`, or `TransientError` while the registry does not answer."""
+        """Decode one framed value to JSON; raises `UnfitError`, or `TransientError` while the registry does not
+        answer.
+        """
         if len(value) < _HEADER.size:
             raise UnfitError(Reason.NOT_DECODED)
         _, number = _HEADER.unpack_from(value)
@@ -102,7 +104,7 @@ class Registry:
             return None
 
     def _fetched(self, number: int, fmt: str | None) -> tuple[str, str, list[str]] | None:
-        """(type, text, texts of what it builds on, the deepest first) of a schema; None if there is none."""
+        """Fetch (type, text, texts of what it builds on, the deepest first) of a schema; None if there is none."""
         from confluent_kafka.schema_registry.error import SchemaRegistryError
 
         client = self._client if fmt is None else self._compiled
@@ -132,7 +134,7 @@ def _references(client: Any, schema: Any, fmt: str | None) -> list[str]:
 def unframed(
     values: list[bytes | None], registry: Registry, max_bytes: int, rejects: list[Reject]
 ) -> tuple[list[bytes | None], frozenset[int]]:
-    """Values with the framed ones as JSON, and the rows that were framed; those that do not fit are refused."""
+    """Replace framed values by JSON; return all values and the rows that were framed. Reject those that do not fit."""
     framed = [row for row, value in enumerate(values) if value and value[0] == _MAGIC]
     if not framed:
         return values, frozenset()
@@ -216,7 +218,7 @@ def _add_well_known(pool: Any, name: str) -> None:
 
 
 def _message_path(payload: bytes) -> tuple[list[int], int]:
-    """The path to the message in its file (a count, then indexes, zigzag varints) and where the message begins."""
+    """Read the path to the message in its file (a count, then indexes, zigzag varints) and where the message begins."""
     count, at = _varint(payload, 0)
     if count == 0:
         return [0], at

@@ -29,12 +29,14 @@ class Original(NamedTuple):
 
 
 def always_received(fmt: Format) -> bool:
-    """Whether the original of a record that came alone is always the bytes as they came: nothing in it is content."""
+    """Tell whether the original of a record that came alone is always the bytes as they came: nothing in it is
+    content.
+    """
     return not fmt.content
 
 
 def original(message: bytes, index: int | None, has_content: bool, fmt: Format) -> Original:
-    """The original of one record; raises `CanonicalError` when it needs a canonical form and has none."""
+    """Return the original of one record; raises `CanonicalError` when it needs a canonical form and has none."""
     if index is None and not has_content and not _may_hide_content(message, fmt):
         return Original(RECEIVED, message)
     record: Any = _csv(message, fmt) if fmt.encoding == "csv" else parse(message)
@@ -51,7 +53,7 @@ def _csv(message: bytes, fmt: Format) -> dict[str, str]:
 
 
 def _may_hide_content(message: bytes, fmt: Format) -> bool:
-    """Whether content could be in a record whose content fields all read as empty.
+    """Tell whether content could be in a record whose content fields all read as empty.
 
     The parser takes the first of two equal names: a second one, or one written with escapes, could hold text that
     nobody has seen. Such a record is read strictly, which refuses equal names.
@@ -64,7 +66,7 @@ def _may_hide_content(message: bytes, fmt: Format) -> bool:
 
 @lru_cache(maxsize=256)
 def _content_names(fmt: Format) -> tuple[bytes, ...]:
-    """The names on the way to content, as they stand in JSON; none where a format has no content."""
+    """Return the names on the way to content, as they stand in JSON; none where a format has no content."""
     steps = {step.removesuffix("[]") for spec in fmt.content for step in spec.path.split(".")}
     return tuple(sorted(b'"' + orjson.dumps(step)[1:-1] + b'"' for step in steps))
 
@@ -90,7 +92,7 @@ def _remove(node: Any, path: list[str]) -> None:
 
 
 def quarantined(message: bytes, index: int | None, fmt: Format) -> tuple[str, bytes] | None:
-    """What the quarantine keeps of a rejected record, as (form, bytes): received, or stripped of content.
+    """Return what the quarantine keeps of a rejected record, as (form, bytes): received, or stripped of content.
 
     A value that can be read loses its content fields exactly; JSON that is broken loses every text behind a content
     field's name, up to the quote that ends it or the end of the value. None where content cannot be told apart.
@@ -143,7 +145,9 @@ def _scrubbed(message: bytes, fmt: Format) -> tuple[str, bytes] | None:
 
 @lru_cache(maxsize=256)
 def _content_pattern(fmt: Format) -> re.Pattern[bytes]:
-    """A content field's name, a colon, and its value: a string, or everything to the end if it is a list or object."""
+    """Return a pattern for a content field's name, a colon, and its value: a string, or everything to the end if it
+    is a list or object.
+    """
     names = b"|".join(
         sorted({re.escape(s.path.split(".")[-1].removesuffix("[]").encode()) for s in fmt.content})
     )

@@ -18,7 +18,7 @@ from lethe.schemas.errors import ExpiredKeyError
 from lethe.schemas.retention.calendar import Month
 from lethe.streams.transform.batch import Load, Reject
 from lethe.streams.transform.seal.originals import quarantined
-from lethe.streams.transform.split.work import Rules
+from lethe.streams.transform.split.rules import Rules
 
 _COMPRESSION: Final = 3
 _LATEST_MS: Final = 2**42
@@ -27,7 +27,7 @@ _LATEST_MS: Final = 2**42
 def quarantine(
     load: Load, fmt: Format, rejects: Iterable[Reject], ring: KeyRing, rules: Rules, now: datetime
 ) -> pa.Table:
-    """One row per reject, in the order of the load; see `_row`."""
+    """Make one row per reject, in the order of the load; see `_row`."""
     ordered = sorted(rejects, key=lambda r: (r.row, -1 if r.index is None else r.index))
     if not ordered:
         return QUARANTINE.empty_table()
@@ -38,7 +38,7 @@ def quarantine(
 def _row(
     load: Load, fmt: Format, reject: Reject, ring: KeyRing, rules: Rules, now: datetime
 ) -> dict[str, Any]:
-    """A row whose value is sealed under the month of the event if that is known, else of its arrival."""
+    """Make a row whose value is sealed under the month of the event if that is known, else of its arrival."""
     policy, source = rules.retention, load.batch(reject.row).source
     received_ms = load.received_ms(reject.row)
     received = datetime.fromtimestamp(received_ms / 1000, UTC) if 0 < received_ms < _LATEST_MS else None
@@ -75,7 +75,7 @@ def _row(
 
 
 def _keys(ring: KeyRing, month: Month, window_months: int) -> MonthKeys | None:
-    """The month's keys, None when it has ended meanwhile."""
+    """Return the month's keys, None when it has ended meanwhile."""
     try:
         return ring.keys_for(month, window_months, create=True)
     except ExpiredKeyError:

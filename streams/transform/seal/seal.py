@@ -34,9 +34,9 @@ from lethe.streams.transform.seal.originals import (
 )
 from lethe.streams.transform.seal.rejected import quarantine
 from lethe.streams.transform.split import window_fields as fields
+from lethe.streams.transform.split.rules import Rules
 from lethe.streams.transform.split.split import ID, INDEX, ROW, Split
-from lethe.streams.transform.split.work import Rules
-from lethe.streams.transform.split_by_batch import Rows, Whose, counted, cut
+from lethe.streams.transform.split_by_batch import BatchIndex, Rows, counted, split_by_batch
 
 _BATCH: Final = "_batch"
 _PLACE: Final = ("stream", "partition", "offset", "index", "month", "window_months")
@@ -58,8 +58,8 @@ def seal(
     `rejects` are those of decode and split together. `reframed`: rows whose values were no JSON when they came; their
     originals are canonical. Raises `ExpiredKeyError` when a month ends while it is sealed.
     """
-    parts, originals, refused = _originals(load, fmt, parts, reframed)
-    rejects = rejects + refused
+    parts, originals, rejected = _originals(load, fmt, parts, reframed)
+    rejects = rejects + rejected
     records = _positioned(load, parts.records)
     hashes: list[tuple[npt.NDArray[np.int64], pa.Array, list[str]]] = []
     identifiers: list[Rows] = []
@@ -82,18 +82,20 @@ def seal(
         "quarantine": _quarantine(load, fmt, rejects, ring, rules, now),
     }
     counts = counted(load, rejects, records, parts.content, tables["identifiers"].batch_index)
-    return cut(load, counts, **tables)
+    return split_by_batch(load, counts, **tables)
 
 
-def refuse(
+def reject_all(
     load: Load, fmt: Format, rejects: list[Reject], ring: KeyRing, rules: Rules, now: datetime
 ) -> TransformedBatch:
-    """A batch of which every message is refused. Of `fmt` only the name and what could be content count."""
+    """Make the result of a batch of which every message is rejected. Of `fmt` only the name and what could be content
+    count.
+    """
     nothing = pl.DataFrame(
         schema={ROW: pl.Int64, "late": pl.Boolean, "in_scope": pl.Boolean, "redacted": pl.String}
     )
     counts = counted(load, rejects, nothing, None, np.empty(0, np.int64))
-    return cut(load, counts, quarantine=_quarantine(load, fmt, rejects, ring, rules, now))[0]
+    return split_by_batch(load, counts, quarantine=_quarantine(load, fmt, rejects, ring, rules, now))[0]
 
 
 def _quarantine(
@@ -111,7 +113,7 @@ def _joined(schema: pa.Schema, parts: list[Rows]) -> Rows:
 
 
 def _months(records: pl.DataFrame) -> Iterator[tuple[Month, int, pl.DataFrame]]:
-    """The records whose identifiers are kept, by month and window."""
+    """Return the records whose identifiers are kept, by month and window."""
     late = records.get_column("late")
     kept = records.filter(~late) if late.any() else records
     if not kept.height:
@@ -142,7 +144,7 @@ def _positioned(load: Load, records: pl.DataFrame) -> pl.DataFrame:
 
 
 def _names(load: Load, records: pl.DataFrame, at: npt.NDArray[np.int64]) -> list[str]:
-    """The positions of the records at these places, as text (`lethe.schemas.position.Position`)."""
+    """Return the positions of the records at these places, as text (`lethe.schemas.position.Position`)."""
     rows, indexes = records.get_column(ROW).to_numpy()[at], records.get_column("index")[at]
     if indexes.null_count() < len(indexes):
         return [load.place(row, at) for row, at in zip(rows.tolist(), indexes.to_list(), strict=True)]
@@ -154,7 +156,7 @@ def _names(load: Load, records: pl.DataFrame, at: npt.NDArray[np.int64]) -> list
 def _originals(
     load: Load, fmt: Format, parts: Split, reframed: frozenset[int]
 ) -> tuple[Split, dict[int, Original], list[Reject]]:
-    """The originals of the records in scope, by id; a record that needs a canonical form and has none is refused."""
+    """Return the originals of the records in scope, by id; reject a record that needs a canonical form and has none."""
     in_scope = parts.records.get_column("in_scope") & ~parts.records.get_column("late")
     columns = parts.records[[ID, ROW, INDEX, "has_content", "event_time"]]
     scope = rows_at(columns, np.flatnonzero(in_scope.to_numpy()))
@@ -163,7 +165,7 @@ def _originals(
         as_they_came = [Original(RECEIVED, value) for value in received if value is not None]
         return parts, dict(zip(scope.get_column(ID).to_list(), as_they_came, strict=True)), []
     values: dict[int, Original] = {}
-    refused: dict[int, Reject] = {}
+    rejected: dict[int, Reject] = {}
     for one, row, index, has_content, when in scope.select(
         ID, ROW, INDEX, "has_content", pl.col("event_time").dt.epoch("ms")
     ).iter_rows():
@@ -172,10 +174,10 @@ def _originals(
         try:
             values[one] = original(message, index, has_content or row in reframed, fmt)
         except CanonicalError as error:
-            refused[one] = Reject(row, index, Reason.NOT_CANONICAL, str(error), when)
-    if not refused:
+            rejected[one] = Reject(row, index, Reason.NOT_CANONICAL, str(error), when)
+    if not rejected:
         return parts, values, []
-    gone = pl.Series(list(refused), dtype=pl.UInt32).implode()
+    gone = pl.Series(list(rejected), dtype=pl.UInt32).implode()
     keep = ~pl.col(ID).is_in(gone)
     smaller = Split(
         parts.records.filter(keep),
@@ -185,7 +187,7 @@ def _originals(
         parts.rejects,
         parts.content,
     )
-    return smaller, values, list(refused.values())
+    return smaller, values, list(rejected.values())
 
 
 def _metadata(
@@ -214,7 +216,7 @@ def _metadata(
 
 
 def _identifiers(load: Load, group: pl.DataFrame, parts: Split, keys: MonthKeys) -> Rows:
-    """One row per end-user identifier, and one for a record that has none but a message id."""
+    """Make one row per end-user identifier, and one for a record that has none but a message id."""
     ids = group.get_column(ID).to_numpy()
     at = np.searchsorted(ids, parts.subjects.get_column(ID).to_numpy())
     mine = ids[np.minimum(at, len(ids) - 1)] == parts.subjects.get_column(ID).to_numpy()
@@ -249,7 +251,7 @@ def _identifiers(load: Load, group: pl.DataFrame, parts: Split, keys: MonthKeys)
 
 
 def _at(values: pl.Series, at: npt.NDArray[np.int64]) -> pl.Series:
-    """Values by their places, which mostly are all of them in order."""
+    """Take values by their places, which mostly are all of them in order."""
     return values if _every(at, len(values)) else values[at]
 
 
@@ -257,8 +259,8 @@ def _every(at: npt.NDArray[np.int64], count: int) -> bool:
     return len(at) == count and bool((at == np.arange(count)).all())
 
 
-def _unnamed(ids: npt.NDArray[Any], named: npt.NDArray[np.int64], message_ids: pl.Series) -> Whose:
-    """The places of records that name no end user but have a message id."""
+def _unnamed(ids: npt.NDArray[Any], named: npt.NDArray[np.int64], message_ids: pl.Series) -> BatchIndex:
+    """Return the places of records that name no end user but have a message id."""
     nobody = np.ones(len(ids), np.bool_)
     nobody[named] = False
     places = np.flatnonzero(nobody)
@@ -290,7 +292,7 @@ def _sealed(
 def _entries(
     group: pl.DataFrame, parts: Split, scoped: Mask, found: list[Original], shaped: pl.Series | None
 ) -> Rows:
-    """Originals of the records in scope; of the others what the window keeps besides subjects, as JSON.
+    """Make entries: originals of the records in scope; of the others what the window keeps besides subjects, as JSON.
 
     In the order of `group`: what is in order now need not be moved when it is committed.
     """
@@ -315,7 +317,7 @@ def _entries(
 def _window_fields(
     ids: npt.NDArray[np.int64], parts: Split, shaped: pl.Series | None
 ) -> tuple[pl.DataFrame, list[str]]:
-    """What the window keeps of these records besides subjects, and in which columns of it."""
+    """Return what the window keeps of these records besides subjects, and in which columns of it."""
     given = parts.fields.get_column(ID).to_numpy()
     # Both ascend, and every record has its fields.
     mine = parts.fields if len(ids) == len(given) else parts.fields[np.searchsorted(given, ids)]

@@ -1,3 +1,3 @@
 """A decoded batch becomes subjects, metadata and what stays in the window."""
 
-__all__ = ["classify", "columns", "conditions", "leak_guard", "parties", "split", "window_fields", "work"]
+__all__ = ["classify", "columns", "conditions", "leak_guard", "parties", "rules", "split", "window_fields"]

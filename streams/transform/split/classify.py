@@ -19,7 +19,8 @@ from lethe.schemas.retention.calendar import Month, first_open_month
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.schemas.subjects.geography import country_of_mcc, country_of_prefix
 from lethe.streams.transform.batch import Reason
-from lethe.streams.transform.split.work import ID, Rules, Work
+from lethe.streams.transform.split._collected import Rejections
+from lethe.streams.transform.split.rules import ID, Rules
 
 Codes = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -40,16 +41,16 @@ class _Countries:
     networks: Codes
 
 
-def place(
-    work: Work, records: pl.DataFrame, people: pl.DataFrame, rules: Rules, now: datetime
+def classify(
+    records: pl.DataFrame, people: pl.DataFrame, rules: Rules, now: datetime, rejections: Rejections
 ) -> pl.DataFrame:
-    """Add country, month, window_months, late and in_scope; refuse what lies in the future or is too old.
+    """Add country, month, window_months, late and in_scope; reject what lies in the future or is too old.
 
-    `records` are all rows of the work, so that `ID` is a row's place.
+    `records` are all rows of the decoded frame, so that `ID` is a row's number.
     """
     policy = rules.retention
     countries = _countries(records, people)
-    months, month = _months(work, records.get_column("event_time"), now + rules.future)
+    months, month = _months(records.get_column("event_time"), now + rules.future, rejections)
     windows = _windows(countries, policy)
     first_open = {w: first_open_month(now, w) for w in policy.windows()}
     late = np.zeros(records.height, np.bool_)
@@ -57,7 +58,7 @@ def place(
         if ended := [w for w, first in first_open.items() if one < first]:
             late |= (month == at) & np.isin(windows, ended)
         if policy.archive_ended(one.year, None, now):
-            work.refuse(pl.Series(month == at), Reason.TOO_OLD)
+            rejections.add(pl.Series(month == at), Reason.TOO_OLD)
     return records.hstack(
         [
             _named(countries.names, _of_records(countries, records.height)).alias("country"),
@@ -69,16 +70,16 @@ def place(
     )
 
 
-def _months(work: Work, when: pl.Series, latest: datetime) -> tuple[list[Month], Codes]:
-    """The months that occur, with those between them, and each record's; -1 where there is no time."""
+def _months(when: pl.Series, latest: datetime, rejections: Rejections) -> tuple[list[Month], Codes]:
+    """Return the months that occur, with those between them, and each record's; -1 where there is no time."""
     missing = when.is_null() if when.null_count() else None
     if missing is not None:
-        work.refuse(missing, Reason.MISSING, "event_time")
+        rejections.add(missing, Reason.MISSING, "event_time")
         when = when.fill_null(_EPOCH)
     micros = when.cast(pl.Int64).to_numpy()
     bound = (latest - _EPOCH) // timedelta(microseconds=1)
     if len(micros) and micros.max() > bound:
-        work.refuse(pl.Series(micros > bound), Reason.FUTURE)
+        rejections.add(pl.Series(micros > bound), Reason.FUTURE)
     # One month far away would make a table of all between.
     month = np.minimum(micros, bound).astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
     if missing is not None:
@@ -92,7 +93,7 @@ def _months(work: Work, when: pl.Series, latest: datetime) -> tuple[list[Month],
 
 
 def _countries(records: pl.DataFrame, people: pl.DataFrame) -> _Countries:
-    """The countries of end users by number, and of records by network."""
+    """Find the countries of end users by number, and of records by network."""
     numbers = people.get_column("kind").to_arrow()
     coded = numbers.dictionary_encode()
     kinds = coded.dictionary.to_pylist()
@@ -110,7 +111,7 @@ def _countries(records: pl.DataFrame, people: pl.DataFrame) -> _Countries:
 
 
 def _coded(texts: pl.Series, country: Callable[[str], str | None], names: dict[str, int]) -> Codes:
-    """The number of each text's country in `names`, which grows; -1 where there is none."""
+    """Return the number of each text's country in `names`, which grows; -1 where there is none."""
     coded = texts.to_arrow().dictionary_encode()
     table = [
         -1 if name is None else names.setdefault(name, len(names))
@@ -122,14 +123,14 @@ def _coded(texts: pl.Series, country: Callable[[str], str | None], names: dict[s
 
 
 def _of_records(countries: _Countries, height: int) -> Codes:
-    """The country of each record: of its first end user by number, else of its network."""
+    """Return the country of each record: of its first end user by number, else of its network."""
     found = np.full(height, -1, np.int64)
     found[countries.records[::-1]] = countries.persons[::-1]  # of equal places the last one written counts
     return np.where(found >= 0, found, countries.networks)
 
 
 def _windows(countries: _Countries, policy: RetentionPolicy) -> Codes:
-    """How many months the identifiers of each record are kept: the shortest that any of its countries says."""
+    """Return how many months the identifiers of each record are kept: the shortest that any of its countries says."""
     height = len(countries.networks)
     if not policy.countries:
         return np.full(height, policy.window_months, np.int64)

@@ -44,7 +44,7 @@ class Converted:
     reason: str | None = None
 
     def spread(self, codes: pl.Series) -> Converted:
-        """The same for rows, where what was converted are their distinct texts: row i has that at `codes[i]`."""
+        """Spread what was converted once over all rows: row i has the value at `codes[i]`."""
         columns = {name: values[codes] for name, values in self.columns.items()}
         bad = None if self.bad is None else self.bad[codes].fill_null(False)
         return Converted(columns, bad if bad is not None and bad.any() else None, self.reason)
@@ -83,7 +83,7 @@ def _one(spec: FieldSpec, text: pl.Series, values: pl.Series, reason: str | None
 
 
 def _mapped(text: pl.Series, convert_one: Callable[[str], Any], dtype: Any) -> pl.Series:
-    """`convert_one` over the distinct texts; None is null."""
+    """Apply `convert_one` to the distinct texts; None is null."""
     if len(text) <= _FEW:
         texts = text.to_list()
         known = {t: None if t is None else convert_one(t) for t in set(texts)}
@@ -110,7 +110,7 @@ def _enumeration(spec: FieldSpec, text: pl.Series) -> Converted:
 
 
 def _own_word(spec: FieldSpec) -> Callable[[str], str | None]:
-    """The vendor's word as declared; one that only a `*` stands for must be shaped like a code."""
+    """Make a reader of the vendor's word as declared; one that only a `*` stands for must be shaped like a code."""
     known = {w.casefold(): w for w in spec.values or {} if not w.endswith("*")}
     code = re.compile(f"{CODE_PATTERNS['name']}|{CODE_PATTERNS['number']}", re.ASCII)
 
@@ -183,7 +183,7 @@ def _integers(text: pl.Series, limit: int) -> pl.Series:
 
 
 def durations(text: pl.Series, scale: str) -> pl.Series:
-    """Text in units of `scale` seconds -> whole milliseconds, Int64; null where it is no number or negative."""
+    """Convert text in units of `scale` seconds to whole milliseconds, Int64; null where it is no number or negative."""
     factor = Decimal(scale) * 1000
 
     def milliseconds(one: str) -> int | None:
@@ -212,7 +212,7 @@ def _decimal(spec: FieldSpec, text: pl.Series) -> Converted:
 
 
 def times(text: pl.Series, form: str) -> pl.Series:
-    """Text -> Datetime(us, UTC); null where it cannot be read. A time without a zone is in UTC."""
+    """Convert text to Datetime(us, UTC); null where it cannot be read. A time without a zone is in UTC."""
     values = pl.Series([None], dtype=TIME).new_from_index(0, len(text))
     if form in ("iso", "iso_or_epoch_s"):
         usual = iso_times(text)
@@ -230,7 +230,7 @@ def times(text: pl.Series, form: str) -> pl.Series:
 
 
 def parse_time(text: str, form: str) -> datetime | None:
-    """One time of a declared form, in UTC; None if it cannot be read."""
+    """Read one time of a declared form, in UTC; None if it cannot be read."""
     text = text.strip()
     try:
         moment = _READERS[form](text)

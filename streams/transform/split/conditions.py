@@ -11,7 +11,7 @@ from lethe.schemas.declaration.fields import Condition
 
 
 def holds(frame: pl.DataFrame, condition: Condition, doubt: bool) -> pl.Series:
-    """Where a condition holds, as a Boolean column; `doubt` is the answer where a field it looks at is empty."""
+    """Return where a condition holds, as a Boolean column; `doubt` is the answer where a field it looks at is empty."""
     return frame.select(_holds(condition).fill_null(doubt).alias("holds")).to_series()
 
 

@@ -21,7 +21,7 @@ from urllib.parse import unquote
 import polars as pl
 import pyarrow.compute as pc
 
-from lethe.streams.transform.split.work import ID
+from lethe.streams.transform.split.rules import ID
 
 GUARDED: Final = ("account", "application", "sender", "recipient", "network", "route", "status", "error")
 ADDRESSES: Final = frozenset({"sender", "recipient"})  # a business's own number or e-mail address may be here
@@ -45,7 +45,9 @@ _LONGEST_NUMBER: Final = 15  # digits of E.164
 
 
 def plain(text: str) -> str:
-    """The text as a searcher would read it: percent-decoded (up to three times), compatibility-folded, lower case."""
+    """Return the text as a searcher would read it: percent-decoded (up to three times), compatibility-folded, lower
+    case.
+    """
     for _ in range(_DECODED):
         decoded = unquote(text)
         if decoded == text:
@@ -55,13 +57,13 @@ def plain(text: str) -> str:
 
 
 def digits(text: str) -> str:
-    """The decimal digits of the plain text, in ASCII, whatever stands between them left out."""
+    """Return the decimal digits of the plain text, in ASCII, whatever stands between them left out."""
     return "".join(str(unicodedata.digit(c)) for c in plain(text) if c.isdecimal())
 
 
 @lru_cache(maxsize=1 << 16)
 def misshapen(text: str, column: str, long_digits: bool = False) -> bool:
-    """Whether a value looks like an address that its column has no place for.
+    """Tell whether a value looks like an address that its column has no place for.
 
     `long_digits`: the declaration fills the column with ids of the vendor's own that have many digits.
     """
@@ -73,7 +75,7 @@ def misshapen(text: str, column: str, long_digits: bool = False) -> bool:
 
 @lru_cache(maxsize=1 << 16)
 def _traces(text: str) -> tuple[frozenset[str], frozenset[str]]:
-    """What of a value could be part of a subject: runs of its digits, pieces of its plain text."""
+    """Return what of a value could be part of a subject: runs of its digits, pieces of its plain text."""
     number, word = digits(text), plain(text)
     runs = {number[at : at + size] for size in _RUNS for at in range(len(number) - size + 1)}
     sizes = range(_SHORT_WORD, _GRAM + 1)
@@ -88,7 +90,7 @@ def leaks(
     long_digits: frozenset[str] = frozenset(),
     words: Mapping[str, pl.Series] = MappingProxyType({}),
 ) -> dict[str, pl.Series]:
-    """Rows of each guarded column that hold one of their own subjects, or an address where none may be.
+    """Find the rows of each guarded column that hold one of their own subjects, or an address where none may be.
 
     `records`: `ID` and any of `GUARDED` (String). `subjects`: `ID`, `kind`, `value`; several rows an id.
     `long_digits`: columns that the declaration fills with ids of many digits. `words`: of columns whose distinct values
@@ -126,7 +128,7 @@ def _distinct(records: pl.DataFrame, column: str, words: Mapping[str, pl.Series]
 
 
 def _suspects(subjects: pl.DataFrame, values: Iterable[str]) -> pl.DataFrame:
-    """The subjects that some value of the batch could hold: `ID`, `run`, `word`, `whole`."""
+    """Return the subjects that some value of the batch could hold: `ID`, `run`, `word`, `whole`."""
     runs: set[str] = set()
     grams: set[str] = set()
     for text in values:
@@ -167,7 +169,8 @@ def _suspects(subjects: pl.DataFrame, values: Iterable[str]) -> pl.DataFrame:
 
 
 def _words(subjects: pl.DataFrame) -> pl.DataFrame:
-    """What to look for, given subjects that are no phone numbers: `ID`, `run` (of digits) or null, `word` or null,
+    """Return what to look for, given subjects that are no phone numbers: `ID`, `run` (of digits) or null, `word` or
+    null,
     and `whole`, the address itself.
     """
     value = pl.col("value").str.to_lowercase()
@@ -194,7 +197,7 @@ def _words(subjects: pl.DataFrame) -> pl.DataFrame:
 
 
 def _spelt(address: str) -> list[str]:
-    """Other spellings of an IP address: as a decimal number and, version 6, in full."""
+    """Return other spellings of an IP address: as a decimal number and, version 6, in full."""
     try:
         known = ipaddress.ip_address(address)
     except ValueError:

@@ -1,15 +1,16 @@
-"""Split: a decoded batch becomes subjects, metadata and what stays in the window. The only way out for an identifier.
+"""Split a decoded batch into subjects, metadata and what stays in the window. The only way out for an identifier.
 
-1. Convert every archive field; what does not fit is rejected or withheld.
-2. Fill what rules and the format itself say.
+1. Fill what rules say, then convert every archive field; what does not fit is rejected or withheld.
+2. Fill what the format itself says.
 3. Read the parties: end users become subjects, businesses go to the archive.
-4. Place each record in time (too old, future, late) and in a country.
+4. Classify each record: country, month, window, late or not, too old or in the future, in integrity scope or not.
 5. Guard the archive's columns against the row's own subjects.
 6. Gather what the window keeps besides the subjects.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -22,12 +23,14 @@ from lethe.schemas.declaration.format import Format
 from lethe.schemas.declaration.vocabulary import LONG_DIGITS
 from lethe.streams.transform.batch import Reason, Reject
 from lethe.streams.transform.decode.decode import INDEX, ROW, Decoded
-from lethe.streams.transform.split.classify import place
+from lethe.streams.transform.decode.json_columns import Coded
+from lethe.streams.transform.split._collected import ArchiveColumns, KeptTexts, Rejections, constant
+from lethe.streams.transform.split.classify import classify
 from lethe.streams.transform.split.columns import convert
 from lethe.streams.transform.split.conditions import holds
 from lethe.streams.transform.split.leak_guard import leaks
 from lethe.streams.transform.split.parties import read_parties
-from lethe.streams.transform.split.work import ID, Rules, Work, no_subjects
+from lethe.streams.transform.split.rules import ID, Rules
 
 _BEFORE: Final = timedelta(days=1)
 _BEHIND: Final = timedelta(days=400)  # a message may be seen long after it was sent
@@ -58,31 +61,40 @@ def split(decoded: Decoded, fmt: Format, rules: Rules, now: datetime) -> Split:
 
     The rejects of the decoding are not among them.
     """
+    frame, coded = decoded.frame, decoded.coded
     if fmt.percent_encoded:
-        work = Work(_percent_decoded(decoded.frame).with_row_index(ID))
-    else:
-        work = Work(decoded.frame.with_row_index(ID), decoded.coded)
+        frame, coded = _percent_decoded(frame), {}
+    frame = frame.with_row_index(ID)
+    columns, kept, rejections = ArchiveColumns(frame.height), KeptTexts(), Rejections()
     for rule in fmt.rules:
-        where = holds(work.frame, rule.when, doubt=False)
-        work.put(rule.column, work.everywhere(rule.column, rule.value).set(~where, None))
+        where = holds(frame, rule.when, doubt=False)
+        columns.put(rule.column, constant(rule.column, rule.value, frame.height).set(~where, None))
     for spec in fmt.archive:
-        _convert(work, spec)
-    _doubt_done_time(work, fmt)
-    _constants(work, fmt)
-    read_parties(work, fmt)
+        _convert(spec, frame, coded.get(spec.path), columns, kept, rejections)
+    _withhold_doubtful_ends(frame, fmt, columns, kept)
+    _constants(fmt, columns)
+    people = read_parties(frame, fmt, columns, kept, rejections)
+    _reject_missing(frame, fmt, columns, rejections)
+    records = frame[[ID, ROW, INDEX]].hstack([v.alias(name) for name, v in columns.values.items()])
+    records = classify(records, people, rules, now, rejections)
+    return _assemble(frame, fmt, records, people, columns, kept, rejections)
+
+
+def _reject_missing(
+    frame: pl.DataFrame, fmt: Format, columns: ArchiveColumns, rejections: Rejections
+) -> None:
     for spec in fmt.fields:
         if spec.required:
-            text = work.frame.get_column(spec.path)
+            text = frame.get_column(spec.path)
             if text.dtype == pl.String and (text.null_count() or (text == "").any()):
-                work.refuse(text.is_null() | (text == ""), Reason.MISSING, spec.path)
+                rejections.add(text.is_null() | (text == ""), Reason.MISSING, spec.path)
     for column in ("channel", "direction"):
-        if (values := work.columns[column]).null_count():
-            work.refuse(values.is_null(), Reason.MISSING, column)
-    return _assemble(work, fmt, rules, now)
+        if (values := columns.values[column]).null_count():
+            rejections.add(values.is_null(), Reason.MISSING, column)
 
 
 def _percent_decoded(frame: pl.DataFrame) -> pl.DataFrame:
-    """Texts as they were before they were written as in a URL."""
+    """Undo the percent-encoding of texts."""
     changed = []
     for name, dtype in frame.schema.items():
         if dtype != pl.String or not (marked := frame.get_column(name).str.contains("%", literal=True)).any():
@@ -93,94 +105,101 @@ def _percent_decoded(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(changed)
 
 
-def _convert(work: Work, spec: FieldSpec) -> None:
-    coded, words = work.coded.get(spec.path), dict[str, pl.Series]()
+def _convert(
+    spec: FieldSpec,
+    frame: pl.DataFrame,
+    coded: Coded | None,
+    columns: ArchiveColumns,
+    kept: KeptTexts,
+    rejections: Rejections,
+) -> None:
+    """Convert one field. `coded`: its column as a table of distinct values, which are converted once each."""
+    distinct = dict[str, pl.Series]()
     if coded is None:
-        converted = convert(spec, work.frame.get_column(spec.path))
+        converted = convert(spec, frame.get_column(spec.path))
     else:
-        distinct = convert(spec, coded.values)
-        converted, words = distinct.spread(coded.codes), distinct.columns
+        once = convert(spec, coded.values)
+        converted, distinct = once.spread(coded.codes), once.columns
     for name, values in converted.columns.items():
-        work.put(name, values, words.get(name))
+        columns.put(name, values, distinct.get(name))
     if converted.bad is not None:
         if converted.reason:
-            work.refuse(converted.bad, converted.reason, spec.path)
+            rejections.add(converted.bad, converted.reason, spec.path)
         else:
-            work.withheld[spec.path] = (tuple(converted.columns), converted.bad)
+            kept.withheld[spec.path] = (tuple(converted.columns), converted.bad)
 
 
-def _doubt_done_time(work: Work, fmt: Format) -> None:
+def _withhold_doubtful_ends(
+    frame: pl.DataFrame, fmt: Format, columns: ArchiveColumns, kept: KeptTexts
+) -> None:
     """Withhold an end that does not belong to its beginning: as seconds since 1970, many a phone number is a time."""
-    begun, done = work.columns.get("event_time"), work.columns.get("done_time")
+    begun, done = columns.values.get("event_time"), columns.values.get("done_time")
     if begun is None or done is None:
         return
     odd = (done < begun - _BEFORE) | (done > begun + _BEHIND)
     if odd.any():
         odd = odd.fill_null(False)
-        work.columns["done_time"] = done.set(odd, None)
+        columns.values["done_time"] = done.set(odd, None)
         for spec in fmt.archive:
             if spec.column == "done_time":
-                text = work.frame.get_column(spec.path)
-                work.withheld[spec.path] = (("done_time",), odd & text.is_not_null())
+                kept.withheld[spec.path] = (("done_time",), odd & frame.get_column(spec.path).is_not_null())
 
 
-def _constants(work: Work, fmt: Format) -> None:
-    priced = [work.columns[n] for n in ("price", "currency") if n in work.columns]
+def _constants(fmt: Format, columns: ArchiveColumns) -> None:
+    """Fill what the format says of every record; a currency and a price unit only where there is a price."""
+    priced = [columns.values[n] for n in ("price", "currency") if n in columns.values]
     for name in _CONSTANTS:
         value = getattr(fmt, name)
         if value is None:
             continue
-        constant = work.everywhere(name, value)
-        if name in ("currency", "price_unit"):  # of nothing, where there is no price
+        everywhere = constant(name, value, columns.height)
+        if name in ("currency", "price_unit"):
             if not priced:
                 continue
             if all(one.null_count() for one in priced):
                 empty = priced[0].is_null()
-                constant = constant.set(empty & priced[1].is_null() if len(priced) > 1 else empty, None)
-        work.put(name, constant)
+                everywhere = everywhere.set(empty & priced[1].is_null() if len(priced) > 1 else empty, None)
+        columns.put(name, everywhere)
 
 
-def _assemble(work: Work, fmt: Format, rules: Rules, now: datetime) -> Split:
-    frame = work.frame
-    people = pl.concat(work.subjects) if work.subjects else no_subjects()
-    if len(work.subjects) > 1 or any("[]" in s.path for s in fmt.subjects):
-        people = people.unique(maintain_order=True)  # the same address in two fields is one
-    records = frame[[ID, ROW, INDEX]].hstack([values.alias(name) for name, values in work.columns.items()])
-    records = place(work, records, people, rules, now)
-    rejects, refused = _refuse(work, records)
+def _assemble(
+    frame: pl.DataFrame,
+    fmt: Format,
+    records: pl.DataFrame,
+    people: pl.DataFrame,
+    columns: ArchiveColumns,
+    kept: KeptTexts,
+    rejections: Rejections,
+) -> Split:
+    rejects, rejected = _rejects(records, rejections)
     content = _content(frame, fmt)
     has_content = (
-        work.everywhere("has_content", False) if content is None else content.get_column("dropped") > 0
+        constant("has_content", False, frame.height) if content is None else content.get_column("dropped") > 0
     )
     records = records.hstack([has_content.alias("has_content")])
-    if refused is not None:
-        records = records.filter(~refused)
+    if rejected is not None:
+        records = records.filter(~rejected)
         people = people.join(records.select(ID), on=ID, how="semi", maintain_order="left")
-    records, fields = _guard(work, records, people, fmt)
-    kept = records.filter(~pl.col("late")) if records.get_column("late").any() else records
-    if kept.height < frame.height:
-        people = people.join(kept.select(ID), on=ID, how="semi", maintain_order="left")
-        fields = fields.join(kept.select(ID), on=ID, how="semi", maintain_order="left")
+    records, fields = _guard(frame, records, people, fmt, columns.distinct, kept)
+    remaining = records.filter(~pl.col("late")) if records.get_column("late").any() else records
+    if remaining.height < frame.height:
+        people = people.join(remaining.select(ID), on=ID, how="semi", maintain_order="left")
+        fields = fields.join(remaining.select(ID), on=ID, how="semi", maintain_order="left")
     ids = frame.get_column(fmt.message_id.path) if fmt.message_id else None
     return Split(records, people, fields, ids, rejects, content)
 
 
-def _refuse(work: Work, records: pl.DataFrame) -> tuple[list[Reject], pl.Series | None]:
-    """The first reason found for each refused row, in the order the checks were made."""
-    if not work.refused:
+def _rejects(records: pl.DataFrame, rejections: Rejections) -> tuple[list[Reject], pl.Series | None]:
+    """Return the rejected records with the first reason found for each, and where they are."""
+    reasons, anywhere = rejections.first()
+    if anywhere is None:
         return [], None
-    anywhere = work.everywhere("refused", False)
-    first: dict[int, tuple[str, str | None]] = {}
-    for mask, reason, detail in work.refused:
-        for at in mask.arg_true():
-            first.setdefault(at, (reason, detail))
-        anywhere = anywhere | mask
     places = records.filter(anywhere).select(ID, ROW, INDEX, pl.col("event_time").dt.epoch("ms")).rows()
-    return [Reject(row, index, *first[at], when) for at, row, index, when in places], anywhere
+    return [Reject(row, index, *reasons[at], when) for at, row, index, when in places], anywhere
 
 
 def _content(frame: pl.DataFrame, fmt: Format) -> pl.DataFrame | None:
-    """How many content values are dropped here, by row."""
+    """Count the content values that are dropped, by row."""
     paths = [spec.path for spec in fmt.content]
     if not paths:
         return None
@@ -189,23 +208,28 @@ def _content(frame: pl.DataFrame, fmt: Format) -> pl.DataFrame | None:
 
 
 def _guard(
-    work: Work, records: pl.DataFrame, people: pl.DataFrame, fmt: Format
+    frame: pl.DataFrame,
+    records: pl.DataFrame,
+    people: pl.DataFrame,
+    fmt: Format,
+    distinct: Mapping[str, pl.Series],
+    texts: KeptTexts,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Empty what leaks, name it in `redacted`, and gather the fields the window keeps.
 
-    `fields` is as long as the frame of the batch: rows that were refused leave it later.
+    `fields` is as long as the frame of the batch: rows that were rejected leave it later.
     """
     ids = records.get_column(ID)
     redacted: dict[str, pl.Series] = {}
     kept: dict[str, pl.Series] = {}
-    for path, (columns, mask) in work.withheld.items():
-        kept[path] = work.frame.get_column(path).set(~mask, None)
+    for path, (columns, mask) in texts.withheld.items():
+        kept[path] = frame.get_column(path).set(~mask, None)
         for column in columns:
             here = mask.gather(ids)
             redacted[column] = redacted[column] | here if column in redacted else here
     long_digits = frozenset(s.column for s in fmt.archive if s.pattern in LONG_DIGITS and s.column)
-    for column, mask in leaks(records, people, long_digits, work.words).items():
-        kept[f"={column}"] = _scatter(records.get_column(column), mask, ids, work.frame.height)
+    for column, mask in leaks(records, people, long_digits, distinct).items():
+        kept[f"={column}"] = _scatter(records.get_column(column), mask, ids, frame.height)
         redacted[column] = redacted[column] | mask if column in redacted else mask
         records = records.with_columns(records.get_column(column).set(mask, None))
     names = [pl.when(mask).then(pl.lit(column)).alias(column) for column, mask in sorted(redacted.items())]
@@ -216,12 +240,12 @@ def _guard(
         ).to_series()
         flag = said.set(said == "", None)
     for spec in fmt.of_class("window"):
-        text = work.frame.get_column(spec.path)
+        text = frame.get_column(spec.path)
         kept[spec.path] = text.list.join("\n") if isinstance(text.dtype, pl.List) else text
-    for path, spelling in work.spelt.items():
+    for path, spelling in texts.by_path.items():
         known = kept.get(path)
         kept[path] = spelling if known is None else known.zip_with(known.is_not_null(), spelling)
-    return records.hstack([flag]), pl.DataFrame({ID: work.frame.get_column(ID)} | kept)
+    return records.hstack([flag]), pl.DataFrame({ID: frame.get_column(ID)} | kept)
 
 
 def _scatter(values: pl.Series, mask: pl.Series, ids: pl.Series, height: int) -> pl.Series:

@@ -23,7 +23,9 @@ _DELETE: Final = 0x7F
 
 
 def entries(frame: pl.DataFrame, columns: Sequence[str], given: list[bytes | None]) -> pa.BinaryArray:
-    """What the window keeps of each row: what is given, else the fields as `as_json` writes them; null for nothing."""
+    """Write what the window keeps of each row: what is given, else the fields as `as_json` writes them; null for
+    nothing.
+    """
     members = [(f"{_key(name)}:".encode(), frame.get_column(name)) for name in sorted(columns)]
     made = objects(members, given)
     if made is None:
@@ -45,7 +47,7 @@ def _given(values: pa.BinaryArray, given: list[bytes | None]) -> pa.BinaryArray:
 
 
 def as_json(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
-    """String columns -> one JSON object a row, keys in alphabetical order; null where every field is null."""
+    """Write String columns as one JSON object a row, keys in alphabetical order; null where every field is null."""
     present = [name for name in sorted(columns) if frame.get_column(name).null_count() < frame.height]
     if not present:
         return pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)
@@ -69,7 +71,7 @@ def as_json(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
 
 
 def _text(name: str, plain: bool) -> pl.Expr:
-    """A column's texts as they stand in JSON, null for null; those that are not plain with their quotes."""
+    """Return a column's texts as they stand in JSON, null for null; those that are not plain with their quotes."""
     if plain:
         return pl.col(name)
     encoded = pl.struct(pl.col(name).alias("n")).struct.json_encode()
@@ -83,6 +85,6 @@ def _key(name: str) -> str:
 
 
 def _plain(values: pl.Series) -> bool:
-    """Whether no text has a character that JSON escapes: no quote, no backslash and no control character."""
+    """Tell whether no text has a character that JSON escapes: no quote, no backslash and no control character."""
     text = bytes_of(large(values))
     return not ((text < ord(" ")) | (text == _QUOTE) | (text == _BACKSLASH) | (text == _DELETE)).any()

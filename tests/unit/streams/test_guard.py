@@ -8,7 +8,7 @@ import pytest
 from lethe.schemas.declaration.vocabulary import STATUS_GROUPS
 from lethe.schemas.subjects.addresses import normalise
 from lethe.streams.transform.split.leak_guard import leaks, misshapen
-from lethe.streams.transform.split.work import ID
+from lethe.streams.transform.split.rules import ID
 
 
 def hit(value: str, *people: str, column: str = "account", long_digits: bool = False) -> bool:

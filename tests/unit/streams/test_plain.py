@@ -18,7 +18,7 @@ from lethe.streams.transform.decode import compiled_reader as module
 from lethe.streams.transform.decode.compiled_reader import Plain, read_plain
 from lethe.streams.transform.decode.decode import INDEX, ROW, decode
 from lethe.streams.transform.decode.diagnose import tree
-from lethe.streams.transform.decode.json_columns import Shape, joined, shred
+from lethe.streams.transform.decode.json_columns import Shape, joined, read_columns
 from lethe.streams.transform.decode.json_validation import readable
 from lethe.testing.traffic import FORMATS, generate
 
@@ -49,7 +49,7 @@ def read(values: list[bytes], shape: Shape = SHAPE, envelope: str | None = "resu
     if some:
         theirs = joined(some)[0]
         assert readable(some, theirs, thorough=True).all()
-        expected = shred(theirs, shape)
+        expected = read_columns(theirs, shape)
         assert not expected.wrong.any()
         for path, column in expected.columns.items():
             assert found.columns[path].filter(pl.Series(found.taken)).to_list() == column.to_list(), path

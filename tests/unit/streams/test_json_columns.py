@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from lethe.streams.transform.decode import json_columns as module
-from lethe.streams.transform.decode.json_columns import NotJsonError, joined, opened, shred, valid
+from lethe.streams.transform.decode.json_columns import NotJsonError, joined, opened, read_columns, valid
 
 SHAPE = {
     "to": None,
@@ -36,7 +36,7 @@ def column(records: list[dict[str, Any]]) -> Any:
 
 
 def test_every_path_is_read() -> None:
-    found = shred(column(RECORDS), SHAPE)
+    found = read_columns(column(RECORDS), SHAPE)
     assert not found.wrong.any()
     assert {path: values.to_list() for path, values in found.columns.items()} == {
         "to": ["a", None, None, None, 'é\n"\\ \U0001f600'],
@@ -56,14 +56,14 @@ def test_text_that_is_no_json_is_told_wherever_its_characters_end() -> None:
     for length in range(200):
         text = f'{{,"to":"{"x" * length}€\U0001f600é€"}}'.encode()
         with pytest.raises(NotJsonError) as raised:
-            shred(joined([text])[0], SHAPE)
+            read_columns(joined([text])[0], SHAPE)
         assert raised.value.__context__ is None
-    assert shred(column(RECORDS), SHAPE).columns["to"][0] == "a"
+    assert read_columns(column(RECORDS), SHAPE).columns["to"][0] == "a"
 
 
 def test_coded_columns_are_the_same_columns() -> None:
     records = RECORDS * 50
-    found = shred(column(records), SHAPE)
+    found = read_columns(column(records), SHAPE)
     assert set(found.coded) == {p for p in found.columns if "." in p or "[]" in p}
     for path, coded in found.coded.items():
         assert coded.values[coded.codes].to_list() == found.columns[path].to_list(), path
@@ -78,16 +78,16 @@ def test_coded_columns_are_the_same_columns() -> None:
     ],
 )  # fmt: skip
 def test_another_shape_is_told_and_its_neighbours_are_read(wrong: dict[str, Any]) -> None:
-    found = shred(column([RECORDS[0], wrong, RECORDS[1], wrong, {}]), SHAPE)
+    found = read_columns(column([RECORDS[0], wrong, RECORDS[1], wrong, {}]), SHAPE)
     assert found.wrong.tolist() == [False, True, False, True, False]
-    right = shred(column([RECORDS[0], RECORDS[1], {}]), SHAPE)
+    right = read_columns(column([RECORDS[0], RECORDS[1], {}]), SHAPE)
     for path, values in right.columns.items():
         assert found.columns[path][[0, 2, 4]].to_list() == values.to_list(), path
 
 
 def test_of_equal_names_the_first_counts() -> None:
     texts, _ = joined([b'{"to":"1","to":"2","status":{"name":"a","name":"b"},"status":{"name":"c"}}'])
-    found = shred(texts, SHAPE)
+    found = read_columns(texts, SHAPE)
     assert found.columns["to"].to_list() == ["1"]
     assert found.columns["status.name"].to_list() == ["a"]
 
@@ -102,7 +102,7 @@ def test_envelopes_are_opened_into_texts() -> None:
 def test_what_cannot_be_read_is_told_without_a_word_of_it() -> None:
     texts, _ = joined([b'{"to":"a"}', b'{"to":"923001234567"', b'{"to":"b"}'])
     with pytest.raises(NotJsonError) as raised:
-        shred(texts, SHAPE)
+        read_columns(texts, SHAPE)
     assert "923001234567" not in str(raised.value)
     assert raised.value.__cause__ is None
     assert raised.value.__context__ is None
@@ -117,7 +117,7 @@ def test_nothing_is_written_to_disk_when_memory_is_short() -> None:
 def test_nothing_at_all() -> None:
     texts, data = joined([])
     assert data == b""
-    assert shred(texts, SHAPE).columns["to"].to_list() == []
+    assert read_columns(texts, SHAPE).columns["to"].to_list() == []
     assert np.array_equal(valid(texts), [])
 
 

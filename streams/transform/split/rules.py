@@ -1,0 +1,20 @@
+"""What a split goes by besides the declaration, and how its frames are joined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from lethe.schemas.retention.policy import RetentionPolicy
+
+ID: Final = " id"  # no declared path has a space in it
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Periods, the integrity scope ("all", "none" or countries) and how far ahead of the clock an event may be."""
+
+    retention: RetentionPolicy
+    scope: str | tuple[str, ...]
+    future: timedelta
