@@ -28,23 +28,23 @@ class KeyProvider(Protocol):
         """Encrypt a data key, with `key_id` as associated data."""
 
     def unwrap(self, key_id: str, wrapped: bytes) -> bytes:
-        """Return the data key. `IntegrityError` when it was not wrapped under this key and this key id."""
+        """The data key. `IntegrityError` when it was not wrapped under this key and this key id."""
 
     def destroy(self, key_id: str) -> None:
         """Make what this key wrapped unreadable for ever. Doing it again, or for no key, succeeds."""
 
     def exists(self, key_id: str) -> bool:
-        """Tell whether the key is there and can be used."""
+        """Whether the key is there and can be used."""
 
     def list(self) -> builtins.list[str]:
-        """Return the ids of the keys that are there, sorted."""
+        """The ids of the keys that are there, sorted."""
 
     def describe(self) -> str:
-        """Return what this is and where, for a person; no credentials."""
+        """What this is and where, for a person; no credentials."""
 
 
 def is_key_id(text: str) -> bool:
-    """Tell whether this can name a file, a blob and a key of any provider.
+    """Whether this can name a file, a blob and a key of any provider.
 
     1 to 127 letters, digits, `.`, `_` and `-`, a letter or digit first, not ending in `.destroyed`.
     """
@@ -52,7 +52,7 @@ def is_key_id(text: str) -> bool:
 
 
 def checked_key_id(text: str) -> str:
-    """Return the key id itself; `ValueError` when it is none."""
+    """The key id itself; `ValueError` when it is none."""
     if not is_key_id(text):
         raise ValueError("a key id is 1 to 127 letters, digits, '.', '_', '-' and does not end in .destroyed")
     return text

@@ -100,7 +100,7 @@ class LocalProvider:
         return _VERSION + nonce + sealed
 
     def unwrap(self, key_id: str, wrapped: bytes) -> bytes:
-        """Return the data key; `IntegrityError` when it was not wrapped under this key and key id."""
+        """The data key; `IntegrityError` when it was not wrapped under this key and key id."""
         key = self._load(key_id)
         nonce, sealed = wrapped[1 : 1 + _NONCE_BYTES], wrapped[1 + _NONCE_BYTES :]
         if wrapped[:1] == _VERSION and len(nonce) == _NONCE_BYTES:
@@ -125,14 +125,14 @@ class LocalProvider:
         self._remove(key_id)
 
     def exists(self, key_id: str) -> bool:
-        """Tell whether the key is there and was not destroyed."""
+        """Whether the key is there and was not destroyed."""
         self._check_directory()
         with explained(f"cannot look into the key directory {self._directory}"):
             there = self._key_path(key_id).exists()
         return there and not self._is_destroyed(key_id)
 
     def list(self) -> builtins.list[str]:
-        """Return the ids of the keys that are there and were not destroyed, sorted."""
+        """The ids of the keys that are there and were not destroyed, sorted."""
         self._check_directory()
         with explained(f"cannot look into the key directory {self._directory}"):
             names = {entry.name for entry in os.scandir(self._directory)}
@@ -140,7 +140,7 @@ class LocalProvider:
         return sorted(key_id for key_id in ids if is_key_id(key_id) and f"{key_id}.destroyed" not in names)
 
     def describe(self) -> str:
-        """Return what this is and where."""
+        """What this is and where."""
         return f"local directory {self._directory}"
 
     def _load(self, key_id: str) -> Secret:
