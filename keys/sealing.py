@@ -101,5 +101,5 @@ def _open(cipher: AESGCMSIV, key_id: str, table: str, column: str, position: str
 
 
 def subject_place(position: str, token: bytes) -> str:
-    """Return the place a subject's sealed value is bound to: its record and, as a record may have several, its token."""
+    """Return the place a subject's sealed value is bound to: its record and its token, as a record may have several."""
     return f"{position}#{token.hex()}"

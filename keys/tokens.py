@@ -148,7 +148,7 @@ def message_token(keys: MonthKeys, message_id: str) -> bytes:
 
 
 def uuids(ids: pl.Series) -> pl.Series:
-    """Return which message ids (text) are UUIDs in lower case: their tokens alone give them back. Null counts as one."""
+    """Return which message ids (text) are UUIDs in lower case: the token alone gives those back. Null counts as one."""
     text = _text(ids)
     if _code is not None:
         return pl.Series(~_blocks(large(text))[1])

@@ -77,7 +77,7 @@ def counted(
     content: pl.DataFrame | None,
     identifiers: BatchIndex,
 ) -> list[Counts]:
-    """Count the records of each batch. `records`: `ROW`, `late`, `in_scope`, `redacted` of everything that was split."""
+    """Count the records of each batch. `records`: `ROW`, `late`, `in_scope`, `redacted` of all that was split."""
     size = len(load.batches)
     batch_index = load.batch_index[records.get_column(ROW).to_numpy()]
     late = records.get_column("late").to_numpy()

@@ -256,7 +256,7 @@ def _connection() -> Any:
 
 
 def joined(values: Iterable[bytes]) -> tuple[pa.LargeStringArray, bytes]:
-    """Join values to one column over one buffer, which is returned too. They must be UTF-8 before it is used as text."""
+    """Join values to one column over one buffer, returned too. They must be UTF-8 before it is used as text."""
     found = joined_if(values if isinstance(values, list) else list(values), 0, sys.maxsize)
     assert found is not None  # noqa: S101  (any size will do)
     return found

@@ -84,7 +84,7 @@ def _looking_at(declared: Kinds) -> Format:
 
 
 def _of_any_kind(declared: Declaration, formats: list[Format]) -> Format:
-    """Make a format for records whose kind is not known: whatever is content in one of the kinds may be content here."""
+    """Make a format for records of unknown kind: whatever is content in one of the kinds may be content here."""
     if isinstance(declared, Format):
         return declared
     content = {spec.path: spec for fmt in formats for spec in fmt.content}
