@@ -19,7 +19,7 @@ from lethe.operations.runtime import Runtime
 from lethe.operations.settings import load
 from lethe.schemas.transformed import TransformedBatch
 from lethe.streams.transform.batch import Batch
-from lethe.streams.worker.feed import Feed
+from lethe.streams.worker._assignment import Assignments
 from lethe.streams.worker.metrics import Metrics
 from lethe.streams.worker.pipeline import Pipeline
 from lethe.streams.worker.worker import Worker
@@ -43,13 +43,13 @@ def main() -> None:
     """Work to the end of what is there and say how it went."""
     report = Path(sys.argv[1])
     assigned: list[tuple[float, float]] = []
-    start = Feed._start
+    start = Assignments.start
 
-    def noted(self: Feed, consumer: Any, topic: str, number: int) -> Any:
+    def noted(self: Assignments, consumer: Any, topic: str, number: int) -> Any:
         assigned.append((time.monotonic(), used()))
         return start(self, consumer, topic, number)
 
-    Feed._start = noted  # type: ignore[method-assign]
+    Assignments.start = noted  # type: ignore[method-assign]
     read: list[float] = []
     deliver = Pipeline.deliver
 

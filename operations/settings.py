@@ -61,6 +61,9 @@ class Flush(_Section):
     batch: int = Field(
         15_000, ge=1, le=200_000, description="messages split at a time; fewer when they have 16 MB"
     )
+    patience_seconds: float = Field(
+        900.0, ge=0, description="how long a worker waits and tries again while the store refuses its commits"
+    )
     megabytes: int = Field(48, ge=1, le=16_384, description="rows held in memory before a commit is due")
 
 

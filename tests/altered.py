@@ -17,6 +17,7 @@ from typing import Any
 from lethe.console.cli.main import main
 from lethe.schemas.errors import FencedError
 from lethe.streams.worker import feed
+from lethe.streams.worker._assignment import Assignments
 from lethe.streams.worker.pipeline import Pipeline
 from lethe.tiers.warehouse import Warehouse
 
@@ -47,12 +48,11 @@ if "fenced" in altered:
     Warehouse.commit = fenced  # type: ignore[method-assign]
 
 if "first_assignment" in altered:
-    start = feed.Feed._start
 
     def refuse(self: Any, *arguments: Any) -> Any:
         raise RuntimeError("a stranger's text")
 
-    feed.Feed._start = refuse  # type: ignore[method-assign]
+    Assignments.start = refuse  # type: ignore[method-assign]
 
 if "revocation" in altered:
 
@@ -67,7 +67,7 @@ if "no_revoke" in altered:
         consumer.incremental_unassign(partitions)
         if altered["no_revoke"] == "fenced":  # as the next commit of what it still holds would be
             for p in partitions:
-                self.restart(self._partitions[p.topic, p.partition].source.id)
+                self.restart(self._assignments.partitions[p.topic, p.partition].source.id)
             print("not told", flush=True)
 
     feed.Feed._on_revoke = unheard  # type: ignore[method-assign]

@@ -159,7 +159,7 @@ def _batches(
         yield Batch(
             source=source,
             sequence=sequence,
-            epoch=0,
+            generation=0,
             first=first,
             last=number + len(lines) - 1,
             offsets=np.arange(number, number + len(lines), dtype=np.int64),

@@ -182,7 +182,7 @@ def _batch(
     return Batch(
         source=source,
         sequence=0,
-        epoch=0,
+        generation=0,
         first=messages[0][0],
         last=messages[-1][0],
         offsets=np.array([offset for offset, _ in messages], np.int64),

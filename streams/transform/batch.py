@@ -49,7 +49,7 @@ class Batch:
 
     source: Source
     sequence: int
-    epoch: int
+    generation: int
     first: int
     last: int
     offsets: Offsets = field(repr=False)  # int64, ascending, one per value

@@ -1,15 +1,3 @@
 """The worker: feed, commit pipeline, control topic, metrics and its life cycle."""
 
-__all__ = [
-    "app",
-    "control_topic",
-    "feed",
-    "logs",
-    "memory",
-    "metrics",
-    "pipeline",
-    "reading",
-    "topics",
-    "tracker",
-    "worker",
-]
+__all__ = ["app", "control_topic", "feed", "logs", "metrics", "pipeline", "topics", "worker"]

@@ -24,7 +24,7 @@ class BatchChannel(Channel[Any]):
 
     @property
     def queue(self) -> Any:
-        """The queue, bounded by `maxsize`, with a flow control of its own."""
+        """Return the queue, bounded by `maxsize`, with a flow control of its own."""
         if self._queue is None:
             flow = FlowControlEvent(initially_suspended=False)
             self._queue = ThrowableQueue(maxsize=self.maxsize, flow_control=flow)
@@ -32,7 +32,7 @@ class BatchChannel(Channel[Any]):
 
 
 def make_app(settings: Settings, pipeline: Pipeline, ready: Callable[[], None]) -> tuple[Any, Any]:
-    """The application and the channel the feed puts batches on. `ready` is called once the agents listen."""
+    """Make the application and the channel the feed puts batches on. `ready` is called once the agents listen."""
     kafka = settings.kafka
     session = kafka.session_timeout_ms / 1000
     app = faust.App(
@@ -61,7 +61,7 @@ def make_app(settings: Settings, pipeline: Pipeline, ready: Callable[[], None]) 
 
 
 def _credentials(kafka: Kafka) -> Any:
-    """What Faust needs to log in, from the same settings as the feed's."""
+    """Make what Faust logs in with, from the same settings as the feed's."""
     if kafka.security_protocol == "PLAINTEXT":
         return None
     context = None

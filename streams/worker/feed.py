@@ -1,7 +1,7 @@
 """The Kafka feed: one thread that fetches thousands of messages a call and hands them over as batches.
 
-A partition starts at the position of the metadata table, never at Kafka's committed offset, and is started again from
-there whenever something of it was lost on the way. Offsets are committed to Kafka only so that its tools show the lag.
+Offsets are committed to Kafka only so that its tools show the lag; where a partition starts is decided in
+`_assignment`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from lethe.operations.settings import Settings
-from lethe.schemas.errors import GapError, LetheError, TransientError
-from lethe.streams.transform.batch import LOAD_BYTES, Batch, Source
-from lethe.streams.worker.reading import Partition, Portion, runs
+from lethe.schemas.errors import LetheError, TransientError
+from lethe.streams.transform.batch import LOAD_BYTES, Batch
+from lethe.streams.worker._assignment import Assignments, Listener
+from lethe.streams.worker._partition import Partition, Portion, runs
 from lethe.streams.worker.topics import Streams, client_options
 
 log = logging.getLogger("lethe.feed")
@@ -29,21 +30,14 @@ log = logging.getLogger("lethe.feed")
 _FATAL: Final = frozenset(
     {KafkaError._FATAL, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART}
 )
-_WATERMARK_SECONDS: Final = 15.0
 _LAG_SECONDS: Final = 2.0
-_SAME_SECONDS: Final = 5.0
+_CHECK_SECONDS: Final = 5.0
 _PATIENCE_SECONDS: Final = 20.0
 _SILENT_SECONDS: Final = 20.0  # how long the thread may not call the broker: well below max.poll.interval.ms
 
 
-class Sink(Protocol):
+class Sink(Listener, Protocol):
     """Where batches go and who is told of assignments. Called from the feed's thread."""
-
-    def assigned(self, source: Source, epoch: int) -> None:
-        """A partition starts (again); what is held of an earlier epoch is void."""
-
-    def revoked(self, source: Source) -> None:
-        """A partition went to another worker; what is held of it is void."""
 
     def deliver(self, load: list[Batch]) -> Future[None]:
         """Take batches of different partitions; the future is done when there is room for the next."""
@@ -62,14 +56,10 @@ class Feed:
         same: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
-        self._streams = streams
-        self._positions = positions
         self._sink = sink
-        self._accept_gap = accept_gap
+        self._assignments = Assignments(streams, positions, sink, accept_gap)
         self._same = same  # raises `GapError` when a topic is not the one it was
-        self._same_asked = time.monotonic()
-        self._partitions: dict[tuple[str, int], Partition] = {}
-        self._epochs = 0
+        self._topics_checked = time.monotonic()
         self._stop = threading.Event()
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._portion = Portion(settings.flush.batch)
@@ -116,19 +106,19 @@ class Feed:
         self._jobs.put(lambda: self._commit_offsets(done))
 
     def caught_up(self) -> bool:
-        """Whether everything that was there at the assignment has been handed over."""
+        """Tell whether everything that was there at the assignment has been handed over."""
         return (
             self.settled.is_set()
             and self._restarts_asked == self._restarts_begun
-            and all(p.at_end and not p.messages for p in list(self._partitions.values()))
+            and all(p.at_end and not p.messages for p in list(self._assignments.partitions.values()))
         )
 
     def partitions(self) -> list[Partition]:
-        """The assigned partitions."""
-        return list(self._partitions.values())
+        """Return the assigned partitions."""
+        return list(self._assignments.partitions.values())
 
     def lag(self) -> dict[tuple[str, int], int]:
-        """Messages behind the end of each assigned partition, as last heard of: (stream, partition) -> messages."""
+        """Return how far each assigned partition is behind its end, as last heard: (stream, partition) -> messages."""
         return dict(self._lag)
 
     def _measure_lag(self) -> None:
@@ -138,7 +128,7 @@ class Feed:
             self._lag_heard = now
             self._lag = {
                 (p.source.stream, p.source.partition): max(0, high - p.next)
-                for p in self._partitions.values()
+                for p in self._assignments.partitions.values()
                 if (high := self._high(p)) >= 0
             }
 
@@ -173,11 +163,11 @@ class Feed:
             return
         self._portion.got(len(messages), self._sort_in(messages))
         self._measure_lag()
-        self._complain()
+        self._warn_of_waiting()
         if not messages:
-            self._wonder()
+            self._check_topics()
         now = time.monotonic()
-        waiting = [p for p in self._partitions.values() if p.messages]
+        waiting = [p for p in self._assignments.partitions.values() if p.messages]
         if waiting and (
             sum(len(p.messages) for p in waiting) >= self._settings.flush.batch
             or sum(p.bytes for p in waiting) >= LOAD_BYTES
@@ -186,8 +176,8 @@ class Feed:
         ):
             self._hand_over(waiting)
 
-    def _complain(self) -> None:
-        """Say that the group takes long to give this worker its share: nothing else shows why nothing happens."""
+    def _warn_of_waiting(self) -> None:
+        """Warn that the group takes long to give this worker its share: nothing else shows why nothing happens."""
         now = time.monotonic()
         if not self.settled.is_set() and now - self._waited_since >= _PATIENCE_SECONDS:
             self._waited_since = now
@@ -197,19 +187,18 @@ class Feed:
                 self._settings.kafka.group,
             )
 
-    def _wonder(self) -> None:
-        """Silence may mean that a topic is gone and another one stands in its place: the library does not say so."""
+    def _check_topics(self) -> None:
+        """Check, when nothing comes, that no topic was deleted and made again: the library does not say so."""
         now = time.monotonic()
-        if now - self._same_asked >= _SAME_SECONDS:
-            self._same_asked = now
+        if now - self._topics_checked >= _CHECK_SECONDS:
+            self._topics_checked = now
             try:
                 self._same()
             except TransientError as error:
                 log.info("%s", error)
 
     def _sort_in(self, messages: list[Any]) -> int:
-        """Messages to their partitions; returns how many bytes they have. They come in long runs of one partition: a
-        run is moved at once."""
+        """Give messages to their partitions, a run at a time; return how many bytes they have."""
         if not messages:
             return 0
         # No Python of our own for each message: at this speed it would be a tenth of all work.
@@ -226,7 +215,7 @@ class Feed:
     def _take_in(self, messages: list[Any]) -> int:
         now, size = time.monotonic(), 0
         for topic, number, some in runs(messages, len(self._settings.sources) > 1):
-            partition = self._partitions.get((topic, number))
+            partition = self._assignments.partitions.get((topic, number))
             if partition is None:
                 continue  # revoked while it was on its way
             size += partition.take_in(some, now)
@@ -235,12 +224,15 @@ class Feed:
     def _on_error(self, message: Any) -> None:
         error: KafkaError = message.error()
         if error.code() == KafkaError._PARTITION_EOF:
-            partition = self._partitions.get((message.topic(), message.partition()))
+            partition = self._assignments.partitions.get((message.topic(), message.partition()))
             if partition is not None:
                 partition.end = partition.end or message.offset()
                 partition.at_end = True
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-            self._out_of_range(message.topic(), message.partition())
+            try:
+                self._assignments.out_of_range(self._consumer, message.topic(), message.partition())
+            except LetheError as lost:
+                self.error = lost
         elif error.fatal() or error.code() in _FATAL:
             self.error = TransientError(
                 f"the broker refuses: {error.name()}; check its log, then start again"
@@ -267,7 +259,7 @@ class Feed:
                     self._sort_in(self._consumer.consume(1, 0.2))
         if paused and not self._stop.is_set() and self.error is None:
             # Not `resume`: a partition nothing was fetched from yet would stay silent. Offsets are given instead.
-            for (topic, number), partition in list(self._partitions.items()):
+            for (topic, number), partition in list(self._assignments.partitions.items()):
                 behind = partition.messages[-1].offset() + 1 if partition.messages else partition.next
                 self._consumer.incremental_unassign([TopicPartition(topic, number)])
                 self._consumer.incremental_assign(
@@ -277,7 +269,8 @@ class Feed:
     def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         # An exception in here would surface once, after which the library reads from offsets of its own choice.
         try:
-            consumer.incremental_assign([self._start(consumer, p.topic, p.partition) for p in partitions])
+            start = self._assignments.start
+            consumer.incremental_assign([start(consumer, p.topic, p.partition) for p in partitions])
             self.settled.set()
         except BaseException as error:  # noqa: BLE001
             self.error = error if isinstance(error, LetheError) else _unexpected("assignment", error)
@@ -286,9 +279,7 @@ class Feed:
     def _on_revoke(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         try:
             for p in partitions:
-                gone = self._partitions.pop((p.topic, p.partition), None)
-                if gone is not None:
-                    self._sink.revoked(gone.source)
+                self._assignments.revoke(p.topic, p.partition)
             consumer.incremental_unassign(partitions)
         except BaseException as error:  # noqa: BLE001
             self.error = _unexpected("revocation", error)
@@ -298,77 +289,19 @@ class Feed:
         if not self.settled.is_set() and orjson.loads(text).get("cgrp", {}).get("join_state") == "steady":
             self.settled.set()
 
-    def _start(self, consumer: Any, topic: str, number: int) -> TopicPartition:
-        """Where a partition starts: right behind what the metadata table holds of it."""
-        source = self._streams.source(topic, number)
-        low, _ = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_WATERMARK_SECONDS)
-        done = self._positions(source.id)
-        first = start = low if done is None else done + 1
-        gap = self._streams.gap(topic) if done is None else None
-        if start < low:
-            if not self._accept_gap:
-                raise GapError(
-                    f"topic {topic} partition {number}: offsets {first} to {low - 1} are gone from the topic before "
-                    "they were read (retention); `lethe worker --accept-gap` notes that down and goes on"
-                )
-            start, gap = low, f"offsets {first} to {low - 1} were gone from the topic"
-        self._epochs += 1
-        self._partitions[topic, number] = Partition(
-            source, topic, self._epochs, next=first, start=start, gap=gap
-        )
-        self._sink.assigned(source, self._epochs)
-        return TopicPartition(topic, number, start)
-
-    def _out_of_range(self, topic: str, number: int) -> None:
-        """The broker has nothing at the position we start from: it lost records at one end or the other."""
-        partition = self._partitions.get((topic, number))
-        if partition is None:
-            return
-        low, _ = self._consumer.get_watermark_offsets(
-            TopicPartition(topic, number), timeout=_WATERMARK_SECONDS
-        )
-        if partition.next >= low:
-            if not self._accept_gap:
-                self.error = GapError(
-                    f"topic {topic} partition {number} ends before offset {partition.next}, which was committed: the "
-                    "topic lost records it had; `lethe worker --accept-gap` goes on with it as a new stream"
-                )
-                return
-            self._streams.renew(topic, number)
-        try:
-            self._restart(partition.source.id)
-        except LetheError as error:
-            self.error = error
-
     def _high(self, partition: Partition) -> int:
-        """The end of the partition as the last fetch told it (the broker's own answer may lag behind)."""
+        """Return the end of the partition as the last fetch told it (the broker's own answer may lag behind)."""
         place = TopicPartition(partition.topic, partition.source.partition)
         return int(self._consumer.get_watermark_offsets(place, cached=True)[1])
 
     def _restart_asked(self, source: str) -> None:
         try:
-            self._restart(source)
+            self._assignments.restart(self._consumer, source)
         finally:
             self._restarts_begun += 1
 
-    def _restart(self, source: str) -> None:
-        for (topic, number), partition in list(self._partitions.items()):
-            if partition.source.id == source:
-                if all((p.topic, p.partition) != (topic, number) for p in self._consumer.assignment()):
-                    # It was taken away, and nobody said so: that must not end the worker.
-                    del self._partitions[topic, number]
-                    self._sink.revoked(partition.source)
-                    continue
-                log.warning("reading %s/%d again from the table", partition.source.stream, number)
-                self._consumer.incremental_unassign([TopicPartition(topic, number)])
-                self._consumer.incremental_assign([self._start(self._consumer, topic, number)])
-
     def _commit_offsets(self, done: Mapping[str, int]) -> None:
-        offsets = [
-            TopicPartition(topic, number, done[p.source.id] + 1)
-            for (topic, number), p in self._partitions.items()
-            if p.source.id in done
-        ]
+        offsets = self._assignments.offsets(done)
         if offsets:
             try:
                 self._consumer.commit(offsets=offsets, asynchronous=True)

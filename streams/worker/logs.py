@@ -20,7 +20,7 @@ class JsonFormatter(logging.Formatter):
     """Time, level, logger, message; for an exception its type and where it was raised."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line of JSON."""
+        """Format a record as one line of JSON."""
         ours = record.name.startswith("lethe")
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),

@@ -20,7 +20,7 @@ _RENEWED = re.compile(r"\+\+([0-9]+)/[0-9]+$")
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
-    """What every client of the broker is configured with."""
+    """Return what every client of the broker is configured with."""
     kafka = settings.kafka
     options: dict[str, Any] = {
         "bootstrap.servers": settings.bootstrap,
@@ -40,7 +40,7 @@ def client_options(settings: Settings) -> dict[str, Any]:
 
 
 def identify(settings: Settings, topics: Iterable[str]) -> dict[str, str]:
-    """Topic -> `cluster/topic id`, for topics that are there.
+    """Ask the broker for the identity of topics: topic -> `cluster/topic id`.
 
     Raises `TransientError` when the broker does not answer and `ConfigurationError` when a topic is missing or may
     not be read, both with what to do.
@@ -134,7 +134,7 @@ class Streams:
                 raise _recreated(topic)
 
     def source(self, topic: str, partition: int) -> Source:
-        """The source of a partition, in its newest incarnation."""
+        """Return the source of a partition, in its newest incarnation."""
         identity = self._identities[topic]
         mine = [s for s in self._known if _identity(s) == identity and s.endswith(f"/{partition}")]
         if mine:
@@ -143,7 +143,7 @@ class Streams:
         return Source(self._names[topic], partition, f"{identity}/{partition}", self._formats[topic])
 
     def gap(self, topic: str) -> str | None:
-        """What to note down with the first records of a partition that was never read."""
+        """Return the gap to note down with the first records of a partition that was never read."""
         return self._gaps.get(topic)
 
     def renew(self, topic: str, partition: int) -> None:
@@ -158,7 +158,7 @@ class Streams:
 
 
 def _identity(source: str) -> str:
-    """`cluster/topic id` of a transaction id `cluster/topic id[++n]/partition`."""
+    """Cut `cluster/topic id` out of a transaction id `cluster/topic id[++n]/partition`."""
     return _RENEWED.sub("", source) if _RENEWED.search(source) else source.rpartition("/")[0]
 
 

@@ -19,9 +19,9 @@ from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import LetheError
 from lethe.schemas.transformed import TransformedBatch
 from lethe.streams.transform.batch import Batch
+from lethe.streams.worker._memory import bound_memory
 from lethe.streams.worker.app import make_app, settle
 from lethe.streams.worker.feed import Feed
-from lethe.streams.worker.memory import bound_memory
 from lethe.streams.worker.metrics import HealthServer, Metrics
 from lethe.streams.worker.pipeline import Pipeline
 from lethe.streams.worker.topics import StillTheSame, Streams, identify
@@ -115,7 +115,7 @@ class Worker:
             await _first(listening.wait(), faust)
             thread.start()
             await asyncio.gather(
-                pipeline.run(lambda: self._over(told, feed, pipeline, faust)),
+                pipeline.run(lambda: self._over(told, feed, pipeline, faust), told.is_set),
                 self._report(told, feed, pipeline, faust),
             )
         finally:
@@ -130,7 +130,7 @@ class Worker:
             raise error
 
     def _over(self, told: asyncio.Event, feed: Feed, pipeline: Pipeline, faust: asyncio.Task[None]) -> bool:
-        """Whether to stop: told to, failed, or (if asked for) everything that was there is committed."""
+        """Tell whether to stop: told to, failed, or (if asked for) everything that was there is committed."""
         if told.is_set() or feed.error or pipeline.error:
             return True
         if faust.done() and faust.exception() is not None:

@@ -35,11 +35,11 @@ def source_of(name: str, partition: int = 0) -> Source:
 
 
 def batch_of(
-    source: Source, first: int, values: Sequence[bytes | None], sequence: int = 0, epoch: int = 1
+    source: Source, first: int, values: Sequence[bytes | None], sequence: int = 0, generation: int = 1
 ) -> Batch:
     offsets = np.arange(first, first + len(values), dtype=np.int64)
     return Batch(
-        source, sequence, epoch, first, first + len(values) - 1, offsets, list(values),
+        source, sequence, generation, first, first + len(values) - 1, offsets, list(values),
         np.full(len(values), int(datetime.now(UTC).timestamp() * 1000), np.int64),
     )  # fmt: skip
 
@@ -136,7 +136,7 @@ class Reels:
         )
         self.pipeline.finish_early = True
         self._agents = agents
-        self._epoch = 0
+        self._generation = 0
         self._asked: deque[str] = deque()
         self._todo: dict[str, deque[Batch]] = {}
 
@@ -157,12 +157,12 @@ class Reels:
     def start(self, source_id: str) -> None:
         """Assign a source: from the table's position on."""
         source, values = self.reels[source_id]
-        self._epoch += 1
+        self._generation += 1
         done = self.writer.runtime.warehouse.table("metadata").transaction(source_id)
         at = 0 if done is None else done + 1
-        self.pipeline.assigned(source, self._epoch)
+        self.pipeline.assigned(source, self._generation)
         self._todo[source_id] = deque(
-            batch_of(source, first, values[first : first + self.size], number, self._epoch)
+            batch_of(source, first, values[first : first + self.size], number, self._generation)
             for number, first in enumerate(range(at, len(values), self.size))
         )
 

@@ -15,7 +15,7 @@ from workers import traffic
 from lethe.keys import files
 from lethe.operations.settings import Flush
 from lethe.schemas.errors import LetheError, TransientError, UnknownOutcomeError
-from lethe.streams.worker import pipeline as pipelines
+from lethe.streams.worker import _committer as committer
 from lethe.tiers.ledger.reconcile import check
 from lethe.tiers.store.objects import LocalObjects
 
@@ -27,7 +27,8 @@ Patch = pytest.MonkeyPatch
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: Patch) -> None:
     """Waiting between tries is not what is tested."""
-    monkeypatch.setattr(pipelines, "_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(committer, "_RETRY_SECONDS", 0.0002)
+    monkeypatch.setattr(committer, "_LONGEST_PAUSE", 0.02)
 
 
 def disturb(monkeypatch: Patch, table: str, times: int, how: Callable[[Callable[[], Any]], Any]) -> list[str]:
@@ -105,10 +106,32 @@ def test_a_store_that_never_takes_the_commit_stops_the_worker_and_leaves_nothing
     hit = disturb(monkeypatch, "metadata", 1_000, not_persisted)
     with pytest.raises(UnknownOutcomeError, match="metadata"):
         reels.run()
-    assert len(hit) == pipelines._COMMIT_TRIES
+    assert len(hit) == committer._LEAST_TRIES
     assert reels.pipeline.committed == 0
     monkeypatch.undo()
     Writer(plant).go_on(SOURCE, values)
+    plant.judge()
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_worker_that_can_wait_outlasts_a_store_that_refuses(
+    plant: Plant, monkeypatch: Patch, caplog: Any, told: bool
+) -> None:
+    """It says so once, however often it tries; told to stop meanwhile, it leaves at once and nothing is lost."""
+    values = plant.records(SOURCE, traffic(300, seed=2))
+    reels = Reels(plant, {SOURCE: values})
+    reels.pipeline.finish_early = False
+    hit = disturb(monkeypatch, "metadata", 1_000_000 if told else 20, not_persisted)
+    run = reels.pipeline.run
+    stopped = lambda: told and len(hit) >= 20  # noqa: E731
+    monkeypatch.setattr(reels.pipeline, "run", lambda stopping: run(lambda: stopping() or stopped(), stopped))
+    reels.run()
+    assert len(hit) >= 20 > committer._LEAST_TRIES
+    assert caplog.text.count("it is tried again") == 1
+    monkeypatch.undo()
+    if told:
+        assert reels.pipeline.committed == 0
+        Writer(plant).go_on(SOURCE, values)
     plant.judge()
 
 
@@ -203,7 +226,7 @@ def test_a_disk_that_hangs_and_comes_back(plant: Plant, monkeypatch: Patch) -> N
         real(self, path, data)
 
     def look() -> None:
-        held.append(reels.pipeline._tracker.records)
+        held.append(reels.pipeline._in_flight.records)
         full[0] += hanging.is_set() and held[-1] >= 200  # for a while, so that who does not wait is seen
         if full[0] > 100 or len(reels.delivered) == 1_500 // 50:
             released.set()

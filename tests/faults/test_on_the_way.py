@@ -233,7 +233,7 @@ def test_the_channel_loses_batches(plant: Plant, values: Any, monkeypatch: Patch
     numbers = set(lost)
 
     def lose(batch: Batch) -> bool:
-        if batch.source == ONE and batch.epoch <= 2 and batch.sequence in numbers:
+        if batch.source == ONE and batch.generation <= 2 and batch.sequence in numbers:
             numbers.remove(batch.sequence)
             return True
         return False

@@ -17,8 +17,8 @@ from lethe.operations.settings import Settings
 from lethe.schemas.transformed import TransformedBatch
 from lethe.streams.transform.batch import LOAD_BYTES, Batch, Source
 from lethe.streams.transform.transform import Transform
+from lethe.streams.worker._partition import Portion
 from lethe.streams.worker.feed import Feed
-from lethe.streams.worker.reading import Portion
 from lethe.streams.worker.topics import Streams, identify
 from lethe.tiers.ledger.reconcile import check
 from lethe.tiers.warehouse import Warehouse
@@ -33,7 +33,7 @@ class Taken:
     def __init__(self) -> None:
         self.loads: list[list[Batch]] = []
 
-    def assigned(self, source: Source, epoch: int) -> None:
+    def assigned(self, source: Source, generation: int) -> None:
         pass
 
     def revoked(self, source: Source) -> None:

@@ -11,7 +11,7 @@ import pytest
 LOADS = """
 import gc, sys
 import lethe.streams.worker.worker
-from lethe.streams.worker.memory import bound_memory
+from lethe.streams.worker._memory import bound_memory
 if sys.argv[1] == "told":
     bound_memory()
 before = gc.get_stats()[2]["collections"]

@@ -26,7 +26,7 @@ class Partition:
 
     source: Source
     topic: str
-    epoch: int
+    generation: int
     next: int  # the offset the next batch accounts from
     start: int  # the first offset fetched
     end: int | None = None  # offsets below were there when the partition was first fetched from
@@ -38,7 +38,7 @@ class Partition:
     since: float = 0.0
 
     def take_in(self, messages: list[Any], now: float) -> int:
-        """More that was read, in order; `now` is monotonic. Returns how many bytes the values have."""
+        """Add what was read, in order; `now` is monotonic. Return how many bytes the values have."""
         if not self.messages:
             self.since = now
         self.messages += messages
@@ -47,7 +47,7 @@ class Partition:
         return size
 
     def batch(self, high: Callable[[Partition], int]) -> Batch:
-        """What was read, as the next batch. `high` is asked once where the partition ends."""
+        """Make the next batch of what was read. `high` is asked once where the partition ends."""
         (messages, self.messages), (size, self.bytes) = (self.messages, []), (self.bytes, 0)
         values = [*map(Message.value, messages)]
         offsets = np.fromiter(map(Message.offset, messages), np.int64, len(messages))
@@ -55,7 +55,7 @@ class Partition:
         batch = Batch(
             source=self.source,
             sequence=self.sequence,
-            epoch=self.epoch,
+            generation=self.generation,
             first=self.next,
             last=last,
             offsets=offsets,
@@ -103,7 +103,7 @@ class Portion:
 
 
 def runs(messages: list[Any], several: bool) -> Iterator[tuple[str, int, list[Any]]]:
-    """Messages by topic and partition, in runs as they came. `several`: there is more than one topic.
+    """Split messages into runs of one topic and partition, as they came. `several`: there is more than one topic.
 
     No Python of our own for each message: at this speed it would be a tenth of all work.
     """
@@ -119,7 +119,7 @@ def runs(messages: list[Any], several: bool) -> Iterator[tuple[str, int, list[An
 
 
 def _kinds(messages: list[Any], format_name: str) -> list[bytes | str | None] | None:
-    """What each message's header says of its kind, where a header tells kinds apart; the last one counts."""
+    """Read from each message's header of what kind it is, where a header tells kinds apart; the last one counts."""
     declared = formats.get(format_name)
     if not isinstance(declared, Kinds) or declared.header is None:
         return None

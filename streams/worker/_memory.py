@@ -19,7 +19,7 @@ _NEW_OBJECTS: Final = 50_000
 
 
 def bound_memory() -> None:
-    """Call before the threads start. Does nothing to the allocator of another C library."""
+    """Bound what allocators keep. Call before the threads start; does nothing to another C library's allocator."""
     # Every message is an object the collector counts: each few hundred thousand of them it would go through all that
     # was ever imported, for a tenth of a second in which no thread of this process runs.
     gc.freeze()

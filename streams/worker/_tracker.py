@@ -1,7 +1,7 @@
 """What has been split and waits for its commit: per source, only a contiguous run is ever handed over.
 
 Batches are split by several agents at a time and may arrive in any order, or (a channel that was cleared, an agent
-that failed) not at all. Each batch carries the epoch of its assignment and its number in it.
+that failed) not at all. Each batch carries the generation of its assignment and its number in it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from lethe.schemas.transformed import TransformedBatch
 
 @dataclass(slots=True)
 class _Progress:
-    epoch: int
+    generation: int
     next: int = 0  # the number of the batch that must come next
     ready: list[TransformedBatch] = field(default_factory=list)
     early: dict[int, TransformedBatch] = field(default_factory=dict)
@@ -27,23 +27,23 @@ class Tracker:
     records: int = 0  # waiting, contiguous or not
     held: int = 0  # bytes of their rows
 
-    def start(self, source: str, epoch: int) -> None:
+    def start(self, source: str, generation: int) -> None:
         """Begin anew with a source: what is held of it is dropped."""
         self.drop(source)
-        self._sources[source] = _Progress(epoch)
+        self._sources[source] = _Progress(generation)
 
     def drop(self, source: str) -> None:
         """Forget a source and everything held of it."""
         progress = self._sources.pop(source, None)
         if progress is not None:
-            self._less([*progress.ready, *progress.early.values()])
+            self._subtract([*progress.ready, *progress.early.values()])
 
-    def done(self, transformed: TransformedBatch, epoch: int, sequence: int) -> bool:
+    def done(self, transformed: TransformedBatch, generation: int, sequence: int) -> bool:
         """Take in a batch; False if it is of an assignment that is over, or came twice."""
         progress = self._sources.get(transformed.source)
         if (
             progress is None
-            or progress.epoch != epoch
+            or progress.generation != generation
             or sequence < progress.next
             or sequence in progress.early
         ):
@@ -57,24 +57,24 @@ class Tracker:
         return True
 
     def take(self) -> list[TransformedBatch]:
-        """Every contiguous run, to be committed now; it is no longer held here."""
+        """Hand over every contiguous run, to be committed now; it is no longer held."""
         taken: list[TransformedBatch] = []
         for progress in self._sources.values():
             taken += progress.ready
             progress.ready = []
-        self._less(taken)
+        self._subtract(taken)
         return taken
 
-    def _less(self, gone: list[TransformedBatch]) -> None:
-        self.records -= sum(map(_size, gone))
-        self.held -= sum(p.held for p in gone)
+    def _subtract(self, batches: list[TransformedBatch]) -> None:
+        self.records -= sum(map(_size, batches))
+        self.held -= sum(p.held for p in batches)
 
     def ready(self) -> int:
-        """How many records a `take` would give."""
+        """Count the records that a `take` would give."""
         return sum(_size(p) for progress in self._sources.values() for p in progress.ready)
 
     def waiting_for(self) -> dict[str, int]:
-        """Sources that hold batches beyond a missing one: source -> number of the batch that is missing."""
+        """Return the sources that hold batches beyond a missing one: source -> number of the missing batch."""
         return {name: progress.next for name, progress in self._sources.items() if progress.early}
 
 
