@@ -1,0 +1,241 @@
+"""Accounts: who works here, how they prove it, and when they are locked out.
+
+Passwords are kept as argon2id; one-time codes (TOTP, RFC 6238) count once; ten failures lock an account for a quarter
+of an hour. A wrong name costs as much time as a wrong password.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import pyotp
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from lethe.keys.ring import KeyRing
+from lethe.keys.sealing import open_value, seal_value
+from lethe.operations.access import tables
+from lethe.operations.access.database import Database
+from lethe.operations.access.grants import RefusedError
+from lethe.operations.access.roles import Permission, Role, permissions
+from lethe.schemas.errors import LetheError
+
+KEY: Final = "service"
+SHORTEST: Final = 12
+_LONGEST: Final = 200
+_MOST_FAILURES: Final = 10
+_LOCKED: Final = timedelta(minutes=15)
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@-]{0,119}")
+_STEP: Final = 30
+_hasher: Final = PasswordHasher()
+_NOBODY: Final = _hasher.hash(uuid.uuid4().hex)
+_WRONG: Final = "name, password or code is wrong, or the account is locked for a while"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """An account that is signed in, or is looked at."""
+
+    id: str
+    name: str
+    display: str
+    roles: frozenset[Role]
+    disabled: bool = False
+    enrolled: bool = False  # has a second factor
+
+    def may(self) -> frozenset[Permission]:
+        """Say what the person may do: nothing when disabled."""
+        return frozenset() if self.disabled else permissions(self.roles)
+
+
+class Accounts:
+    """The accounts in a database. `clock` gives the present instant in UTC."""
+
+    def __init__(self, database: Database, ring: KeyRing, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._ring = ring
+        self._clock = clock
+
+    def add(self, name: str, display: str, roles: Iterable[Role], password: str | None) -> Person:
+        """Make an account; without a password it can sign in through the identity provider only."""
+        name = name.strip().lower()
+        if not _NAME.fullmatch(name):
+            raise LetheError(
+                "a name has up to 120 of a-z, 0-9 and . _ @ -, and begins with a letter or digit"
+            )
+        row = tables.Account(
+            id=str(uuid.uuid4()),
+            name=name,
+            display=(display.strip() or name)[:200],
+            roles=",".join(sorted(role.value for role in set(roles))),
+            password=None if password is None else _hash(password),
+            created=self._clock(),
+            totp_step=0,
+            failures=0,
+            disabled=False,
+        )
+        with self._database.begin() as session:
+            if session.scalar(select(tables.Account.id).where(tables.Account.name == name)):
+                raise LetheError("there is an account of that name already")
+            session.add(row)
+        return person_of(row)
+
+    def all(self) -> list[Person]:
+        """List every account by name."""
+        with self._database.begin() as session:
+            return [
+                person_of(row)
+                for row in session.scalars(select(tables.Account).order_by(tables.Account.name))
+            ]
+
+    def set_roles(self, account: str, roles: Iterable[Role]) -> None:
+        """Give an account these roles and no others; they count from its next request on."""
+        with self._database.begin() as session:
+            _row(session, account).roles = ",".join(sorted(role.value for role in set(roles)))
+
+    def disable(self, account: str, disabled: bool = True) -> None:
+        """Close (or open) an account; its sessions end at once."""
+        with self._database.begin() as session:
+            _row(session, account).disabled = disabled
+            session.execute(delete(tables.Session).where(tables.Session.account == account))
+
+    def set_password(self, account: str, password: str) -> None:
+        """Give an account a new password and end its sessions."""
+        hashed = _hash(password)
+        with self._database.begin() as session:
+            row = _row(session, account)
+            row.password, row.failures, row.locked_until = hashed, 0, None
+            session.execute(delete(tables.Session).where(tables.Session.account == account))
+
+    def new_totp(self, account: str) -> str:
+        """Make a secret for one-time codes (base32); it counts once `confirm_totp` has seen a code of it."""
+        secret = pyotp.random_base32()
+        with self._database.begin() as session:
+            row = _row(session, account)
+            row.totp = self._seal(account, b"?" + secret.encode())
+        return secret
+
+    def confirm_totp(self, account: str, code: str) -> None:
+        """Turn the second factor on after the first right code."""
+        with self._database.begin() as session:
+            row = _row(session, account)
+            secret = self._totp(row)
+            if secret is None or (step := _step_of(secret[1:], code, row.totp_step, self._clock())) is None:
+                raise RefusedError("that code is wrong; the clock of the device may be off")
+            row.totp, row.totp_step = self._seal(account, b"!" + secret[1:].encode()), step
+
+    def pending_totp(self, account: str) -> str | None:
+        """Give the secret that waits for its first code; None when there is none."""
+        with self._database.begin() as session:
+            secret = self._totp(_row(session, account))
+        return secret[1:] if secret and secret[0] == "?" else None
+
+    def sign_in(self, name: str, password: str, code: str) -> Person:
+        """Check name, password and, where enrolled, the code. One refusal for all that can be wrong."""
+        now = self._clock()
+        with self._database.begin() as session:
+            row = session.scalar(
+                select(tables.Account)
+                .where(tables.Account.name == name.strip().lower()[:120])
+                .with_for_update()
+            )
+            right = _verify(None if row is None else row.password, password)
+            if row is None or row.disabled or (row.locked_until is not None and now < row.locked_until):
+                wrong = True
+            elif not right or not self._code_counts(row, code, now):
+                wrong = True
+                row.failures += 1
+                if row.failures >= _MOST_FAILURES:
+                    row.locked_until, row.failures = now + _LOCKED, 0
+            else:
+                wrong, row.failures, row.locked_until = False, 0, None
+        if wrong or row is None:
+            raise RefusedError(_WRONG)
+        return person_of(row)
+
+    def by_identity(self, issuer: str, subject: str, name: str) -> Person:
+        """Find the account of somebody the identity provider vouches for; bound at their first sign-in by name."""
+        with self._database.begin() as session:
+            row = session.scalar(
+                select(tables.Account).where(
+                    tables.Account.issuer == issuer, tables.Account.subject == subject
+                )
+            )
+            if row is None:
+                row = session.scalar(
+                    select(tables.Account).where(
+                        tables.Account.name == name.strip().lower()[:120], tables.Account.issuer.is_(None)
+                    )
+                )
+                if row is not None and row.password is None:
+                    row.issuer, row.subject = issuer, subject
+                else:
+                    row = None
+            if row is None or row.disabled:
+                raise RefusedError("there is no open account for you here; an administrator has to add one")
+            return person_of(row)
+
+    def _code_counts(self, row: tables.Account, code: str, now: datetime) -> bool:
+        secret = self._totp(row)
+        if secret is None or secret[0] == "?":
+            return True
+        step = _step_of(secret[1:], code, row.totp_step, now)
+        if step is None:
+            return False
+        row.totp_step = step
+        return True
+
+    def _totp(self, row: tables.Account) -> str | None:
+        if row.totp is None:
+            return None
+        keys = self._ring.named(KEY, create=True)
+        return open_value(keys, "accounts", "totp", row.id, row.totp).decode()
+
+    def _seal(self, account: str, value: bytes) -> bytes:
+        return seal_value(self._ring.named(KEY, create=True), "accounts", "totp", account, value)
+
+
+def person_of(row: tables.Account) -> Person:
+    """Read an account's row."""
+    roles = frozenset(Role(name) for name in row.roles.split(",") if name)
+    return Person(row.id, row.name, row.display, roles, row.disabled, row.totp is not None)
+
+
+def _row(session: Session, account: str) -> tables.Account:
+    row = session.get(tables.Account, account)
+    if row is None:
+        raise LetheError("there is no such account")
+    return row
+
+
+def _hash(password: str) -> str:
+    if not SHORTEST <= len(password) <= _LONGEST:
+        raise LetheError(f"a password has {SHORTEST} to {_LONGEST} characters")
+    return _hasher.hash(password)
+
+
+def _verify(hashed: str | None, password: str) -> bool:
+    """Compare with argon2; for nobody too, so that the time taken tells nothing."""
+    try:
+        _hasher.verify(hashed or _NOBODY, password[:_LONGEST])
+    except (VerificationError, InvalidHashError):
+        return False
+    return hashed is not None
+
+
+def _step_of(secret: str, code: str, last: int, now: datetime) -> int | None:
+    """Find the step (of 30 s) whose code this is, one before or after now, later than the last one used."""
+    totp = pyotp.TOTP(secret)
+    present = int(now.timestamp()) // _STEP
+    for step in (present, present - 1, present + 1):
+        if step > last and hmac.compare_digest(totp.generate_otp(step), code.strip()):
+            return step
+    return None

@@ -1,0 +1,206 @@
+"""Cases: what every look belongs to. What a case holds of persons is sealed under the case's own key, gone with it."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from lethe.keys.monthkeys import MonthKeys
+from lethe.keys.ring import KeyRing
+from lethe.keys.sealing import open_value, seal_value
+from lethe.operations.access import tables
+from lethe.operations.access.accounts import Person
+from lethe.operations.access.database import Database
+from lethe.operations.access.grants import PURPOSES, RefusedError
+from lethe.operations.access.roles import Permission
+from lethe.schemas.errors import LetheError
+
+MOST_TARGETS: Final = 50
+_REFERENCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/#-]{0,79}")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A case as its owner sees it. `title` is None once the case is closed: it went with the case's key."""
+
+    id: str
+    reference: str
+    title: str | None
+    purpose: str
+    owner: str
+    opened: datetime
+    closed: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A target or a note of a case, opened."""
+
+    id: str
+    kind: str
+    text: str
+    author: str
+    added: datetime
+
+
+class Cases:
+    """The cases in a database. Each belongs to the person who opened it; nobody else opens what it holds."""
+
+    def __init__(self, database: Database, ring: KeyRing, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._ring = ring
+        self._clock = clock
+
+    def open(self, person: Person, reference: str, title: str, purpose: str) -> Case:
+        """Open a case; its reference is known nowhere else and names nobody."""
+        if Permission.CASES not in person.may():
+            raise RefusedError("your roles do not include cases")
+        reference = " ".join(reference.split())
+        if not _REFERENCE.fullmatch(reference) or sum(map(str.isdigit, reference)) > 8:
+            raise LetheError(
+                "a reference has up to 80 letters, digits (8 at most: it must be nobody's number) and . _ / # -"
+            )
+        if purpose not in PURPOSES:
+            raise LetheError(f"purpose: one of {', '.join(sorted(PURPOSES))}")
+        case_id = str(uuid.uuid4())
+        # The key first: a crash after it leaves a key that seals nothing, never a case that cannot be opened.
+        keys = self._ring.named(key_name(case_id), create=True)
+        row = tables.Case(
+            id=case_id,
+            reference=reference,
+            title=seal_value(keys, "cases", "title", case_id, title.strip()[:300].encode()),
+            purpose=purpose,
+            owner=person.id,
+            opened=self._clock(),
+        )
+        with self._database.begin() as session:
+            if session.scalar(select(tables.Case.id).where(tables.Case.reference == reference)):
+                raise LetheError("there is a case of that reference already")
+            session.add(row)
+        return self._opened(row)
+
+    def mine(self, person: Person) -> list[Case]:
+        """List a person's own cases, open ones first, newest first."""
+        with self._database.begin() as session:
+            rows = session.scalars(
+                select(tables.Case)
+                .where(tables.Case.owner == person.id)
+                .order_by(tables.Case.closed.is_not(None), tables.Case.opened.desc())
+            ).all()
+        return [self._opened(row) for row in rows]
+
+    def get(self, person: Person, case_id: str) -> Case:
+        """Give one's own case; another's does not exist for them."""
+        with self._database.begin() as session:
+            return self._opened(owned(session, person, case_id))
+
+    def close(self, person: Person, case_id: str) -> None:
+        """Close a case: its targets and notes go, then its key.
+
+        1. Mark it closed and delete its entries: no grant of it is good any more. A crash here leaves a key that
+           opens only the title.
+        2. Destroy the key. Closing it again goes on from there.
+        """
+        with self._database.begin() as session:
+            row = owned(session, person, case_id)
+            row.closed = row.closed or self._clock()
+            session.execute(delete(tables.CaseEntry).where(tables.CaseEntry.case == case_id))
+        self._ring.destroy_named(key_name(case_id))
+
+    def add(self, person: Person, case_id: str, kind: str, text: str) -> None:
+        """Add a target or a note; the same target again changes nothing."""
+        text = text.strip()
+        if not 0 < len(text) <= 4000:
+            raise LetheError("a target or note has 1 to 4,000 characters")
+        with self._database.begin() as session:
+            row = owned(session, person, case_id, must_be_open=True)
+            keys = self._ring.named(key_name(case_id))
+            digest = value_digest(keys, text)
+            mine = select(tables.CaseEntry).where(
+                tables.CaseEntry.case == row.id, tables.CaseEntry.kind == kind
+            )
+            there = session.scalars(mine).all()
+            if any(e.digest == digest for e in there):
+                return
+            if kind == "target" and len(there) >= MOST_TARGETS:
+                raise LetheError(f"a case has at most {MOST_TARGETS} targets: open another for the rest")
+            entry = str(uuid.uuid4())
+            session.add(
+                tables.CaseEntry(
+                    id=entry,
+                    case=row.id,
+                    kind=kind,
+                    digest=digest,
+                    sealed=seal_value(keys, "case_entries", "sealed", entry, text.encode()),
+                    author=person.id,
+                    added=self._clock(),
+                )
+            )
+
+    def remove(self, person: Person, case_id: str, entry: str) -> None:
+        """Take an entry out of a case."""
+        with self._database.begin() as session:
+            row = owned(session, person, case_id, must_be_open=True)
+            session.execute(
+                delete(tables.CaseEntry).where(tables.CaseEntry.id == entry, tables.CaseEntry.case == row.id)
+            )
+
+    def entries(self, person: Person, case_id: str) -> list[Entry]:
+        """Open what a case holds, in the order it was added."""
+        with self._database.begin() as session:
+            row = owned(session, person, case_id)
+            found = session.execute(
+                select(tables.CaseEntry, tables.Account.name)
+                .join(tables.Account, tables.Account.id == tables.CaseEntry.author)
+                .where(tables.CaseEntry.case == row.id)
+                .order_by(tables.CaseEntry.added)
+            ).all()
+        if not found:
+            return []
+        keys = self._ring.named(key_name(case_id))
+        return [
+            Entry(
+                e.id,
+                e.kind,
+                open_value(keys, "case_entries", "sealed", e.id, e.sealed).decode(),
+                name,
+                e.added,
+            )
+            for e, name in found
+        ]
+
+    def _opened(self, row: tables.Case) -> Case:
+        title = None
+        if row.closed is None:
+            keys = self._ring.named(key_name(row.id))
+            title = open_value(keys, "cases", "title", row.id, row.title).decode()
+        return Case(row.id, row.reference, title, row.purpose, row.owner, row.opened, row.closed)
+
+
+def owned(session: Session, person: Person, case_id: str, must_be_open: bool = False) -> tables.Case:
+    """Find a person's own case, in a transaction; `RefusedError` where there is none, or none that is open."""
+    row = session.get(tables.Case, case_id)
+    if row is None or row.owner != person.id:
+        raise RefusedError("there is no such case of yours")
+    if must_be_open and row.closed is not None:
+        raise RefusedError("the case is closed")
+    return row
+
+
+def key_name(case_id: str) -> str:
+    """Name the key of a case."""
+    return f"case.{case_id}"
+
+
+def value_digest(keys: MonthKeys, text: str) -> str:
+    """Find the same value again: an HMAC under the case's key, meaningless without it."""
+    return hmac.new(keys.salt_key.reveal(), text.encode(), sha256).hexdigest()

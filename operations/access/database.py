@@ -1,0 +1,92 @@
+"""The database of the service's own state: opened in one way, brought to the newest schema by Alembic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from lethe.schemas.errors import ConfigurationError, TransientError
+
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+
+
+class Database:
+    """Accounts, sessions, cases and grants: `sqlite:///FILE`, or `postgresql+psycopg://...` for several instances."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        """Give a transaction: committed at the end, rolled back on any exception.
+
+        Raises `TransientError` when the database does not answer; its own text may quote values and is not passed on.
+        """
+        try:
+            with self._sessions.begin() as session:
+                yield session
+        except OperationalError:
+            raise TransientError("the service's database does not answer; try again") from None
+
+    def upgrade(self) -> None:
+        """Bring the schema to the newest version. Safe to call from every instance at its start."""
+        try:
+            with self.engine.begin() as connection:
+                if connection.dialect.name == "postgresql":
+                    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7301947)")
+                config = _config()
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except SQLAlchemyError as error:
+            raise ConfigurationError(
+                f"the service's database cannot be brought up to date: {type(error).__name__}; see serve.database"
+            ) from None
+
+    def is_current(self) -> bool:
+        """Tell whether the schema is the newest one."""
+        with self.engine.connect() as connection:
+            found = MigrationContext.configure(connection).get_current_revision()
+        return found == ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    return config
+
+
+def _engine(url: str) -> Engine:
+    try:
+        engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    except (SQLAlchemyError, ImportError, ValueError):
+        raise ConfigurationError(
+            "serve.database: a URL such as sqlite:////srv/lethe/service.db or postgresql+psycopg://host/name is needed"
+        ) from None
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def _prepare(connection: Any, _record: Any) -> None:
+            connection.isolation_level = None  # SQLAlchemy's own BEGIN below, not the driver's late one
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("PRAGMA busy_timeout = 10000")
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Any) -> None:
+            # Two requests that both read and then write would otherwise meet in the middle, and one be refused.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,293 @@
+"""The desk: grants asked for, approved, used, revoked and reviewed. What decides is in `grants`, without a database."""
+
+from __future__ import annotations
+
+import hmac
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from lethe.keys.ring import KeyRing
+from lethe.keys.sealing import open_value, seal_value
+from lethe.operations.access import tables
+from lethe.operations.access.accounts import KEY, Person
+from lethe.operations.access.cases import key_name, owned, value_digest
+from lethe.operations.access.database import Database
+from lethe.operations.access.grants import (
+    BREAK_GLASS,
+    OF_WEIGHT,
+    REVIEW_WITHIN,
+    Action,
+    Grant,
+    Read,
+    RefusedError,
+    Scope,
+    State,
+    check_approval,
+    check_request,
+    decide,
+)
+from lethe.operations.access.roles import Permission
+from lethe.schemas.errors import LetheError
+
+LASTS: Final = timedelta(days=7)
+DAILY_SUBJECTS: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A grant as an approver or its owner sees it. `values` and `reason` are what was asked, word for word."""
+
+    grant: Grant
+    person: str
+    case: str
+    values: tuple[str, ...]
+    reason: str
+    requested: datetime
+    reviewed: datetime | None
+    review_by: datetime | None
+
+    @property
+    def digest(self) -> str:
+        """Name what an approval would be of."""
+        return self.grant.scope.digest()
+
+
+class Desk:
+    """The grants in a database. `audit` is durable when it returns; without it nothing is decided."""
+
+    def __init__(
+        self,
+        database: Database,
+        ring: KeyRing,
+        clock: Callable[[], datetime],
+        audit: Callable[[Mapping[str, Any]], None],
+        daily_subjects: int = DAILY_SUBJECTS,
+    ) -> None:
+        self._database = database
+        self._ring = ring
+        self._clock = clock
+        self._audit = audit
+        self._daily = daily_subjects
+
+    def ask(
+        self,
+        person: Person,
+        action: Action,
+        case_id: str,
+        months: tuple[str, str],
+        rows: int,
+        values: Sequence[str],
+        reason: str,
+        break_glass: bool = False,
+    ) -> Grant:
+        """Ask for a grant. One without weight is given at once; one of weight waits for a second person.
+
+        Break-glass gives it at once for an hour, and puts it on the auditors' board until somebody has reviewed it.
+        """
+        now = self._clock()
+        if not 0 < len(reason.strip()) <= 1000:
+            raise LetheError("a reason of 1 to 1,000 characters is needed")
+        with self._database.begin() as session:
+            case = owned(session, person, case_id, must_be_open=True)
+            keys = self._ring.named(key_name(case_id))
+            texts = sorted({v.strip() for v in values if v.strip()})
+            target = value_digest(keys, "\0".join(texts)) if texts and action in OF_WEIGHT else ""
+            scope = Scope(action, case.id, case.purpose, *months, rows, target)
+            ends = now + (BREAK_GLASS if break_glass else LASTS)
+            check_request(scope, person.may(), now, ends)
+            given = break_glass or action not in OF_WEIGHT
+            row = tables.GrantRow(
+                id=str(uuid.uuid4()),
+                person=person.id,
+                action=action.value,
+                case=case.id,
+                purpose=case.purpose,
+                first_month=months[0],
+                last_month=months[1],
+                rows=rows,
+                target=target,
+                sealed=b"",
+                begins=now,
+                ends=ends,
+                state=(State.APPROVED if given else State.REQUESTED).value,
+                break_glass=break_glass,
+                used=0,
+                requested=now,
+            )
+            asked = orjson.dumps({"values": texts, "reason": reason.strip()})
+            row.sealed = seal_value(keys, "grants", "sealed", row.id, asked)
+            self._audit(
+                {
+                    "who": person.name,
+                    "action": "grant.break-glass" if break_glass else "grant.ask",
+                    "grant": row.id,
+                    "what": action.value,
+                    "case": case.reference,
+                    "purpose": scope.purpose,
+                }
+            )
+            session.add(row)
+        return grant_of(row)
+
+    def approve(self, approver: Person, grant_id: str, digest: str) -> None:
+        """Approve exactly what the digest names. The audit entry comes first: an approval nobody knows of is none."""
+        self._decide(approver, grant_id, State.APPROVED, digest)
+
+    def refuse(self, approver: Person, grant_id: str, digest: str) -> None:
+        """Refuse a request."""
+        self._decide(approver, grant_id, State.REFUSED, digest)
+
+    def _decide(self, approver: Person, grant_id: str, state: State, digest: str) -> None:
+        with self._database.begin() as session:
+            row = _locked(session, grant_id)
+            check_approval(grant_of(row), approver.id, approver.may(), digest)
+            self._audit({"who": approver.name, "action": f"grant.{state}", "grant": grant_id})
+            row.state, row.decided, row.approved_by = state.value, self._clock(), approver.id
+            row.approved_digest = digest if state is State.APPROVED else None
+            if state is State.APPROVED:
+                row.begins = self._clock()
+
+    def revoke(self, person: Person, grant_id: str) -> None:
+        """Take a grant back: its owner's own, or anybody's for whoever approves."""
+        with self._database.begin() as session:
+            row = _locked(session, grant_id)
+            if row.person != person.id and Permission.APPROVE not in person.may():
+                raise RefusedError("there is no such grant of yours")
+            self._audit({"who": person.name, "action": "grant.revoked", "grant": grant_id})
+            row.state = State.REVOKED.value
+
+    def review(self, auditor: Person, grant_id: str) -> None:
+        """Note that a use of break-glass was looked at, by somebody else."""
+        if Permission.REVIEW not in auditor.may():
+            raise RefusedError("reviewing needs the role auditor")
+        with self._database.begin() as session:
+            row = _locked(session, grant_id)
+            if not row.break_glass or row.person == auditor.id:
+                raise RefusedError("there is nothing of somebody else's to review here")
+            self._audit({"who": auditor.name, "action": "grant.reviewed", "grant": grant_id})
+            row.reviewed, row.reviewed_by = self._clock(), auditor.id
+
+    def use(self, person: Person, read: Read, values: Sequence[str]) -> Grant:
+        """Find a grant for a read and take its rows from it; refuse the read where there is none.
+
+        `read.rows` are taken at once (None: one, the rest by `took` when the number is known). The subjects count
+        against the day's cap.
+        """
+        now = self._clock()
+        with self._database.begin() as session:
+            case = owned(session, person, read.case, must_be_open=True)
+            if read.action in OF_WEIGHT:
+                keys = self._ring.named(key_name(case.id))
+                texts = sorted({v.strip() for v in values if v.strip()})
+                target = value_digest(keys, "\0".join(texts)) if texts else ""
+                read = Read(
+                    person.id, read.action, case.id, read.first_month, read.last_month, read.rows, target
+                )
+            rows = session.scalars(
+                select(tables.GrantRow)
+                .where(
+                    tables.GrantRow.person == person.id,
+                    tables.GrantRow.case == case.id,
+                    tables.GrantRow.action == read.action.value,
+                )
+                .order_by(tables.GrantRow.requested.desc())
+                .with_for_update()
+            ).all()
+            refusal = RefusedError(f"there is no grant for {read.action} in this case: ask for one")
+            for row in rows:
+                try:
+                    decide(grant_of(row), read, person.may(), True, now)
+                except RefusedError as error:
+                    refusal = error
+                    continue
+                self._count(session, person, values, now)
+                row.used += read.rows if read.rows is not None else 1
+                return grant_of(row)
+            raise refusal
+
+    def took(self, grant_id: str, rows: int) -> None:
+        """Count rows of a read beyond the first, which `use` has counted."""
+        if rows > 1:
+            with self._database.begin() as session:
+                _locked(session, grant_id).used += rows - 1
+
+    def waiting(self, person: Person) -> list[Asked]:
+        """List what waits for approval by this person: requests of others, oldest first, as they were asked."""
+        if Permission.APPROVE not in person.may():
+            return []
+        return self._list(tables.GrantRow.state == State.REQUESTED.value, tables.GrantRow.person != person.id)
+
+    def of(self, person: Person) -> list[Asked]:
+        """List a person's own grants, newest first."""
+        return self._list(tables.GrantRow.person == person.id)[::-1]
+
+    def unreviewed(self) -> list[Asked]:
+        """List uses of break-glass that nobody has reviewed yet, oldest first."""
+        return self._list(tables.GrantRow.break_glass.is_(True), tables.GrantRow.reviewed.is_(None))
+
+    def _list(self, *conditions: Any) -> list[Asked]:
+        with self._database.begin() as session:
+            found = session.execute(
+                select(tables.GrantRow, tables.Account.name, tables.Case)
+                .join(tables.Account, tables.Account.id == tables.GrantRow.person)
+                .join(tables.Case, tables.Case.id == tables.GrantRow.case)
+                .where(*conditions)
+                .order_by(tables.GrantRow.requested)
+            ).all()
+        return [self._asked(row, name, case) for row, name, case in found]
+
+    def _asked(self, row: tables.GrantRow, name: str, case: tables.Case) -> Asked:
+        values: tuple[str, ...] = ()
+        reason = "(gone with the case)"
+        if case.closed is None:
+            keys = self._ring.named(key_name(case.id))
+            asked = orjson.loads(open_value(keys, "grants", "sealed", row.id, row.sealed))
+            values, reason = tuple(asked["values"]), asked["reason"]
+        review_by = row.requested + REVIEW_WITHIN if row.break_glass else None
+        return Asked(
+            grant_of(row), name, case.reference, values, reason, row.requested, row.reviewed, review_by
+        )
+
+    def _count(self, session: Session, person: Person, values: Sequence[str], now: datetime) -> None:
+        """Count different subjects of the day; refuse those beyond the cap. Nothing is kept of earlier days."""
+        day = now.date().isoformat()
+        session.execute(delete(tables.DailyCount).where(tables.DailyCount.day < day))
+        key = self._ring.named(KEY, create=True).salt_key.reveal()
+        digests = {hmac.new(key, f"{day}\0{v.strip()}".encode(), sha256).hexdigest() for v in values}
+        mine = select(tables.DailyCount.digest).where(
+            tables.DailyCount.account == person.id, tables.DailyCount.day == day
+        )
+        known = set(session.scalars(mine))
+        count = session.scalar(select(func.count()).select_from(mine.subquery())) or 0
+        new = digests - known
+        if count + len(new) > self._daily:
+            raise RefusedError(
+                f"at most {self._daily} different subjects a day (UTC); go on tomorrow, or have a colleague look"
+            )
+        session.add_all(tables.DailyCount(account=person.id, day=day, digest=d) for d in new)
+
+
+def grant_of(row: tables.GrantRow) -> Grant:
+    """Read a grant's row."""
+    scope = Scope(
+        Action(row.action), row.case, row.purpose, row.first_month, row.last_month, row.rows, row.target
+    )
+    return Grant(
+        row.id, row.person, scope, row.begins, row.ends, State(row.state), row.approved_by, row.approved_digest,
+        row.break_glass, row.used,
+    )  # fmt: skip
+
+
+def _locked(session: Session, grant_id: str) -> tables.GrantRow:
+    row = session.get(tables.GrantRow, grant_id, with_for_update=True)
+    if row is None:
+        raise RefusedError("there is no such request")
+    return row

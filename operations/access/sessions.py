@@ -1,0 +1,79 @@
+"""Sessions: a random token its holder keeps, of which the database knows the digest only."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Final
+
+from sqlalchemy import delete
+
+from lethe.operations.access import tables
+from lethe.operations.access.accounts import Person, person_of
+from lethe.operations.access.database import Database
+
+IDLE: Final = timedelta(minutes=30)
+LONGEST: Final = timedelta(hours=10)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Who a request is from, and the token its forms must carry."""
+
+    person: Person
+    csrf: str
+
+
+class Sessions:
+    """The sessions in a database: they end when idle, after ten hours, on sign-out and with the account."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+
+    def start(self, account: str) -> str:
+        """Begin a session and return its token (256 bits, URL-safe)."""
+        now, token = self._clock(), secrets.token_urlsafe(32)
+        with self._database.begin() as session:
+            session.execute(delete(tables.Session).where(tables.Session.ends <= now))
+            session.add(
+                tables.Session(
+                    id=_digest(token),
+                    account=account,
+                    csrf=secrets.token_urlsafe(32),
+                    created=now,
+                    seen=now,
+                    ends=now + LONGEST,
+                )
+            )
+        return token
+
+    def who(self, token: str | None) -> SignedIn | None:
+        """Find who holds the token; None when there is no such session (any more)."""
+        if not token:
+            return None
+        now = self._clock()
+        with self._database.begin() as session:
+            row = session.get(tables.Session, _digest(token))
+            if row is None:
+                return None
+            account = session.get(tables.Account, row.account)
+            if account is None or account.disabled or now >= row.ends or now - row.seen >= IDLE:
+                session.delete(row)
+                return None
+            if now - row.seen > timedelta(seconds=30):
+                row.seen = now
+            return SignedIn(person_of(account), row.csrf)
+
+    def end(self, token: str | None) -> None:
+        """End a session."""
+        if token:
+            with self._database.begin() as session:
+                session.execute(delete(tables.Session).where(tables.Session.id == _digest(token)))
+
+
+def _digest(token: str) -> str:
+    return sha256(token.encode()).hexdigest()

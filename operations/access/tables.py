@@ -1,0 +1,144 @@
+"""The tables of the service's own state: accounts, sessions, cases, grants, reviews. No identifier in the clear.
+
+What a case holds of persons (targets, notes) is sealed under the case's key (`sealed` columns); what is compared is a
+keyed digest. SQLite by default, PostgreSQL for more than one instance; made and changed by Alembic only.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    DateTime,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    String,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Instant(TypeDecorator[datetime]):
+    """An instant in UTC: SQLite forgets time zones, so it is given and read as naive UTC."""
+
+    impl = DateTime(timezone=False)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        """Store the instant as naive UTC."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        """Read the instant as UTC."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """The tables of this room."""
+
+
+class Account(Base):
+    """A person who works here. `name` is what they sign in with and what the audit says of them."""
+
+    __tablename__ = "accounts"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    name: Mapped[str] = mapped_column(String(120), unique=True)
+    display: Mapped[str] = mapped_column(String(200))
+    roles: Mapped[str] = mapped_column(String(400))  # comma-separated names of roles
+    password: Mapped[str | None] = mapped_column(String(300))  # argon2id; None: signs in elsewhere
+    totp: Mapped[bytes | None] = mapped_column(LargeBinary)  # sealed; None: not enrolled
+    totp_step: Mapped[int] = mapped_column(Integer, default=0)  # the last step used: none counts twice
+    issuer: Mapped[str | None] = mapped_column(String(300))
+    subject: Mapped[str | None] = mapped_column(String(300))
+    disabled: Mapped[bool] = mapped_column(Boolean, default=False)
+    failures: Mapped[int] = mapped_column(Integer, default=0)
+    locked_until: Mapped[datetime | None] = mapped_column(Instant)
+    created: Mapped[datetime] = mapped_column(Instant)
+
+    __table_args__ = (UniqueConstraint("issuer", "subject"),)
+
+
+class Session(Base):
+    """A signed-in browser or command line. `id` is the SHA-256 of the token that only its holder has."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    account: Mapped[str] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    csrf: Mapped[str] = mapped_column(String(64))
+    created: Mapped[datetime] = mapped_column(Instant)
+    seen: Mapped[datetime] = mapped_column(Instant)
+    ends: Mapped[datetime] = mapped_column(Instant)
+
+
+class Case(Base):
+    """A case: what every look belongs to."""
+
+    __tablename__ = "cases"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    reference: Mapped[str] = mapped_column(String(120), unique=True)
+    title: Mapped[bytes] = mapped_column(LargeBinary)  # sealed
+    purpose: Mapped[str] = mapped_column(String(40))
+    owner: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    opened: Mapped[datetime] = mapped_column(Instant)
+    closed: Mapped[datetime | None] = mapped_column(Instant)
+
+
+class CaseEntry(Base):
+    """Something a case holds: a target or a note. All of it sealed; `digest` finds the same value again."""
+
+    __tablename__ = "case_entries"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    case: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str] = mapped_column(String(20))  # target, note
+    digest: Mapped[str] = mapped_column(String(64))
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    author: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    added: Mapped[datetime] = mapped_column(Instant)
+
+    __table_args__ = (UniqueConstraint("case", "kind", "digest"),)
+
+
+class GrantRow(Base):
+    """A grant, see `grants.Grant`. `sealed` is what the approver is shown: the values meant, and the reason."""
+
+    __tablename__ = "grants"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    person: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    action: Mapped[str] = mapped_column(String(20))
+    case: Mapped[str] = mapped_column(ForeignKey("cases.id"), index=True)
+    purpose: Mapped[str] = mapped_column(String(40))
+    first_month: Mapped[str] = mapped_column(String(7))
+    last_month: Mapped[str] = mapped_column(String(7))
+    rows: Mapped[int] = mapped_column(Integer)
+    target: Mapped[str] = mapped_column(String(64), default="")
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    begins: Mapped[datetime] = mapped_column(Instant)
+    ends: Mapped[datetime] = mapped_column(Instant)
+    state: Mapped[str] = mapped_column(String(12), index=True)
+    approved_by: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"))
+    approved_digest: Mapped[str | None] = mapped_column(String(64))
+    decided: Mapped[datetime | None] = mapped_column(Instant)
+    break_glass: Mapped[bool] = mapped_column(Boolean, default=False)
+    reviewed_by: Mapped[str | None] = mapped_column(ForeignKey("accounts.id"))
+    reviewed: Mapped[datetime | None] = mapped_column(Instant)
+    used: Mapped[int] = mapped_column(Integer, default=0)
+    requested: Mapped[datetime] = mapped_column(Instant)
+
+
+class DailyCount(Base):
+    """How many different subjects somebody has looked at on a day (UTC): what the daily cap counts."""
+
+    __tablename__ = "daily_counts"
+
+    account: Mapped[str] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True)
+    day: Mapped[str] = mapped_column(String(10), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)

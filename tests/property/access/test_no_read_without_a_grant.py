@@ -1,0 +1,173 @@
+"""Random sequences of asking, approving, revoking, time and roles: never a read without a grant.
+
+The judge keeps a plain list of what happened and says from it alone what may be read; it shares no code with the desk.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+from access_world import World
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from lethe.operations.access.accounts import Person
+from lethe.operations.access.grants import Action, Read, RefusedError
+from lethe.operations.access.roles import Role
+from lethe.schemas.errors import LetheError
+
+PEOPLE = ("amal", "bela", "carl")
+ROLES = st.sets(st.sampled_from([Role.INVESTIGATOR, Role.APPROVER, Role.PRIVACY_OFFICER, Role.AUDITOR]))
+ACTIONS = st.sampled_from([Action.LOOKUP, Action.REVEAL, Action.BULK_REVEAL, Action.HOLD])
+VALUES = st.sampled_from([("+923001111111",), ("+923002222222",), ("+923001111111", "+923002222222")])
+MONTHS = st.sampled_from([("2026-01", "2026-03"), ("2026-02", "2026-02"), ("2026-03", "2026-05")])
+WHO = st.sampled_from(PEOPLE)
+HEAVY = {Action.BULK_REVEAL, Action.HOLD}
+LOOKERS = {
+    Action.LOOKUP: {Role.INVESTIGATOR, Role.PRIVACY_OFFICER},
+    Action.REVEAL: {Role.INVESTIGATOR},
+    Action.BULK_REVEAL: {Role.INVESTIGATOR},
+    Action.HOLD: {Role.INVESTIGATOR, Role.PRIVACY_OFFICER},
+}
+
+
+class Sequences(RuleBasedStateMachine):
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory(dir="/dev/shm")  # many small synced files, none to be kept
+        self.world = World(Path(self.folder.name), "sqlite://")
+        self.world.desk._daily = 10_000
+        self.people: dict[str, Person] = {}
+        self.cases: dict[str, str] = {}
+        self.roles: dict[str, set[Role]] = {}
+        self.closed: set[str] = set()
+        self.grants: list[dict[str, object]] = []
+        for name in PEOPLE:
+            first = {Role.INVESTIGATOR, Role.APPROVER} if name != "carl" else {Role.APPROVER}
+            self.people[name] = self.world.person(name, Role.INVESTIGATOR, *first, password=None)
+            self.roles[name] = {Role.INVESTIGATOR, *first}
+            self.cases[name] = self.world.case(self.people[name], f"F-{name}").id
+            self.set_roles(name, first)
+
+    def now(self, name: str) -> Person:
+        return next(p for p in self.world.accounts.all() if p.name == name)
+
+    @rule(name=WHO, roles=ROLES)
+    def set_roles(self, name: str, roles: set[Role]) -> None:
+        self.world.accounts.set_roles(self.people[name].id, roles)
+        self.roles[name] = set(roles)
+
+    @rule(name=WHO, action=ACTIONS, values=VALUES, months=MONTHS, rows=st.integers(1, 4), glass=st.booleans())
+    def ask(
+        self,
+        name: str,
+        action: Action,
+        values: tuple[str, ...],
+        months: tuple[str, str],
+        rows: int,
+        glass: bool,
+    ) -> None:
+        try:
+            grant = self.world.desk.ask(
+                self.now(name), action, self.cases[name], months, rows, values, "why", glass
+            )
+        except LetheError:
+            return
+        self.grants.append(
+            {
+                "id": grant.id, "who": name, "action": action, "values": values, "months": months, "rows": rows,
+                "ends": self.world.now + (timedelta(hours=1) if glass else timedelta(days=7)),
+                "good": glass or action not in HEAVY, "digest": grant.scope.digest(), "used": 0,
+            }
+        )  # fmt: skip
+
+    @rule(name=WHO, which=st.integers(0, 30), right=st.booleans(), yes=st.booleans())
+    def answer(self, name: str, which: int, right: bool, yes: bool) -> None:
+        if not self.grants:
+            return
+        grant = self.grants[which % len(self.grants)]
+        decide = self.world.desk.approve if yes else self.world.desk.refuse
+        try:
+            decide(self.now(name), str(grant["id"]), str(grant["digest"]) if right else "0" * 64)
+        except LetheError:
+            return
+        assert name != grant["who"]
+        assert right
+        assert Role.APPROVER in self.roles[name]
+        grant["good"] = yes
+
+    @rule(name=WHO, which=st.integers(0, 30))
+    def revoke(self, name: str, which: int) -> None:
+        if not self.grants:
+            return
+        grant = self.grants[which % len(self.grants)]
+        try:
+            self.world.desk.revoke(self.now(name), str(grant["id"]))
+        except LetheError:
+            return
+        grant["good"] = False
+        grant["revoked"] = True
+
+    @rule(minutes=st.sampled_from([1, 45, 60, 24 * 60, 7 * 24 * 60]))
+    def wait(self, minutes: int) -> None:
+        self.world.wait(minutes=minutes)
+
+    @rule(name=WHO)
+    def close(self, name: str) -> None:
+        self.world.cases.close(self.people[name], self.cases[name])
+        self.closed.add(name)
+
+    @rule(name=WHO)
+    def reopen_another(self, name: str) -> None:
+        if name in self.closed and Role.INVESTIGATOR in self.roles[name]:
+            count = len(self.grants) + len(self.closed)
+            self.cases[name] = self.world.case(self.now(name), f"F-{name}-{count}-{self.world.now:%j%H%M}").id
+            self.closed.discard(name)
+            for grant in self.grants:
+                if grant["who"] == name:
+                    grant["good"] = False
+
+    @rule(name=WHO, owner=WHO, action=ACTIONS, values=VALUES, months=MONTHS)
+    def read(
+        self, name: str, owner: str, action: Action, values: tuple[str, ...], months: tuple[str, str]
+    ) -> None:
+        person = self.now(name)
+        may = [
+            g
+            for g in self.grants
+            if g["good"]
+            and name == owner == g["who"]
+            and name not in self.closed
+            and self.roles[name] & LOOKERS[action]
+            and g["action"] is action
+            and self.world.now < g["ends"]
+            and g["months"][0] <= months[0] <= months[1] <= g["months"][1]
+            and g["used"] < g["rows"]
+            and (action not in HEAVY or sorted(g["values"]) == sorted(values))
+        ]
+        try:
+            used = self.world.desk.use(person, Read(person.id, action, self.cases[owner], *months), values)
+        except RefusedError:
+            assert not may, "refused although a grant covers it"
+            return
+        (grant,) = [g for g in self.grants if g["id"] == used.id]
+        assert grant in may, "read without a grant that covers it"
+        grant["used"] += 1
+
+    def teardown(self) -> None:
+        if hasattr(self, "folder"):
+            self.world.database.engine.dispose()
+            self.folder.cleanup()
+
+
+TestSequences = Sequences.TestCase
+TestSequences.settings = settings(
+    max_examples=int(os.environ.get("LETHE_SEQUENCES", "120")),
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
