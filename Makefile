@@ -9,6 +9,9 @@ STAMP := $(VENV)/.installed
 TEST := $(BIN)/python -m pytest -p no:cacheprovider -n 2 --dist loadfile
 # Tests start hundreds of processes: without compiled modules each of them takes half as long again to begin.
 export PYTHONDONTWRITEBYTECODE :=
+# What the tests need beside Python, and the Debian package it is in.
+TOOLS := gcc:gcc clang:clang
+T ?= tests
 N ?=
 JOURNAL ?=
 MINUTES ?=
@@ -18,7 +21,7 @@ AT_ONCE ?=
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-$(STAMP): requirements-dev.lock pyproject.toml native/blocks.c native/plain.c native/texts.c
+$(STAMP): requirements-dev.lock pyproject.toml $(wildcard native/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -27,17 +30,28 @@ $(STAMP): requirements-dev.lock pyproject.toml native/blocks.c native/plain.c na
 .PHONY: setup
 setup: $(STAMP) ## Make .venv/ with `lethe` in it
 
+.PHONY: tools
+tools: ## Install what tests need beside Python, where it is missing (apt-get, as root)
+	@for tool in $(TOOLS); do command -v "$${tool%%:*}" >/dev/null || missing+=" $${tool##*:}"; done; \
+	if [ -n "$${missing:-}" ]; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq; apt-get install -y -qq $$missing; \
+		else echo "as root: apt-get install$$missing" >&2; exit 1; fi; fi
+
 .PHONY: demo
 demo: setup ## Show the whole path on 200,000 made-up records, under var/demo
 	@$(BIN)/lethe demo
 
 .PHONY: test
-test: setup ## The whole test-suite, on the embedded broker
-	$(TEST) tests
+test: setup tools ## The whole test-suite, on the embedded broker; a part of it with T=tests/unit/keys
+	$(TEST) $(T)
 
 .PHONY: test-kafka
-test-kafka: setup ## Integration and fault suites against Apache Kafka
+test-kafka: setup tools ## Integration and fault suites against Apache Kafka
 	LETHE_TEST_BROKER=kafka $(TEST) tests/integration tests/faults
+
+.PHONY: fuzz
+fuzz: setup tools ## Fuzz the compiled code: make fuzz MINUTES=30; what is new goes to tests/fuzz/seeds
+	$(BIN)/python tests/fuzz/built_native.py $(or $(MINUTES),10)
 
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, and the law between rooms

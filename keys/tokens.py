@@ -36,7 +36,7 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from lethe.keys.monthkeys import MonthKeys
 from lethe.keys.secret import Secret
-from lethe.schemas.compiled import compiled
+from lethe.schemas.compiled import native
 from lethe.schemas.errors import IntegrityError
 from lethe.schemas.flat import bytes_of, ends_of, large
 
@@ -60,7 +60,7 @@ _UUID_HOLDER = "00000000-0000-1000-8000-000000000000"  # stands in for ids whose
 _VERSION_BYTE = 6
 _NO_VERSION = 0xF0
 
-_code: Final = compiled("lethe._blocks")
+_code: Final = native()
 
 
 def subject_token(keys: MonthKeys, kind: str, value: str) -> bytes:

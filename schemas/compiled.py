@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Final
-
-_MODULES: Final = ("lethe._blocks", "lethe._plain", "lethe._texts")
+from typing import Any
 
 
-def compiled(name: str) -> Any:
-    """Return the compiled module of this full name; None where it was not built."""
+def native() -> Any:
+    """Import the compiled module `lethe._native` (docs/native.md); None where it was not built."""
     try:
-        return import_module(name)
+        return import_module("lethe._native")
     except ImportError:
         return None
-
-
-def missing() -> list[str]:
-    """Return the compiled modules that were not built."""
-    return [name for name in _MODULES if compiled(name) is None]

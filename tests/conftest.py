@@ -10,7 +10,7 @@ import pytest
 from brokers import NODES, Broker, chosen_kind, running_broker
 from workers import Site, sites
 
-from lethe.schemas.compiled import missing
+from lethe.schemas.compiled import native
 from lethe.schemas.errors import LetheError
 from lethe.testing.brokers.kafka.cluster import KafkaCluster
 
@@ -79,4 +79,4 @@ def bare_site(tmp_path: Path) -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def reader() -> None:
     """The compiled code, without which its tests would say nothing."""
-    assert not missing(), "compiled code is not there: have a C compiler (`cc`) and run `make clean setup`"
+    assert native() is not None, "compiled code is not there: have a C compiler (`cc`) and run `make clean setup`"

@@ -13,7 +13,7 @@ from lethe.console.cli.shell import Shell
 from lethe.console.cli.signing import history_of
 from lethe.operations.proof.publisher import stamp_roots
 from lethe.operations.proof.signer import load_signer
-from lethe.schemas.compiled import missing
+from lethe.schemas.compiled import native
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import LetheError
 from lethe.streams.worker.topics import Streams, identify
@@ -65,7 +65,7 @@ def _configuration(here: Shell, what: str) -> Iterator[Check]:
 
 
 def _reader(_: Shell, what: str) -> Iterator[Check]:
-    if not missing():
+    if native() is not None:
         yield Check(what, "ok", "compiled: records in the usual spelling are read in one pass")
     else:
         yield Check(what, "warning", "not compiled: every record takes the way of the unusual ones, a fifth more work",

@@ -1,4 +1,4 @@
-"""Texts: columns of text go through compiled code (`_texts.c`), where there is any: half a microsecond a record less.
+"""Texts: columns of text go through compiled code (native/columns.c), where there is any: half a microsecond a record less.
 
 Without a C compiler at installation there is none; then, and for what it does not take, Polars does the same.
 """
@@ -11,10 +11,10 @@ from typing import Any, Final
 import polars as pl
 import pyarrow as pa
 
-from lethe.schemas.compiled import compiled
+from lethe.schemas.compiled import native
 from lethe.streams.transform.decode.json_columns import series
 
-_code: Final = compiled("lethe._texts")
+_code: Final = native()
 
 
 def iso_times(text: pl.Series) -> pl.Series | None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import atheris
 
-with atheris.instrument_imports(include=["schemas", "streams", "integrity"]):
+with atheris.instrument_imports(include=["lethe.schemas", "lethe.streams", "lethe.integrity"]):
     import polars as pl
 
     from lethe.schemas.declaration import format as formats

@@ -1,4 +1,4 @@
-"""Read records in the usual spelling in one pass of compiled code (`_plain.c`); `json_columns` reads the rest.
+"""Read records in the usual spelling in one pass in C (`native/reader.c`); `json_columns` reads the rest.
 
 Nearly all records are objects whose names have no escapes and come once, with texts, short numbers and no lists where
 something is declared. Of these every leaf can be found by looking at each byte once, strictly (RFC 8259, UTF-8, no half
@@ -21,7 +21,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from lethe.schemas.compiled import compiled
+from lethe.schemas.compiled import native
 from lethe.schemas.flat import ends_of
 from lethe.streams.transform.decode.json_columns import Coded, Mask, Shape
 
@@ -30,7 +30,7 @@ _VIEW: Final = 16  # bytes of a string view
 _MOST_BYTES: Final = 2**31 - 1  # views have 32 bits for where a text lies
 
 
-_reader: Final = compiled("lethe._plain")
+_reader: Final = native()
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
-from lethe.schemas.compiled import compiled
+from lethe.schemas.compiled import native
 
 Mask = npt.NDArray[np.bool_]
 Shape = dict[str, Any]
@@ -32,7 +32,7 @@ Shape = dict[str, Any]
 _TEXT: Final = "VARCHAR"
 _JSON: Final = "JSON"
 _local = threading.local()
-_code: Final = compiled("lethe._texts")
+_code: Final = native()
 
 
 class NotJsonError(Exception):

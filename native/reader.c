@@ -1,14 +1,11 @@
-/* Records in the usual spelling, read in one pass: see streams/transform/decode/compiled_reader.py, which says what is taken and why.
+/* Read records in the usual spelling in one pass: see streams/transform/decode/compiled_reader.py, which says what is taken and why.
  *
  * Whatever is not plainly right is left alone ("not taken"), never guessed at: the general reader sees it then. Nothing
  * is copied but texts with escapes; all other leaves are views of the values themselves (Arrow's string-view layout).
- * Every read is bounded by the end of its value, every write by the sizes that `read` has checked.
+ * Every read is bounded by the end of its value, every write by the sizes that the caller has checked.
  */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
-#include <stdbool.h>
-#include <stdint.h>
+#include "reader.h"
+
 #include <string.h>
 
 #if defined(__GNUC__) || defined(__clang__)
@@ -21,57 +18,7 @@ static int FIRST_MARK(uint64_t marks) {
 }
 #endif
 
-enum { LEAF = 0, OBJECT = 1, LIST = 2, NEVER = 3 };
-enum { MOST_NODES = 256, MOST_MEMBERS = 64, MOST_LEAVES = 1024, GUESSES = 48, DEPTH = 16 };
-enum { SLOTS = 4096, MOST_DISTINCT = 1024, PROBES = 16, TRIAL = 256 };
-
-typedef struct {
-    const uint8_t *name;
-    Py_ssize_t length;
-    int kind, target; /* of a leaf: its number; of an object: its node */
-} Member;
-
-typedef struct {
-    const uint8_t *key; /* up to and with its closing quote */
-    uint32_t length;
-    int member; /* -1: not declared */
-} Guess;
-
-typedef struct {
-    Member members[MOST_MEMBERS];
-    int count, guesses;
-    Guess guess[GUESSES]; /* the names of the last object of this kind, in their order: mostly also those of the next */
-} Node;
-
-typedef struct {
-    uint32_t length;
-    union {
-        uint8_t inlined[12];
-        struct {
-            uint8_t prefix[4];
-            uint32_t buffer, offset;
-        };
-    };
-} View;
-
-typedef struct {
-    uint32_t slots[SLOTS]; /* code + 1 */
-    View values[MOST_DISTINCT];
-    int distinct; /* -1: too many, given up */
-} Table;
-
-typedef struct {
-    const uint8_t *data;
-    uint8_t *arena;
-    Py_ssize_t arena_size, arena_used;
-    Py_ssize_t rows, row, bitmap;
-    View *views;      /* leaves x rows */
-    uint8_t *valid;   /* leaves x bitmap */
-    uint32_t *codes;  /* leaves x rows */
-    uint32_t *firsts; /* leaves x MOST_DISTINCT: the row a distinct value was first seen in */
-    Node *nodes;
-    Table *tables;
-} Reader;
+enum { PROBES = 16, TRIAL = 256 };
 
 typedef struct {
     const uint8_t *at, *end;
@@ -79,7 +26,7 @@ typedef struct {
 
 typedef struct {
     const uint8_t *start;
-    Py_ssize_t length;
+    ptrdiff_t length;
     bool escaped;
 } Text;
 
@@ -229,7 +176,7 @@ static bool number(Cursor *c, Text *out) {
 }
 
 static bool word(Cursor *c, const char *expected, Text *out) {
-    Py_ssize_t length = (Py_ssize_t)strlen(expected);
+    ptrdiff_t length = (ptrdiff_t)strlen(expected);
     if (c->end - c->at < length || memcmp(c->at, expected, (size_t)length) != 0) return false;
     out->start = c->at;
     out->length = length;
@@ -291,7 +238,7 @@ static uint8_t *written(uint8_t *to, uint32_t code) {
     return to;
 }
 
-/* Copy a text with its escapes resolved: never longer than it was, as `read` makes the arena as large as the values. */
+/* Copy a text with its escapes resolved: never longer than it was, as the caller makes the arena as large as the values. */
 static bool resolve(Reader *r, Text *t) {
     if (t->length > r->arena_size - r->arena_used) return false;
     uint8_t *start = r->arena + r->arena_used, *to = start;
@@ -302,7 +249,9 @@ static bool resolve(Reader *r, Text *t) {
             *to++ = *at++;
             continue;
         }
-        at += escape(at, end, &code); /* `text` has found it to be right */
+        int length = escape(at, end, &code);
+        if (!length) return false; /* never: `text` has found it to be right */
+        at += length;
         to = written(to, code);
     }
     t->start = start;
@@ -337,7 +286,7 @@ static bool alike(const Reader *r, const View *a, const View *b, const uint8_t *
 static void encode(Reader *r, int leaf, const View *v) {
     Table *table = r->tables + leaf;
     const uint8_t *bytes = bytes_of(r, v);
-    uint32_t *firsts = r->firsts + (Py_ssize_t)leaf * MOST_DISTINCT;
+    uint32_t *firsts = r->firsts + (ptrdiff_t)leaf * MOST_DISTINCT;
     uint32_t slot = hash(v, bytes) % SLOTS;
     for (int probe = 0; probe < PROBES; probe++, slot = (slot + 1) % SLOTS) {
         uint32_t known = table->slots[slot];
@@ -458,114 +407,9 @@ static bool value(Reader *r, const uint8_t *start, const uint8_t *end) {
     return c.at == c.end;
 }
 
-/* nodes: a list, one entry an object, of lists of (name: bytes, kind: int, target: int). */
-static int plan(PyObject *described, Node *nodes, Py_ssize_t count, Py_ssize_t leaves) {
-    for (Py_ssize_t n = 0; n < count; n++) {
-        PyObject *members = PyList_GetItem(described, n);
-        if (!members) return -1;
-        Py_ssize_t size = PyList_Size(members);
-        if (size < 0 || size > MOST_MEMBERS) goto wrong;
-        nodes[n].count = (int)size;
-        for (Py_ssize_t i = 0; i < size; i++) {
-            Member *m = nodes[n].members + i;
-            PyObject *one = PyList_GetItem(members, i);
-            if (!one || !PyArg_ParseTuple(one, "y#ii", &m->name, &m->length, &m->kind, &m->target)) return -1;
-            if (m->kind < LEAF || m->kind > NEVER || m->target < 0) goto wrong;
-            if ((m->kind == LEAF && m->target >= leaves) || (m->kind == OBJECT && m->target >= count)) goto wrong;
-        }
+void read_rows(Reader *r, const int64_t *ends, uint8_t *taken) {
+    for (r->row = 0; r->row < r->rows; r->row++) {
+        int64_t start = ends[r->row], end = ends[r->row + 1];
+        taken[r->row] = start >= 0 && start <= end && end <= r->size && value(r, r->data + start, r->data + end);
     }
-    return 0;
-wrong:
-    if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "not a plan that can be followed");
-    return -1;
-}
-
-enum { DATA, ENDS, TAKEN, ARENA, VIEWS, VALID, CODES, FIRSTS, BUFFERS };
-
-/* Numbers are read and written as such, which need not work where none of their size begins. */
-static bool aligned(const Py_buffer *b, uintptr_t size) { return (uintptr_t)b->buf % size == 0; }
-
-static bool sizes_fit(const Py_buffer *b, Py_ssize_t rows, Py_ssize_t leaves) {
-    const int64_t *ends = b[ENDS].buf;
-    Py_ssize_t bitmap = (rows + 7) / 8;
-    if (!aligned(b + ENDS, 8) || !aligned(b + VIEWS, 4)) return false;
-    if (!aligned(b + CODES, 4) || !aligned(b + FIRSTS, 4)) return false;
-    if (b[ENDS].len != (rows + 1) * 8 || b[TAKEN].len != rows || b[DATA].len > INT32_MAX) return false;
-    if (b[ARENA].len != 0 && b[ARENA].len < b[DATA].len) return false;
-    if (b[VIEWS].len != leaves * rows * (Py_ssize_t)sizeof(View) || b[VALID].len != leaves * bitmap) return false;
-    if (b[CODES].len != leaves * rows * 4 || b[FIRSTS].len != leaves * MOST_DISTINCT * 4) return false;
-    if (ends[0] < 0 || ends[rows] > b[DATA].len) return false;
-    for (Py_ssize_t i = 0; i < rows; i++)
-        if (ends[i] > ends[i + 1]) return false;
-    return true;
-}
-
-PyDoc_STRVAR(read_doc,
-             "read(plan, leaves, data, ends, taken, arena, views, valid, codes, firsts)\n--\n\n"
-             "Fill the buffers; return how many bytes of the arena are used and the distinct values of each leaf\n"
-             "(-1: too many). See streams/transform/decode/compiled_reader.py for the layouts. Raises ValueError when sizes do not fit.");
-
-static PyObject *read_values(PyObject *self, PyObject *args) {
-    (void)self;
-    PyObject *described, *result = NULL, *counts = NULL;
-    Py_buffer b[BUFFERS] = {{0}};
-    Py_ssize_t leaves, rows, count;
-    Node *nodes = NULL;
-    Table *tables = NULL;
-    if (!PyArg_ParseTuple(args, "O!ny*y*w*w*w*w*w*w*", &PyList_Type, &described, &leaves, &b[DATA], &b[ENDS], &b[TAKEN],
-                          &b[ARENA], &b[VIEWS], &b[VALID], &b[CODES], &b[FIRSTS]))
-        return NULL;
-    count = PyList_Size(described);
-    rows = b[TAKEN].len;
-    if (count < 1 || count > MOST_NODES || leaves < 0 || leaves > MOST_LEAVES || rows > INT32_MAX
-        || !sizes_fit(b, rows, leaves)) {
-        PyErr_SetString(PyExc_ValueError, "buffers and plan do not fit together");
-        goto done;
-    }
-    nodes = PyMem_Calloc((size_t)count, sizeof(Node));
-    tables = PyMem_Calloc((size_t)leaves + 1, sizeof(Table));
-    if (!nodes || !tables) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    if (plan(described, nodes, count, leaves) < 0) goto done;
-    Reader r = {.data = b[DATA].buf, .arena = b[ARENA].buf, .arena_size = b[ARENA].len, .rows = rows,
-                .bitmap = (rows + 7) / 8, .views = b[VIEWS].buf, .valid = b[VALID].buf, .codes = b[CODES].buf,
-                .firsts = b[FIRSTS].buf, .nodes = nodes, .tables = tables};
-    const int64_t *ends = b[ENDS].buf;
-    uint8_t *taken = b[TAKEN].buf;
-    Py_BEGIN_ALLOW_THREADS
-    for (r.row = 0; r.row < rows; r.row++)
-        taken[r.row] = value(&r, r.data + ends[r.row], r.data + ends[r.row + 1]);
-    Py_END_ALLOW_THREADS
-    counts = PyList_New(leaves);
-    for (Py_ssize_t i = 0; counts && i < leaves; i++) {
-        PyObject *one = PyLong_FromLong(tables[i].distinct);
-        if (!one || PyList_SetItem(counts, i, one) < 0) Py_CLEAR(counts);
-    }
-    if (counts) result = Py_BuildValue("nO", r.arena_used, counts);
-    Py_XDECREF(counts);
-done:
-    PyMem_Free(nodes);
-    PyMem_Free(tables);
-    for (int i = 0; i < BUFFERS; i++) PyBuffer_Release(&b[i]);
-    return result;
-}
-
-static PyMethodDef methods[] = {{"read", read_values, METH_VARARGS, read_doc}, {NULL, NULL, 0, NULL}};
-
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "_plain", "Records in the usual spelling, read in one pass.", -1, methods,
-    NULL, NULL, NULL, NULL,
-};
-
-PyMODINIT_FUNC PyInit__plain(void) {
-    PyObject *made = PyModule_Create(&module);
-    const struct { const char *name; long value; } said[] = {
-        {"LEAF", LEAF}, {"OBJECT", OBJECT}, {"LIST", LIST}, {"NEVER", NEVER}, {"MOST_NODES", MOST_NODES},
-        {"MOST_MEMBERS", MOST_MEMBERS}, {"MOST_LEAVES", MOST_LEAVES}, {"MOST_DISTINCT", MOST_DISTINCT},
-    };
-    for (size_t i = 0; made && i < sizeof said / sizeof *said; i++)
-        if (PyModule_AddIntConstant(made, said[i].name, said[i].value) < 0) Py_CLEAR(made);
-    return made;
 }

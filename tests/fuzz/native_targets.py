@@ -1,0 +1,300 @@
+"""Fuzz targets of the compiled code: `make fuzz`, or `python native_targets.py TARGET [libFuzzer options] [CORPUS…]`.
+
+The extension is the real one, built with coverage and sanitizers (`built_native`), in this process. What it makes of
+any bytes is compared with what the general way makes of them, and every buffer it is given ends where its memory ends.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from random import Random
+from typing import Any
+
+import atheris
+import built_native
+import numpy as np
+
+from lethe import _native as native
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.declaration.format import Format
+from lethe.streams.transform.decode import compiled_reader
+from lethe.streams.transform.decode.compiled_reader import _plan, read_plain
+from lethe.streams.transform.decode.decode import decode
+from lethe.streams.transform.decode.diagnose import tree
+from lethe.streams.transform.decode.json_columns import joined
+
+FORMATS = [f for f in formats.builtin().values() if isinstance(f, Format) and f.encoding == "json"]
+BETWEEN = b"\x1e"  # between the values of a batch
+LARGEST = 1 << 16
+VIEW, INLINED = 16, 12
+Array = np.ndarray[Any, Any]
+
+
+def exact(data: bytes) -> Array:
+    """Copy bytes into memory of their size: whoever reads on meets a byte that is not to be read."""
+    found = np.frombuffer(data, np.uint8).copy()
+    found.flags.writeable = False
+    return found
+
+
+def records(data: bytes) -> None:
+    """The first byte picks a format, the rest is a batch: with the compiled reader it is decoded as without."""
+    if not data:
+        return
+    fmt, values = FORMATS[data[0] % len(FORMATS)], data[1:].split(BETWEEN)[:16]
+    _alone_as_together([value for value in values if value], fmt)
+    found = decode(list(values), fmt, LARGEST)
+    reader, compiled_reader._reader = compiled_reader._reader, None
+    try:
+        expected = decode(list(values), fmt, LARGEST)
+    finally:
+        compiled_reader._reader = reader
+    assert found.frame.schema == expected.frame.schema
+    assert found.frame.equals(expected.frame)
+    assert found.rejects == expected.rejects
+
+
+def reader(data: bytes) -> None:
+    """One value, read hundreds of times faster than the general way reads it: what is taken is what `json` says."""
+    if not data:
+        return
+    fmt, value = FORMATS[data[0] % len(FORMATS)], data[1:]
+    found = _read_alone(value, fmt.name)
+    if found is None:
+        return
+    whole = json.loads(value.decode(), object_pairs_hook=_members, parse_int=_spelt, parse_float=_spelt)
+    assert not fmt.envelope or fmt.envelope not in whole
+    assert found == _leaves(whole, tree(fmt), "")
+
+
+@cache
+def _plan_of(name: str) -> compiled_reader._Plan:
+    fmt = next(f for f in FORMATS if f.name == name)
+    plan = _plan(tree(fmt), fmt.envelope)
+    assert plan is not None
+    return plan
+
+
+def _read_alone(value: bytes, name: str) -> dict[str, str] | None:
+    """Read a value from memory that ends where it ends; return its leaves, None where it is not taken."""
+    plan = _plan_of(name)
+    leaves = len(plan.leaves)
+    taken, valid = np.zeros(1, np.bool_), np.zeros(leaves, np.uint8)
+    views, codes = np.zeros(leaves * VIEW, np.uint8), np.zeros(leaves, np.uint32)
+    firsts = np.zeros(leaves * native.MOST_DISTINCT, np.uint32)
+    ends, arena = np.array([0, len(value)], np.int64), np.zeros(len(value), np.uint8)
+    used, counts = native.read(
+        plan.nodes, leaves, exact(value), ends, taken, arena, views, valid, codes, firsts
+    )
+    if not taken[0]:
+        return None
+    buffers, found = [value, arena.tobytes()[:used]], {}
+    for at, path in enumerate(plan.leaves):
+        text = _text(views.tobytes(), at, buffers, None, 0)
+        assert counts[at] == valid[at]
+        if valid[at]:
+            assert isinstance(text, bytes)
+            found[path] = text.decode()
+    return found
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of names that come twice none is declared, and the first one counts."""
+    return dict(reversed(pairs))
+
+
+def _spelt(number: str) -> str:
+    head, point, places = number.partition(".")
+    return f"{head}.{places.rstrip('0') or '0'}" if point else number
+
+
+def _leaves(value: Any, shape: dict[str, Any], prefix: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, below in shape.items():
+        one = value.get(name.removesuffix("[]"))
+        if one is None:
+            continue
+        assert not name.endswith("[]"), "lists are not taken"
+        if below is not None:
+            found |= _leaves(one, below, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = ("false", "true")[one] if isinstance(one, bool) else one
+    return found
+
+
+def _alone_as_together(values: list[bytes], fmt: Format) -> None:
+    """Whether a value is taken depends on nothing beyond its end."""
+    read = read_plain(*joined(values), tree(fmt), fmt.envelope)
+    assert (read is None) == (not values)
+    if read is not None:
+        assert [_read_alone(value, fmt.name) is not None for value in values] == read.taken.tolist()
+
+
+def columns(data: bytes) -> None:
+    """Any bytes are views and buffers: objects and times are those of the texts, or some view leads nowhere."""
+    if len(data) < 4:
+        return
+    rows, first, nulls, size = data[0] % 24, data[1] % 9, data[2], data[3]
+    rest = data[4:]
+    texts, rest = rest[:size], rest[size:]
+    bits, views = rest[: (first + rows + 7) // 8], rest[(first + rows + 7) // 8 :]
+    count = min(3, len(views) // (VIEW * rows)) if rows else nulls % 4
+    if len(bits) < (first + rows + 7) // 8:
+        return
+    buffers = [texts, texts[: size // 2]]
+    described, read = [], []
+    for at in range(count):
+        own = views[at * rows * VIEW : (at + 1) * rows * VIEW]
+        valid = bits if nulls >> at & 1 else None
+        name = b'"n%d":' % at
+        described.append(
+            (name, None if valid is None else exact(valid), first, exact(own), [exact(b) for b in buffers])
+        )
+        read.append([_text(own, row, buffers, valid, first) for row in range(rows)])
+    given = [texts[:row] if nulls >> (row % 8) & 1 and row % 5 == 4 else None for row in range(rows)]
+    _objects(described, read, given)
+    if described:
+        _times(described[0], read[0])
+
+
+def _text(
+    views: bytes, row: int, buffers: list[bytes], valid: bytes | None, first: int
+) -> bytes | str | None:
+    """A row's text, None for null, "nowhere" for what a view cannot lead to."""
+    if valid is not None and not valid[(first + row) >> 3] >> ((first + row) & 7) & 1:
+        return None
+    view = views[row * VIEW : (row + 1) * VIEW]
+    length, buffer, offset = (int.from_bytes(view[at : at + 4], "little") for at in (0, 8, 12))
+    if length <= INLINED:
+        return view[4 : 4 + length]
+    if buffer >= len(buffers) or offset + length > len(buffers[buffer]):
+        return "nowhere"
+    return buffers[buffer][offset : offset + length]
+
+
+def _objects(described: list[Any], read: list[list[bytes | str | None]], given: list[bytes | None]) -> None:
+    rows = [[column[row] for column in read] if given[row] is None else [] for row in range(len(given))]
+    try:
+        ends, data, valid, odd = native.objects(described, given)
+    except ValueError:
+        assert any("nowhere" in texts for texts in rows)
+        return
+    assert not any("nowhere" in texts for texts in rows)
+    where = np.frombuffer(ends, np.int32).tolist()
+    for row, texts in enumerate(rows):
+        made = data[where[row] : where[row + 1]]
+        members = [
+            described[at][0] + b'"' + text + b'"' for at, text in enumerate(texts) if isinstance(text, bytes)
+        ]
+        expected = b"{" + b",".join(members) + b"}" if members else b""
+        assert made == (given[row] if given[row] is not None else expected)
+        assert valid[row >> 3] >> (row & 7) & 1 == bool(members or given[row] is not None)
+        escapes = any(re.search(rb'[\x00-\x1f"\\\x7f]', text) for text in texts if isinstance(text, bytes))
+        assert bool(odd and odd[row]) == escapes
+
+
+_TIME = re.compile(
+    rb"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):([0-5]\d)\.(\d{3})([+-])([01]\d|2[0-3])([0-5]\d)", re.ASCII
+)
+
+
+def _times(described: Any, read: list[bytes | str | None]) -> None:
+    try:
+        micros, valid = native.times(described, len(read))
+    except ValueError:
+        assert "nowhere" in read
+        return
+    assert "nowhere" not in read
+    for row, (text, found) in enumerate(zip(read, np.frombuffer(micros, np.int64).tolist(), strict=True)):
+        expected = _micros(text) if isinstance(text, bytes) else None
+        assert valid[row >> 3] >> (row & 7) & 1 == (expected is not None)
+        assert found == (expected or 0)
+
+
+def _micros(text: bytes) -> int | None:
+    parts = _TIME.fullmatch(text)
+    if not parts:
+        return None
+    *numbers, sign, hours, minutes = (int(part) if part.isdigit() else part for part in parts.groups())
+    zone = timedelta(hours=hours, minutes=minutes)
+    try:
+        moment = datetime(*numbers[:6], tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    except ValueError:
+        return None
+    moment += timedelta(milliseconds=numbers[6]) + (zone if sign == b"-" else -zone)
+    return moment // timedelta(microseconds=1)
+
+
+_UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def blocks(data: bytes) -> None:
+    """Any texts, of subjects and of message ids, have the blocks that they should have; so have they put together."""
+    texts = data.split(BETWEEN)
+    whole = b"".join(texts)
+    ends = np.cumsum([len(data), *map(len, texts)], dtype=np.int64)
+    codes = bytes(1 + at % 6 for at in range(len(texts)))
+    made, plain = native.blocks(exact(whole), ends, exact(codes))
+    for at, text in enumerate(texts):
+        fits = 1 <= len(text) <= 15 and b"\0" not in text
+        assert plain[at] == fits
+        assert made[16 * at : 16 * at + 16] == (codes[at : at + 1] + text if fits else b"").ljust(16, b"\0")
+    made, plain = native.blocks(exact(whole), ends)
+    for at, text in enumerate(texts):
+        fits = bool(_UUID.fullmatch(text))
+        assert plain[at] == fits
+        expected = bytes.fromhex(text.replace(b"-", b"").decode()) if fits else bytes(16)
+        assert made[16 * at : 16 * at + 16] == expected
+    room = np.zeros(len(texts) + 1, np.int64)
+    assert native.joined(texts, room, 0, sys.maxsize) == whole
+    assert (room + len(data)).tolist() == ends.tolist()
+
+
+def arguments(data: bytes) -> None:
+    """Whatever the functions are called with, they answer or raise: sizes, numbers and objects of any kind."""
+    draw = Random(data)
+    plenty = [
+        None, 0, -1, 2**31, 2**63 - 1, b"", data, "text", [], [None], [b"a", data], (b"a", 0, 0), [[(b"a", 0, 0)]],
+        [[(b"o", 1, 0), (data[:9], 0, 0)]], bytearray(data), exact(data), memoryview(data), np.zeros(1, np.bool_),
+        np.array([0, len(data)], np.int64), np.zeros(2, np.int64), np.zeros(native.MOST_DISTINCT, np.uint32),
+        np.zeros(VIEW, np.uint8), np.frombuffer(data[: len(data) // 8 * 8], np.int64),
+        (b"", None, 0, exact(data), [data]),
+        [(b'"n":', None, 0, exact(bytes(VIEW)), [])], np.zeros(1, np.uint8), np.zeros(1, np.uint32), 1,
+    ]  # fmt: skip
+    fitting = {
+        "read": [[[(b"a", 0, 0)]], 1, data, np.array([0, len(data)], np.int64), np.zeros(1, np.bool_),
+                 np.zeros(len(data), np.uint8), np.zeros(VIEW, np.uint8), np.zeros(1, np.uint8), np.zeros(1, np.uint32),
+                 np.zeros(native.MOST_DISTINCT, np.uint32)],
+        "objects": [[(b'"n":', None, 0, exact(bytes(VIEW)), [data])], [None]],
+        "times": [(b"", None, 0, exact(bytes(VIEW)), [data]), 1],
+        "joined": [[data, b""], np.zeros(3, np.int64), 0, 2**31],
+        "blocks": [data, np.array([0, len(data)], np.int64), b"\1"],
+    }  # fmt: skip
+    for name, given in fitting.items():
+        for _ in range(6):
+            changed = list(given)
+            for _ in range(draw.choice([0, 1, 1, 2])):
+                changed[draw.randrange(len(changed))] = draw.choice(plenty)
+            try:
+                getattr(native, name)(*changed)
+            except (ValueError, TypeError, OverflowError, BufferError, MemoryError):
+                continue
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "reader": reader,
+    "records": records,
+    "columns": columns,
+    "blocks": blocks,
+    "arguments": arguments,
+}
+
+if __name__ == "__main__":
+    assert built_native.NAME in sys.modules
+    atheris.Setup([sys.argv[0], *sys.argv[2:]], TARGETS[sys.argv[1]])
+    atheris.Fuzz()

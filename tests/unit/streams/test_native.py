@@ -1,0 +1,128 @@
+"""What Python calls of compiled code: what it holds while others run it gives back, whatever goes wrong."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lethe.schemas.compiled import native
+
+pytestmark = pytest.mark.usefixtures("reader")
+code = native()
+VALUE = b'{"a":"a text too long to be part of its view","n":1}'
+TEXTS = np.frombuffer(b"twelve bytes and a good many more", np.uint8)
+
+
+def view(length: int, buffer: int = 0, offset: int = 0) -> np.ndarray[Any, Any]:
+    words = (length, int.from_bytes(TEXTS[offset : offset + 4].tobytes(), "little"), buffer, offset)
+    return np.frombuffer(np.array(words, np.uint32).tobytes(), np.uint8)
+
+
+def reading(plan: list[Any], data: Any) -> tuple[Any, ...]:
+    return (
+        plan, 2, data, np.array([0, len(data)], np.int64), np.zeros(1, np.bool_), np.zeros(len(data), np.uint8),
+        np.zeros(32, np.uint8), np.zeros(2, np.uint8), np.zeros(2, np.uint32),
+        np.zeros(2 * code.MOST_DISTINCT, np.uint32),
+    )  # fmt: skip
+
+
+def column(length: int, buffer: int = 0) -> tuple[Any, ...]:
+    return (b'"a":', np.array([255], np.uint8), 0, view(length, buffer), [TEXTS])
+
+
+CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+    "read": (code.read, reading([[(b"a", 0, 0), (b"n", 0, 1)]], VALUE)),
+    "read, no plan": (code.read, reading([[(b"a", 0, 0)], [(b"n", 9, 9)]], VALUE)),
+    "read, no member": (code.read, reading([[(b"a", 0, 0), None]], VALUE)),
+    "read, no list": (code.read, reading([[(b"a", 0, 0)], 7], VALUE)),
+    "read, may change": (code.read, reading([[(b"a", 0, 0)]], bytearray(VALUE))),
+    "objects": (code.objects, ([column(20), column(5)], [None])),
+    "objects, given": (code.objects, ([column(20)], [VALUE])),
+    "objects, nowhere": (code.objects, ([column(20), column(20, 3)], [None])),
+    "objects, no column": (code.objects, ([column(20), None], [None])),
+    "objects, no bytes": (code.objects, ([column(20)], ["text"])),
+    "objects, no buffer": (code.objects, ([(b"", None, 0, view(20), [TEXTS, "text"])], [None])),
+    "times": (code.times, (column(28), 1)),
+    "times, nowhere": (code.times, (column(28, 1), 1)),
+    "times, too short": (code.times, (column(28), 2)),
+    "joined": (code.joined, ([VALUE, b""], np.zeros(3, np.int64), 0, 99)),
+    "joined, too long": (code.joined, ([VALUE, b""], np.zeros(3, np.int64), 0, 9)),
+    "joined, no room": (code.joined, ([VALUE, b""], np.zeros(2, np.int64), 0, 99)),
+    "blocks": (code.blocks, (VALUE, np.array([0, 9, len(VALUE)], np.int64), b"\1\2")),
+    "blocks, do not fit": (code.blocks, (VALUE, np.array([0, 9], np.int64), b"\1\2")),
+    "blocks, no codes": (code.blocks, (VALUE, np.array([0, len(VALUE)], np.int64), "text")),
+}
+
+
+def flat(given: Any) -> list[Any]:
+    if isinstance(given, list | tuple):
+        return [given, *(one for inner in given for one in flat(inner))]
+    return [] if isinstance(given, int) or given is None else [given]  # of those there is one for all
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_nothing_is_kept_and_nothing_is_lost(name: str) -> None:
+    """As many references afterwards as before, no buffer still held, no memory still taken."""
+    call, given = CALLS[name]
+    things = flat(given)
+
+    def often(times: int) -> None:
+        for _ in range(times):
+            try:
+                call(*given)
+            except (ValueError, TypeError):
+                continue
+
+    often(20)
+    before = [sys.getrefcount(thing) for thing in things]
+    tracemalloc.start()
+    try:
+        often(5)
+        kept = tracemalloc.get_traced_memory()[0]
+        often(300)
+        assert tracemalloc.get_traced_memory()[0] - kept < 20_000  # one leaked table or column is more
+    finally:
+        tracemalloc.stop()
+    assert [sys.getrefcount(thing) for thing in things] == before
+
+
+def test_what_may_change_is_not_read() -> None:
+    """A text that is copied is looked at twice: both times it has to be the same."""
+    with pytest.raises(ValueError, match="do not fit"):
+        code.read(*reading([[(b"a", 0, 0)]], bytearray(VALUE)))
+
+
+def test_lists_may_change_while_they_are_read() -> None:
+    """Other threads run meanwhile; what they take out of a list is still there for the call that was given it."""
+    stop = threading.Event()
+    values = [b"%d" % at * 500 for at in range(300)]
+    given: list[bytes | None] = list(values)
+    plan: list[Any] = [[(b"%d" % at, 0, 0) for at in range(60)]]
+
+    def change() -> None:
+        while not stop.is_set():
+            given[:] = [b"%d" % at * 500 for at in range(300)]
+            plan[0][:] = [(b"%d" % at, 0, 0) for at in range(60)]
+
+    other = threading.Thread(target=change)
+    other.start()
+    try:
+        for _ in range(300):
+            try:
+                ends, data, _, _ = code.objects([], given)
+                joined = code.joined(given, np.zeros(301, np.int64), 0, 10_000)
+            except ValueError:  # it had another length at that moment
+                continue
+            assert data == b"".join(values)
+            assert joined == data
+            assert len(ends) == 4 * 301
+            assert code.read(*reading(plan, b'{"7":"' + b"x" * 50_000 + b'"}'))[1][0] == 1
+    finally:
+        stop.set()
+        other.join()
