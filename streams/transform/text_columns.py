@@ -1,4 +1,4 @@
-"""Texts: columns of text go through compiled code (native/columns.c), where there is any: half a microsecond a record less.
+"""Texts: columns of text go through compiled code (native/columns.c) where there is any: half a microsecond a record.
 
 Without a C compiler at installation there is none; then, and for what it does not take, Polars does the same.
 """
