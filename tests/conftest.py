@@ -79,4 +79,6 @@ def bare_site(tmp_path: Path) -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def reader() -> None:
     """The compiled code, without which its tests would say nothing."""
-    assert native() is not None, "compiled code is not there: have a C compiler (`cc`) and run `make clean setup`"
+    assert native() is not None, (
+        "compiled code is not there: have a C compiler (`cc`) and run `make clean setup`"
+    )

@@ -296,5 +296,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 
 if __name__ == "__main__":
     assert built_native.NAME in sys.modules
-    atheris.Setup([sys.argv[0], *sys.argv[2:]], TARGETS[sys.argv[1]])
+    again = (
+        f"{sys.executable} {sys.argv[0]} {sys.argv[1]}"  # how libFuzzer starts processes of its own to merge
+    )
+    atheris.Setup([again, *sys.argv[2:]], TARGETS[sys.argv[1]])
     atheris.Fuzz()

@@ -17,20 +17,18 @@ ROOT = HERE.parents[1]
 THOSE_THAT_TOUCH_IT = [
     "tests/unit/streams/test_plain.py",
     "tests/unit/streams/test_texts.py",
-    "tests/unit/streams/test_shred.py",
+    "tests/unit/streams/test_json_columns.py",
     "tests/unit/streams/test_native.py",
     "tests/unit/keys/test_tokens.py",
     "tests/property/splitting/test_fields.py",
-    "tests/property/splitting/test_plain_is_shred.py",
 ]
 RUNS = {"reader": 8_000, "records": 100, "columns": 8_000, "blocks": 8_000, "arguments": 4_000}
 PLANTED = """
 import ctypes, numpy as np, built_native
 from lethe import _native
-texts = np.zeros(64, np.uint8)
-ctypes.CDLL(None).__asan_poison_memory_region(ctypes.c_void_p(texts.ctypes.data + 40), ctypes.c_size_t(8))
-ends = np.array([0, {end}, 64], np.int64)
-_native.blocks(texts, ends)
+texts = np.ones(64, np.uint8)
+ctypes.CDLL(None).__asan_poison_memory_region(ctypes.c_void_p(texts.ctypes.data + 8), ctypes.c_size_t(8))
+_native.blocks(texts, np.array([0, {end}, 64], np.int64), {codes})
 print("nothing was seen")
 """
 
@@ -51,10 +49,12 @@ def guided(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return built_native.guided(tmp_path_factory.mktemp("native"))
 
 
-@pytest.mark.parametrize("end", [36, 48])
-def test_a_byte_that_is_not_to_be_read_is_noticed(sanitized: dict[str, str], end: int) -> None:
+@pytest.mark.parametrize(("end", "codes"), [(36, None), (10, b"\1\1")])
+def test_a_byte_that_is_not_to_be_read_is_noticed(
+    sanitized: dict[str, str], end: int, codes: bytes | None
+) -> None:
     """Without this, everything below could pass because nothing watches."""
-    done = run([sys.executable, "-c", PLANTED.format(end=end)], sanitized, 60)
+    done = run([sys.executable, "-c", PLANTED.format(end=end, codes=codes)], sanitized, 60)
     assert done.returncode != 0
     assert "use-after-poison" in done.stderr
     assert "nothing was seen" not in done.stdout
