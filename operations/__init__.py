@@ -1,3 +1,15 @@
 """The use cases: one module each, called by the command line and the control topic alike."""
 
-__all__ = ["access", "audit", "health", "intake", "proof", "retention", "runtime", "settings"]
+__all__ = [
+    "access",
+    "asker",
+    "audit",
+    "health",
+    "intake",
+    "proof",
+    "retention",
+    "rights",
+    "runtime",
+    "settings",
+    "window",
+]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lethe.keys.providers.local import LocalProvider
 from lethe.keys.ring import KeyRing
+from lethe.operations.audit import AuditLog
 from lethe.operations.settings import Settings
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import ConfigurationError
@@ -70,6 +71,17 @@ class Runtime:
                 "without it the window cannot be read"
             )
         return LocalProvider.initialise(directory)
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        """The audit log of this installation."""
+        keys = self.settings.keys_dir
+        return AuditLog(self.settings.audit_dir or keys.parent / "audit", keys)
+
+    @property
+    def exports(self) -> Path:
+        """The folder that exports asked for by message are written into."""
+        return self.settings.keys_dir.parent / "exports"
 
     @cached_property
     def warehouse(self) -> Warehouse:

@@ -11,6 +11,10 @@ class ConfigurationError(LetheError):
     """A setting, a file or a right is not as it must be."""
 
 
+class InputError(LetheError):
+    """What was asked cannot be done as it was asked: nothing was looked at and nothing changed."""
+
+
 class TransientError(LetheError):
     """Trying again later may succeed: a broker or a store that does not answer."""
 

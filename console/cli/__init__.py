@@ -2,7 +2,6 @@
 
 __all__ = [
     "archive",
-    "control",
     "demo",
     "formats",
     "holds",

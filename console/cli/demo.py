@@ -15,13 +15,13 @@ from rich.panel import Panel
 
 from lethe.console.cli.archive import summed
 from lethe.console.cli.shell import Shell, progress, shell
+from lethe.operations.asker import Asker
 from lethe.operations.settings import DEFAULT_SOURCES
+from lethe.operations.window import lookup
 from lethe.schemas.errors import LetheError
-from lethe.schemas.subjects.addresses import Subject, normalise
 from lethe.testing.traffic import generate
 from lethe.tiers.archive import sql
 from lethe.tiers.ledger import reconcile
-from lethe.tiers.window import lookup
 
 _SHARES: Final = {
     "infobip/sms-report": 0.55,
@@ -140,29 +140,11 @@ def _watched(
 
 
 def _report(demo: Shell, number: str, seconds: float) -> dict[str, Any]:
-    from lethe.console.cli.window import audit_log, joined
-
     runtime = demo.runtime
     ledger = [
         summed(part.to_dicts()) for part in reconcile.ledger_rows(runtime.warehouse).partition_by("stream")
     ]
-    now = runtime.clock()
-    subject = normalise(number)
-    assert isinstance(subject, Subject)  # noqa: S101
-    query = lookup.Query((subject,), None)
-    asked = lookup.tokens_of(query, runtime.ring, now)
-    found = joined(demo, lookup.find(runtime.warehouse, asked, query))
-    audit_log(demo).append(
-        {
-            "who": "demo",
-            "case": "DEMO-1",
-            "purpose": "demo",
-            "action": "lookup",
-            "tokens": asked.hex(),
-            "count": len(found),
-        },
-        now,
-    )
+    found = lookup.lookup(runtime, Asker("demo", "DEMO-1", "demo"), number).records
     columns, rows = sql.query(runtime.warehouse, BILLING)
     return {
         "seconds": round(seconds, 1),

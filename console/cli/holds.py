@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from lethe.console.cli.shell import Shell, moment, shell, who
-from lethe.console.cli.window import audit_log, read_query
+from lethe.console.cli.shell import Shell, asker, moment, shell, typed
+from lethe.operations.asker import record
 from lethe.operations.retention.sweep import registrar
+from lethe.operations.window.identify import identify
 from lethe.schemas.errors import LetheError
 from lethe.tiers.holds.holds import Hold, Holds
 from lethe.tiers.holds.release import finish_release
@@ -54,7 +55,7 @@ def hold_place(
     now = here.runtime.clock()
     if review_at <= now:
         raise typer.BadParameter("--review lies in the future")
-    subjects = tuple(s for value in subject or () for s in read_query(value, None, None).subjects)
+    subjects = tuple(s for value in subject or () for s in identify(typed(value)).candidates)
     scope = Scope(
         subjects,
         tuple(account or ()),
@@ -153,5 +154,4 @@ def _holds(here: Shell) -> Holds:
 
 
 def _audit(here: Shell, action: str, hold: str, reference: str, **more: Any) -> None:
-    entry = {"who": who(), "action": action, "hold": hold, "reference": reference, **more}
-    audit_log(here).append(entry, here.runtime.clock())
+    record(here.runtime, asker(), action, hold=hold, reference=reference, **more)

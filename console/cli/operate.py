@@ -10,12 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from lethe.console.cli import control, signing
+from lethe.console.cli import signing
 from lethe.console.cli.shell import Shell, fail, progress, shell
 from lethe.operations.health import doctor as checkup
 from lethe.operations.intake.ingest import ingest
+from lethe.operations.runtime import Runtime
 from lethe.schemas.declaration import format as formats
 from lethe.streams.worker.logs import set_up
+from lethe.streams.worker.metrics import Metrics
 
 
 def register(app: typer.Typer) -> None:
@@ -71,9 +73,17 @@ def run_worker(here: Shell, stop_at_end: bool, accept_gap: bool = False) -> None
             accept_gap=accept_gap,
             on_progress=moved,
             # One that only catches up answers no requests and forgets nothing: it would be gone in the middle.
-            on_app=None if stop_at_end else partial(control.attach_control, here),
+            on_app=None if stop_at_end else partial(_attach_control, here.runtime),
         )
         worker.run()
+
+
+def _attach_control(runtime: Runtime, app: Any, metrics: Metrics) -> None:
+    """Make the control topics if they are not there, and give a worker's application its agents and timers."""
+    from lethe.streams.worker.control_topic import Desk, attach, make_topics
+
+    make_topics(runtime)
+    attach(app, runtime, metrics, Desk(runtime))
 
 
 def ingest_command(

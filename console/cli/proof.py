@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from cryptography import x509
 
-from lethe.console.cli.shell import Shell, fail, moment, progress, shell
+from lethe.console.cli.shell import Shell, asker, fail, moment, progress, shell
 from lethe.console.cli.signing import history_of
-from lethe.console.cli.window import CASE, LAW, PURPOSE, RESTRICTED, asked_for, audit_log
+from lethe.console.cli.window import CASE, LAW, PURPOSE, RECORD
 from lethe.integrity.evidence import verify_evidence
 from lethe.integrity.log.note import VerifierKey
 from lethe.integrity.log.signing import KeyHistory
 from lethe.integrity.verify.findings import Finding, Kind
+from lethe.operations.asker import record as note
 from lethe.operations.proof.publisher import publication_of, stamp_roots
 from lethe.operations.proof.signer import load_signer
+from lethe.operations.window.visibility import RestrictedError, hides_record
 from lethe.schemas.errors import IntegrityError, LetheError
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers.evidence.proof import evidence_of
 from lethe.tiers.evidence.verification import Report, Verifier, checkpoint_of
-from lethe.tiers.rights import restrictions
 
 _SHOWN = 50
 _KEPT = 10_000
@@ -140,7 +141,7 @@ def _answer(here: Shell, report: Report, findings: list[Finding], more: int) -> 
 
 def evidence_command(
     context: typer.Context,
-    record: Annotated[str, typer.Argument(help="A record's name: stream/partition/offset[/index].")],
+    record: RECORD,
     case: CASE,
     purpose: PURPOSE,
     out: Annotated[Path | None, typer.Option("--out", help="A new file; default: standard output.")] = None,
@@ -151,22 +152,29 @@ def evidence_command(
     Example: lethe evidence cdr.sms-report/0/4711 --case F-2041 --purpose "court order 12/26" --out 4711.json
     """
     here = shell(context)
-    entry: dict[str, Any] = dict(asked_for(case, purpose))
+    who = asker(case, purpose, law)
+    who.needs_reason()
     position = Position.parse(record)
     runtime = here.runtime
     _publish_first(here)
-    now = runtime.clock()
-    lawful = (law or "").strip()[:500] or None
-    entry |= {"action": "evidence", "record": str(position), "law": lawful}
-    if lawful is None and restrictions.concern(runtime.warehouse, runtime.ring, position, now):
-        audit_log(here).append({**entry, "original": False, "count": 0, "restricted": True}, now)
-        raise LetheError(RESTRICTED)
+    if hides_record(runtime, who, position):
+        note(
+            runtime,
+            who,
+            "evidence",
+            record=str(position),
+            law=who.law,
+            original=False,
+            count=0,
+            restricted=True,
+        )
+        raise RestrictedError
     roots = stamp_roots(here.settings.integrity)
-    found = evidence_of(runtime.warehouse, runtime.ring, history_of(here), position, now, roots)
-    audit_log(here).append(
-        {**entry, "original": found.has_original, "count": 1, "restricted": False},
-        now,
-    )
+    found = evidence_of(runtime.warehouse, runtime.ring, history_of(here), position, runtime.clock(), roots)
+    note(
+        runtime, who, "evidence", record=str(position), law=who.law, original=found.has_original, count=1,
+        restricted=False,
+    )  # fmt: skip
     if out is None:
         typer.echo(found.file, nl=False)
         return

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from lethe.console.cli.shell import Shell, fail, progress, shell, who
-from lethe.console.cli.window import LAW, RESTRICTED, asked_for, audit_log
+from lethe.console.cli.shell import Shell, asker, fail, progress, shell
+from lethe.console.cli.window import LAW, RECORD
+from lethe.operations.asker import record as note
 from lethe.operations.intake.replay import NO_DECLARATION, NO_ENVELOPE, replay
-from lethe.schemas.errors import LetheError
+from lethe.operations.window.visibility import RestrictedError, hides_value
 from lethe.schemas.position import Position
 from lethe.streams.transform.batch import EXPLAINED
 from lethe.tiers.replay.replay import Replayed, Wanted
-from lethe.tiers.rights import restrictions
 from lethe.tiers.window import lookup, quarantine
 
 REASON = Annotated[str | None, typer.Option("--reason", help="Only records rejected for this reason.")]
@@ -67,7 +67,7 @@ def quarantine_list(
 
 def quarantine_show(
     context: typer.Context,
-    record: Annotated[str, typer.Argument(help="A record's name: stream/partition/offset[/index].")],
+    record: RECORD,
     reveal: Annotated[
         bool, typer.Option("--reveal", help="Decrypt and show the value; needs a case and a purpose.")
     ] = False,
@@ -87,19 +87,22 @@ def quarantine_show(
     if reveal:
         if case is None or purpose is None:
             raise typer.BadParameter("--reveal needs --case and --purpose")
-        runtime, lawful = here.runtime, (law or "").strip()[:500] or None
+        runtime, who = here.runtime, asker(case, purpose, law)
+        who.needs_reason()
         value = quarantine.value_of(row, runtime.ring)
-        hidden = lawful is None and restrictions.named_in(runtime.objects, runtime.ring, value or b"")
-        entry = {
-            **asked_for(case, purpose),
-            "action": "quarantine.reveal",
-            "record": str(position),
-            "law": lawful,
-        }
-        shown = value is not None and not hidden
-        audit_log(here).append({**entry, "count": int(shown), "restricted": hidden}, runtime.clock())
+        hidden = hides_value(runtime, who, value or b"")
+        shown = int(value is not None and not hidden)
+        note(
+            runtime,
+            who,
+            "quarantine.reveal",
+            record=str(position),
+            law=who.law,
+            count=shown,
+            restricted=hidden,
+        )
         if hidden:
-            raise LetheError(RESTRICTED)
+            raise RestrictedError
         row["value"] = None if value is None else value.decode("utf-8", "backslashreplace")
     row["kept"] = sealed is not None
     del row["sealed"]
@@ -121,14 +124,14 @@ def quarantine_replay(
     Example: lethe quarantine replay --reason unknown_value --format acme/sms --dry-run
     """
     here = shell(context)
-    log, entry = audit_log(here), {"who": who(), "reason": reason, "format": format_name}
+    who, wanted = asker(), {"reason": reason, "format": format_name}
     if not dry_run:
-        log.append({**entry, "action": "quarantine.replay"}, here.runtime.clock())
+        note(here.runtime, who, "quarantine.replay", **wanted)
     with progress("rejected records", None, shown=not here.json) as update:
         done, log_error = replay(here.runtime, Wanted(reason, format_name), dry_run, update)
     if not dry_run:
         counts = {"tried": done.tried, "count": done.records}
-        log.append({**entry, "action": "quarantine.replay.done", **counts}, here.runtime.clock())
+        note(here.runtime, who, "quarantine.replay.done", **wanted, **counts)
     answer = {
         "dry_run": dry_run,
         "tried": done.tried,

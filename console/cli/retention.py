@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from lethe.console.cli.shell import Shell, moment, progress, shell, who
-from lethe.console.cli.window import audit_log
+from lethe.console.cli.shell import Shell, asker, moment, progress, shell
 from lethe.integrity.log.note import VerifierKey
+from lethe.operations.asker import record
 from lethe.operations.proof.signer import load_signer
 from lethe.operations.retention.sweep import maintenance_context
 from lethe.operations.runtime import Runtime
@@ -69,9 +69,9 @@ def expire_command(
         if dry_run:
             outcomes = would_forget(maintenance, here.settings.retention)
         else:
-            entry = {"who": who(), "action": "expire", "as_of": str(at or runtime.clock()), "forced": force}
-            audit_log(here).append(
-                {**entry, "reason": (reason or "").strip()[:500] or None}, here.runtime.clock()
+            why = (reason or "").strip()[:500] or None
+            record(
+                here.runtime, asker(), "expire", as_of=str(at or runtime.clock()), forced=force, reason=why
             )
             outcomes = sweep(maintenance, here.settings.retention)
     here.answer([_as_dict(o) for o in outcomes], lambda: _show(here, outcomes))

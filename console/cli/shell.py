@@ -29,9 +29,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from lethe.operations.asker import Asker
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings, load
-from lethe.schemas.errors import LetheError
+from lethe.schemas.errors import InputError, LetheError
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -109,6 +110,8 @@ def errors_in_one_line(as_json: bool) -> Iterator[None]:
     """End the process with status 1 and one line when something a person can act on went wrong."""
     try:
         yield
+    except InputError as error:
+        fail(str(error), as_json, WRONG_USAGE)
     except LetheError as error:
         fail(str(error), as_json)
     except KeyboardInterrupt:
@@ -137,14 +140,14 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def fail(message: str, as_json: bool) -> NoReturn:
-    """Say what went wrong on standard error and exit with status 1."""
+def fail(message: str, as_json: bool, status: int = FAILED) -> NoReturn:
+    """Say what went wrong on standard error and exit."""
     line = " ".join(message.split())
     if as_json:
         sys.stderr.write(orjson.dumps({"error": line}).decode() + "\n")
     else:
         sys.stderr.write(f"lethe: {line}\n")
-    raise SystemExit(FAILED)
+    raise SystemExit(status)
 
 
 def shell(context: typer.Context) -> Shell:
@@ -165,6 +168,21 @@ def moment(text: str | None, what: str) -> datetime | None:
             f"{what}: a date or time such as 2026-10-01 or 2026-10-01T12:00:00+05:00"
         ) from None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def asker(case: str | None = None, purpose: str | None = None, law: str | None = None) -> Asker:
+    """Say who asks at this keyboard, for which case and why."""
+    return Asker.of(who(), case, purpose, law)
+
+
+def typed(value: str) -> str:
+    """Return the value of an argument; `-` reads it from a prompt or standard input, where nobody else sees it.
+
+    An argument is visible to every user of the machine and stays in the history of the shell.
+    """
+    if value != "-":
+        return value
+    return getpass.getpass("Value (not shown): ") if sys.stdin.isatty() else sys.stdin.readline(4096)
 
 
 def who() -> str:

@@ -13,7 +13,7 @@ import hmac
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -24,19 +24,16 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from lethe.keys.tokens import subject_token
-from lethe.operations.retention.sweep import maintenance_context, run_sweep
+from lethe.operations.asker import Asker
+from lethe.operations.retention.sweep import run_sweep
+from lethe.operations.rights import erase, export, restrict
 from lethe.operations.runtime import Runtime
-from lethe.schemas.errors import LetheError, TransientError
-from lethe.schemas.subjects.addresses import Subject, normalise
+from lethe.operations.window.identify import identify
+from lethe.schemas.errors import InputError, LetheError, TransientError
 from lethe.streams.worker.metrics import Metrics
 from lethe.streams.worker.topics import client_options
 from lethe.tiers.holds.holds import Holds
 from lethe.tiers.retention import clock_guard as clockguard
-from lethe.tiers.rights import restrictions
-from lethe.tiers.rights.erasure import erase, preview_erasure
-from lethe.tiers.rights.subject_export import as_files, build
-from lethe.tiers.window.records import open_parts
 
 log = logging.getLogger("lethe.requests")
 
@@ -55,16 +52,12 @@ _FOLDER: Final = "_requests"
 
 @dataclass(frozen=True)
 class Desk:
-    """Answers requests. `audit` is durable when it returns, `looks` are the entries of the audit log."""
+    """Answers requests from the use cases of an installation."""
 
     runtime: Runtime
-    audit: Callable[[Mapping[str, Any]], None]
-    looks: Callable[[], Iterable[Mapping[str, Any]]]
-    exports: Path
-    write_export: Callable[[Path, Mapping[str, bytes]], list[str]]
 
     def answer(self, data: bytes | None) -> dict[str, Any]:
-        """The answer to a request; the same one again for a request that was answered before.
+        """Answer a request; the same again for a request that was answered before.
 
         1. Read the request; a bad one is answered with what is wrong with it.
         2. Look whether it was answered before. A crash before step 4 ends here without an answer: it is done again,
@@ -92,7 +85,7 @@ class Desk:
             return {"id": request_id, **orjson.loads(known_answer)}
         # Step 3
         try:
-            done = {"state": "done", **self._do(request, request_id)}
+            done = self._do(request, request_id)
         except TransientError:
             raise  # it is asked again
         except LetheError as error:
@@ -102,47 +95,35 @@ class Desk:
         return {"id": request_id, **done}
 
     def _do(self, request: Mapping[str, Any], request_id: str) -> dict[str, Any]:
-        runtime, command = self.runtime, request["command"]
-        subjects = _person(request["subject"])
-        entry = {
-            "who": str(request.get("who") or "control topic")[:200],
-            "action": command,
-            "case": str(request.get("case") or "data subject request")[:200],
-            "request": request_id,
-        }
+        runtime, command, text = self.runtime, request["command"], request["subject"]
+        case = request.get("case") or "data subject request"
+        asker = Asker.of(request.get("who") or "control topic", case, request=request_id)
         if command in ("restrict", "lift"):
-            self.audit(entry)
-            if command == "lift":
-                changed = restrictions.lift(runtime.objects, runtime.ring, subjects)
-            else:
-                now, policy = runtime.clock(), runtime.settings.retention
-                changed = restrictions.place(runtime.objects, runtime.ring, policy, subjects, now)
-            return {"changed": changed}
-        maintenance = maintenance_context(runtime)
+            done = (restrict.lift if command == "lift" else restrict.restrict)(runtime, asker, text)
+            return {"state": "done", "changed": done.changed}
         if command == "erase.preview":
-            preview = preview_erasure(maintenance, subjects)
-            self.audit({**entry, "count": preview.total("identifiers")})
-            return {"months": preview.months}
+            preview = erase.preview(runtime, asker, text)
+            return {"state": _found(preview.found), "months": preview.months}
         if command == "erase":
-            self.audit(entry)
-            erased = erase(maintenance, subjects)
-            self.audit({**entry, "action": "erase.done", "certificate": erased.certificate})
-            return {"months": erased.months, "certificate": erased.certificate}
-        export = build(maintenance, runtime.settings.retention, subjects, self.looks(), runtime.clock())
-        tokens = sorted(
-            {
-                subject_token(p.keys, s.kind, s.value).hex()
-                for p in open_parts(maintenance.ring, maintenance.clock())
-                for s in subjects
+            erased = erase.erase(runtime, asker, text)
+            return {
+                "state": _found(erased.found),
+                "months": erased.months,
+                "certificate": erased.certificate,
             }
-        )
-        self.audit({**entry, "tokens": tokens, "count": len(export["records"])})
-        files = self.write_export(self.exports / request_id, as_files(export))
+        copy = export.export(runtime, asker, text)
+        files = export.write_files(runtime.exports / request_id, copy.files())
         return {
-            "records": len(export["records"]),
+            "state": _found(copy.found),
+            "records": copy.records,
             "files": [Path(f).name for f in files],
             "folder": request_id,
         }
+
+
+def _found(found: bool) -> str:
+    """Name the state of an answer: one that found nothing of the person must not read as one that did its work."""
+    return "done" if found else "nothing found"
 
 
 def _read(data: bytes | None) -> dict[str, Any] | str:
@@ -162,19 +143,17 @@ def _wrong(request: Mapping[str, Any]) -> str | None:
     if request.get("command") not in ("export", "erase", "erase.preview", "restrict", "lift"):
         return "command: export, erase, erase.preview, restrict or lift"
     subject = request.get("subject")
-    if not isinstance(subject, str) or not 0 < len(subject.strip()) <= 1024 or normalise(subject) is None:
+    if not isinstance(subject, str):
         return "subject: a phone number or an address is needed"
+    try:
+        identify(subject)
+    except InputError as error:
+        return f"subject: {error}"
     if unknown := set(request) - _FIELDS:
         return f"{len(unknown)} field(s) that no request has; there are {', '.join(sorted(_FIELDS))}"
     if not all(isinstance(request.get(name, ""), str) for name in ("case", "who")):
         return "case and who are texts"
     return None
-
-
-def _person(value: str) -> tuple[Subject, ...]:
-    found = normalise(value.strip())
-    assert found is not None  # noqa: S101  (looked at before)
-    return tuple(dict.fromkeys((found, Subject("opaque", value.strip()))))
 
 
 def make_topics(runtime: Runtime) -> None:

@@ -11,8 +11,6 @@ import orjson
 import pytest
 from retention_world import World, report
 
-from lethe.console.cli.control import desk
-from lethe.console.cli.shell import Shell
 from lethe.streams.worker.control_topic import Desk
 
 HER = "+923001234567"
@@ -28,11 +26,7 @@ def world(make_world: Callable[..., World]) -> World:
 
 
 def ask(world: World, **fields: Any) -> dict[str, Any]:
-    here = Shell()
-    here.settings = world.settings
-    here.runtime = world.runtime
-    answering: Desk = desk(here)
-    return answering.answer(orjson.dumps({"id": str(uuid4()), "subject": HER, **fields}))
+    return Desk(world.runtime).answer(orjson.dumps({"id": str(uuid4()), "subject": HER, **fields}))
 
 
 def test_an_erasure_is_previewed_done_and_done_once(world: World) -> None:
@@ -86,9 +80,7 @@ def test_bad_requests_are_told_why_and_nobody_is_named(
 
 @pytest.mark.parametrize("data", [None, b"", b"[]", b"{", b"\xff", b"x" * 20_000])
 def test_what_is_no_request_is_refused(world: World, data: bytes | None) -> None:
-    here = Shell()
-    here.settings, here.runtime = world.settings, world.runtime
-    answer = desk(here).answer(data)
+    answer = Desk(world.runtime).answer(data)
     assert (answer["id"], answer["state"]) == (None, "refused")
 
 

@@ -1,0 +1,83 @@
+"""Erase a person from the window, or say what an erasure would take away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from lethe.operations.asker import Asker, record
+from lethe.operations.retention.sweep import maintenance_context
+from lethe.operations.runtime import Runtime
+from lethe.operations.window.identify import identify
+from lethe.tiers.holds.holds import Holds
+from lethe.tiers.rights import erasure
+
+COUNTS = erasure.COUNTS
+"""What is counted of each month: identifiers, originals, rejected records, texts in records of others."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBy:
+    """A hold that keeps something of the person until it is released."""
+
+    hold: str
+    reference: str
+    authority: str
+    review: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What was erased, or would be, by month; names nobody. `certificate` is None where nothing was erased."""
+
+    months: list[dict[str, Any]]
+    holds: list[KeptBy]
+    certificate: int | None = None
+
+    @property
+    def found(self) -> bool:
+        """Whether the window held anything of the person."""
+        return bool(self.months)
+
+    def total(self, count: str) -> int:
+        """Add up a count over all months."""
+        return sum(int(month[count]) for month in self.months)
+
+
+Seen = Callable[[int], None]
+"""Told how many records have been looked through."""
+
+
+def preview(runtime: Runtime, asker: Asker, text: str, on_records: Seen = lambda _: None) -> Erasure:
+    """Say what an erasure would take away of whom a text names, and what holds would keep. Changes nothing."""
+    subjects = identify(text).subjects
+    found = erasure.preview_erasure(maintenance_context(runtime, on_records=on_records), subjects)
+    record(runtime, asker, "erase.preview", count=found.total("identifiers"))
+    return Erasure(found.months, _kept_by(runtime, found.months))
+
+
+def erase(runtime: Runtime, asker: Asker, text: str, on_records: Seen = lambda _: None) -> Erasure:
+    """Erase whom a text names from the window.
+
+    1. Note in the audit log that it is about to happen.
+    2. Erase and certify. A crash from here on is mended by asking again: what is left is found by looking.
+    3. Note in the audit log what came of it. Nothing found: no certificate, and the entry says so.
+    """
+    subjects = identify(text).subjects
+    # Step 1
+    record(runtime, asker, "erase")
+    # Step 2
+    done = erasure.erase(maintenance_context(runtime, on_records=on_records), subjects)
+    # Step 3
+    record(runtime, asker, "erase.done", certificate=done.certificate, count=done.total("identifiers"))
+    return Erasure(done.months, _kept_by(runtime, done.months), done.certificate)
+
+
+def _kept_by(runtime: Runtime, months: list[dict[str, Any]]) -> list[KeptBy]:
+    concerned = {hold for month in months for hold in month["holds"]}
+    if not concerned:
+        return []
+    active = Holds(runtime.objects, runtime.ring).active()
+    return [KeptBy(h.id, h.reference, h.authority, h.review) for h in active if h.id in concerned]

@@ -1,0 +1,73 @@
+"""Copy everything the window holds about a person, for that person."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lethe.keys.tokens import subject_token
+from lethe.operations.asker import Asker, record
+from lethe.operations.retention.sweep import maintenance_context
+from lethe.operations.runtime import Runtime
+from lethe.operations.window.identify import identify
+from lethe.schemas.errors import LetheError
+from lethe.tiers.rights import subject_export
+from lethe.tiers.window.records import open_parts
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """The copy as a value. `repr` shows nothing of it."""
+
+    content: dict[str, Any] = field(repr=False)
+
+    @property
+    def records(self) -> int:
+        """How many communications are in it."""
+        return len(self.content["records"])
+
+    @property
+    def found(self) -> bool:
+        """Whether anything of the person is in it."""
+        return any(self.content[part] for part in ("records", "rejected_records", "mentioned_in"))
+
+    def files(self) -> dict[str, bytes]:
+        """Write it out as files by name: JSON for machines, CSV for people."""
+        return subject_export.as_files(self.content)
+
+
+def export(
+    runtime: Runtime, asker: Asker, text: str, on_records: Callable[[int], None] = lambda _: None
+) -> Export:
+    """Copy what the window holds of whom a text names. It is in the audit log before it is returned."""
+    subjects = identify(text).subjects
+    maintenance = maintenance_context(runtime, on_records=on_records)
+    content = subject_export.build(
+        maintenance, runtime.settings.retention, subjects, runtime.audit.entries(), runtime.clock()
+    )
+    parts = open_parts(runtime.ring, runtime.clock())
+    tokens = {subject_token(p.keys, s.kind, s.value).hex() for p in parts for s in subjects}
+    record(runtime, asker, "export", tokens=sorted(tokens), count=len(content["records"]))
+    return Export(content)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> list[str]:
+    """Write the files of an export for their owner alone and return their paths.
+
+    Raises `LetheError` when the disk refuses.
+    """
+    written = []
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, data in files.items():
+            path = folder / name
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+            with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+                file.write(data)
+            written.append(str(path))
+    except OSError as error:
+        raise LetheError(f"{folder}: {error.strerror}") from None
+    return written

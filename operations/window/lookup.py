@@ -1,0 +1,134 @@
+"""Look up every communication of a person or message: in the window, or in what a hold has preserved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from lethe.operations.asker import Asker, record
+from lethe.operations.runtime import Runtime
+from lethe.operations.window.identify import Person, identify
+from lethe.operations.window.visibility import Hidden, hidden_tokens, is_hidden
+from lethe.schemas.errors import InputError
+from lethe.schemas.position import Position
+from lethe.tiers.holds.holds import Holds
+from lethe.tiers.holds.scope import held_roles
+from lethe.tiers.window import lookup as window
+
+
+@dataclass(frozen=True, slots=True)
+class Communications:
+    """What was found, newest first: per record its name, role and kind of the person, the other party and the row of
+    the archive. `restricted`: there are others, which are not shown.
+    """
+
+    records: list[dict[str, Any]]
+    restricted: bool = False
+    unread_number: bool = False
+    """Nothing was found, and the text looks like a number without being one that can be read."""
+
+
+def lookup(
+    runtime: Runtime,
+    asker: Asker,
+    text: str,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Communications:
+    """Find the communications of whom a text names, within `since` <= time < `until`.
+
+    1. Find the rows that carry one of the person's tokens, and join them with the archive.
+    2. Write the audit entry: it holds tokens, never the text.
+    3. Answer.
+    """
+    asker.needs_reason()
+    person, query = _query(text, since, until)
+    # Step 1
+    asked = window.tokens_of(query, runtime.ring, runtime.clock())
+    rows = window.find(runtime.warehouse, asked, query)
+    hidden = hidden_tokens(runtime, asker)
+    shown = [r for r in rows if not is_hidden(r, hidden)]
+    answer = joined(runtime, shown, hidden)
+    restricted = len(shown) < len(rows)
+    # Step 2
+    record(
+        runtime, asker, "lookup", tokens=asked.hex(), since=since, until=until, law=asker.law, count=len(answer),
+        restricted=restricted,
+    )  # fmt: skip
+    # Step 3
+    return Communications(answer, restricted, not rows and person.unread_number)
+
+
+def lookup_held(
+    runtime: Runtime,
+    asker: Asker,
+    text: str,
+    reference: str,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Communications:
+    """Find what a hold has preserved of whom a text names; raises `LetheError` when no such hold is in force."""
+    asker.needs_reason()
+    _, query = _query(text, since, until)
+    holds = Holds(runtime.objects, runtime.ring)
+    hold = holds.find(reference)
+    answer = [
+        {"hold": hold.reference, "record": r["record"], **(r["metadata"] or {}), "roles": roles}
+        for r in holds.records(hold)
+        if (roles := held_roles(r, query))
+    ]
+    answer.sort(key=lambda a: str(a.get("event_time")), reverse=True)
+    record(runtime, asker, "lookup.hold", hold=hold.id, reference=hold.reference, count=len(answer))
+    return Communications(answer)
+
+
+def _query(text: str, since: datetime | None, until: datetime | None) -> tuple[Person, window.Query]:
+    if since is not None and until is not None and until <= since:
+        raise InputError("the period ends before it begins: --until must be later than --since")
+    person = identify(text)
+    return person, window.Query(person.candidates, person.text, since, until)
+
+
+def joined(runtime: Runtime, rows: list[dict[str, Any]], hidden: Hidden) -> list[dict[str, Any]]:
+    """Join identifier rows with their archive rows and the other party, who is not shown if restricted."""
+    archive = window.metadata_of(runtime.warehouse, rows)
+    others: dict[Position, list[dict[str, Any]]] = {}
+    for row in window.others_of(runtime.warehouse, rows):
+        others.setdefault(window.position_of(row), []).append(row)
+    answer = []
+    for row in rows:
+        position = window.position_of(row)
+        metadata = archive.get(position)
+        if metadata is None:
+            continue  # half of a commit that has not happened (yet): it does not count
+        answer.append(
+            {
+                "record": str(position),
+                "event_time": row["event_time"],
+                "role": row["role"],
+                "kind": row["kind"],
+                "counterpart": _counterpart(runtime, row, metadata, others.get(position, []), hidden),
+                **{k: v for k, v in metadata.items() if k not in ("event_time", "integrity_hash")},
+                "integrity_hash": metadata["integrity_hash"],
+            }
+        )
+    return answer
+
+
+def _counterpart(
+    runtime: Runtime,
+    row: dict[str, Any],
+    metadata: dict[str, Any],
+    others: list[dict[str, Any]],
+    hidden: Hidden,
+) -> str | None:
+    """Name the other party: a business as it is, a person masked."""
+    for other in others:
+        if other["token"] is not None and (other["role"], other["token"]) != (row["role"], row["token"]):
+            if is_hidden(other, hidden):
+                return "restricted"
+            subject = window.value_of(other, runtime.ring)
+            return None if subject is None else window.masked(subject)
+    business: str | None = metadata["recipient"] if row["role"] == "sender" else metadata["sender"]
+    return business
