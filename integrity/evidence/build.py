@@ -64,8 +64,8 @@ def build(
     `original` is left out after the window. The
     oldest time stamp over the record's entry is added, if there is one. `others` is asked for the rows of the record's
     group, where the leaf file has only the hashes of groups. Raises `IntegrityError` when the row, the original or
-    the log are not what was signed, when the record is not (or not yet) in the log, and when two or more of its
-    group's other rows are not as they were logged.
+    the log are not what was signed, when the record is not (or not yet) in the log, and when another row of its group
+    is not as it was logged.
     """
     position = _position(row)
     log = Log(reader, history, origin)
@@ -145,15 +145,15 @@ def _row_proof(
     number = next(n for n, group in enumerate(known.file.groups) if index < group.end)
     group = known.file.groups[number]
     first, last = known.file.rows[group.first], known.file.rows[group.end - 1]
-    if group.size == 1 or number in known.kept or others is None:
-        leaves = known.solve_from(number, standing(row), groups.Tries())
-    else:
-        leaves = known.solve_from(number, standing(others(first.offset, last.offset)), groups.Tries())
+    leaves = known.leaves(number)
+    if leaves is None:
+        beside = row if others is None else others(first.offset, last.offset)
+        leaves = known.leaves_from(number, standing(beside))
     if leaves is None:
         raise IntegrityError(
-            f"{position} cannot be proven: two or more of the {group.size} rows in scope at offsets {first.offset} to "
-            f"{last.offset}, which are proven together, are not as they were logged. lethe verify says what it knows "
-            "of them; bring their files back from the backup"
+            f"{position} cannot be proven: of the {group.size} rows in scope at offsets {first.offset} to "
+            f"{last.offset}, which are proven together, one or more are not as they were logged. lethe verify says "
+            "what it knows of them; bring their files back from the backup"
         )
     place = index - group.first
     try:

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from lethe.integrity.log import merkle
 from lethe.integrity.log.entries import Entry, Log, leaf_path
 from lethe.integrity.verify.findings import Finding, Kind
-from lethe.integrity.verify.locate import added, locate
+from lethe.integrity.verify.locate import Pending, locate
 from lethe.integrity.verify.row_batch import ALL_MONTHS, Batch, Months, Rows
-from lethe.integrity.verify.suspects import Suspects
 from lethe.schemas.errors import IntegrityError
 
 BATCH_ROWS = 131_072
@@ -45,7 +44,7 @@ def verify_archive(
     itself is the business of `verify_log`; an entry that is altered is named and its rows are left out.
     Raises what `rows` and the log's store raise.
     """
-    suspects = Suspects()
+    pending = Pending()
     progress = progress or Progress()
     said: set[Finding] = set()  # of a file that holds rows of several batches
     start, proven = 0, True
@@ -63,11 +62,11 @@ def verify_archive(
                 continue
             low, high = batch.first_from(start), batch.first_from(entry.first_offset)
             if proven:
-                yield from added(batch, low, high, "no commit that was logged covers its offset", suspects)
+                yield from pending.add(batch, low, high, "no commit that was logged covers its offset")
             start, proven = entry.last_offset + 1, True
             low, high = batch.first_from(entry.first_offset), batch.first_from(start)
             if not as_logged(batch, low, high, entry, months):
-                yield from locate(log, entry, batch, low, high, months, suspects)
+                yield from locate(log, entry, batch, low, high, months, pending)
             elif entry.months and months.touch(*entry.months):
                 yield from _leaf_file(log, entry)
             progress.rows += high - low
@@ -79,8 +78,8 @@ def verify_archive(
         yield from (finding for finding in batch.findings if finding not in said)
         said.update(batch.findings)
         detail = "it comes after the last entry of the log: added, or the log is not published yet"
-        yield from added(batch, 0, len(batch), detail, suspects)
-    yield from suspects.settle()
+        yield from pending.add(batch, 0, len(batch), detail)
+    yield from pending.findings()
 
 
 def _leaf_file(log: Log, entry: Entry) -> Iterator[Finding]:

@@ -16,9 +16,8 @@ from lethe.integrity.log import leaves as leaf_files
 from lethe.integrity.log.entries import Entry, Log
 from lethe.integrity.verify.archive import as_logged
 from lethe.integrity.verify.findings import Finding, Kind
-from lethe.integrity.verify.locate import locate
+from lethe.integrity.verify.locate import Pending, locate
 from lethe.integrity.verify.row_batch import ALL_MONTHS, Batch, Months, Rows
-from lethe.integrity.verify.suspects import Suspects
 from lethe.schemas.errors import IntegrityError
 
 TopicPartition = tuple[str, int]
@@ -36,7 +35,7 @@ def verify_replays(
     An entry whose leaf file is gone or altered answers for nothing, and is named. Raises what `rows` and the log's
     store raise.
     """
-    suspects = Suspects()
+    pending = Pending()
     for entry in entries:
         place = entry.stream, entry.partition
         where = f"{log.origin} offsets {entry.first_offset} to {entry.last_offset} of {place[0]}/{place[1]}"
@@ -50,9 +49,9 @@ def verify_replays(
         batch = Batch(chosen(entry.first_offset, entry.last_offset), months)
         yield from batch.findings
         if not as_logged(batch, 0, len(batch), entry, months):
-            yield from locate(log, entry, batch, 0, len(batch), months, suspects)
+            yield from locate(log, entry, batch, 0, len(batch), months, pending)
         yield place, mine
-    yield from suspects.settle()
+    yield from pending.findings()
 
 
 def only(rows: Rows, positions: Set[At], without: bool = False) -> Rows:

@@ -13,9 +13,8 @@ from typing import Self
 
 import pyarrow as pa
 
-from lethe.integrity.log import groups, merkle
+from lethe.integrity.log import merkle
 from lethe.integrity.log.entries import Entry, Log, leaf_path
-from lethe.integrity.log.groups import Tries
 from lethe.integrity.log.leaves import LeafFile, decode, encode_whole
 from lethe.integrity.log.merkle import HASH_SIZE
 from lethe.integrity.log.store import Store
@@ -31,7 +30,7 @@ _TRIES = 20
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a commit's leaf hashes: its leaf file, and of which groups, by number, all were kept."""
+    """What is known of a commit's leaf hashes: its leaf file, and of which groups, by number, all of them."""
 
     file: LeafFile
     kept: Mapping[int, list[bytes]]
@@ -45,22 +44,34 @@ class Known:
         whole = None if file.whole else log.reader.get(whole_path(log.origin, entry))
         return cls(file, _believed(whole, file, entry.first_offset))
 
-    def solve(self, number: int, standing: Sequence[Sequence[bytes]], tries: Tries) -> list[bytes] | None:
-        """The leaf hashes of a group, given those of the rows that stand at its positions; see `groups.solve`."""
-        if number in self.kept:
-            return self.kept[number]
-        tries.begin()
-        return groups.solve(self.file.groups[number], standing, tries)
+    def leaves(self, number: int) -> list[bytes] | None:
+        """Return the leaf hashes of a group if they are known one by one, None if only its root is."""
+        group = self.file.groups[number]
+        return [group.root] if group.size == 1 else self.kept.get(number)
 
-    def solve_from(self, number: int, standing: Standing, tries: Tries) -> list[bytes] | None:
-        """The same, given the rows of the archive by position."""
+    def leaves_from(self, number: int, standing: Standing) -> list[bytes] | None:
+        """Return the leaf hashes of a group, given the rows of the archive by position.
+
+        None when they are not known and its rows do not lead to its root: some of them are not as they were logged.
+        """
         group = self.file.groups[number]
         mine = self.file.rows[group.first : group.end]
-        return self.solve(number, [standing.get((row.offset, row.index), []) for row in mine], tries)
+        return self.leaves(number) or proven(
+            group.root, [standing.get((row.offset, row.index), []) for row in mine]
+        )
+
+
+def proven(root: bytes, standing: Sequence[Sequence[bytes]]) -> list[bytes] | None:
+    """Return the leaf hashes of the rows at each position of a group if they lead to its root, else None.
+
+    The same row may be at a position more than once, two different ones prove nothing.
+    """
+    leaves = [next(iter(found)) for found in map(set, standing) if len(found) == 1]
+    return leaves if len(leaves) == len(standing) and merkle.root(leaves) == root else None
 
 
 def standing(rows: pa.Table) -> Standing:
-    """The leaf hashes of archive rows in scope, of one topic-partition, by offset and index."""
+    """Compute the leaf hashes of archive rows in scope, of one topic-partition, by offset and index."""
     found: Standing = {}
     batch = Batch([(None, rows)])
     for position, leaf in zip(batch.positions(0, len(batch)), batch.leaves, strict=True):
@@ -69,24 +80,23 @@ def standing(rows: pa.Table) -> Standing:
 
 
 def whole_path(origin: str, entry: Entry) -> str:
-    """Where all leaf hashes of an entry are kept, if they are."""
+    """Say where all leaf hashes of an entry are kept, if they are."""
     return f"{leaf_path(origin, entry)}.whole"
 
 
 def keep(store: Store, log: Log, entry: Entry, known: Known, rows: pa.Table) -> None:
     """Keep all leaf hashes of an entry whose `rows`, as far as they are still there, are those of the archive.
 
-    What was kept before stays. A group of which two or more rows are not as logged is left out. Raises `FencedError`
-    when others do the same all the time.
+    What was kept before stays. A group of which a row is not as logged is left out. Raises `FencedError` when others
+    do the same all the time.
     """
     path, there_now = whole_path(log.origin, entry), standing(rows)
     for _ in range(_TRIES):
         there = store.get(path)
         known = Known(known.file, _believed(there, known.file, entry.first_offset))
         leaves: list[bytes] = []
-        tries = Tries()
         for number, group in enumerate(known.file.groups):
-            leaves += known.solve_from(number, there_now, tries) or [UNKNOWN] * group.size
+            leaves += known.leaves_from(number, there_now) or [UNKNOWN] * group.size
         whole = encode_whole(known.file.rows, leaves, entry.first_offset)
         if whole == there:
             return
