@@ -18,10 +18,10 @@ from lethe.schemas.arrow import PARTITIONED_BY, file_schema
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.store.objects import Objects
 
-_SORTED_BY: Final[dict[str, list[tuple[str, str]]]] = {
+SORTED_BY: Final[dict[str, list[tuple[str, str]]]] = {
     "identifiers": [(name, "ascending") for name in ("token", "offset", "index", "role")],
 }
-_DICTIONARY: Final[dict[str, list[str]]] = {
+DICTIONARY: Final[dict[str, list[str]]] = {
     "identifiers": ["stream", "role", "kind"],
     "originals": ["stream"],
     "quarantine": ["stream", "format", "reason", "detail", "form"],
@@ -85,7 +85,7 @@ def _write(
 ) -> DataFile:
     schema = file_schema(table)
     rows = rows.select(schema.names).cast(schema)
-    if order := _SORTED_BY.get(table):
+    if order := SORTED_BY.get(table):
         rows = rows.take(by_token(rows, order))
     data = parquet_bytes(table, rows)
     folder = "".join(f"{key}={value}/" for key, value in values.items())
@@ -106,9 +106,9 @@ def by_token(rows: pa.Table, order: list[tuple[str, str]]) -> pa.Array:
     same, mostly rows of one token, are put in order among themselves.
     """
     tokens = rows.column("token").combine_chunks()
-    prefixes = _prefixes(tokens)
-    found = np.argsort(prefixes)
-    ascending = prefixes[found]
+    first = prefixes(tokens)
+    found = np.argsort(first)
+    ascending = first[found]
     same = ascending[1:] == ascending[:-1]
     if same.any():
         tied = np.zeros(len(found), np.bool_)
@@ -120,39 +120,50 @@ def by_token(rows: pa.Table, order: list[tuple[str, str]]) -> pa.Array:
     return pa.array(found, pa.uint64())
 
 
-def _prefixes(tokens: pa.FixedSizeBinaryArray) -> npt.NDArray[np.uint64]:
+def prefixes(tokens: pa.FixedSizeBinaryArray) -> npt.NDArray[np.uint64]:
+    """The first eight bytes of each token as a number; the greatest there is where there is no token."""
     start, count = tokens.offset, len(tokens)
     words = np.frombuffer(tokens.buffers()[1], ">u8", 2 * count, 16 * start) if count else np.empty(0, ">u8")
-    prefixes = words[::2].astype(np.uint64)
+    numbers = words[::2].astype(np.uint64)
     if tokens.null_count:
-        prefixes[tokens.is_null().to_numpy(zero_copy_only=False)] = np.iinfo(np.uint64).max
-    return prefixes
+        numbers[tokens.is_null().to_numpy(zero_copy_only=False)] = np.iinfo(np.uint64).max
+    return numbers
 
 
 def parquet_bytes(table: str, rows: pa.Table) -> bytes:
     """Encode rows (without partition columns) as one Parquet file."""
-    dictionary = _DICTIONARY[table]
-    encodings = {name: "DELTA_BINARY_PACKED" for name in rows.schema.names if name in _DELTA}
-    bloom = {name: {"ndv": max(1, rows.num_rows), "fpp": _FALSE_POSITIVES} for name in _BLOOM.get(table, ())}
     sink = io.BytesIO()
-    pq.write_table(
-        rows,
-        sink,
-        version="2.6",
-        data_page_version="2.0",
-        compression={n: "NONE" if n in _RANDOM else "zstd" for n in rows.schema.names},
-        compression_level={n: 3 for n in rows.schema.names if n not in _RANDOM},
-        use_dictionary=dictionary,
-        column_encoding={
-            **encodings,
-            **{n: "PLAIN" for n in rows.schema.names if n not in encodings and n not in dictionary and
-               not pa.types.is_boolean(rows.schema.field(n).type)},
-        },
-        row_group_size=_ROW_GROUP.get(table, 1_048_576),
-        # Of texts no range leaves anything out: they are in no order, and to find it costs a quarter of all encoding.
-        write_statistics=[f.name for f in rows.schema if f.name == "stream" or not pa.types.is_string(f.type)],
-        write_page_index=bool(bloom),
-        bloom_filter_options=bloom or None,
-        store_schema=False,
-    )  # fmt: skip
+    group = _ROW_GROUP.get(table, 1_048_576)
+    pq.write_table(rows, sink, row_group_size=group, **encoding(table, rows.schema, rows.num_rows))
     return sink.getvalue()
+
+
+def encoding(table: str, schema: pa.Schema, distinct: int, page_index: bool = False) -> dict[str, Any]:
+    """Choose how the columns of a table are encoded: the options of a Parquet writer.
+
+    `distinct` tokens at most are expected in a row group. `page_index` is asked for by files that are read in places.
+    """
+    dictionary = DICTIONARY[table]
+    encodings = {name: "DELTA_BINARY_PACKED" for name in schema.names if name in _DELTA}
+    bloom = {name: {"ndv": max(1, distinct), "fpp": _FALSE_POSITIVES} for name in _BLOOM.get(table, ())}
+    return {
+        "version": "2.6",
+        "data_page_version": "2.0",
+        "compression": {n: "NONE" if n in _RANDOM else "zstd" for n in schema.names},
+        "compression_level": {n: 3 for n in schema.names if n not in _RANDOM},
+        "use_dictionary": dictionary,
+        "column_encoding": {
+            **encodings,
+            **{n: "PLAIN" for n in schema.names if n not in encodings and n not in dictionary and
+               not pa.types.is_boolean(schema.field(n).type)},
+        },
+        # Of texts no range leaves anything out: they are in no order, and to find it costs a quarter of all encoding.
+        "write_statistics": [f.name for f in schema if f.name == "stream" or not _is_text(f.type)],
+        "write_page_index": bool(bloom) or page_index,
+        "bloom_filter_options": bloom or None,
+        "store_schema": False,
+    }  # fmt: skip
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_dictionary(kind))

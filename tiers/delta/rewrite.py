@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,16 +44,23 @@ def files_of(table: Table, partition: dict[str, str] | None = None) -> list[Data
     return sorted((f for f in found if wanted <= f.partition.items()), key=lambda f: f.path)
 
 
-def replace(table: Table, old: Sequence[DataFile], new: Sequence[DataFile], now_ms: int, said: str) -> None:
-    """Take files out of a table and others in, in one commit.
+def replace(
+    table: Table,
+    old: Sequence[DataFile],
+    new: Sequence[DataFile],
+    now_ms: int,
+    said: str,
+    data_change: bool = True,
+) -> None:
+    """Take files out of a table and others in, in one commit; `data_change` is False if the rows are the same.
 
     Raises `FencedError` when one of the old files was taken out by somebody else since the handle was loaded.
     The bytes stay until `delete_removed` or `delete_files`.
     """
     if not old and not new:
         return
-    gone = [RemoveAction(f.path, True, now_ms, f.size, dict(f.partition)) for f in old]
-    table.commit(new, {}, {"lethe.maintenance": said}, remove=gone)
+    gone = [RemoveAction(f.path, data_change, now_ms, f.size, dict(f.partition)) for f in old]
+    table.commit(new, {}, {"lethe.maintenance": said}, gone, data_change)
 
 
 def read_file(objects: Objects, table: str, file: DataFile) -> pa.Table | None:
@@ -96,14 +103,14 @@ def removed_files(table: Table) -> list[str]:
     return sorted(p for p in listed if p not in current)
 
 
-def delete_removed(objects: Objects, table: Table) -> int:
-    """Delete the bytes of every file that was taken out of a table; returns how many there were.
+def delete_removed(objects: Objects, table: Table, keep: Collection[str] = ()) -> int:
+    """Delete the bytes of every file that was taken out of a table, but for those to `keep`; returns how many there were.
 
     Files that were never committed are left alone: a worker may be about to commit them.
     """
     table.reload()
     there = set(objects.list(table.name))
-    gone = [path for p in removed_files(table) if (path := f"{table.name}/{p}") in there]
+    gone = [path for p in removed_files(table) if p not in keep and (path := f"{table.name}/{p}") in there]
     for path in gone:
         objects.delete(path)
     return len(gone)

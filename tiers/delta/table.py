@@ -68,6 +68,11 @@ class Table:
         return self._objects.url(self.name)
 
     @property
+    def appendable(self) -> bool:
+        """Whether the table has the protocol that Lethe gave it, and none that another engine has raised."""
+        return self._appendable
+
+    @property
     def version(self) -> int:
         """The version this handle has seen."""
         return self._version
@@ -102,8 +107,11 @@ class Table:
         transactions: Mapping[str, int],
         said: Mapping[str, str],
         remove: Sequence[RemoveAction] = (),
+        data_change: bool = True,
     ) -> int:
         """Commit through this very handle and return the new version. It survives a power cut.
+
+        `data_change` is False when the rows are the same as before, in other files.
 
         Raises `FencedError` when another writer committed one of the transaction ids since this handle was loaded,
         `UnknownOutcomeError` when the store did not say whether the commit landed.
@@ -112,7 +120,7 @@ class Table:
             self._look_again(transactions)
         before = self._version
         if remove or not self._appendable:
-            self._commit_by_library(add, transactions, said, remove)
+            self._commit_by_library(add, transactions, said, remove, data_change)
             self.sync(before)
         else:
             self._append(append_commit(add, transactions, said, PARTITIONED_BY[self.name]), transactions)
@@ -172,12 +180,14 @@ class Table:
         transactions: Mapping[str, int],
         said: Mapping[str, str],
         remove: Sequence[RemoveAction],
+        data_change: bool,
     ) -> None:
         actions: list[Any] = [
-            AddAction(f.path, f.size, dict(f.partition), f.modified_ms, True, f.stats) for f in add
+            AddAction(f.path, f.size, dict(f.partition), f.modified_ms, data_change, f.stats) for f in add
         ]
         properties = CommitProperties(
             custom_metadata=dict(said),
+            max_commit_retries=_TRIES,
             app_transactions=[Transaction(source, version) for source, version in transactions.items()],
         )
         # At the version this handle has seen: against that the library looks for conflicts.

@@ -31,6 +31,9 @@ class Objects(Protocol):
     def get(self, path: str) -> bytes | None:
         """The object's bytes, None if there is none."""
 
+    def get_range(self, path: str, start: int, length: int) -> bytes | None:
+        """Some of an object's bytes, fewer where it ends before; None if there is no such object."""
+
     def put(self, path: str, data: bytes) -> None:
         """Write an object, replacing what is there."""
 
@@ -82,6 +85,14 @@ class LocalObjects:
         """The object's bytes, None if there is none."""
         try:
             return (self._directory / path).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def get_range(self, path: str, start: int, length: int) -> bytes | None:
+        """Some of an object's bytes, fewer where it ends before; None if there is no such object."""
+        try:
+            with (self._directory / path).open("rb") as file:
+                return os.pread(file.fileno(), length, start)
         except FileNotFoundError:
             return None
 
@@ -181,6 +192,15 @@ class StoreObjects:
         """The object's bytes, None if there is none."""
         try:
             return bytes(obstore.get(self._store, path).bytes())
+        except FileNotFoundError:
+            return None
+        except obstore.exceptions.BaseError as error:
+            raise _silent(error) from None
+
+    def get_range(self, path: str, start: int, length: int) -> bytes | None:
+        """Some of an object's bytes, fewer where it ends before; None if there is no such object."""
+        try:
+            return bytes(obstore.get_range(self._store, path, start=start, length=length))
         except FileNotFoundError:
             return None
         except obstore.exceptions.BaseError as error:

@@ -1,0 +1,108 @@
+"""Parquet files read in places: the footer and the row groups that matter, and nothing else.
+
+On an object store each place is one request; on a local disk the file is mapped into memory.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lethe.tiers.store.objects import Objects
+
+_FOOTER: Final = 1 << 16
+"""Bytes at the end of a file that are asked for first, and one of every `_SHARE` of its size if that is more."""
+_SHARE: Final = 128
+_WHOLE: Final = 1 << 20
+"""A file of no more bytes is fetched as a whole."""
+
+
+class Places(io.RawIOBase):
+    """A file of an object store as bytes that are fetched in few pieces, each kept once fetched."""
+
+    def __init__(self, objects: Objects, path: str, size: int) -> None:
+        super().__init__()
+        self._objects, self._path, self._size, self._at = objects, path, size, 0
+        self._pieces: list[tuple[int, bytes]] = []
+        self.fetch(0 if size <= _WHOLE else size - max(_FOOTER, size // _SHARE), size)
+
+    def fetch(self, start: int, end: int) -> None:
+        """Fetch a range in one request; raises `FileNotFoundError` when the file is gone."""
+        if self._piece(start, end) is None:
+            data = self._objects.get_range(self._path, start, end - start)
+            if data is None:
+                raise FileNotFoundError(self._path)
+            self._pieces.append((start, data))
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say that any place of it can be read."""
+        return True
+
+    def tell(self) -> int:
+        """The place that is read next."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place."""
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        """Read on, from what was fetched if it is there."""
+        end = self._size if size < 0 else min(self._size, self._at + size)
+        piece = self._piece(self._at, end)
+        if piece is None:
+            self.fetch(self._at, end)
+            piece = self._piece(self._at, end) or b""
+        self._at = end
+        return piece
+
+    def _piece(self, start: int, end: int) -> bytes | None:
+        for at, data in self._pieces:
+            if at <= start and end <= at + len(data):
+                return data[start - at : end - at]
+        return None
+
+
+def open_parquet(
+    objects: Objects,
+    path: str,
+    size: int,
+    metadata: pq.FileMetaData | None = None,
+    dictionaries: list[str] | None = None,
+) -> tuple[pq.ParquetFile, Places | None]:
+    """Open a Parquet file of `size` bytes for reading in places; raises `FileNotFoundError` when it is gone.
+
+    With `metadata` its footer is not read again. The second value fetches row groups ahead; None on a local disk.
+    """
+    if Path(objects.root).is_dir():
+        source = pa.memory_map(str(Path(objects.root) / path))
+        return pq.ParquetFile(source, metadata=metadata, read_dictionary=dictionaries), None
+    places = Places(objects, path, size)
+    parquet = pq.ParquetFile(pa.PythonFile(places, "r"), metadata=metadata, read_dictionary=dictionaries)
+    return parquet, places
+
+
+def fetch_group(parquet: pq.ParquetFile, places: Places | None, group: int) -> None:
+    """Fetch a whole row group in one request, where requests cost."""
+    if places is None:
+        return
+    described = parquet.metadata.row_group(group)
+    columns = [described.column(at) for at in range(described.num_columns)]
+    start = min(_start(c) for c in columns)
+    places.fetch(start, max(_start(c) + c.total_compressed_size for c in columns))
+
+
+def _start(column: pq.ColumnChunkMetaData) -> int:
+    starts = [column.data_page_offset]
+    if column.dictionary_page_offset is not None:
+        starts.append(column.dictionary_page_offset)
+    return int(min(starts))
