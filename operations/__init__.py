@@ -4,6 +4,8 @@ __all__ = [
     "access",
     "asker",
     "audit",
+    "compact",
+    "engines",
     "health",
     "intake",
     "proof",

@@ -4,6 +4,7 @@ __all__ = [
     "archive",
     "certificates",
     "commit",
+    "compaction",
     "delta",
     "evidence",
     "holds",

@@ -13,7 +13,13 @@ from typing import Final, Literal
 
 import orjson
 
-from lethe.schemas.errors import ConfigurationError, FencedError, IntegrityError, LetheError, UnknownOutcomeError
+from lethe.schemas.errors import (
+    ConfigurationError,
+    FencedError,
+    IntegrityError,
+    LetheError,
+    UnknownOutcomeError,
+)
 from lethe.tiers.compaction.layout import place_of
 from lethe.tiers.compaction.perform import footers
 from lethe.tiers.compaction.plan import Job, Task, job_of, tasks
@@ -36,7 +42,7 @@ STATES: Final[tuple[State, ...]] = ("planned", "performed", "settled")
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What is written down of a job: how far it is, the files it has written, since when the old ones are not needed."""
+    """What is written down of a job: how far it is, which files it wrote, since when the old ones are not needed."""
 
     job: Job
     state: State = "planned"
@@ -89,7 +95,9 @@ def check_table(table: Table) -> None:
         )
 
 
-def run(objects: Objects, table: Table, job: Job, execute: Execute, now: Callable[[], datetime]) -> Note | None:
+def run(
+    objects: Objects, table: Table, job: Job, execute: Execute, now: Callable[[], datetime]
+) -> Note | None:
     """Merge the files of a job and return its note; None if somebody has taken one of them out meanwhile.
 
     1. Note the job: from here on whoever finds a file of it knows why it is there. A crash leaves the note.
@@ -108,19 +116,22 @@ def run(objects: Objects, table: Table, job: Job, execute: Execute, now: Callabl
             planned = tasks(job, () if job.table == "identifiers" else footers(objects, job))
             written = tuple(f for f in execute(planned) if f is not None)
         except FencedError:
-            return _abandon(objects, table, note)
+            _abandon(objects, table, note)
+            return None
         fail_point("compact.performed")
         # Step 3
         if sum(f.rows for f in written) != job.rows:
             raise IntegrityError(
-                f"{job.table}: {sum(f.rows for f in written)} rows came of {job.rows}; nothing was changed; run `lethe verify`"
+                f"{job.table}: {sum(f.rows for f in written)} rows came of {job.rows}; nothing was changed; "
+                "run `lethe verify`"
             )
         note = _advance(objects, replace(note, state="performed", outputs=written))
         fail_point("compact.ready")
     if note.state == "performed":
         # Step 4
         if not _commit(objects, table, note, now):
-            return _abandon(objects, table, note)
+            _abandon(objects, table, note)
+            return None
         fail_point("compact.committed")
         # Step 5
         note = _advance(objects, replace(note, state="settled", since=now().astimezone(UTC)))
@@ -168,7 +179,11 @@ def _discard(objects: Objects, table: Table, note: Note, there: set[str]) -> Non
     folder = "".join(f"{key}={value}/" for key, value in note.job.partition.items())
     for path in objects.list(f"{table.name}/{folder}".rstrip("/")):
         place = place_of(path)
-        if place is not None and place.job == note.job.id and path.removeprefix(f"{table.name}/") not in there:
+        if (
+            place is not None
+            and place.job == note.job.id
+            and path.removeprefix(f"{table.name}/") not in there
+        ):
             objects.delete(path)
     _forget(objects, note.job)
 

@@ -45,17 +45,18 @@ def footers(objects: Objects, job: Job) -> list[Footer]:
     Raises `FencedError` when an input is gone, `IntegrityError` when one cannot be read.
     """
     names = ("stream", "partition", offset_column(job.table))
-    found: list[Footer] = []
+    told: list[Footer] = []
     for file in job.inputs:
         with _Reading(job.table, file):
             metadata = open_parquet(objects, f"{job.table}/{file.path}", file.size)[0].metadata
             for number in range(metadata.num_row_groups):
                 group = metadata.row_group(number)
-                ends = [_ends(group, name) for name in names]
-                first = (ends[0][0], ends[1][0], ends[2][0]) if all(ends) else _FIRST
-                last = (ends[0][1], ends[1][1], ends[2][1]) if all(ends) else _LAST
-                found.append((first, last, group.num_rows))
-    return found
+                ends = [found for name in names if (found := _ends(group, name))]
+                known = len(ends) == len(names)
+                first = (ends[0][0], ends[1][0], ends[2][0]) if known else _FIRST
+                last = (ends[0][1], ends[1][1], ends[2][1]) if known else _LAST
+                told.append((first, last, group.num_rows))
+    return told
 
 
 def perform(objects: Objects, task: Task) -> DataFile | None:
@@ -119,7 +120,9 @@ class _Input:
     def __init__(self, objects: Objects, job: Job, file: DataFile) -> None:
         self.table, self.file = job.table, file
         with _Reading(job.table, file):
-            texts = [n for n in DICTIONARY[job.table] if pa.types.is_string(file_schema(job.table).field(n).type)]
+            texts = [
+                n for n in DICTIONARY[job.table] if pa.types.is_string(file_schema(job.table).field(n).type)
+            ]
             self._parquet, self._places = open_parquet(
                 objects, f"{job.table}/{file.path}", file.size, dictionaries=texts
             )
@@ -196,7 +199,8 @@ def _ranks(rows: pa.Table) -> npt.NDArray[np.int64]:
     order = np.argsort(np.array(streams.dictionary.to_pylist(), dtype=object))
     ranks = np.empty(len(order), np.int64)
     ranks[order] = np.arange(len(order))
-    return ranks[streams.indices.to_numpy()]
+    found: npt.NDArray[np.int64] = ranks[streams.indices.to_numpy()]
+    return found
 
 
 def _mask(table: str, rows: pa.Table, lower: Bound, upper: Bound) -> Any:
@@ -253,5 +257,9 @@ def _nulls(group: pq.RowGroupMetaData, name: str) -> bool:
     for at in range(group.num_columns):
         column = group.column(at)
         if column.path_in_schema == name and column.is_stats_set:
-            return column.statistics is None or not column.statistics.has_null_count or bool(column.statistics.null_count)
+            return (
+                column.statistics is None
+                or not column.statistics.has_null_count
+                or bool(column.statistics.null_count)
+            )
     return True

@@ -104,7 +104,7 @@ def removed_files(table: Table) -> list[str]:
 
 
 def delete_removed(objects: Objects, table: Table, keep: Collection[str] = ()) -> int:
-    """Delete the bytes of every file that was taken out of a table, but for those to `keep`; returns how many there were.
+    """Delete the bytes of every file that was taken out of a table, but for those to `keep`; returns how many.
 
     Files that were never committed are left alone: a worker may be about to commit them.
     """

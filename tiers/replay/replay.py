@@ -21,6 +21,7 @@ from lethe.schemas.position import Position
 from lethe.schemas.transformed import TransformedBatch
 from lethe.tiers.commit import ledger_entries as ledger
 from lethe.tiers.commit.pages import to_pages
+from lethe.tiers.compaction.jobs import retired
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.rewrite import delete_removed, files_of, read_file
 from lethe.tiers.evidence.replay_log import keep_leaves
@@ -162,7 +163,8 @@ def replay(maintenance: MaintenanceContext, wanted: Wanted, attempt: Try, on_ste
         raise FencedError("the quarantine changes all the time; try again when less is written")
     # Step 8
     for table in WINDOW_TABLES:
-        delete_removed(maintenance.warehouse.objects, maintenance.warehouse.window[table])
+        objects = maintenance.warehouse.objects
+        delete_removed(objects, maintenance.warehouse.window[table], retired(objects, table))
     fail_point("replay.deleted")
     # Step 9
     maintenance.warehouse.publish()

@@ -19,6 +19,7 @@ from lethe.schemas.retention.calendar import Month, archive_end
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.tiers.certificates.certificates import DELETION
 from lethe.tiers.certificates.journal import Journal, file_entry, open_names
+from lethe.tiers.compaction.jobs import discard_fenced
 from lethe.tiers.delta.files import write_files
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.rewrite import everything_below, files_of, range_of, read_file, removed_files, replace
@@ -162,6 +163,7 @@ def forget_archive(maintenance: MaintenanceContext, due: Ended) -> Outcome:
     fail_point("archive.dropped")
     # Step 4
     known = {f["path"] for f in journal.noted("file")}
+    discard_fenced(objects, table)
     table.reload()
     current = {f"metadata/{f.path}" for f in files_of(table, month)}
     once = {f"metadata/{p}" for p in removed_files(table)}

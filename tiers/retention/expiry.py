@@ -18,6 +18,7 @@ from lethe.schemas.errors import ExpiredKeyError, FencedError, IntegrityError
 from lethe.schemas.retention.calendar import Month, window_end
 from lethe.tiers.certificates.certificates import METHOD
 from lethe.tiers.certificates.journal import Journal, file_entry, open_names
+from lethe.tiers.compaction.jobs import discard_fenced
 from lethe.tiers.delta.rewrite import everything_below, files_of, removed_files, replace
 from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.store.failpoint import fail_point
@@ -208,6 +209,7 @@ def _delete_files(maintenance: MaintenanceContext, due: Due, journal: Journal) -
     left = 0
     for table in WINDOW_TABLES:
         handle = maintenance.warehouse.window[table]
+        discard_fenced(objects, handle)
         handle.reload()
         once = {f"{table}/{path}" for path in removed_files(handle)}
         for path in everything_below(objects, f"{table}/{_folder(due)}"):

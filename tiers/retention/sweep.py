@@ -11,6 +11,7 @@ from typing import Final
 from lethe.schemas.arrow import WINDOW_TABLES
 from lethe.schemas.errors import LetheError
 from lethe.schemas.retention.policy import RetentionPolicy
+from lethe.tiers.compaction import jobs
 from lethe.tiers.delta.rewrite import delete_removed
 from lethe.tiers.holds.release import finish_release
 from lethe.tiers.maintenance import MaintenanceContext
@@ -76,7 +77,9 @@ def _finish(maintenance: MaintenanceContext, hold: str) -> None:
 
 def _delete_removed(maintenance: MaintenanceContext, table: str) -> None:
     handle = maintenance.warehouse.metadata if table == "metadata" else maintenance.warehouse.window[table]
-    delete_removed(maintenance.warehouse.objects, handle)
+    objects = maintenance.warehouse.objects
+    jobs.discard_fenced(objects, handle)
+    delete_removed(objects, handle, jobs.retired(objects, table))
 
 
 def _tidy(maintenance: MaintenanceContext) -> None:

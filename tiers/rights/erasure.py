@@ -26,6 +26,7 @@ from lethe.schemas.subjects.spellings import spellings
 from lethe.tiers.certificates.certificates import DELETION
 from lethe.tiers.certificates.expected_losses import note_erasure
 from lethe.tiers.certificates.journal import file_entry
+from lethe.tiers.compaction.jobs import discard_fenced
 from lethe.tiers.delta.files import write_files
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.rewrite import delete_removed, files_of, range_of, read_file, replace
@@ -228,6 +229,7 @@ def _rewrite(
 
 def _delete(maintenance: MaintenanceContext) -> None:
     for table in WINDOW_TABLES:
+        discard_fenced(maintenance.warehouse.objects, maintenance.warehouse.window[table])
         delete_removed(maintenance.warehouse.objects, maintenance.warehouse.window[table])
 
 

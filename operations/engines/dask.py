@@ -1,0 +1,46 @@
+"""Tasks on a Dask cluster: one that runs already, or one of processes on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import distributed
+from distributed.client import FutureCancelledError
+from distributed.comm.core import CommClosedError
+from distributed.scheduler import KilledWorker
+
+from lethe.schemas.errors import ConfigurationError, TransientError
+
+_SECONDS = 30
+
+
+class Dask:
+    """A client of a scheduler, by its address such as `tcp://scheduler:8786` or `tls://…`."""
+
+    def __init__(self, address: str | None = None, workers: int | None = None) -> None:
+        local: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+        try:
+            self._client = (
+                distributed.Client(address, timeout=_SECONDS)
+                if address
+                else distributed.Client(**local, host="127.0.0.1")
+            )
+        except (OSError, ValueError, TimeoutError) as error:
+            raise ConfigurationError(
+                f"the Dask scheduler does not answer ({type(error).__name__}); nothing was changed"
+            ) from None
+
+    def map(self, work: Callable[[str], str], texts: Sequence[str]) -> Iterator[str]:
+        """Run `work` on each text. A task is pure: it runs again where a worker died."""
+        futures = self._client.map(work, list(texts), pure=False, retries=3)
+        try:
+            yield from self._client.gather(futures)
+        except (KilledWorker, FutureCancelledError, CommClosedError, TimeoutError, OSError) as error:
+            raise TransientError(
+                f"the Dask cluster could not finish: {type(error).__name__}; run it again"
+            ) from None
+
+    def close(self) -> None:
+        """Leave the cluster; end it if it was started here."""
+        self._client.close()
