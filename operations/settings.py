@@ -111,6 +111,27 @@ class Integrity(_Section):
         return self
 
 
+class Serve(_Section):
+    """The service people use (`lethe serve`)."""
+
+    host: str = Field("127.0.0.1", min_length=1, max_length=255, description="address it listens on")
+    port: int = Field(9465, ge=0, le=65_535)
+    database: SecretStr | None = Field(
+        None, description="sqlite:////FILE or postgresql+psycopg://...; default: `service.db` beside the keys"
+    )
+    certificate: Path | None = Field(None, description="PEM file; none: TLS ends at a proxy in front")
+    private_key: Path | None = None
+    daily_subjects: int = Field(
+        200, ge=1, le=100_000, description="different subjects a person looks at a day"
+    )
+
+    def url(self, keys_dir: Path) -> str:
+        """Give the database's URL: the one that is set, else a file beside the key directory, never in it."""
+        if self.database is not None:
+            return self.database.get_secret_value()
+        return f"sqlite:///{keys_dir.resolve().parent / 'service.db'}"
+
+
 class Limits(_Section):
     """Bounds on what comes in."""
 
@@ -141,6 +162,7 @@ class Settings(BaseSettings):
     integrity: Integrity = Integrity()
     retention: RetentionPolicy = RetentionPolicy()
     limits: Limits = Limits()
+    serve: Serve = Serve()
     metrics_port: int = Field(9464, ge=0, le=65_535, description="/metrics, /live, /ready; 0: a free port")
     metrics_host: str = "127.0.0.1"
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"

@@ -1,0 +1,115 @@
+"""The JSON API: what the pages do, for the command line and other programs. Described at `/api/openapi.json`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, HTTPException, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from lethe.console.web.pages.search import find
+from lethe.console.web.security import Here, needs
+from lethe.operations.access.grants import RefusedError
+from lethe.operations.access.roles import Permission
+from lethe.operations.access.sessions import SignedIn
+
+router = APIRouter(prefix="/api")
+
+
+class Credentials(BaseModel):
+    """Name, password and, where a second factor is on, the code."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str = Field(min_length=1, max_length=120)
+    password: str = Field(min_length=1, max_length=200)
+    code: str = Field("", max_length=10)
+
+
+class Token(BaseModel):
+    """A session: send it as `Authorization: Bearer TOKEN`."""
+
+    token: str
+
+
+class Search(BaseModel):
+    """What to look up, in which case of one's own; dates in UTC, both included."""
+
+    model_config = ConfigDict(extra="forbid")
+    case: str = Field(max_length=36)
+    values: list[Annotated[str, Field(min_length=1, max_length=1024)]] = Field(min_length=1, max_length=50)
+    since: str = Field("", max_length=10)
+    until: str = Field("", max_length=10)
+
+
+class Answer(BaseModel):
+    """What was found, newest first."""
+
+    total: int
+    restricted: bool
+    records: list[dict[str, Any]]
+
+
+class CaseView(BaseModel):
+    """A case of one's own."""
+
+    id: str
+    reference: str
+    purpose: str
+    opened: datetime
+    closed: datetime | None
+
+
+def bearer(service: Here, authorization: Annotated[str, Header(max_length=200)] = "") -> SignedIn:
+    """Say who calls; 401 without a session."""
+    kind, _, token = authorization.partition(" ")
+    found = service.sessions.who(token) if kind == "Bearer" else None
+    if found is None:
+        raise HTTPException(401, "sign in first: POST /api/sessions")
+    return found
+
+
+Caller = Annotated[SignedIn, Depends(bearer)]
+
+
+@router.post("/sessions", responses={403: {}, 429: {}})
+def sign_in(request: Request, service: Here, credentials: Credentials) -> Token:
+    """Start a session."""
+    address = request.client.host if request.client else ""
+    if not service.tries.allowed(address):
+        raise HTTPException(429, "too many tries from this address: wait a minute")
+    try:
+        person = service.accounts.sign_in(credentials.name, credentials.password, credentials.code)
+    except RefusedError:
+        service.audit({"who": "-", "action": "sign-in.refused", "source": address})
+        raise
+    service.audit({"who": person.name, "action": "sign-in", "source": address})
+    return Token(token=service.sessions.start(person.id))
+
+
+@router.get("/cases", responses={401: {}, 403: {}})
+def cases(service: Here, who: Caller) -> list[CaseView]:
+    """List one's own cases."""
+    needs(Permission.CASES)(who)
+    return [
+        CaseView(id=c.id, reference=c.reference, purpose=c.purpose, opened=c.opened, closed=c.closed)
+        for c in service.cases.mine(who.person)
+    ]
+
+
+@router.post("/search", responses={400: {}, 401: {}, 403: {}, 503: {}})
+def search(service: Here, who: Caller, wanted: Search) -> Answer:
+    """Look values up under a grant of the case; audited before it answers."""
+    needs(Permission.LOOKUP)(who)
+    found = find(
+        service,
+        who,
+        {
+            "case": wanted.case,
+            "values": "\n".join(wanted.values),
+            "since": wanted.since,
+            "until": wanted.until,
+        },
+    )
+    records = [{k: v.hex() if isinstance(v, bytes) else v for k, v in row.items()} for row in found.rows]
+    return Answer(total=found.total, restricted=found.restricted, records=records)

@@ -1,0 +1,85 @@
+"""The service as an application: pages and API over one `Service`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.responses import Response
+
+from lethe import __version__
+from lethe.console.web import api
+from lethe.console.web.pages import accounts, approvals, boards, cases, search, sign_in
+from lethe.console.web.security import SignInNeeded, headers
+from lethe.console.web.service import Service
+from lethe.console.web.views import page
+from lethe.operations.access.grants import RefusedError
+from lethe.schemas.errors import LetheError, TransientError
+
+_STATIC: Final = Path(__file__).parent / "static"
+
+
+def make_app(service: Service) -> FastAPI:
+    """Put the application together: pages under `/`, the API under `/api`, files under `/static`."""
+    app = FastAPI(
+        title="Lethe",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+    )
+    app.state.service = service
+    app.middleware("http")(headers)
+    for module in (sign_in, search, cases, approvals, boards, accounts, api):
+        app.include_router(module.router)
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.add_exception_handler(SignInNeeded, _sign_in)
+    app.add_exception_handler(LetheError, _told)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(AnyHTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+    return app
+
+
+def _sign_in(request: Request, _error: Exception) -> Response:
+    if _is_api(request):
+        return JSONResponse({"error": "sign in first"}, 401)
+    return RedirectResponse("/sign-in", 303)
+
+
+def _told(request: Request, error: Exception) -> Response:
+    """Answer with what went wrong and what to do: these texts are written for people and name nobody."""
+    status = 403 if isinstance(error, RefusedError) else 503 if isinstance(error, TransientError) else 400
+    return _answer(request, status, str(error))
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  (what it is registered for)
+    fields = sorted({str(e["loc"][-1]) for e in error.errors()})
+    return _answer(request, 422, f"wrong or missing: {', '.join(fields)}")
+
+
+def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AnyHTTPException)  # noqa: S101  (what it is registered for)
+    told = error.detail if isinstance(error, HTTPException) else "there is no such page"
+    return _answer(request, error.status_code, told)
+
+
+def _unexpected(request: Request, error: Exception) -> Response:
+    """Name the kind of a fault only: the text of a stranger's exception may quote what it choked on."""
+    return _answer(request, 500, f"unexpected {type(error).__name__}; nothing more was done")
+
+
+def _answer(request: Request, status: int, told: str) -> Response:
+    if _is_api(request):
+        return JSONResponse({"error": told}, status)
+    return page(request, "error.html", None, status=status, told=told)
+
+
+def _is_api(request: Request) -> bool:
+    return request.url.path.startswith("/api/")

@@ -1,0 +1,66 @@
+"""Boards: what is forgotten when, what came in and where it went, who looked, and what it cost."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Annotated, Any, Final
+
+import polars as pl
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from lethe.console.web.security import Here, needs
+from lethe.console.web.views import page
+from lethe.operations.access.roles import Permission
+from lethe.operations.access.sessions import SignedIn
+from lethe.tiers.archive import sql
+from lethe.tiers.ledger import reconcile
+
+router = APIRouter(include_in_schema=False)
+Keeper = Annotated[SignedIn, Depends(needs(Permission.CERTIFICATES))]
+Bookkeeper = Annotated[SignedIn, Depends(needs(Permission.LEDGER))]
+Auditor = Annotated[SignedIn, Depends(needs(Permission.AUDIT))]
+Biller = Annotated[SignedIn, Depends(needs(Permission.ARCHIVE))]
+_SHOWN: Final = 200
+_COUNTS: Final = ("messages", "records", "split", "late", "rejected", "tombstones", "redacted", "in_scope")
+_BILL: Final = (
+    "SELECT account, month, currency, count(*) AS records, sum(price) AS price "
+    "FROM metadata GROUP BY ALL ORDER BY month DESC, account, currency LIMIT 500"
+)
+
+
+@router.get("/retention")
+def retention(request: Request, service: Here, who: Keeper) -> Response:
+    """Show each month's keys: live, ended or destroyed, and when they end."""
+    now = service.runtime.clock()
+    return page(request, "retention.html", who, months=service.runtime.ring.list(now)[::-1], now=now)
+
+
+@router.get("/ledger")
+def books(request: Request, service: Here, who: Bookkeeper) -> Response:
+    """Show what came in by topic-partition and where it went."""
+    frame = reconcile.ledger_rows(service.runtime.warehouse)
+    sums = frame.group_by("stream", "partition").agg(pl.col(_COUNTS).sum()).sort("stream", "partition")
+    return page(request, "ledger.html", who, columns=sums.columns, rows=sums.rows())
+
+
+@router.get("/audit")
+def audit(request: Request, service: Here, who: Auditor) -> Response:
+    """Show the newest audit entries, each checked, and uses of break-glass nobody has reviewed."""
+    entries: list[dict[str, Any]] = list(service.runtime.audit.entries())
+    return page(
+        request,
+        "audit.html",
+        who,
+        entries=list(islice(reversed(entries), _SHOWN)),
+        total=len(entries),
+        unreviewed=service.desk.unreviewed(),
+        now=service.runtime.clock(),
+    )
+
+
+@router.get("/billing")
+def billing(request: Request, service: Here, who: Biller) -> Response:
+    """Show what each account's traffic cost by month and currency, from the archive alone."""
+    columns, rows = sql.query(service.runtime.warehouse, _BILL)
+    return page(request, "billing.html", who, columns=columns, rows=rows)

@@ -1,0 +1,108 @@
+"""What every request goes through: headers, size, session, the token of forms, and how often somebody may try.
+
+Pages come with a content security policy that allows nothing from anywhere else and no script of a page's own, are
+never stored by a browser, and are never framed. The session's cookie is out of reach of scripts and of other sites.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Final
+
+from fastapi import Depends, HTTPException, Request
+from fastapi.responses import PlainTextResponse
+from starlette.responses import Response
+
+from lethe.console.web.service import Service
+from lethe.operations.access.roles import Permission
+from lethe.operations.access.sessions import LONGEST, SignedIn
+
+COOKIE: Final = "lethe_session"
+_MOST_BYTES: Final = 262_144
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS: Final = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+class SignInNeeded(Exception):  # noqa: N818  (no error: the way to the sign-in page)
+    """Nobody is signed in."""
+
+
+async def headers(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Refuse what is too large and set the headers of every answer; only files that never change are stored."""
+    length = request.headers.get("content-length", "0")
+    if not length.isdigit() or int(length) > _MOST_BYTES:
+        return PlainTextResponse("the request is too large", 413)
+    response = await call(request)
+    for name, value in _HEADERS.items():
+        response.headers[name] = value
+    static = request.url.path.startswith("/static/")
+    response.headers["Cache-Control"] = "public, max-age=3600" if static else "no-store"
+    if request.url.scheme == "https":
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
+    return response
+
+
+def service_of(request: Request) -> Service:
+    """Give the service of the application."""
+    service: Service = request.app.state.service
+    return service
+
+
+def signed_in(request: Request) -> SignedIn:
+    """Say who asks; raises `SignInNeeded` when nobody is signed in."""
+    found = service_of(request).sessions.who(request.cookies.get(COOKIE))
+    if found is None:
+        raise SignInNeeded
+    return found
+
+
+Here = Annotated[Service, Depends(service_of)]
+Who = Annotated[SignedIn, Depends(signed_in)]
+
+
+def needs(permission: Permission) -> Callable[[SignedIn], SignedIn]:
+    """Let only those through whose roles have a permission: 403 for others, whatever the page."""
+
+    def check(who: Who) -> SignedIn:
+        if permission not in who.person.may():
+            raise HTTPException(403, f"this page is for others: it needs the permission {permission}")
+        return who
+
+    return check
+
+
+async def form(request: Request, who: Who) -> dict[str, str]:
+    """Read a form whose token is the session's; 403 otherwise, so that no other site can send it."""
+    fields = await request.form(max_fields=50, max_files=0)
+    values = {name: str(value) for name, value in fields.items()}
+    if not hmac.compare_digest(values.pop("csrf", "").encode(), who.csrf.encode()):
+        raise HTTPException(403, "this form is too old: go back, load the page again, and send it once more")
+    return values
+
+
+Form = Annotated[dict[str, str], Depends(form)]
+
+
+def set_cookie(response: Response, token: str, secure: bool) -> None:
+    """Hand the session's token to the browser."""
+    response.set_cookie(
+        COOKIE,
+        token,
+        max_age=int(LONGEST.total_seconds()),
+        httponly=True,
+        secure=secure,
+        samesite="strict",
+        path="/",
+    )

@@ -1,0 +1,48 @@
+"""What the pages stand on: the runtime, and the service's own state beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lethe.console.web.tries import Tries
+from lethe.operations.access.accounts import Accounts
+from lethe.operations.access.cases import Cases
+from lethe.operations.access.database import Database
+from lethe.operations.access.desk import Desk
+from lethe.operations.access.sessions import Sessions
+from lethe.operations.runtime import Runtime
+
+
+@dataclass(slots=True)
+class Service:
+    """The parts of one instance. Several instances share the database, the warehouse and the keys."""
+
+    runtime: Runtime
+    database: Database
+    accounts: Accounts = field(init=False)
+    sessions: Sessions = field(init=False)
+    cases: Cases = field(init=False)
+    desk: Desk = field(init=False)
+    tries: Tries = field(default_factory=lambda: Tries(20, 60.0))
+    """Sign-ins by address: of this instance alone; accounts are locked in the database, for all of them."""
+
+    def __post_init__(self) -> None:
+        """Make the parts over one ring, one clock and one audit log."""
+        ring, clock = self.runtime.ring, self.runtime.clock
+        self.accounts = Accounts(self.database, ring, clock)
+        self.sessions = Sessions(self.database, clock)
+        self.cases = Cases(self.database, ring, clock)
+        self.desk = Desk(self.database, ring, clock, self.audit, self.runtime.settings.serve.daily_subjects)
+
+    @classmethod
+    def open(cls, runtime: Runtime) -> Service:
+        """Open the service's database and bring it up to date."""
+        database = Database(runtime.settings.serve.url(runtime.settings.keys_dir))
+        database.upgrade()
+        return cls(runtime, database)
+
+    def audit(self, entry: Mapping[str, Any]) -> None:
+        """Write an audit entry; it is durable when this returns."""
+        self.runtime.audit.append(dict(entry), self.runtime.clock())

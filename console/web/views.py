@@ -1,0 +1,70 @@
+"""Pages are rendered here: templates that escape everything, and the few ways values are written."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import Request
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+from lethe import __version__
+from lethe.operations.access.roles import Permission
+from lethe.operations.access.sessions import SignedIn
+
+_MENU: Final = (
+    ("/", "Search", Permission.LOOKUP),
+    ("/cases", "Cases", Permission.CASES),
+    ("/approvals", "Approvals", Permission.APPROVE),
+    ("/billing", "Billing", Permission.ARCHIVE),
+    ("/retention", "Retention", Permission.CERTIFICATES),
+    ("/ledger", "Ledger", Permission.LEDGER),
+    ("/audit", "Audit", Permission.AUDIT),
+    ("/accounts", "Accounts", Permission.ACCOUNTS),
+)
+
+
+def _time(value: datetime | None) -> str:
+    return "" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return "" if value is None else ("yes" if value else "no")
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, Decimal):
+        return f"{value.normalize():,f}"
+    return str(value)
+
+
+_environment: Final = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters["time"] = _time
+_environment.filters["number"] = _number
+
+
+def page(
+    request: Request, template: str, who: SignedIn | None, status: int = 200, **values: Any
+) -> HTMLResponse:
+    """Render a page for somebody; the menu shows what their roles allow."""
+    may = who.person.may() if who is not None else frozenset()
+    menu = [(path, title) for path, title, permission in _MENU if permission in may]
+    text = _environment.get_template(template).render(
+        who=who, menu=menu, path=request.url.path, version=__version__, may={p.value for p in may}, **values
+    )
+    return HTMLResponse(text, status)
+
+
+def home_of(who: SignedIn) -> str:
+    """Say which page somebody begins with: the first their roles allow."""
+    may = who.person.may()
+    return next((path for path, _, permission in _MENU if permission in may), "/account")
