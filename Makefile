@@ -12,6 +12,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # What the tests need beside Python, and the Debian package it is in.
 TOOLS := gcc:gcc clang:clang
 T ?= tests
+FAST := tests/unit/schemas tests/unit/keys tests/unit/streams tests/unit/integrity tests/unit/deploy/test_papers.py tests/vectors
 N ?=
 JOURNAL ?=
 MINUTES ?=
@@ -44,6 +45,10 @@ demo: setup ## Show the whole path on 200,000 made-up records, under var/demo
 .PHONY: test
 test: setup tools ## The whole test-suite, on the embedded broker; a part of it with T=tests/unit/keys
 	$(TEST) $(T)
+
+.PHONY: test-fast
+test-fast: setup ## What most changes break, in under a minute
+	$(TEST) $(FAST)
 
 .PHONY: test-kafka
 test-kafka: setup tools ## Integration and fault suites against Apache Kafka

