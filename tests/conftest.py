@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -35,6 +36,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if unserved:
         config.hook.pytest_deselected(items=unserved)
         items[:] = [item for item in items if item not in unserved]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what each suite costs: the seconds of its tests one after the other, however many ran at once."""
+    seconds, counts = Counter[str](), Counter[str]()
+    for report in (one for reports in terminalreporter.stats.values() for one in reports):
+        if isinstance(report, pytest.TestReport):
+            suite = str(Path(report.nodeid.partition("::")[0]).parent)
+            seconds[suite] += report.duration
+            counts[suite] += report.when == "call"
+    if sum(seconds.values()) > 30:
+        terminalreporter.section("seconds of each suite")
+        for suite, spent in seconds.most_common():
+            terminalreporter.line(f"{spent:7.1f} s  {counts[suite]:5} tests  {suite}")
 
 
 def _meets_a_broker(item: pytest.Item) -> bool:
