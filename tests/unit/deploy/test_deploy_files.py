@@ -73,7 +73,9 @@ class TestContainer:
     def test_every_base_is_pinned_by_a_full_version(self) -> None:
         for word, rest in instructions():
             if word == "FROM":
-                assert re.match(r"docker\.io/library/python:3\.11\.\d+-(slim-bookworm|bookworm AS build)$", rest)
+                assert re.match(
+                    r"docker\.io/library/python:3\.11\.\d+-(slim-bookworm|bookworm AS build)$", rest
+                )
 
     def test_everything_that_is_copied_is_there(self) -> None:
         for word, rest in instructions():
