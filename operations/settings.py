@@ -43,14 +43,46 @@ class Kafka(_Section):
 
     group: str = Field("lethe", min_length=1, max_length=200, description="consumer group of the workers")
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
     sasl_username: str | None = None
     sasl_password: SecretStr | None = None
+    sasl_password_file: Path | None = None
     ssl_ca_file: Path | None = None
     ssl_certificate_file: Path | None = None
     ssl_key_file: Path | None = None
+    ssl_key_password: SecretStr | None = None
+    ssl_key_password_file: Path | None = None
+    oauth_token_file: Path | None = Field(None, description="a file with a token somebody else keeps fresh")
+    oauth_url: str | None = Field(None, description="token service, asked with client credentials")
+    oauth_client_id: str | None = None
+    oauth_client_secret: SecretStr | None = None
+    oauth_client_secret_file: Path | None = None
+    oauth_scope: str | None = None
     session_timeout_ms: int = Field(45_000, ge=1_000, le=1_800_000)
     replication: int = Field(1, ge=1, le=10, description="replicas of the topics Lethe makes for itself")
+
+    @model_validator(mode="after")
+    def _log_in(self) -> Self:
+        """A log-in is complete, and nothing is set that would not be used."""
+        for name in ("sasl_password", "ssl_key_password", "oauth_client_secret"):
+            if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
+                raise ValueError(f"{name} and {name}_file are both set: keep one")
+        if self.ssl_key_file is not None and self.ssl_certificate_file is None:
+            raise ValueError("ssl_key_file needs ssl_certificate_file")
+        if not self.security_protocol.startswith("SASL"):
+            if self.sasl_mechanism is not None:
+                raise ValueError("sasl_mechanism needs security_protocol SASL_SSL or SASL_PLAINTEXT")
+            return self
+        if self.sasl_mechanism is None:
+            raise ValueError("sasl_mechanism is missing: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER")
+        if self.sasl_mechanism == "OAUTHBEARER":
+            if (self.oauth_token_file is None) == (self.oauth_url is None):
+                raise ValueError("OAUTHBEARER needs either oauth_token_file or oauth_url")
+            if self.oauth_url is not None and not self.oauth_url.startswith(("https://", "http://")):
+                raise ValueError("oauth_url is an https or http URL")
+        elif self.sasl_username is None or (self.sasl_password is None and self.sasl_password_file is None):
+            raise ValueError("sasl_username and sasl_password (or sasl_password_file) are needed")
+        return self
 
 
 class Flush(_Section):

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException, Producer
 
 from lethe.console.cli.shell import progress, shell
 from lethe.schemas.errors import LetheError, TransientError
-from lethe.streams.worker.topics import client_options
+from lethe.streams.worker.client import client_options
 from lethe.testing.traffic import FORMATS, generate
 
 

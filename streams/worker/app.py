@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import tempfile
 from collections.abc import Callable
 from typing import Any
 
 import faust
+from aiokafka.abc import AbstractTokenProvider
+from faust.auth import OAuthCredentials
 from faust.channels import Channel
 from mode.utils.queues import FlowControlEvent, ThrowableQueue
 
 from lethe.operations.settings import Kafka, Settings
+from lethe.streams.worker._credentials import Credentials
 from lethe.streams.worker.pipeline import Pipeline
 
 
@@ -38,7 +40,7 @@ def make_app(settings: Settings, pipeline: Pipeline, ready: Callable[[], None]) 
     app = faust.App(
         f"{kafka.group}-control",
         broker="kafka://" + settings.bootstrap.replace(",", ";kafka://"),
-        broker_credentials=_credentials(kafka),
+        broker_credentials=_log_in(kafka),
         broker_session_timeout=session,
         broker_heartbeat_interval=max(0.3, session / 10),
         store="memory://",
@@ -60,23 +62,31 @@ def make_app(settings: Settings, pipeline: Pipeline, ready: Callable[[], None]) 
     return app, batches
 
 
-def _credentials(kafka: Kafka) -> Any:
+class _Tokens(AbstractTokenProvider):  # type: ignore[misc]
+    """OAuth tokens for Faust's client (whose library has no types), which asks for one at each connection."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    async def token(self) -> str:
+        """Return a token that is valid now."""
+        return (await asyncio.to_thread(self._credentials.token))[0]
+
+
+def _log_in(kafka: Kafka) -> Any:
     """Make what Faust logs in with, from the same settings as the feed's."""
     if kafka.security_protocol == "PLAINTEXT":
         return None
-    context = None
-    if kafka.security_protocol in ("SSL", "SASL_SSL"):
-        context = ssl.create_default_context(
-            cafile=None if kafka.ssl_ca_file is None else str(kafka.ssl_ca_file)
-        )
-        if kafka.ssl_certificate_file is not None:
-            context.load_cert_chain(str(kafka.ssl_certificate_file), str(kafka.ssl_key_file or ""))
+    credentials = Credentials(kafka)
+    context = credentials.ssl_context() if kafka.security_protocol.endswith("SSL") else None
     if kafka.security_protocol == "SSL":
         return faust.SSLCredentials(context)
+    if kafka.sasl_mechanism == "OAUTHBEARER":
+        return OAuthCredentials(oauth_cb=_Tokens(credentials), ssl_context=context)
     return faust.SASLCredentials(
         username=kafka.sasl_username,
-        password=None if kafka.sasl_password is None else kafka.sasl_password.get_secret_value(),
-        mechanism=kafka.sasl_mechanism or "PLAIN",
+        password=credentials.password(),
+        mechanism=kafka.sasl_mechanism,
         ssl_context=context,
     )
 

@@ -30,8 +30,8 @@ from lethe.operations.rights import erase, export, restrict
 from lethe.operations.runtime import Runtime
 from lethe.operations.window.identify import identify
 from lethe.schemas.errors import InputError, LetheError, TransientError
+from lethe.streams.worker.client import client_options
 from lethe.streams.worker.metrics import Metrics
-from lethe.streams.worker.topics import client_options
 from lethe.tiers.holds.holds import Holds
 from lethe.tiers.retention import clock_guard as clockguard
 

@@ -23,13 +23,17 @@ from lethe.schemas.errors import LetheError, TransientError
 from lethe.streams.transform.batch import LOAD_BYTES, Batch
 from lethe.streams.worker._assignment import Assignments, Listener
 from lethe.streams.worker._partition import Partition, Portion, runs
-from lethe.streams.worker.topics import Streams, client_options
+from lethe.streams.worker.client import Login, client_options, make_client
+from lethe.streams.worker.topics import Streams
 
 log = logging.getLogger("lethe.feed")
 
-_FATAL: Final = frozenset(
-    {KafkaError._FATAL, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART}
-)
+_FATAL: Final = {
+    KafkaError._FATAL: "see its log, then start again",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "its user needs READ and DESCRIBE on the topic (docs/kafka.md)",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "its user needs READ on the group (docs/kafka.md)",
+    KafkaError.UNKNOWN_TOPIC_OR_PART: "was the topic deleted?",
+}
 _LAG_SECONDS: Final = 2.0
 _CHECK_SECONDS: Final = 5.0
 _PATIENCE_SECONDS: Final = 20.0
@@ -69,6 +73,7 @@ class Feed:
         self.settled = threading.Event()  # the group has given this worker its share, be it nothing
         self.error: BaseException | None = None
         self._consumer: Any = None
+        self._login = Login(settings)
         self._lag: dict[tuple[str, int], int] = {}
         self._lag_heard = 0.0
         self._waited_since = time.monotonic()
@@ -76,21 +81,34 @@ class Feed:
     def run(self) -> None:
         """Consume until stopped; a fatal error is left in `error`."""
         try:
-            self._consumer = Consumer(self._options())
-            self._consumer.subscribe(
-                list(self._settings.sources),
-                on_assign=self._on_assign,
-                on_revoke=self._on_revoke,
-                on_lost=self._on_revoke,
-            )
+            self._connect()
             while not self._stop.is_set() and self.error is None:
                 self._step()
+                self._check_login()
         except BaseException as error:  # noqa: BLE001  (the thread's last act: whoever waits must learn of it)
             self.error = self.error or (
                 error if isinstance(error, LetheError) else _unexpected("reading", error)
             )
         finally:
             self._close()
+
+    def _connect(self) -> None:
+        self._login.forget()
+        self._consumer = make_client(Consumer, self._options())
+        self._consumer.subscribe(
+            list(self._settings.sources),
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_revoke,
+        )
+
+    def _check_login(self) -> None:
+        """Use a password or certificate that was rotated; end when the log-in stays refused."""
+        if self._login.rotated():
+            log.info("the broker's credentials have changed: joining the group again with the new ones")
+            self._consumer.close()
+            self._connect()
+        self.error = self.error or self._login.refused()
 
     def stop(self) -> None:
         """Ask the thread to leave the group and end."""
@@ -153,6 +171,7 @@ class Feed:
             "fetch.queue.backoff.ms": 10,  # by default a full queue stops fetching for a whole second
             "statistics.interval.ms": 1_000,
             "stats_cb": self._on_statistics,
+            "error_cb": self._login.heard,
         }
 
     def _step(self) -> None:
@@ -234,8 +253,9 @@ class Feed:
             except LetheError as lost:
                 self.error = lost
         elif error.fatal() or error.code() in _FATAL:
+            about = f" topic {message.topic()}" if message.topic() else f" group {self._settings.kafka.group}"
             self.error = TransientError(
-                f"the broker refuses: {error.name()}; check its log, then start again"
+                f"the broker refuses{about}: {error.name()}; {_FATAL.get(error.code(), _FATAL[KafkaError._FATAL])}"
             )
         else:
             log.warning("broker: %s", error.name())
@@ -286,8 +306,12 @@ class Feed:
 
     def _on_statistics(self, text: str) -> None:
         # The library calls back for no share that is empty: only its statistics tell that the group is at rest.
-        if not self.settled.is_set() and orjson.loads(text).get("cgrp", {}).get("join_state") == "steady":
-            self.settled.set()
+        if not self.settled.is_set() or self._login.in_doubt:
+            found = orjson.loads(text)
+            if found.get("cgrp", {}).get("join_state") == "steady":
+                self.settled.set()
+            if any(broker.get("state") == "UP" for broker in found.get("brokers", {}).values()):
+                self._login.accepted()
 
     def _high(self, partition: Partition) -> int:
         """Return the end of the partition as the last fetch told it (the broker's own answer may lag behind)."""

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
 
 from lethe.operations.settings import Settings
 from lethe.schemas.errors import ConfigurationError, GapError, TransientError
 from lethe.streams.transform.batch import Source
+from lethe.streams.worker.client import ANSWER_SECONDS, Admin
 
-_REACHED_SECONDS = 5.0
-_SECONDS = 10.0
+_NOT_READ = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART: "is not there; `lethe topics create` makes it, or mend `sources`",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: (
+        "may not be described: the broker's user needs READ and DESCRIBE on it (docs/kafka.md)"
+    ),
+}
 _RENEWED = re.compile(r"\+\+([0-9]+)/[0-9]+$")
-
-
-def client_options(settings: Settings) -> dict[str, Any]:
-    """Return what every client of the broker is configured with."""
-    kafka = settings.kafka
-    options: dict[str, Any] = {
-        "bootstrap.servers": settings.bootstrap,
-        "security.protocol": kafka.security_protocol,
-        "sasl.mechanism": kafka.sasl_mechanism,
-        "sasl.username": kafka.sasl_username,
-        "sasl.password": None if kafka.sasl_password is None else kafka.sasl_password.get_secret_value(),
-        "ssl.ca.location": None if kafka.ssl_ca_file is None else str(kafka.ssl_ca_file),
-        "ssl.certificate.location": None
-        if kafka.ssl_certificate_file is None
-        else str(kafka.ssl_certificate_file),
-        "ssl.key.location": None if kafka.ssl_key_file is None else str(kafka.ssl_key_file),
-        "client.id": "lethe",
-        "logger": logging.getLogger("librdkafka"),
-    }
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def identify(settings: Settings, topics: Iterable[str]) -> dict[str, str]:
@@ -45,23 +27,25 @@ def identify(settings: Settings, topics: Iterable[str]) -> dict[str, str]:
     Raises `TransientError` when the broker does not answer and `ConfigurationError` when a topic is missing or may
     not be read, both with what to do.
     """
-    admin = AdminClient({**client_options(settings), "socket.timeout.ms": int(_SECONDS * 1000)})
+    admin = Admin(settings)
+    admin.reach()
     wanted = sorted(topics)
     try:
-        admin.list_topics(timeout=_REACHED_SECONDS)
-        cluster = admin.describe_cluster(request_timeout=_SECONDS).result(_SECONDS).cluster_id
-        described = admin.describe_topics(TopicCollection(wanted), request_timeout=_SECONDS)
-        return {topic: f"{cluster}/{described[topic].result(_SECONDS).topic_id}" for topic in wanted}
-    except KafkaException as error:
-        cause: KafkaError = error.args[0]
-        if cause.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED):
-            raise ConfigurationError(
-                f"a topic of `sources` ({', '.join(wanted)}) is missing or may not be read: {cause.name()}; "
-                "create it or mend `sources`"
-            ) from None
-        raise TransientError(
-            f"no answer from the broker at {settings.bootstrap} ({cause.name()}); is it running, is `bootstrap` right?"
-        ) from None
+        cluster = (
+            admin.client.describe_cluster(request_timeout=ANSWER_SECONDS).result(ANSWER_SECONDS).cluster_id
+        )
+        described = admin.client.describe_topics(TopicCollection(wanted), request_timeout=ANSWER_SECONDS)
+        found = {}
+        for topic in wanted:
+            try:
+                found[topic] = f"{cluster}/{described[topic].result(ANSWER_SECONDS).topic_id}"
+            except KafkaException as error:
+                if (why := _NOT_READ.get(error.args[0].code())) is None:
+                    raise
+                raise ConfigurationError(f"topic {topic} of `sources` {why}") from None
+        return found
+    except (KafkaException, TimeoutError) as error:
+        raise admin.failed(error) from None
 
 
 class StillTheSame:
@@ -72,31 +56,35 @@ class StillTheSame:
     """
 
     def __init__(self, settings: Settings, identities: Mapping[str, str]) -> None:
-        self._options = {**client_options(settings), "socket.timeout.ms": int(_SECONDS * 1000)}
-        self._admin = AdminClient(self._options)
-        self._bootstrap = settings.bootstrap
+        self._settings = settings
+        self._admin: Admin | None = None
         self._identities = dict(identities)
 
     def check(self) -> None:
         """Raises `GapError` when a topic is another one now, `TransientError` when the broker does not answer."""
         wanted = TopicCollection(sorted(self._identities))
         try:
+            # Made anew after a failure: it begins with the addresses and credentials that are given now, not with nodes
+            # that may be gone.
+            admin = self._admin = self._admin or Admin(self._settings)
+        except ConfigurationError as error:
+            raise TransientError(str(error)) from None  # a file that is being rotated
+        try:
             # This one asks any node that answers, and so learns who the controller is now.
-            cluster = self._admin.list_topics(timeout=_SECONDS).cluster_id
-            described = self._admin.describe_topics(wanted, request_timeout=_SECONDS)
+            cluster = admin.client.list_topics(timeout=ANSWER_SECONDS).cluster_id
+            described = admin.client.describe_topics(wanted, request_timeout=ANSWER_SECONDS)
             for topic, identity in self._identities.items():
                 try:
-                    found = f"{cluster}/{described[topic].result(_SECONDS).topic_id}"
+                    found = f"{cluster}/{described[topic].result(ANSWER_SECONDS).topic_id}"
                 except KafkaException as error:
                     if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                         raise
                     continue  # deleted and not made again: what was read of it was read of the old one
                 if found != identity:
                     raise _recreated(topic)
-        except (KafkaException, TimeoutError):
-            # The next try begins with the addresses that were given, not with nodes that may be gone.
-            self._admin = AdminClient(self._options)
-            raise TransientError(f"no answer from the broker at {self._bootstrap}; is it running?") from None
+        except (KafkaException, TimeoutError) as error:
+            self._admin = None
+            raise TransientError(str(admin.failed(error))) from None
 
 
 def _recreated(topic: str) -> GapError:

@@ -8,10 +8,10 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from lethe.schemas.errors import ConfigurationError, TransientError
 from lethe.testing.brokers import topics
@@ -28,15 +28,24 @@ class KafkaCluster:
 
     Without `directory` it lives in a temporary one, removed with `stop`. With one, its data, ports and
     cluster id are kept there, and the next `KafkaCluster` on that directory goes on with them. `joining_ms`: how
-    long a new consumer group waits for more members (3,000 on a broker as it is delivered).
+    long a new consumer group waits for more members (3,000 on a broker as it is delivered). `more`: settings of a
+    node beyond those that `node.settings` gives it.
     """
 
-    def __init__(self, nodes: int = 1, *, directory: Path | None = None, joining_ms: int = 0) -> None:
+    def __init__(
+        self,
+        nodes: int = 1,
+        *,
+        directory: Path | None = None,
+        joining_ms: int = 0,
+        more: Callable[[Address], Mapping[str, Any]] = lambda _: {},
+    ) -> None:
         if nodes not in (1, 3):
             raise ConfigurationError(f"a cluster has 1 or 3 nodes, not {nodes}")
         self._count = nodes
         self._kept = directory
         self._joining_ms = joining_ms
+        self._more = more
         self._directory: Path | None = None
         self._nodes: dict[int, Node] = {}
         self.cluster_id = ""
@@ -72,7 +81,9 @@ class KafkaCluster:
             addresses = self._layout()
             for address in addresses:
                 folder = self.directory / f"node-{address.node}"
-                self._nodes[address.node] = Node(address, folder, java, libraries, self._joining_ms)
+                self._nodes[address.node] = Node(
+                    address, folder, java, libraries, self._joining_ms, self._more(address)
+                )
             self._format(addresses)  # 2
             for node in self._nodes.values():
                 node.start(detached=detached)  # 3

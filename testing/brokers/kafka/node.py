@@ -6,9 +6,10 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lethe.schemas.errors import ConfigurationError, TransientError
 from lethe.testing.brokers.process import LOOPBACK, spawn, stop
@@ -32,10 +33,17 @@ class Address:
         return f"{LOOPBACK}:{self.broker_port}"
 
 
-def settings(address: Address, everyone: Sequence[Address], data: Path, joining_ms: int = 0) -> str:
+def settings(
+    address: Address,
+    everyone: Sequence[Address],
+    data: Path,
+    joining_ms: int = 0,
+    more: Mapping[str, Any] | None = None,
+) -> str:
     """Return the `server.properties` of one node of the cluster `everyone`.
 
     `joining_ms`: how long a new consumer group waits for more members before it is given its shares.
+    `more`: settings that are added, or stand in place of these.
     """
     replicas = min(3, len(everyone))
     in_sync = max(1, replicas - 1)
@@ -84,17 +92,24 @@ def settings(address: Address, everyone: Sequence[Address], data: Path, joining_
         "background.threads": 4,
         "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
     }
-    return "".join(f"{name}={value}\n" for name, value in lines.items())
+    return "".join(f"{name}={value}\n" for name, value in {**lines, **(more or {})}.items())
 
 
 class Node:
     """One node under `directory`, which holds its settings, data, log and, while it runs, its process id."""
 
     def __init__(
-        self, address: Address, directory: Path, java: str, libraries: Path, joining_ms: int = 0
+        self,
+        address: Address,
+        directory: Path,
+        java: str,
+        libraries: Path,
+        joining_ms: int = 0,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         self.address = address
         self._joining_ms = joining_ms
+        self._more = more
         self.directory = directory
         self.log = directory / "server.log"
         self._properties = directory / "server.properties"
@@ -107,7 +122,7 @@ class Node:
         """Write the settings and begin to format the data directory; None if it was formatted before."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self._properties.write_text(
-            settings(self.address, everyone, self._data, self._joining_ms), encoding="utf-8"
+            settings(self.address, everyone, self._data, self._joining_ms, self._more), encoding="utf-8"
         )
         if (self._data / "meta.properties").exists():
             return None
