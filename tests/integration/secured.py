@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lethe.testing.brokers.kafka.secured import KEY_PASSWORD, PASSWORD, USER, SecuredKafka
 
+
 def unsigned_token(subject: str, seconds: float = 3_600) -> str:
     """A token as the test broker's validator takes it: not signed."""
     now = time.time()
