@@ -36,6 +36,7 @@ MOST_VALUES: Final = 50
 class Found:
     """What a search found: rows newest first, `total` of them, those of one page shown."""
 
+    targets: int
     rows: list[dict[str, Any]]
     total: int
     page: int
@@ -82,6 +83,7 @@ def find(service: Service, who: SignedIn, form: dict[str, str]) -> Found:
     pages = max(1, -(-len(rows) // PAGE_ROWS))
     at = min(max(1, int(form.get("page", "1") or 1)) if form.get("page", "1").isdigit() else 1, pages)
     return Found(
+        len(values),
         rows[(at - 1) * PAGE_ROWS : at * PAGE_ROWS],
         len(rows),
         at,

@@ -1,0 +1,117 @@
+"""A service with made-up traffic, served on loopback, and Debian's Chromium to walk it with."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from lethe.console.web.app import make_app
+from lethe.console.web.service import Service
+from lethe.operations.access.roles import Role
+from lethe.operations.intake.ingest import ingest
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Settings
+from lethe.testing.traffic import generate
+
+PASSWORD = "correct horse battery"
+NOW = datetime(2026, 3, 28, 12, tzinfo=UTC)
+PEOPLE = {
+    "amal": [Role.INVESTIGATOR],
+    "bela": [Role.APPROVER],
+    "carl": [Role.AUDITOR],
+    "dora": [Role.PRIVACY_OFFICER],
+    "egon": [Role.BILLING_ANALYST],
+    "fay": [Role.OPERATOR],
+    "gus": [Role.ADMINISTRATOR],
+}
+
+
+@dataclass
+class Site:
+    url: str
+    service: Service
+    numbers: list[str]  # those that occur most often, in the traffic's own spelling
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    runtime = Runtime(Settings(root=str(folder / "warehouse"), keys_dir=folder / "keys"), lambda: NOW)
+    seen: dict[str, int] = {}
+    for name in ("infobip/sms-report", "infobip/voice-report"):
+        lines = list(generate(name, 3000, 7, until=NOW, months=3))
+        for line in lines:
+            for number in re.findall(rb'"to":"(\d{8,15})"', line):
+                seen[number.decode()] = seen.get(number.decode(), 0) + 1
+        path = folder / "records.ndjson"
+        path.write_bytes(b"\n".join(lines) + b"\n")
+        ingest(runtime, str(path), name)
+        path.unlink()
+    service = Service.open(runtime)
+    for name, roles in PEOPLE.items():
+        service.accounts.add(name, name.title(), roles, PASSWORD)
+    server = uvicorn.Server(uvicorn.Config(make_app(service), port=0, log_level="error", access_log=False))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        threading.Event().wait(0.05)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield Site(f"http://127.0.0.1:{port}", service, sorted(seen, key=lambda n: -seen[n])[:8])
+    server.should_exit = True
+    thread.join(20)
+    service.database.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.exit("the pages are walked with Debian's chromium: apt-get install chromium", returncode=1)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-quic", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Walker:
+    """Somebody at a browser. Whatever the page asks of other hosts, and every error on its console, is kept."""
+
+    page: Page
+    site: Site
+    strays: list[str]
+
+    def go(self, path: str) -> None:
+        self.page.goto(self.site.url + path)
+
+    def sign_in(self, name: str) -> None:
+        self.go("/sign-in")
+        self.page.get_by_label("Name").fill(name)
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Sign in").click()
+
+
+@pytest.fixture
+def walker(site: Site, chromium: Browser) -> Iterator[Walker]:
+    context = chromium.new_context(viewport={"width": 1280, "height": 860}, locale="en-GB")
+    page = context.new_page()
+    strays: list[str] = []
+    page.on(
+        "request", lambda r: r.url.startswith(site.url) or r.url.startswith("data:") or strays.append(r.url)
+    )
+    page.on("console", lambda m: m.type == "error" and "40" not in m.text and strays.append(m.text))
+    page.on("pageerror", lambda e: strays.append(str(e)))
+    yield Walker(page, site, strays)
+    context.close()
+    assert strays == []

@@ -1,0 +1,114 @@
+"""Each role's day, walked in a real browser."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from axe_playwright_python.sync_playwright import Axe
+from conftest import Walker
+from playwright.sync_api import Page, expect
+
+SHOTS = os.environ.get("LETHE_SHOTS")
+
+
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+
+
+def look(page: Page, name: str) -> None:
+    """Check a page by WCAG 2.2 AA in both themes; keep pictures of it where they are asked for."""
+    for theme in ("light", "dark"):
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+        page.wait_for_timeout(200)  # colours fade into each other
+        found = Axe().run(page, options=RULES).response["violations"]
+        assert not found, (name, theme, [(v["id"], [n["html"] for n in v["nodes"]]) for v in found])
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= 1280, f"{name}: wider than its window"
+    page.set_viewport_size({"width": 390, "height": 860})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390, f"{name}: wider than a phone"
+    page.set_viewport_size({"width": 1280, "height": 860})
+    if SHOTS:
+        folder = Path(SHOTS)
+        folder.mkdir(parents=True, exist_ok=True)
+        for theme in ("light", "dark"):
+            page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+            for width in (1280, 390):
+                page.set_viewport_size({"width": width, "height": 860})
+                page.screenshot(path=folder / f"{name}-{theme}-{width}.png", full_page=True)
+        page.set_viewport_size({"width": 1280, "height": 860})
+
+
+def test_an_investigator_looks_up_five_targets_of_a_case(walker: Walker) -> None:
+    page = walker.page
+    walker.go("/")
+    expect(page).to_have_url(walker.site.url + "/sign-in")
+    look(page, "sign-in")
+    walker.sign_in("amal")
+    expect(page.get_by_text("A look belongs to a case")).to_be_visible()
+    look(page, "search-empty")
+    page.get_by_role("link", name="Open a case").click()
+    look(page, "cases-empty")
+    page.get_by_label("Reference").fill("F-2041")
+    page.get_by_label("What it is about").fill("Account take-over, three complaints")
+    page.get_by_role("button", name="Open a case").click()
+    expect(page.get_by_role("heading", name="F-2041")).to_be_visible()
+    page.get_by_label("Add targets").fill("\n".join(f"+{n}" for n in walker.site.numbers[:5]))
+    page.get_by_role("button", name="Add", exact=True).first.click()
+    expect(page.get_by_text("5 of 50")).to_be_visible()
+    page.get_by_label("Add a note").fill("Complaints of 12 and 14 March name the same sender.")
+    page.get_by_role("button", name="Add", exact=True).last.click()
+    page.get_by_role("button", name="Look all up").click()
+    expect(page.get_by_role("table").first).to_be_visible()
+    look(page, "case")
+    walker.go("/")
+    page.get_by_label("Numbers, addresses").fill("+" + walker.site.numbers[0])
+    page.get_by_role("button", name="Look up").click()
+    expect(page.get_by_role("heading", name="communications")).to_be_visible()
+    assert walker.site.numbers[0] not in page.url
+    look(page, "search")
+    page.get_by_label("Numbers, addresses").fill("12")
+    page.get_by_role("button", name="Look up").click()
+    expect(page.get_by_text("needs its country code")).to_be_visible()
+    look(page, "search-nothing")
+    kept = page.evaluate("JSON.stringify([localStorage, sessionStorage])")
+    assert not any(n in kept for n in walker.site.numbers)
+
+
+def test_a_second_person_approves_exactly_what_was_asked(walker: Walker) -> None:
+    page = walker.page
+    number = "+" + walker.site.numbers[0]
+    walker.sign_in("amal")
+    walker.go("/cases")
+    page.get_by_label("Reference").fill("F-2042")
+    page.get_by_role("button", name="Open a case").click()
+    page.get_by_text("Ask for more").click()
+    page.get_by_label("What", exact=False).first.select_option("bulk reveal")
+    page.get_by_label("Of whom").fill(number)
+    page.get_by_label("Reason").fill("Five senders share one device.")
+    page.get_by_role("button", name="Ask", exact=True).click()
+    expect(page.get_by_text("requested")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    walker.sign_in("bela")
+    expect(page.get_by_text(number)).to_be_visible()
+    expect(page.get_by_text("Five senders share one device.")).to_be_visible()
+    look(page, "approvals")
+    page.get_by_role("button", name="Approve exactly this").first.click()
+    expect(page.get_by_text("Nothing waits for you")).to_be_visible()
+
+
+def test_boards_of_those_who_watch_bill_and_run(walker: Walker) -> None:
+    page = walker.page
+    for name, path, heading in (
+        ("carl", "/audit", "Audit"),
+        ("carl", "/retention", "Retention"),
+        ("fay", "/ledger", "Ledger"),
+        ("egon", "/billing", "Billing"),
+        ("gus", "/accounts", "Accounts"),
+        ("dora", "/account", "Dora"),
+    ):
+        walker.sign_in(name)
+        walker.go(path)
+        expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
+        look(page, path.strip("/"))
+        assert not any(n in page.content() for n in walker.site.numbers)
+        page.get_by_role("button", name="Sign out").click()
