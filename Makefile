@@ -9,8 +9,9 @@ STAMP := $(VENV)/.installed
 TEST := $(BIN)/python -m pytest -p no:cacheprovider -n 2 --dist loadfile
 # Tests start hundreds of processes: without compiled modules each of them takes half as long again to begin.
 export PYTHONDONTWRITEBYTECODE :=
-# What the tests need beside Python, and the Debian package it is in.
+# What the tests need beside Python, and the Debian package it is in; Apache Kafka and Maven only for `make test-kafka`.
 TOOLS := gcc:gcc clang:clang chromium:chromium
+test-kafka: TOOLS += java:openjdk-17-jre-headless mvn:maven
 T ?= tests
 FAST := tests/unit/schemas tests/unit/keys tests/unit/streams tests/unit/integrity tests/unit/deploy/test_papers.py tests/vectors
 N ?=
@@ -52,6 +53,7 @@ test-fast: setup ## What most changes break, in under a minute
 
 .PHONY: test-kafka
 test-kafka: setup tools ## Integration and fault suites against Apache Kafka
+	$(BIN)/python -c "from lethe.testing.brokers.kafka import artifacts; artifacts.libraries()"
 	LETHE_TEST_BROKER=kafka $(TEST) tests/integration tests/faults
 
 .PHONY: fuzz

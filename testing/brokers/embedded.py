@@ -71,14 +71,14 @@ class EmbeddedBroker:
 
     @property
     def bootstrap(self) -> str:
-        """`host:port` for `bootstrap.servers`; raises `ConfigurationError` before `start`."""
+        """Return `host:port` for `bootstrap.servers`; raise `ConfigurationError` before `start`."""
         if self._port is None:
             raise ConfigurationError("the embedded broker has not been started")
         return f"{LOOPBACK}:{self._port}"
 
     @property
     def pid(self) -> int | None:
-        """Process id of the broker while it runs."""
+        """Return the process id of the broker while it runs."""
         return self._process.pid if self._process is not None else None
 
     def start(self) -> Self:
@@ -122,7 +122,7 @@ class EmbeddedBroker:
 
     @property
     def running(self) -> bool:
-        """Whether the broker was started and has neither been stopped nor ended by itself."""
+        """Tell whether the broker was started and has neither been stopped nor ended by itself."""
         return self._process is not None and self._process.poll() is None
 
     def __enter__(self) -> Self:

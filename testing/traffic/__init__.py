@@ -65,7 +65,7 @@ def labelled(
     months: int = 4,
     envelope: float = 0.0,
 ) -> Iterator[tuple[str, bytes]]:
-    """As `generate`, each value with its label: `good`, `late`, `envelope` or one of `malformed.KINDS`."""
+    """Yield what `generate` does, each value with its label: `good`, `late`, `envelope` or one of `malformed.KINDS`."""
     if format_name not in _BUILDERS:
         raise ValueError(
             f"no traffic of format {format_name[:80]!r} can be made; there is {', '.join(FORMATS)}"

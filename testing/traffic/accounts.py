@@ -28,7 +28,7 @@ class Account:
     domain: str
 
     def currency(self, country: int) -> str:
-        """What it pays in for end users of a country: one agreed currency for each."""
+        """Return what it pays in for end users of a country: one agreed currency for each."""
         return self.currencies[country % len(self.currencies)]
 
 
@@ -72,7 +72,7 @@ class Terms(NamedTuple):
 
 
 def money(millionths: int, decimals: int) -> str:
-    """A JSON number with `decimals` (4 to 6) decimals, never below one unit of the last."""
+    """Write a JSON number with `decimals` (4 to 6) decimals, never below one unit of the last."""
     unit = 10 ** (6 - decimals)
     kept = max(1, millionths // unit)
     whole, part = divmod(kept, 10**decimals)
@@ -80,7 +80,7 @@ def money(millionths: int, decimals: int) -> str:
 
 
 def terms(account: int, country: int) -> Terms:
-    """The agreed terms of an account (index into `ACCOUNTS`) for a country (index into `COUNTRIES`)."""
+    """Return the agreed terms of an account (index into `ACCOUNTS`) for a country (index into `COUNTRIES`)."""
     business, plan = ACCOUNTS[account], COUNTRIES[country]
     currency = business.currency(country)
     list_price = plan.price * _RATES[currency] // 1_000 * business.factor // 100
@@ -101,6 +101,6 @@ TERMS: Final = tuple(tuple(terms(a, c) for c in range(len(COUNTRIES))) for a in 
 
 
 def platform(account: int, application: str | None) -> str:
-    """The `platform` member: account as entity, application when the sender named one."""
+    """Write the `platform` member: account as entity, application when the sender named one."""
     entity = f'"platform":{{"entityId":"{ACCOUNTS[account].name}"'
     return f'{entity},"applicationId":"{application}"}}' if application else entity + "}"

@@ -24,7 +24,7 @@ LATE_MONTHS: Final = range(WINDOW_MONTHS + 1, WINDOW_MONTHS + 9)
 
 
 def millis(instant: datetime) -> int:
-    """Milliseconds since 1970 of an instant; one without a time zone is refused."""
+    """Return the milliseconds since 1970 of an instant; refuse one without a time zone."""
     if instant.tzinfo is None:
         raise ValueError("an instant needs a time zone")
     return (instant.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
@@ -53,7 +53,7 @@ class Calendar:
         )
 
     def instant(self) -> int:
-        """An instant of the recent months, before `until`."""
+        """Draw an instant of the recent months, before `until`."""
         draw = self._draw
         moment = self._days[int(draw() * 4096)] + _HOUR_WHEEL[int(draw() * SLOTS)] * 3_600_000
         moment += int(draw() * 3_600_000)
@@ -62,7 +62,7 @@ class Calendar:
         return moment
 
     def late(self) -> tuple[int, int]:
-        """An instant whose window has ended at `until`, and the end of its month."""
+        """Draw an instant whose window has ended at `until`, and the end of its month."""
         draw = self._draw
         days, end = self._late[int(draw() * len(self._late))]
         moment = (
@@ -99,7 +99,7 @@ def _style(offset_minutes: int, zone: str, fraction: bool) -> Callable[[int], st
 
 
 def styles() -> tuple[Callable[[int], str], ...]:
-    """A wheel (of 1,024) of the ways a time is written: mostly milliseconds and `+0000`, seldom another."""
+    """Return a wheel (of 1,024) of the ways a time is written: mostly milliseconds and `+0000`, seldom another."""
     return wheel(
         [
             (_style(0, "+0000", True), 940),

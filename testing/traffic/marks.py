@@ -40,7 +40,7 @@ _CAMPAIGNS: Final = wheel(
 
 
 def message_ids(*names: object) -> Callable[[float, str], str]:
-    """A function of a uniform value and the end user's address: mostly a UUID, seldom another shape."""
+    """Return a function of a uniform value and the end user's address: mostly a UUID, seldom another shape."""
     digits = identifiers("message", *names)
 
     def message_id(u: float, address: str) -> str:
@@ -57,7 +57,7 @@ def message_ids(*names: object) -> Callable[[float, str], str]:
 
 
 def bulk_member(u: float, sent: int) -> str:
-    """The `bulkId` member with its comma, or nothing; most bulks are numbered by the clock."""
+    """Write the `bulkId` member with its comma, or nothing; most bulks are numbered by the clock."""
     if u < 0.4:
         return ""
     if u < 0.95:
@@ -68,7 +68,7 @@ def bulk_member(u: float, sent: int) -> str:
 
 
 def callback_member(draw: Draw, address: str, absent: str = "") -> str:
-    """The `callbackData` member with its comma, or `absent`."""
+    """Write the `callbackData` member with its comma, or `absent`."""
     before, what, after = _CALLBACKS[int(draw() * SLOTS)]
     if what == "r":
         return f'"callbackData":"{before}{int(draw() * 9e6) + 1_000_000}{after}",'
@@ -78,6 +78,6 @@ def callback_member(draw: Draw, address: str, absent: str = "") -> str:
 
 
 def campaign_member(u: float) -> str:
-    """The `campaignReferenceId` member with its comma, or nothing."""
+    """Write the `campaignReferenceId` member with its comma, or nothing."""
     name = _CAMPAIGNS[int(u * SLOTS)]
     return "" if name is None else f'"campaignReferenceId":"{name}",'

@@ -140,7 +140,7 @@ def _render(status: Status, fault: Fault) -> str:
 
 
 def outcomes(table: Table) -> tuple[Outcome, ...]:
-    """A wheel (of 1,024) of the outcomes in a table."""
+    """Return a wheel (of 1,024) of the outcomes in a table."""
     return wheel(
         [
             (

@@ -230,7 +230,7 @@ def _scattered(rank: int) -> int:
 
 
 def msisdn(country: int, rank: int) -> str:
-    """E.164 digits of a person; each rank of a country (an index into `COUNTRIES`) has another number."""
+    """Return the E.164 digits of a person; each rank of a country (an index into `COUNTRIES`) has another number."""
     prefixes, choices, lines = _PLANS[country]
     line, prefix = divmod(rank, choices)
     # An odd factor without 5 permutes the numbers of a prefix, so two ranks never share one.
@@ -238,18 +238,18 @@ def msisdn(country: int, rank: int) -> str:
 
 
 def network(country: int, rank: int) -> str:
-    """MCC and MNC of a person's network, which no prefix gives away: numbers are portable."""
+    """Return MCC and MNC of a person's network, which no prefix gives away: numbers are portable."""
     return _NETWORKS[country][_scattered(rank) % 64]
 
 
 def given_name(country: int, rank: int) -> str:
-    """A person's given name, lower case."""
+    """Return a person's given name, lower case."""
     given = COUNTRIES[country].given
     return given[_scattered(rank) % len(given)]
 
 
 def email(country: int, rank: int) -> str:
-    """A person's e-mail address: no other person has it."""
+    """Return a person's e-mail address: no other person has it."""
     family = COUNTRIES[country].family
     scattered = _scattered(rank)
     joint = ("", ".", "_", ".")[scattered // 8192 % 4]

@@ -19,7 +19,7 @@ Draw = Callable[[], float]
 
 
 def source(*names: object) -> Draw:
-    """A uniform source over [0, 1), fixed for ever by what it is named after."""
+    """Return a uniform source over [0, 1), fixed for ever by what it is named after."""
     name = "/".join(map(str, names)).encode()
     seed = int.from_bytes(hashlib.sha256(name).digest()[:16], "big")
     return random.Random(seed).random  # noqa: S311 - made-up traffic, no secret
@@ -39,7 +39,7 @@ def wheel(weighted: Sequence[tuple[T, int]], slots: int = SLOTS) -> tuple[T, ...
 
 
 def identifiers(*names: object) -> Iterator[str]:
-    """An endless run of random-looking 32-digit hexadecimal ids (SHAKE-128 of the name, block by block)."""
+    """Return an endless run of random-looking 32-digit hexadecimal ids (SHAKE-128 of the name, block by block)."""
     name = "/".join(map(str, names))
     block = 0
     while True:

@@ -17,7 +17,7 @@ from brokers import Broker
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 RUNS_ON = ("worker", "console")
 

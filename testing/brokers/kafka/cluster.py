@@ -52,14 +52,14 @@ class KafkaCluster:
 
     @property
     def directory(self) -> Path:
-        """Where the nodes keep their settings, data and logs; raises `ConfigurationError` before `start`."""
+        """Return where the nodes keep their settings, data and logs; raise `ConfigurationError` before `start`."""
         if self._directory is None:
             raise ConfigurationError("the Kafka cluster has not been started")
         return self._directory
 
     @property
     def bootstrap(self) -> str:
-        """`host:port` of every node, for `bootstrap.servers`; raises `ConfigurationError` before `start`."""
+        """Return `host:port` of every node, for `bootstrap.servers`; raise `ConfigurationError` before `start`."""
         if not self._nodes:
             raise ConfigurationError("the Kafka cluster has not been started")
         return ",".join(node.address.bootstrap for node in self._nodes.values())
@@ -128,7 +128,7 @@ class KafkaCluster:
         topics.delete_topic(self.bootstrap, name)
 
     def leader(self, topic: str, partition: int) -> int:
-        """Return the number of the node that leads a partition; raises `TransientError` if none does."""
+        """Return the number of the node that leads a partition; raise `TransientError` if none does."""
         return topics.leader(self.bootstrap, topic, partition)
 
     def __enter__(self) -> Self:

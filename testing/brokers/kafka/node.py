@@ -29,7 +29,7 @@ class Address:
 
     @property
     def bootstrap(self) -> str:
-        """`host:port` that clients connect to."""
+        """Return `host:port` that clients connect to."""
         return f"{LOOPBACK}:{self.broker_port}"
 
 
@@ -139,12 +139,12 @@ class Node:
 
     @property
     def running(self) -> bool:
-        """Whether the process that `start` began is still there."""
+        """Tell whether the process that `start` began is still there."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:
-        """Process id while it runs; raises `ConfigurationError` otherwise."""
+        """Return the process id while it runs; raise `ConfigurationError` otherwise."""
         if self._process is None or self._process.poll() is not None:
             raise ConfigurationError(f"node {self.address.node} is not running")
         return self._process.pid
