@@ -76,6 +76,10 @@ class Metrics:
         self._unstamped = Gauge(
             "lethe_log_unstamped", "Logs that have grown since their last time stamp", registry=self.registry
         )
+        for outcome in ("ok", "fenced", "retried"):  # an increase is seen only from a zero that was there before
+            self._commits.labels(outcome)
+        for outcome in ("ok", "failed"):
+            self._sweeps.labels(outcome)
 
     def holds(self, in_force: int, overdue: int) -> None:
         """Legal holds, as the last sweep saw them."""
