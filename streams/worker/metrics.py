@@ -76,7 +76,8 @@ class Metrics:
         self._unstamped = Gauge(
             "lethe_log_unstamped", "Logs that have grown since their last time stamp", registry=self.registry
         )
-        for outcome in ("ok", "fenced", "retried"):  # an increase is seen only from a zero that was there before
+        # An increase is seen only from a zero that was there before.
+        for outcome in ("ok", "fenced", "retried"):
             self._commits.labels(outcome)
         for outcome in ("ok", "failed"):
             self._sweeps.labels(outcome)
