@@ -3,6 +3,8 @@
 __all__ = [
     "blobs",
     "files",
+    "keystore",
+    "migration",
     "monthkeys",
     "pages",
     "providers",

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import builtins
+import logging
 import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Final, Literal
 
 from lethe.keys.blobs import Blobs
+from lethe.keys.keystore import Keystore, Known, base_id, kek_id
 from lethe.keys.monthkeys import MonthKeys, new_secret
+from lethe.keys.providers.choice import Providers
 from lethe.keys.providers.interface import KeyProvider, checked_key_id
 from lethe.keys.secret import Secret
-from lethe.keys.wrapped import destroyed_json, read_created, read_wrapped, wrapped_json
-from lethe.schemas.errors import ExpiredKeyError, LetheError, TransientError
+from lethe.schemas.errors import ConfigurationError, ExpiredKeyError, LetheError, TransientError
 from lethe.schemas.retention.calendar import WINDOW_MONTHS, Month, window_end
 
 __all__ = ["KeyInfo", "KeyRing", "MonthKeys", "UnknownKeyError", "month_key_id"]
 
-_FOLDER = "_keys/"
-_WRAPPED = ".json"
-_DESTROYED = ".destroyed.json"
+log = logging.getLogger("lethe.keys")
+
+_LEASE: Final = timedelta(hours=1)
+_RENEWED: Final = timedelta(minutes=20)
+_TRIED_AGAIN: Final = timedelta(minutes=1)
 _MONTH_KEY_ID = re.compile(r"([1-8][0-9]{3}-(?:0[1-9]|1[0-2]))\.w(0|[1-9][0-9]{0,3})")
 
 
@@ -47,8 +51,18 @@ class KeyInfo:
     ends: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    """The keys of a month in memory. Asked for after `renew`, they are opened again; after `until`, not used."""
+
+    ends: datetime
+    keys: MonthKeys
+    renew: datetime
+    until: datetime
+
+
 def month_key_id(month: Month, window_months: int = WINDOW_MONTHS) -> str:
-    """`YYYY-MM.wN`: months kept for different periods have different keys.
+    """Name the keys of a month, `YYYY-MM.wN`: months kept for different periods have different keys.
 
     `ValueError` for years before 1000 or after 8999 and windows of less than 0 or more than 9999 months, so
     that every window has an end that a date can tell.
@@ -60,15 +74,19 @@ def month_key_id(month: Month, window_months: int = WINDOW_MONTHS) -> str:
 
 
 class KeyRing:
-    """The keys of the months, made when first asked for, kept in memory, refused from the window's end on.
+    """Open the keys of the months, make them when first asked for, and refuse them from the window's end on.
 
-    Per key id there are: the key-encryption key in the provider; `_keys/ID.json`, one random secret wrapped
-    by it; and, once destruction was decided, `_keys/ID.destroyed.json`, which is never removed.
+    Per key id there are: a key-encryption key in a provider; `_keys/ID.json`, one random secret wrapped
+    by it (and later generations of the same secret, see `lethe.keys.keystore`); and, once destruction was decided,
+    `_keys/ID.destroyed.json`, which is never removed.
 
     `clock` gives the present instant with a time zone and is asked on every call: an ended month is refused
     at the very instant of `window_end`, cached or not, swept or not. Safe to use from several threads. What
-    was handed out stays usable, and other processes keep what they cached of a month that is destroyed before
-    its end, until then or until they call `evict`: ask for keys once per batch.
+    was handed out stays usable: ask for keys once per batch.
+
+    Open keys stay in memory for an hour at most and are opened anew after 20 minutes, so that what another process
+    destroyed before its end, or a right that was withdrawn, is noticed. If the provider is away then, the keys go on
+    until the hour is over: an outage of 40 minutes stops nobody who has his months open.
 
     `begin` is called with the ring, a month and its window before this ring first hands out that month's keys to
     somebody who writes (`create`), when the keys are there already: what has to stand under every month's keys before
@@ -77,38 +95,37 @@ class KeyRing:
 
     def __init__(
         self,
-        provider: KeyProvider,
+        provider: KeyProvider | Providers,
         blobs: Blobs,
         clock: Callable[[], datetime],
         begin: Callable[[KeyRing, Month, int], None] | None = None,
     ) -> None:
-        self._provider = provider
-        self._blobs = blobs
+        self._providers = provider if isinstance(provider, Providers) else Providers.only(provider)
+        self._store = Keystore(blobs)
         self._clock = clock
         self._begin = begin
         self._begun: set[str] = set()
         self._beginning = threading.Lock()  # nobody writes into a month while another thread begins it
-        self._cache: dict[str, tuple[datetime, MonthKeys]] = {}
-        self._lock = (
-            threading.Lock()
-        )  # held while opening and destroying, so that neither caches for the other
+        self._cache: dict[str, _Lease] = {}
+        self._try_again: datetime | None = None  # a renewal failed: none is tried before then
+        # Held while opening and destroying, so that neither caches for the other.
+        self._lock = threading.Lock()
 
     def keys_for(
         self, month: Month, window_months: int = WINDOW_MONTHS, *, create: bool = False
     ) -> MonthKeys:
-        """The keys of a month; with `create` they are made if there are none.
+        """Return the keys of a month; with `create` they are made if there are none.
 
         `ExpiredKeyError` when the window has ended or the keys were destroyed, `UnknownKeyError` when there
         are none; `ConfigurationError`, `IntegrityError`, `TransientError` as the provider and the store say.
         """
         key_id = month_key_id(month, window_months)
         ends = window_end(month, window_months)
-        self._refuse_ended(key_id, ends)
-        cached = self._cache.get(key_id)
-        if cached is None:
+        now = self._refuse_ended(key_id, ends)
+        lease = self._cache.get(key_id)
+        if lease is None or now >= lease.renew:
             with self._lock:
-                cached = self._cache.get(key_id) or (ends, self._open(key_id, create))
-                self._cache[key_id] = cached
+                lease = self._lease(key_id, ends, create, now)
             # A provider may be slow, and the window may have ended while it answered.
             self._refuse_ended(key_id, ends)
         if create and self._begin is not None and key_id not in self._begun:
@@ -116,20 +133,19 @@ class KeyRing:
                 if key_id not in self._begun:
                     self._begin(self, month, window_months)
                     self._begun.add(key_id)
-        return cached[1]
+        return lease.keys
 
     def for_preserving(self, month: Month, window_months: int = WINDOW_MONTHS) -> MonthKeys:
-        """The keys of a month whose window may have ended, for what a hold keeps from being forgotten.
+        """Return the keys of a month whose window may have ended, for what a hold keeps from being forgotten.
 
         The one way in after the end, until the sweep has destroyed the keys; only `lethe.tiers.holds.holds` uses it,
-        and
-        nothing read through it is shown to anybody. Never cached. Raises as `named` does.
+        and nothing read through it is shown to anybody. Never cached. Raises as `named` does.
         """
         with self._lock:
             return self._open(month_key_id(month, window_months), create=False)
 
     def named(self, name: str, create: bool = False) -> MonthKeys:
-        """The keys of something that has no calendar end, such as a hold: `hold.ID`.
+        """Return the keys of something that has no calendar end, such as a hold: `hold.ID`.
 
         Never cached: what one process destroys, every other refuses from then on. Raises as `keys_for` does,
         and `ValueError` for a name that is no key id or that is a month's.
@@ -137,18 +153,26 @@ class KeyRing:
         with self._lock:
             return self._open(_checked_name(name), create)
 
+    def probe(self, month: Month, window_months: int = WINDOW_MONTHS) -> None:
+        """Open the keys of a month anew and drop them, whatever is cached and whatever the calendar says.
+
+        Raises as `named` does: how one finds out that a live month opens, and that an ended one does not.
+        """
+        with self._lock:
+            self._open(month_key_id(month, window_months), create=False)
+
     def list(self, now: datetime) -> builtins.list[KeyInfo]:
-        """What is known of every month that ever had keys, oldest first; the state is that of `now`."""
+        """Return what is known of every month that ever had keys, oldest first; the state is that of `now`.
+
+        While a provider does not answer, a month that is marked as destroyed counts as `ended`: nobody can tell.
+        """
         self._forget_ended(now)
-        paths = set(self._blobs.list(_FOLDER))
-        held = set(self._provider.list())
-        ids = held | {
-            p.removeprefix(_FOLDER).removesuffix(_WRAPPED).removesuffix(".destroyed") for p in paths
-        }
-        months = [(match, key_id) for key_id in ids if (match := _MONTH_KEY_ID.fullmatch(key_id))]
+        known = self._store.all()
+        held, sure = self._held()
         infos = [
-            self._info(Month.parse(match[1]), int(match[2]), key_id, key_id in held, paths, now)
-            for match, key_id in months
+            self._info(match, known.get(key_id, Known(False, ())), key_id in held or not sure, now)
+            for key_id in held | known.keys()
+            if (match := _MONTH_KEY_ID.fullmatch(key_id))
         ]
         return sorted(infos, key=lambda info: (info.month, info.window_months))
 
@@ -170,33 +194,85 @@ class KeyRing:
         """Destroy named keys for ever, as `destroy` does, whenever it is asked."""
         self._destroy(_checked_name(name))
 
+    def destroyed_for_good_at(self, month: Month, window_months: int = WINDOW_MONTHS) -> datetime | None:
+        """Tell since when no provider holds a key of that month and nobody can bring one back; None: not yet.
+
+        The latest of what the providers say, never earlier than true; it may lie in the future (see `KeyProvider`).
+        """
+        key_id = month_key_id(month, window_months)
+        if not self._store.is_destroyed(key_id):
+            return None
+        instants = [
+            self._providers.get(name).destroyed_for_good_at(kek)
+            for name, kek in self._keks(key_id, self._store.known(key_id))
+        ]
+        return None if None in instants else max(i for i in instants if i is not None)
+
     def evict(self) -> None:
         """Drop every key from memory; they are opened again when asked for."""
         with self._lock:
             self._cache.clear()
+
+    def _lease(self, key_id: str, ends: datetime, create: bool, now: datetime) -> _Lease:
+        """Return the lease of a month: the one there is, a renewed one, or a new one. The lock is held."""
+        lease = self._cache.get(key_id)
+        if lease is not None:
+            waiting = self._try_again is not None and now < self._try_again
+            if now < lease.renew or (waiting and now < lease.until):
+                return lease
+        try:
+            keys = self._open(key_id, create and lease is None)
+        except (TransientError, ConfigurationError) as error:
+            if lease is None or now >= lease.until:
+                self._cache.pop(key_id, None)
+                raise
+            self._try_again = now + _TRIED_AGAIN
+            log.warning("%s: %s; they stay open until %s", key_id, error, f"{lease.until:%H:%M:%S} UTC")
+            return lease
+        except LetheError:
+            self._cache.pop(key_id, None)
+            raise
+        if lease is not None and lease.keys.token_key == keys.token_key:
+            keys = lease.keys
+        lease = _Lease(ends, keys, now + _RENEWED, now + _LEASE)
+        self._cache[key_id] = lease
+        return lease
 
     def _open(self, key_id: str, create: bool) -> MonthKeys:
         """Open keys that are there, or make them first.
 
         1. Refuse what is marked as destroyed.
         2. If there is no wrapped secret, make one (`_make`).
-        3. Read it, unwrap it, derive the keys: one way for those just made, those another worker made in a
+        3. Read the newest, unwrap it, derive the keys: one way for those just made, those another worker made in a
            race, and those made a year ago. What cannot be opened again is never used.
         """
-        self._refuse_destroyed(key_id)
+        known = self._store.known(key_id)
+        if known.destroyed:
+            self._refuse_destroyed(key_id)
         try:
-            if self._blobs.get(_wrapped_path(key_id)) is None:
+            if not known.generations:
                 if not create:
                     raise UnknownKeyError(f"there are no keys {key_id}: nothing was sealed under them")
                 self._make(key_id)
-            data = self._blobs.get(_wrapped_path(key_id))
-            if data is None:
-                raise TransientError(f"the wrapped keys {key_id} were made and cannot be read yet: try again")
-            return MonthKeys(key_id, Secret(self._provider.unwrap(key_id, read_wrapped(key_id, data))))
+            return MonthKeys(key_id, self._secret(key_id, (known.generations or (0,))[-1]))
         except LetheError:
             # Whatever failed, if somebody destroyed the keys meanwhile then that is why.
             self._refuse_destroyed(key_id)
             raise
+
+    def _secret(self, key_id: str, generation: int) -> Secret:
+        """Unwrap a generation of a secret; if it moved to another provider meanwhile, the one that came after."""
+        wrapped = self._store.read(key_id, generation)
+        if wrapped is None:
+            raise TransientError(f"the wrapped keys {key_id} were made and cannot be read yet: try again")
+        try:
+            provider = self._providers.get(wrapped.provider)
+            return Secret(provider.unwrap(kek_id(key_id, generation), wrapped.wrapped))
+        except (ConfigurationError, ExpiredKeyError, TransientError):
+            newest = (0, *self._store.known(key_id).generations)[-1]
+            if newest <= generation:
+                raise
+            return self._secret(key_id, newest)
 
     def _make(self, key_id: str) -> None:
         """Make a secret, unless another worker does so first.
@@ -208,59 +284,89 @@ class KeyRing:
         4. Look for the mark of destruction again: whoever destroys marks first, so either this sees the mark
            and takes the key away again, or the mark came later and so did the destruction of this very key.
         """
-        self._provider.create(key_id)
-        wrapped = self._provider.wrap(key_id, new_secret().reveal())
-        self._blobs.create(_wrapped_path(key_id), wrapped_json(key_id, self._now(), wrapped))
-        if self._blobs.get(_destroyed_path(key_id)) is not None:
-            self._provider.destroy(key_id)
-            self._blobs.delete(_wrapped_path(key_id))
+        name = self._store.named_provider() or self._providers.first
+        provider = self._providers.get(name)
+        provider.create(key_id)
+        wrapped = provider.wrap(key_id, new_secret().reveal())
+        self._store.store(key_id, 0, self._now(), wrapped, name)
+        if self._store.is_destroyed(key_id):
+            provider.destroy(key_id)
+            self._store.remove(key_id, (0,))
             self._refuse_destroyed(key_id)
 
     def _destroy(self, key_id: str) -> None:
         """Destroy keys. Doing all of it again after a crash is safe, whatever the step.
 
         1. Mark them as destroyed, for ever. From here on no worker opens or makes them.
-        2. Destroy the key-encryption key. From here on no one can, backups of the warehouse included. After a
-           crash before this the keys show as `ended`, so the next sweep comes back to them.
-        3. Remove the wrapped secret, which nothing opens any more.
+        2. Destroy the key-encryption keys of every generation, in every provider: a key that moved may have left one
+           behind. From here on no one can open them, backups of the warehouse included. After a crash before this
+           the keys show as `ended`, so the next sweep comes back to them. One provider that is away does not keep the
+           others from destroying theirs.
+        3. Remove the wrapped secrets, which nothing opens any more.
         4. Drop what is cached here.
         """
         with self._lock:
             try:
-                created = read_created(key_id, self._blobs.get(_wrapped_path(key_id)))
-                mark = destroyed_json(key_id, created, self._now())
-                self._blobs.create(_destroyed_path(key_id), mark)
-                self._provider.destroy(key_id)
-                self._blobs.delete(_wrapped_path(key_id))
+                self._store.mark_destroyed(key_id, self._now())
+                known = self._store.known(key_id)
+                failed: LetheError | None = None
+                for name, kek in self._keks(key_id, known):
+                    try:
+                        self._providers.get(name).destroy(kek)
+                    except LetheError as error:
+                        failed = failed or error
+                if failed is not None:
+                    raise failed
+                for name in self._providers.names:
+                    for kek in self._providers.get(name).list():
+                        if base_id(kek) == key_id:  # a move that crashed made it and stored nothing
+                            self._providers.get(name).destroy(kek)
+                self._store.remove(key_id, known.generations)
             finally:
                 self._cache.pop(key_id, None)
 
-    def _info(
-        self, month: Month, window_months: int, key_id: str, held: bool, paths: set[str], now: datetime
-    ) -> KeyInfo:
+    def _keks(self, key_id: str, known: Known) -> builtins.list[tuple[str, str]]:
+        """Return where a key-encryption key of these keys is or was: (provider, its name there)."""
+        places = [(name, key_id) for name in self._providers.names]
+        places += self._store.keks(key_id, known)
+        return list(dict.fromkeys(places))
+
+    def _held(self) -> tuple[set[str], bool]:
+        """Return the key ids of which a provider holds a key, and whether every provider answered."""
+        held, sure = set[str](), True
+        for name in self._providers.names:
+            try:
+                held |= {base_id(kek) for kek in self._providers.get(name).list()}
+            except TransientError as error:
+                log.warning("the keys of the provider %s cannot be listed: %s", name, error)
+                sure = False
+        return held, sure
+
+    def _info(self, match: re.Match[str], known: Known, held: bool, now: datetime) -> KeyInfo:
+        key_id, month, window_months = match[0], Month.parse(match[1]), int(match[2])
         ends = window_end(month, window_months)
-        wrapped, destroyed = _wrapped_path(key_id), _destroyed_path(key_id)
         state: Literal["live", "ended", "destroyed"] = "live" if now < ends else "ended"
-        if destroyed in paths:
-            state = "ended" if held or wrapped in paths else "destroyed"
-        created = read_created(key_id, self._blobs.get(destroyed if destroyed in paths else wrapped))
+        if known.destroyed:
+            state = "ended" if held or known.generations else "destroyed"
+        created = self._store.created(key_id, known.destroyed)
         return KeyInfo(month, window_months, key_id, state, created, ends)
 
-    def _refuse_ended(self, key_id: str, ends: datetime) -> None:
+    def _refuse_ended(self, key_id: str, ends: datetime) -> datetime:
         now = self._now()
         if now >= ends:
             self._forget_ended(now)
             raise ExpiredKeyError(
                 f"the window of the keys {key_id} ended at {ends.isoformat()}: they are not opened any more"
             )
+        return now
 
     def _refuse_destroyed(self, key_id: str) -> None:
-        if self._blobs.get(_destroyed_path(key_id)) is not None:
+        if self._store.is_destroyed(key_id):
             raise ExpiredKeyError(f"the keys {key_id} were destroyed; nothing brings them back")
 
     def _forget_ended(self, now: datetime) -> None:
-        for key_id, (ends, _) in tuple(self._cache.items()):
-            if now >= ends:
+        for key_id, lease in tuple(self._cache.items()):
+            if now >= lease.ends:
                 self._cache.pop(key_id, None)
 
     def _now(self) -> datetime:
@@ -270,15 +376,9 @@ class KeyRing:
         return now
 
 
-def _wrapped_path(key_id: str) -> str:
-    return f"{_FOLDER}{key_id}{_WRAPPED}"
-
-
-def _destroyed_path(key_id: str) -> str:
-    return f"{_FOLDER}{key_id}{_DESTROYED}"
-
-
 def _checked_name(name: str) -> str:
     if _MONTH_KEY_ID.fullmatch(name):
         raise ValueError("named keys cannot have the id of a month's keys")
+    if base_id(name) != name:
+        raise ValueError("a key id does not end in .g and a number: those are later generations")
     return checked_key_id(name)

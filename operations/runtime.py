@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
 
+from lethe.keys.providers.choice import LOCAL, Providers
 from lethe.keys.providers.local import LocalProvider
 from lethe.keys.ring import KeyRing
 from lethe.operations.audit import AuditLog
+from lethe.operations.key_providers import openers
 from lethe.operations.settings import Settings
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import ConfigurationError
@@ -34,6 +36,8 @@ class Runtime:
 
     settings: Settings
     clock: Clock = system_clock
+    read_again: Callable[[], Settings] | None = None
+    """The settings as they are by now: a process that runs learns of a key provider set up after its start."""
 
     def __post_init__(self) -> None:
         """Make the configured formats known."""
@@ -52,11 +56,21 @@ class Runtime:
     @cached_property
     def ring(self) -> KeyRing:
         """The key ring. The key directory is made only together with a new warehouse."""
-        return KeyRing(self.provider, self.objects, self.clock, partial(restrictions.carry, self.objects))
+        return KeyRing(self.providers, self.objects, self.clock, partial(restrictions.carry, self.objects))
 
     @cached_property
-    def provider(self) -> LocalProvider:
-        """The holder of the key-encryption keys."""
+    def providers(self) -> Providers:
+        """The holders of key-encryption keys, each opened when first used."""
+        again = self.read_again
+        return Providers(
+            self.settings.keys.provider,
+            {LOCAL: lambda: self.key_directory, **openers(self.settings.keys, self.clock)},
+            None if again is None else lambda: openers(again().keys, self.clock),
+        )
+
+    @cached_property
+    def key_directory(self) -> LocalProvider:
+        """The directory `keys_dir`: signing keys lie in it, and key-encryption keys unless others hold them."""
         directory = self.settings.keys_dir
         root = Path(self.objects.root)
         if directory.resolve().is_relative_to(root):

@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from lethe.operations.key_settings import Keys
 from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.position import STREAM_PATTERN
 from lethe.schemas.retention.policy import RetentionPolicy
@@ -182,6 +183,7 @@ class Settings(BaseSettings):
     keys_dir: Path = Field(
         Path("var/keys"), description="where the key-encryption keys live; never in the warehouse"
     )
+    keys: Keys = Keys()
     audit_dir: Path | None = Field(None, description="audit log; default: `_audit` beside the keys")
     bootstrap: str = Field("localhost:9092", min_length=1)
     sources: dict[str, str] = Field(

@@ -1,3 +1,3 @@
 """Where key-encryption keys live: the interface, and the providers that implement it."""
 
-__all__ = ["interface", "local"]
+__all__ = ["choice", "interface", "local", "pkcs11", "vault"]

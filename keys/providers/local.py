@@ -100,7 +100,7 @@ class LocalProvider:
         return _VERSION + nonce + sealed
 
     def unwrap(self, key_id: str, wrapped: bytes) -> bytes:
-        """The data key; `IntegrityError` when it was not wrapped under this key and key id."""
+        """Decrypt a data key; `IntegrityError` when it was not wrapped under this key and key id."""
         key = self._load(key_id)
         nonce, sealed = wrapped[1 : 1 + _NONCE_BYTES], wrapped[1 + _NONCE_BYTES :]
         if wrapped[:1] == _VERSION and len(nonce) == _NONCE_BYTES:
@@ -124,23 +124,27 @@ class LocalProvider:
             create_file(self._destroyed_path(key_id), Secret(json.dumps(tombstone).encode() + b"\n"), 0o600)
         self._remove(key_id)
 
-    def exists(self, key_id: str) -> bool:
-        """Whether the key is there and was not destroyed."""
+    def destroyed_for_good_at(self, key_id: str) -> datetime | None:
+        """Return the present instant once no file of the key is left in the directory, None before."""
         self._check_directory()
+        path = self._key_path(key_id)
         with explained(f"cannot look into the key directory {self._directory}"):
-            there = self._key_path(key_id).exists()
-        return there and not self._is_destroyed(key_id)
+            left = path.exists() or temporaries(path)
+        return None if left else self._clock()
 
     def list(self) -> builtins.list[str]:
-        """The ids of the keys that are there and were not destroyed, sorted."""
+        """List the ids of the keys whose file is there, sorted.
+
+        One whose destruction was interrupted is among them: it has a tombstone and may still have its bytes.
+        """
         self._check_directory()
         with explained(f"cannot look into the key directory {self._directory}"):
             names = {entry.name for entry in os.scandir(self._directory)}
         ids = {name.removesuffix(".key") for name in names if name.endswith(".key")}
-        return sorted(key_id for key_id in ids if is_key_id(key_id) and f"{key_id}.destroyed" not in names)
+        return sorted(key_id for key_id in ids if is_key_id(key_id))
 
     def describe(self) -> str:
-        """What this is and where."""
+        """Say what this is and where."""
         return f"local directory {self._directory}"
 
     def _load(self, key_id: str) -> Secret:

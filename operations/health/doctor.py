@@ -82,7 +82,12 @@ def _keys(here: Shell, what: str) -> Iterator[Check]:
             what, "warning", text, "ended months are refused already; `lethe expire` destroys their keys"
         )
     else:
-        yield Check(what, "ok", f"{here.runtime.provider.describe()}: {text}")
+        yield Check(what, "ok", f"{_providers(here)}: {text}")
+
+
+def _providers(here: Shell) -> str:
+    providers = here.runtime.providers
+    return "; ".join(providers.get(name).describe() for name in providers.names)
 
 
 def _warehouse(here: Shell, _: str) -> Iterator[Check]:

@@ -64,7 +64,9 @@ def signer_of(runtime: Runtime) -> Signer:
     directory = runtime.settings.keys_dir
     known = load_signer(directory)
     if known is None:
-        _ = runtime.provider.describe()  # refuses a key directory that is missing or lies in the warehouse
+        _ = (
+            runtime.key_directory.describe()
+        )  # refuses a key directory that is missing or lies in the warehouse
         if published_history(runtime.objects) is not None:
             raise ConfigurationError(
                 f"the signer's key file {signer_path(directory)} is missing, but the warehouse has a signed log: "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import os
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -86,8 +86,8 @@ class _Wrapping:
 
 
 class MemoryBlobs:
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
+    def __init__(self, objects: dict[str, bytes] | None = None) -> None:
+        self.objects: dict[str, bytes] = objects or {}
 
     def get(self, path: str) -> bytes | None:
         return self.objects.get(path)
@@ -126,8 +126,8 @@ class ForgetfulProvider:
     def destroy(self, key_id: str) -> None:
         self.keys.pop(key_id, None)
 
-    def exists(self, key_id: str) -> bool:
-        return key_id in self.keys
+    def destroyed_for_good_at(self, key_id: str) -> datetime | None:
+        return None if key_id in self.keys else datetime.now(UTC)
 
     def list(self) -> builtins.list[str]:
         return sorted(self.keys)

@@ -1,0 +1,46 @@
+"""Make key providers from the settings. A provider's library is imported when the provider is first used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+from lethe.keys.providers.choice import Openers
+from lethe.keys.providers.interface import KeyProvider
+from lethe.operations.key_settings import Keys, LocalKeys, Pkcs11Keys, ProviderSettings, VaultKeys
+from lethe.schemas.errors import ConfigurationError
+
+
+def openers(keys: Keys, clock: Callable[[], datetime]) -> Openers:
+    """Return how each configured provider is opened, by its name."""
+    return {name: partial(_open, name, section, clock) for name, section in keys.providers.items()}
+
+
+def _open(name: str, section: ProviderSettings, clock: Callable[[], datetime]) -> KeyProvider:
+    try:
+        return _opened(section, clock)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the key provider {name} needs the library {error.name}: pip install 'lethe[{section.kind}]'"
+        ) from None
+
+
+def _opened(section: ProviderSettings, clock: Callable[[], datetime]) -> KeyProvider:
+    # Imported here: each needs a library that only who uses it installs.
+    if isinstance(section, LocalKeys):
+        from lethe.keys.providers.local import LocalProvider
+
+        return LocalProvider(section.directory, clock)
+    if isinstance(section, Pkcs11Keys):
+        from lethe.keys.providers.pkcs11 import Pkcs11Provider
+
+        return Pkcs11Provider(section.module, section.token, section.pin_file, clock)
+    if isinstance(section, VaultKeys):
+        from lethe.keys.providers.vault import VaultProvider
+
+        return VaultProvider(
+            section.url, section.token_file, clock, section.mount, section.prefix, section.namespace,
+            section.ca_file,
+        )  # fmt: skip
+    raise ConfigurationError(f"keys.providers: {section.kind} is not supported yet")

@@ -1,0 +1,192 @@
+"""What makes a destroyed key not destroyed is refused: keys that can be exported, and what looks gone and is not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pkcs11 import Attribute, KeyType
+from pkcs11.exceptions import AttributeSensitive
+from provider_rigs import SOFTHSM, Pkcs11Rig, VaultRig, utc_now
+
+from lethe.keys.providers.pkcs11 import Pkcs11Provider
+from lethe.keys.providers.vault import VaultProvider
+from lethe.schemas.errors import ConfigurationError
+
+KEY = "2025-01.w12"
+SECRET = bytes(32)
+
+
+@pytest.fixture(scope="module")
+def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultRig]:
+    rig = VaultRig(tmp_path_factory.mktemp("bao"))
+    yield rig
+    rig.close()
+
+
+@pytest.fixture(scope="module")
+def hsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pkcs11Rig]:
+    rig = Pkcs11Rig(tmp_path_factory.mktemp("hsm"))
+    yield rig
+    rig.close()
+
+
+# OpenBao
+
+
+@pytest.mark.parametrize("trap", ["exportable", "allow_plaintext_backup"])
+def test_a_transit_key_that_can_be_copied_is_refused(bao: VaultRig, trap: str) -> None:
+    transit, provider, key = bao.client.secrets.transit, bao.provider(), f"{KEY}{trap[0]}"
+    provider.create(key)
+    wrapped = provider.wrap(key, SECRET)
+    transit.update_key_configuration(f"lethe.{key}", **{trap: True})  # somebody allows it later
+    for call in (
+        lambda: provider.create(key),
+        lambda: provider.wrap(key, SECRET),
+        lambda: provider.unwrap(key, wrapped),
+    ):
+        with pytest.raises(ConfigurationError, match="would not be final"):
+            call()
+    provider.destroy(key)
+    assert provider.destroyed_for_good_at(key) is not None
+
+
+def test_the_trap_is_real_a_backup_in_plain_text_brings_a_deleted_key_back(bao: VaultRig) -> None:
+    transit = bao.client.secrets.transit
+    transit.create_key("copied", exportable=True, allow_plaintext_backup=True)
+    backup = transit.backup_key("copied")["data"]["backup"]
+    transit.update_key_configuration("copied", deletion_allowed=True)
+    transit.delete_key("copied")
+    transit.restore_key(backup=backup, name="copied")
+    assert transit.read_key("copied")["data"]["latest_version"] == 1
+
+
+def test_a_transit_key_deleted_in_a_way_that_can_be_undone_is_not_gone(bao: VaultRig) -> None:
+    provider, key = bao.provider(), "2025-02.w12"
+    provider.create(key)
+    bao.client.adapter.request("delete", f"/v1/transit/keys/lethe.{key}/soft-delete")
+    assert key in provider.list()
+    assert provider.destroyed_for_good_at(key) is None
+    provider.destroy(key)
+    assert key not in provider.list()
+    assert provider.destroyed_for_good_at(key) is not None
+
+
+def test_wrapping_under_a_lost_key_makes_none(bao: VaultRig) -> None:
+    """The engine itself makes a key for any name it is asked to encrypt under."""
+    with pytest.raises(ConfigurationError, match="is not in"):
+        bao.provider().wrap("2025-03.w12", SECRET)
+    assert "2025-03.w12" not in bao.provider().list()
+
+
+def test_a_token_that_is_not_valid_says_so_and_is_not_shown(bao: VaultRig, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("s.not-a-token-of-theirs\n")
+    provider = VaultProvider(bao.url, tmp_path / "token", utc_now)
+    with pytest.raises(ConfigurationError, match=r"token in .* is valid") as error:
+        provider.create(KEY)
+    assert "s.not-a-token" not in str(error.value)
+    with pytest.raises(ConfigurationError, match="cannot read the token file"):
+        VaultProvider(bao.url, tmp_path / "none", utc_now).create(KEY)
+
+
+def test_a_token_with_the_rights_that_the_guide_lists_is_enough(bao: VaultRig, tmp_path: Path) -> None:
+    policy = "\n".join(
+        f'path "transit/{path}" {{ capabilities = {capabilities} }}'
+        for path, capabilities in {
+            "keys": '["list"]',
+            "keys/lethe.*": '["create", "read", "update", "delete"]',
+            "encrypt/lethe.*": '["update"]',
+            "decrypt/lethe.*": '["update"]',
+        }.items()
+    )
+    bao.client.sys.create_or_update_policy("lethe", policy)
+    made = bao.client.auth.token.create(policies=["lethe"])
+    (tmp_path / "token").write_text(made["auth"]["client_token"])
+    provider = VaultProvider(bao.url, tmp_path / "token", utc_now)
+    provider.create(KEY)
+    assert provider.unwrap(KEY, provider.wrap(KEY, SECRET)) == SECRET
+    assert KEY in provider.list()
+    provider.destroy(KEY)
+    assert provider.destroyed_for_good_at(KEY) is not None
+
+
+# PKCS#11
+
+
+def test_a_key_in_the_token_cannot_be_read(hsm: Pkcs11Rig) -> None:
+    hsm.provider().create(KEY)
+    session = hsm.session()
+    (key,) = session.get_objects({Attribute.LABEL: f"lethe {KEY}"})
+    assert key[Attribute.NEVER_EXTRACTABLE]
+    assert key[Attribute.ALWAYS_SENSITIVE]
+    with pytest.raises(AttributeSensitive):
+        _ = key[Attribute.VALUE]
+    session.close()
+
+
+@pytest.mark.parametrize("loose", [{Attribute.EXTRACTABLE: True}, {Attribute.SENSITIVE: False}])
+def test_a_key_that_can_leave_the_token_is_refused(hsm: Pkcs11Rig, loose: dict[Attribute, bool]) -> None:
+    key = f"2025-02.w{len(hsm.provider().list())}"
+    session = hsm.session()
+    session.generate_key(KeyType.AES, 256, id=b"x" * 16, label=f"lethe {key}", store=True, template=loose)
+    provider = hsm.provider()
+    for call in (lambda: provider.create(key), lambda: provider.wrap(key, SECRET)):
+        with pytest.raises(ConfigurationError, match="would not be final"):
+            call()
+    provider.destroy(key)
+    assert key not in provider.list()
+    session.close()
+
+
+def test_processes_that_race_for_a_label_can_open_what_each_of_them_wrapped(hsm: Pkcs11Rig) -> None:
+    """PKCS#11 keeps no label unique: two keys may come of it."""
+    session = hsm.session()
+    provider, key = hsm.provider(), "2025-03.w12"
+    provider.create(key)
+    before = provider.wrap(key, SECRET)
+    for number in (0, 255):  # one that sorts before the first key, one behind it
+        template = {Attribute.EXTRACTABLE: False, Attribute.SENSITIVE: True}
+        name = bytes([number]) * 16
+        session.generate_key(KeyType.AES, 256, id=name, label=f"lethe {key}", store=True, template=template)
+    after = provider.wrap(key, SECRET)
+    assert [hsm.provider().unwrap(key, w) for w in (before, after)] == [SECRET, SECRET]
+    provider.destroy(key)
+    assert list(session.get_objects({Attribute.LABEL: f"lethe {key}"})) == []
+    session.close()
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from datetime import datetime
+from lethe.keys.providers.pkcs11 import Pkcs11Provider
+provider = Pkcs11Provider(Path(sys.argv[1]), "lethe", Path(sys.argv[2]), datetime.now)
+provider.create(sys.argv[3])
+print(provider.wrap(sys.argv[3], bytes(32)).hex())
+"""
+
+
+def test_a_key_made_by_another_process_is_seen_at_once(hsm: Pkcs11Rig) -> None:
+    provider, key = hsm.provider(), "2025-04.w12"
+    provider.list()
+    command = [sys.executable, "-c", CHILD, str(SOFTHSM), str(hsm.pin), key]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert provider.unwrap(key, bytes.fromhex(said)) == SECRET
+    provider.destroy(key)
+
+
+def test_a_wrong_pin_or_token_or_module_says_which(hsm: Pkcs11Rig, tmp_path: Path) -> None:
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    with pytest.raises(ConfigurationError, match="NoSuchToken"):
+        Pkcs11Provider(SOFTHSM, "another", hsm.pin, now).list()
+    with pytest.raises(ConfigurationError, match="cannot read the PIN file"):
+        Pkcs11Provider(SOFTHSM, "lethe", tmp_path / "none", now).list()
+    (tmp_path / "module.so").write_text("")
+    with pytest.raises(ConfigurationError, match="cannot be used"):
+        Pkcs11Provider(tmp_path / "module.so", "lethe", hsm.pin, now).list()
