@@ -36,8 +36,6 @@ class Runtime:
 
     settings: Settings
     clock: Clock = system_clock
-    read_again: Callable[[], Settings] | None = None
-    """The settings as they are by now: a process that runs learns of a key provider set up after its start."""
 
     def __post_init__(self) -> None:
         """Make the configured formats known."""
@@ -61,11 +59,10 @@ class Runtime:
     @cached_property
     def providers(self) -> Providers:
         """The holders of key-encryption keys, each opened when first used."""
-        again = self.read_again
         return Providers(
             self.settings.keys.provider,
             {LOCAL: lambda: self.key_directory, **openers(self.settings.keys, self.clock)},
-            None if again is None else lambda: openers(again().keys, self.clock),
+            lambda: openers(self.settings.read_again().keys, self.clock),
         )
 
     @cached_property

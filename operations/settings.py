@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -12,6 +14,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     field_validator,
@@ -221,6 +224,12 @@ class Settings(BaseSettings):
                 raise ValueError(f"integrity.log_name and the topic {topic} are too long together")
         return self
 
+    _read: Callable[[], Settings] | None = PrivateAttr(None)
+
+    def read_again(self) -> Settings:
+        """Return the settings as they are by now, if they were read from file and environment; else these."""
+        return self if self._read is None else self._read()
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -247,7 +256,9 @@ def load(path: Path | None = None, environment: dict[str, str] | None = None) ->
     if named or file.exists():
         values = _read(file)
     try:
-        return Settings(**values)
+        settings = Settings(**values)
+        settings._read = partial(load, path, environment)
+        return settings
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])

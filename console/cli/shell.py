@@ -53,7 +53,7 @@ class Shell:
     @cached_property
     def runtime(self) -> Runtime:
         """Ring, warehouse and kernel, each made when first used."""
-        return Runtime(self.settings, read_again=lambda: load(self.config))
+        return Runtime(self.settings)
 
     @cached_property
     def out(self) -> Console:
