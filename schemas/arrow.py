@@ -127,12 +127,23 @@ LEDGER = pa.schema(
     ]
 )
 
+ADJUSTMENTS = pa.schema(
+    [
+        *_POSITION,
+        pa.field("reason", pa.string(), nullable=False),  # superseded, repeated
+        pa.field("found_time", TIMESTAMP, nullable=False),
+        _MONTH,
+    ]
+)
+"""Archive rows that are not to be billed: of several reports of one communication all but one."""
+
 TABLES = {
     "identifiers": IDENTIFIERS,
     "originals": ORIGINALS,
     "quarantine": QUARANTINE,
     "metadata": METADATA,
     "ledger": LEDGER,
+    "adjustments": ADJUSTMENTS,
 }
 WINDOW_TABLES = ("identifiers", "originals", "quarantine")
 PARTITIONED_BY = {
@@ -141,6 +152,7 @@ PARTITIONED_BY = {
     "quarantine": ["month", "window_months"],
     "metadata": ["month"],
     "ledger": [],
+    "adjustments": ["month"],
 }
 
 

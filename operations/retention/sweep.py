@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from lethe.operations import adjustments
 from lethe.operations.proof.signer import signer_of
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import LetheError
 from lethe.tiers.certificates.certificates import Registrar
 from lethe.tiers.maintenance import MaintenanceContext
-from lethe.tiers.retention.expiry import Outcome
+from lethe.tiers.retention.expiry import Outcome, due_months
 from lethe.tiers.retention.sweep import sweep
 from lethe.tiers.warehouse import Warehouse
 
@@ -38,7 +39,13 @@ def maintenance_context(
 def run_sweep(runtime: Runtime) -> list[Outcome] | None:
     """One sweep of the leader, None if something kept it from forgetting: that is logged, the worker goes on."""
     try:
-        outcomes = sweep(maintenance_context(runtime), runtime.settings.retention)
+        maintenance = maintenance_context(runtime)
+        # Before anything is forgotten: reports of one communication are told by tokens, which end with their month.
+        ending = {
+            due.month for due in due_months(maintenance.warehouse, maintenance.ring, maintenance.clock())
+        }
+        adjustments.run_due(runtime, ending)
+        outcomes = sweep(maintenance, runtime.settings.retention)
     except LetheError as error:
         log.error("sweep: %s", error)
         return None

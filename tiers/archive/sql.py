@@ -1,4 +1,4 @@
-"""SQL over the archive and nothing else: DuckDB with one view, no files, no network, no extensions."""
+"""SQL over the archive and nothing else: DuckDB with three views, no files, no network, no extensions."""
 
 from __future__ import annotations
 
@@ -19,8 +19,15 @@ _LOCKED = (
 )
 
 
+_BILLABLE = (
+    "CREATE VIEW billable AS SELECT * FROM metadata m WHERE NOT EXISTS (SELECT 1 FROM adjustments a "
+    'WHERE a.month = m.month AND a.stream = m.stream AND a.partition = m.partition AND a."offset" = m."offset" '
+    'AND a."index" IS NOT DISTINCT FROM m."index")'
+)
+
+
 def query(warehouse: Warehouse, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Run one statement over the view `metadata`: (column names, rows).
+    """Run one statement over the views `metadata`, `adjustments` and `billable`: (column names, rows).
 
     Raises `LetheError` with what DuckDB has to say; nothing outside the archive can be reached.
     """
@@ -28,6 +35,8 @@ def query(warehouse: Warehouse, statement: str) -> tuple[list[str], list[tuple[A
     connection = duckdb.connect(":memory:")
     try:
         connection.register("metadata", warehouse.metadata.delta.to_pyarrow_dataset())
+        connection.register("adjustments", warehouse.table("adjustments").delta.to_pyarrow_dataset())
+        connection.execute(_BILLABLE)
         for setting in _LOCKED:
             connection.execute(setting)
         answer = connection.execute(statement)

@@ -31,6 +31,7 @@ DICTIONARY: Final[dict[str, list[str]]] = {
         "price", "currency", "price_unit", "redacted", "original_form", "format",
     ],
     "ledger": ["stream"],
+    "adjustments": ["stream", "reason"],
 }  # fmt: skip
 _DELTA: Final = ("partition", "offset", "index", "event_time", "done_time", "received_time", "duration_ms")
 # Tokens, hashes and what is sealed: nothing repeats itself in them, and to find that out costs a quarter of encoding.
