@@ -1,4 +1,4 @@
-"""What every command is built from: the settings made into a key ring, a warehouse and a kernel."""
+"""What every use case is built from: key ring, warehouse, transform, each made when it is first asked for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lethe.keys.providers.choice import LOCAL, Providers
 from lethe.keys.providers.local import LocalProvider
@@ -14,13 +15,13 @@ from lethe.keys.ring import KeyRing
 from lethe.operations.audit import AuditLog
 from lethe.operations.key_providers import openers
 from lethe.operations.settings import Settings
-from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import ConfigurationError
-from lethe.streams.transform.split.split import Rules
-from lethe.streams.transform.transform import Transform
 from lethe.tiers.rights import restrictions
 from lethe.tiers.store.objects import Objects, open_objects
 from lethe.tiers.warehouse import Warehouse
+
+if TYPE_CHECKING:  # what splits records costs a look-up more to import than all the rest
+    from lethe.streams.transform.transform import Transform
 
 Clock = Callable[[], datetime]
 
@@ -38,8 +39,18 @@ class Runtime:
     clock: Clock = system_clock
 
     def __post_init__(self) -> None:
-        """Make the configured formats known."""
-        formats.use_directory(self.settings.formats_dir)
+        """Make the configured formats known; those that come with Lethe need nothing read before they are used."""
+        if self.settings.formats_dir is not None:
+            from lethe.schemas.declaration import format as formats
+
+            formats.use_directory(self.settings.formats_dir)
+
+    def has_warehouse(self) -> bool:
+        """Tell whether there is a warehouse where the settings say. Makes nothing, no folder either."""
+        root = self.settings.root
+        if "://" not in root.removeprefix("file://"):
+            return (Path(root.removeprefix("file://")) / "metadata" / "_delta_log").is_dir()
+        return bool(self.objects.list("metadata/_delta_log"))
 
     @cached_property
     def storage(self) -> dict[str, str]:
@@ -102,6 +113,9 @@ class Runtime:
     @cached_property
     def transform(self) -> Transform:
         """What turns batches into rows."""
+        from lethe.streams.transform.split.split import Rules
+        from lethe.streams.transform.transform import Transform
+
         settings = self.settings
         rules = Rules(
             settings.retention, settings.integrity.scope, timedelta(seconds=settings.limits.future_seconds)

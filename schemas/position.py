@@ -32,7 +32,9 @@ class Position:
         """Read a record's name; raises `LetheError` for anything else."""
         parts = name.split("/")
         if len(parts) not in (3, 4) or not STREAM_PATTERN.fullmatch(parts[0]):
-            raise LetheError(f"a record's name is stream/partition/offset[/index], not {name[:80]!r}")
+            raise LetheError(
+                "a record's name is STREAM/PARTITION/OFFSET[/INDEX], such as cdr.sms-report/0/4711"
+            )
         try:
             numbers = [_natural(p) for p in parts[1:]]
         except ValueError:

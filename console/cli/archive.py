@@ -76,9 +76,9 @@ def ledger_command(
 
 def _said(here: Shell, findings: list[reconcile.Finding]) -> None:
     for finding in findings:
-        here.out.print(str(finding), style="red", markup=False)
+        here.out.print(str(finding), style="red")
     if not findings:
-        here.say("[green]every offset is accounted for, and the tables hold what the ledger says[/green]")
+        here.say("every offset is accounted for, and the tables hold what the ledger says", "green")
 
 
 def summed(commits: list[dict[str, Any]]) -> dict[str, Any]:

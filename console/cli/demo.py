@@ -76,7 +76,7 @@ def demo_command(
     with EmbeddedBroker(log=directory / "broker.log") as broker:
         config = directory / "lethe.toml"
         config.write_text(_CONFIG.format(root=directory, bootstrap=broker.bootstrap), "utf-8")
-        demo = Shell(config=config, json=here.json)
+        demo = Shell(config=config, json=here.json, makes=True)
         for topic in DEFAULT_SOURCES:
             broker.create_topic(topic, _PARTITIONS)
         subject = _produce(demo, broker.bootstrap, records)

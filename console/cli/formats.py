@@ -10,6 +10,7 @@ import orjson
 import typer
 from rich.text import Text
 
+from lethe.console.cli._root import new_app
 from lethe.console.cli.shell import Shell, fail, shell
 from lethe.operations.intake.trial import Outcome, Placed, try_out
 from lethe.schemas.declaration import format as formats
@@ -23,7 +24,7 @@ _MOST_SAMPLE: Final = 16 << 20
 
 def register(app: typer.Typer) -> None:
     """Add the group `lethe formats`."""
-    group = typer.Typer(no_args_is_help=True, help="The declared formats: what of a record goes where.")
+    group = new_app("The declared formats: what of a record goes where.")
     group.command("list")(list_command)
     group.command("show")(show_command)
     group.command("check")(check_command)
@@ -68,7 +69,7 @@ def check_command(
     declared = _read(file)
     formats.formats_of(declared)
     _show(here, declared)
-    here.say("[green]the declaration is sound[/green]; `lethe formats try` shows what becomes of a sample")
+    here.say("the declaration is sound; `lethe formats try` shows what becomes of a sample", "green")
 
 
 def try_command(

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lethe.console.cli._root import new_app
 from lethe.console.cli.shell import Shell, asker, moment, shell, typed
 from lethe.operations.asker import record
 from lethe.operations.retention.sweep import registrar
@@ -18,9 +19,7 @@ from lethe.tiers.holds.scope import Scope
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    group = typer.Typer(
-        help="Legal holds: what must be kept although its time has come.", no_args_is_help=True
-    )
+    group = new_app("Legal holds: what must be kept although its time has come.")
     group.command("place")(hold_place)
     group.command("list")(hold_list)
     group.command("show")(hold_show)

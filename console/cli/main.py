@@ -8,30 +8,27 @@ from typing import Annotated
 
 import typer
 
-from lethe.console.cli import (
-    archive,
-    demo,
-    formats,
-    holds,
-    operate,
-    proof,
-    quarantine,
-    retention,
-    rights,
-    traffic,
-    window,
-)
+from lethe.console.cli._root import LazyGroup
 from lethe.console.cli.shell import Shell, errors_in_one_line, leave
 
 app = typer.Typer(
     name="lethe",
+    cls=LazyGroup,
     help="Remembers the traffic, forgets the people: splits communication detail records into an encrypted window of "
     "identifiers and an identifier-free archive.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"lethe {version('lethe')}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -41,12 +38,11 @@ def _root(
         Path | None, typer.Option("--config", help="Configuration file; default: lethe.toml, if it is there.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    version: Annotated[  # noqa: ARG001  (its callback answers)
+        bool, typer.Option("--version", help="Say which version this is.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     context.obj = Shell(config=config, json=as_json)
-
-
-for module in (operate, window, quarantine, archive, retention, holds, rights, proof, traffic, demo, formats):
-    module.register(app)
 
 
 def main() -> None:

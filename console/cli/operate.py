@@ -1,4 +1,4 @@
-"""Commands that run Lethe: worker, ingest, keys, doctor."""
+"""Commands that run Lethe: worker, ingest, doctor."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from lethe.console.cli import signing
 from lethe.console.cli.shell import Shell, fail, progress, shell
-from lethe.operations.health import doctor as checkup
-from lethe.operations.intake.ingest import ingest
-from lethe.operations.runtime import Runtime
-from lethe.schemas.declaration import format as formats
 from lethe.streams.worker.logs import set_up
-from lethe.streams.worker.metrics import Metrics
+
+if TYPE_CHECKING:
+    from lethe.operations.runtime import Runtime
+    from lethe.streams.worker.metrics import Metrics
 
 
 def register(app: typer.Typer) -> None:
@@ -25,12 +23,6 @@ def register(app: typer.Typer) -> None:
     app.command("worker")(worker_command)
     app.command("ingest")(ingest_command)
     app.command("doctor")(doctor_command)
-    keys = typer.Typer(
-        help="The keys of the months, and those that sign the integrity log.", no_args_is_help=True
-    )
-    keys.command("list")(keys_list)
-    signing.register(keys)
-    app.add_typer(keys, name="keys")
 
 
 def worker_command(
@@ -49,7 +41,7 @@ def worker_command(
 
     Example: lethe worker --stop-at-end
     """
-    here = shell(context)
+    here = shell(context, makes=True)
     run_worker(here, stop_at_end, accept_gap)
 
 
@@ -98,7 +90,10 @@ def ingest_command(
 
     Example: lethe ingest records.ndjson.gz --format infobip/sms-report
     """
-    here = shell(context)
+    from lethe.operations.intake.ingest import ingest
+    from lethe.schemas.declaration import format as formats
+
+    here = shell(context, makes=True)
     formats.use_directory(here.settings.formats_dir)
     formats.get(format_name)
     set_up("ERROR")
@@ -136,19 +131,18 @@ def _moved(update: Callable[[int, int | None], None], before: int, at: int) -> N
     update(before + at, None)
 
 
-def keys_list(context: typer.Context) -> None:
-    """The months there are keys for: live, ended or destroyed, and when they end."""
-    here = shell(context)
-    now = here.runtime.clock()
-    rows = [
-        {"month": str(k.month), "window_months": k.window_months, "key": k.key_id, "state": k.state,
-         "created": k.created, "ends": k.ends}
-        for k in here.runtime.ring.list(now)
-    ]  # fmt: skip
-    columns = ["month", "window_months", "key", "state", "created", "ends"]
-    here.answer(
-        rows, lambda: here.table("Keys of the months", columns, [[r[c] for c in columns] for r in rows])
-    )
+_MARKS: Final = {"ok": ("ok  ", "green"), "warning": ("look", "yellow"), "wrong": ("bad ", "red")}
+
+
+def _broker(runtime: Runtime) -> str:
+    """Ask the broker for the topics, and compare where they stand with what is committed."""
+    from lethe.streams.worker.topics import Streams, identify
+
+    settings = runtime.settings
+    identities = identify(settings, settings.sources)
+    if runtime.has_warehouse():
+        Streams(runtime.warehouse.sources(), settings, identities).check(accept_gap=False)
+    return f"{settings.bootstrap} answers, {len(identities)} topic(s) are there"
 
 
 def doctor_command(context: typer.Context) -> None:
@@ -156,19 +150,16 @@ def doctor_command(context: typer.Context) -> None:
 
     Example: lethe doctor
     """
-    here = shell(context)
+    from lethe.operations.health.doctor import checks
+
+    here = shell(context, makes=True)  # it makes none: it says that there is none, and looks at the rest
     results = []
-    for check in checkup.checks(here):
+    for check in checks(here.runtime, _broker):
         results.append(check)
         if not here.json:
-            mark = {
-                "ok": "[green]ok  [/green]",
-                "warning": "[yellow]look[/yellow]",
-                "wrong": "[red]bad [/red]",
-            }[check.state]
-            here.out.print(
-                f"{mark} {check.what}: {check.found}" + (f" -> {check.advice}" if check.advice else "")
-            )
+            mark, style = _MARKS[check.state]
+            here.out.print(mark, style=style, end="")
+            here.say(f" {check.what}: {check.found}" + (f" -> {check.advice}" if check.advice else ""))
     wrong = [c for c in results if c.state == "wrong"]
     if here.json:
         here.answer(

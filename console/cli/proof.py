@@ -10,7 +10,6 @@ import typer
 from cryptography import x509
 
 from lethe.console.cli.shell import Shell, asker, fail, moment, progress, shell
-from lethe.console.cli.signing import history_of
 from lethe.console.cli.window import CASE, LAW, PURPOSE, RECORD
 from lethe.integrity.evidence import verify_evidence
 from lethe.integrity.log.note import VerifierKey
@@ -19,6 +18,7 @@ from lethe.integrity.verify.findings import Finding, Kind
 from lethe.operations.asker import record as note
 from lethe.operations.proof.publisher import publication_of, stamp_roots
 from lethe.operations.proof.signer import load_signer
+from lethe.operations.proof.signing import history_of
 from lethe.operations.window.visibility import RestrictedError, hides_record
 from lethe.schemas.errors import IntegrityError, LetheError
 from lethe.schemas.position import Position
@@ -97,7 +97,7 @@ def _publish_first(here: Shell) -> list[Finding]:
 
 
 def _trusted(here: Shell, keys: list[str]) -> KeyHistory:
-    history = history_of(here)
+    history = history_of(here.runtime)
     if keys:
         history.trust([VerifierKey.parse(key) for key in keys])
     elif load_signer(here.settings.keys_dir) is None:
@@ -126,7 +126,7 @@ def _answer(here: Shell, report: Report, findings: list[Finding], more: int) -> 
 
     def show() -> None:
         for finding in findings[:_SHOWN]:
-            here.out.print(str(finding), style="red", markup=False)
+            here.out.print(str(finding), style="red")
         if len(findings) > _SHOWN:
             here.say(f"… and {len(findings) + more - _SHOWN:,} more; --json lists them")
         here.say(
@@ -134,7 +134,7 @@ def _answer(here: Shell, report: Report, findings: list[Finding], more: int) -> 
             f"from month {report.first} on" + (f" to {report.last}" if report.last else "")
         )
         if not findings:
-            here.say("[green]every row in scope is as it was logged, none is missing, none was added[/green]")
+            here.say("every row in scope is as it was logged, none is missing, none was added", "green")
 
     here.answer(answer, show)
 
@@ -170,7 +170,9 @@ def evidence_command(
         )
         raise RestrictedError
     roots = stamp_roots(here.settings.integrity)
-    found = evidence_of(runtime.warehouse, runtime.ring, history_of(here), position, runtime.clock(), roots)
+    found = evidence_of(
+        runtime.warehouse, runtime.ring, history_of(here.runtime), position, runtime.clock(), roots
+    )
     note(
         runtime, who, "evidence", record=str(position), law=who.law, original=found.has_original, count=1,
         restricted=False,
@@ -224,7 +226,7 @@ def verify_evidence_command(
 
 def _tell(here: Shell, lines: list[str]) -> None:
     for line in lines:
-        here.out.print(line, markup=False)
+        here.out.print(line)
 
 
 def _month(text: str | None, what: str) -> Month | None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from lethe.console.cli._root import new_app
 from lethe.console.cli.shell import Shell, asker, fail, progress, shell
 from lethe.console.cli.window import LAW, RECORD
 from lethe.operations.asker import record as note
@@ -27,10 +28,7 @@ _EXPLAINED = {
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    group = typer.Typer(
-        help="Records that were rejected: what, why, on request their values, and another try.",
-        no_args_is_help=True,
-    )
+    group = new_app("Records that were rejected: what, why, on request their values, and another try.")
     group.command("list")(quarantine_list)
     group.command("show")(quarantine_show)
     group.command("replay")(quarantine_replay)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from lethe.console.cli._root import new_app
 from lethe.console.cli.shell import Shell, asker, moment, progress, shell
 from lethe.integrity.log.note import VerifierKey
 from lethe.operations.asker import record
 from lethe.operations.proof.signer import load_signer
 from lethe.operations.retention.sweep import maintenance_context
-from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import LetheError
 from lethe.schemas.retention.calendar import Month, archive_end, window_end
 from lethe.schemas.retention.policy import RetentionPolicy
@@ -27,12 +28,12 @@ from lethe.tiers.retention.sweep import sweep, would_forget
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("expire")(expire_command)
-    signed = typer.Typer(help="Certificates of what was forgotten.", no_args_is_help=True)
+    signed = new_app("Certificates of what was forgotten.")
     signed.command("list")(certificates_list)
     signed.command("show")(certificates_show)
     signed.command("verify")(certificates_verify)
     app.add_typer(signed, name="certificates")
-    policy = typer.Typer(help="How long what is kept.", no_args_is_help=True)
+    policy = new_app("How long what is kept.")
     policy.command("explain")(policy_explain)
     app.add_typer(policy, name="policy")
 
@@ -63,7 +64,7 @@ def expire_command(
             "nothing was forgotten: --now lies in the future; add --dry-run to see what will be due, "
             "or --force --reason TEXT"
         )
-    runtime = here.runtime if at is None else Runtime(here.settings, lambda: at)
+    runtime = here.runtime if at is None else replace(here.runtime, clock=lambda: at)
     with progress("forgetting", None, shown=not (here.json or dry_run)):
         maintenance = maintenance_context(runtime, forced=force)
         if dry_run:
@@ -178,7 +179,7 @@ def certificates_verify(
     else:
         count = certificates.verify_all(here.runtime.objects, trusted) if trusted else 0
     here.answer(
-        {"ok": True, "verified": count}, lambda: here.say(f"[green]{count} certificate(s) verified[/green]")
+        {"ok": True, "verified": count}, lambda: here.say(f"{count} certificate(s) verified", "green")
     )
 
 

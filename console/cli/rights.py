@@ -86,9 +86,7 @@ def erase_command(
         if erased.holds
         else ""
     )
-    here.answer(
-        asdict(erased), lambda: here.say(f"[green]erased[/green], certificate {erased.certificate}{waits}")
-    )
+    here.answer(asdict(erased), lambda: here.say(f"erased, certificate {erased.certificate}{waits}", "green"))
 
 
 def _show(here: Shell, preview: Erasure) -> None:

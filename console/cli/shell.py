@@ -14,25 +14,19 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import orjson
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
 
-from lethe.operations.asker import Asker
-from lethe.operations.runtime import Runtime
-from lethe.operations.settings import Settings, load
-from lethe.schemas.errors import InputError, LetheError
+from lethe.schemas.errors import ConfigurationError, InputError, LetheError
+
+if TYPE_CHECKING:  # each costs the help a part of a second: imported where it is used
+    from rich.console import Console
+
+    from lethe.operations.asker import Asker
+    from lethe.operations.runtime import Runtime
+    from lethe.operations.settings import Settings
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -44,21 +38,39 @@ class Shell:
 
     config: Path | None = None
     json: bool = False
+    makes: bool = False
+    """Whether the command may make a warehouse that is not there; others say where they looked for it."""
 
     @cached_property
     def settings(self) -> Settings:
         """The settings, read once."""
+        from lethe.operations.settings import load
+
         return load(self.config)
 
     @cached_property
     def runtime(self) -> Runtime:
-        """Ring, warehouse and kernel, each made when first used."""
-        return Runtime(self.settings)
+        """Ring, warehouse and transform, each made when first used.
+
+        Raises `ConfigurationError` when there is no warehouse and the command is none that makes one.
+        """
+        from lethe.operations.runtime import Runtime
+
+        runtime = Runtime(self.settings)
+        if not self.makes and not runtime.has_warehouse():
+            raise ConfigurationError(
+                f"there is no warehouse at {self.settings.root} ({_read_from(self.config)}); name the right "
+                "configuration with --config; lethe worker and lethe ingest make a new warehouse"
+            )
+        return runtime
 
     @cached_property
     def out(self) -> Console:
-        """Standard output."""
-        return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+        """Standard output: as wide as the terminal or `COLUMNS` says, else 160 characters."""
+        from rich.console import Console
+
+        told = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+        return Console(highlight=False, markup=False, emoji=False, width=None if told else 160)
 
     def answer(self, value: Any, show: Callable[[], None]) -> None:
         """Print a value as JSON, or let `show` print it for a person."""
@@ -72,18 +84,21 @@ class Shell:
     def table(
         self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str] = ()
     ) -> None:
-        """Print rows as a table."""
-        table = Table(title=title or None, title_justify="left", header_style="bold")
+        """Print rows as a table; what is in them is text, whatever it looks like."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=Text(title) if title else None, title_justify="left", header_style="bold")
         for column in columns:
             table.add_column(column, justify="right" if column in right else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(_text(cell) for cell in row))
+            table.add_row(*(cell if isinstance(cell, Text) else Text(_text(cell)) for cell in row))
         self.out.print(table)
 
-    def say(self, line: str) -> None:
+    def say(self, line: str, style: str | None = None) -> None:
         """Print one line for a person; with --json nothing is added to the JSON."""
         if not self.json:
-            self.out.print(line)
+            self.out.print(escaped(line), style=style)
 
 
 @contextmanager
@@ -91,10 +106,23 @@ def progress(
     title: str, total: int | None, shown: bool = True
 ) -> Iterator[Callable[[int, int | None], None]]:
     """A progress bar on standard error when it is a terminal; yields `update(done, total)`."""
+    if not shown or not sys.stderr.isatty():
+        yield _unseen
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-        console=console, disable=not shown or not console.is_terminal, transient=False,
+        console=console, transient=False,
     )  # fmt: skip
     with bar:
         task = bar.add_task(title, total=total)
@@ -103,6 +131,10 @@ def progress(
             bar.update(task, completed=done, total=of if of is not None else total)
 
         yield update
+
+
+def _unseen(done: int, of: int | None = None) -> None:
+    """Take a step of work that nobody watches."""
 
 
 @contextmanager
@@ -150,11 +182,21 @@ def fail(message: str, as_json: bool, status: int = FAILED) -> NoReturn:
     raise SystemExit(status)
 
 
-def shell(context: typer.Context) -> Shell:
-    """The shell of an invocation."""
+def shell(context: typer.Context, makes: bool = False) -> Shell:
+    """Return the shell of an invocation; `makes` for a command that makes a warehouse where there is none."""
     found = context.find_object(Shell)
     assert found is not None  # noqa: S101  (made by the root callback)
+    found.makes = makes
     return found
+
+
+def _read_from(config: Path | None) -> str:
+    named = config or os.environ.get("LETHE_CONFIG")
+    if named:
+        return f"configuration {named}"
+    if Path("lethe.toml").exists():
+        return f"configuration {Path('lethe.toml').resolve()}"
+    return f"no configuration: {Path.cwd()} has no lethe.toml, so the defaults count"
 
 
 def moment(text: str | None, what: str) -> datetime | None:
@@ -172,6 +214,8 @@ def moment(text: str | None, what: str) -> datetime | None:
 
 def asker(case: str | None = None, purpose: str | None = None, law: str | None = None) -> Asker:
     """Say who asks at this keyboard, for which case and why."""
+    from lethe.operations.asker import Asker
+
     return Asker.of(who(), case, purpose, law)
 
 
@@ -202,6 +246,15 @@ def _jsonable(value: Any) -> Any:
     return str(value)
 
 
+_CONTROL: Final = {c: f"\\x{c:02x}" for c in (*range(9), *range(11, 32), *range(127, 160))}
+_CONTROL.update({c: f"\\u{c:04x}" for c in (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))})
+
+
+def escaped(text: str) -> str:
+    """Write control characters and marks of direction as escapes: a value must not steer the terminal."""
+    return text.translate(_CONTROL)
+
+
 def _text(cell: Any) -> str:
     if cell is None:
         return ""
@@ -211,4 +264,4 @@ def _text(cell: Any) -> str:
         return f"{cell:,}"
     if isinstance(cell, datetime):
         return cell.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return str(cell)
+    return escaped(str(cell))

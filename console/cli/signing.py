@@ -1,33 +1,39 @@
-"""Commands over the keys that sign the integrity log: made, shown, handed over."""
+"""Commands over the keys: those of the months, and those that sign the integrity log."""
 
 from __future__ import annotations
 
 import typer
 
+from lethe.console.cli._root import new_app
 from lethe.console.cli.shell import Shell, progress, shell
 from lethe.integrity.log.signing import KeyHistory
-from lethe.operations.proof.publisher import publication_of
-from lethe.operations.proof.signer import load_signer, rotate_signer, signer_of, signer_path
-from lethe.schemas.errors import LetheError
-from lethe.tiers.evidence.log_store import publish_history, published_history
+from lethe.operations.proof.signer import signer_path
+from lethe.operations.proof.signing import history_of, make_keys, rotate_keys
 
 
-def register(keys: typer.Typer) -> None:
-    """Add the commands of this module to the group `keys`."""
+def register(app: typer.Typer) -> None:
+    """Add the group `lethe keys`."""
+    keys = new_app("The keys of the months, and those that sign the integrity log.")
+    keys.command("list")(keys_list)
     keys.command("init")(keys_init)
     keys.command("show")(keys_show)
     keys.command("rotate")(keys_rotate)
+    app.add_typer(keys, name="keys")
 
 
-def history_of(here: Shell) -> KeyHistory:
-    """The chain of signing keys: that of the key directory, else that of the warehouse."""
-    signer = load_signer(here.settings.keys_dir)
-    history = signer.history if signer is not None else published_history(here.runtime.objects)
-    if history is None:
-        raise LetheError(
-            "there are no signing keys yet; lethe keys init makes them, as does the first record"
-        )
-    return history
+def keys_list(context: typer.Context) -> None:
+    """The months there are keys for: live, ended or destroyed, and when they end."""
+    here = shell(context)
+    now = here.runtime.clock()
+    rows = [
+        {"month": str(k.month), "window_months": k.window_months, "key": k.key_id, "state": k.state,
+         "created": k.created, "ends": k.ends}
+        for k in here.runtime.ring.list(now)
+    ]  # fmt: skip
+    columns = ["month", "window_months", "key", "state", "created", "ends"]
+    here.answer(
+        rows, lambda: here.table("Keys of the months", columns, [[r[c] for c in columns] for r in rows])
+    )
 
 
 def keys_init(context: typer.Context) -> None:
@@ -35,10 +41,8 @@ def keys_init(context: typer.Context) -> None:
 
     Example: lethe keys init
     """
-    here = shell(context)
-    signer = signer_of(here.runtime)
-    publish_history(here.runtime.objects, signer.history)
-    _show(here, signer.history)
+    here = shell(context, makes=True)
+    _show(here, make_keys(here.runtime))
 
 
 def keys_show(context: typer.Context) -> None:
@@ -47,7 +51,7 @@ def keys_show(context: typer.Context) -> None:
     Example: lethe keys show
     """
     here = shell(context)
-    _show(here, history_of(here))
+    _show(here, history_of(here.runtime))
 
 
 def keys_rotate(context: typer.Context) -> None:
@@ -58,10 +62,9 @@ def keys_rotate(context: typer.Context) -> None:
     Example: lethe keys rotate
     """
     here = shell(context)
-    signer = rotate_signer(here.settings.keys_dir, here.runtime.clock())
     with progress("logs signed", None, shown=not here.json) as update:
-        publication_of(here.runtime).sign_again(update)
-    _show(here, signer.history)
+        history = rotate_keys(here.runtime, update)
+    _show(here, history)
 
 
 def _show(here: Shell, history: KeyHistory) -> None:

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from confluent_kafka import KafkaException, Producer
 
 from lethe.console.cli.shell import progress, shell
 from lethe.schemas.errors import LetheError, TransientError
-from lethe.streams.worker.client import client_options
 from lethe.testing.traffic import FORMATS, generate
 
 
@@ -69,6 +67,8 @@ def generate_command(
     with progress("generating", count, shown=out is not None or topic is not None) as update:
         counted = _counted(records, update)
         if topic is not None:
+            from lethe.streams.worker.client import client_options
+
             written = produce(here.settings.bootstrap, topic, counted, client_options(here.settings))
         elif out is not None:
             written = _write(out, counted)
@@ -103,6 +103,8 @@ def produce(
     bootstrap: str, topic: str, records: Iterator[bytes], options: dict[str, object] | None = None
 ) -> int:
     """Produce records to a topic and return how many the broker has; raises `TransientError` if it lost any."""
+    from confluent_kafka import KafkaException, Producer  # here: none is needed to write a file
+
     producer = Producer(
         {
             **(options or {"bootstrap.servers": bootstrap}),

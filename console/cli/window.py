@@ -17,9 +17,7 @@ LAW = Annotated[
     str | None, typer.Option("--law", help="The reason of law to see records of a restricted person.")
 ]
 PURPOSE = Annotated[str, typer.Option("--purpose", help="What the answer is needed for.")]
-RECORD = Annotated[
-    str, typer.Argument(help="A record's name: STREAM/PARTITION/OFFSET, and /INDEX in an envelope.")
-]
+RECORD = Annotated[str, typer.Argument(help="A record's name: STREAM/PARTITION/OFFSET[/INDEX].")]
 _HELD = (
     "event_time",
     "record",

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography import x509
 
@@ -18,7 +18,6 @@ from lethe.operations.proof.signer import signer_of
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Integrity
 from lethe.schemas.errors import ConfigurationError, LetheError, TransientError
-from lethe.streams.worker.metrics import Metrics
 from lethe.tiers.commit.ledger_entries import Hashed
 from lethe.tiers.evidence.publication import Publication, Published
 from lethe.tiers.warehouse import Warehouse
@@ -35,6 +34,22 @@ _STAMP_TIMEOUT: Final = 10.0
 _STAMP_SECONDS: Final = 5.0
 """How long stamps may keep the logs from being published at a time; a round of many is made in several goes."""
 _STOP: Final = 60.0
+
+
+class LogMetrics(Protocol):
+    """Who counts what becomes of the integrity log."""
+
+    def log_published(self, entries: int, pending: int) -> None:
+        """Count entries published, and note how many wait."""
+
+    def log_failed(self, stream: str) -> None:
+        """Count a publication that failed; no stream: that of all."""
+
+    def stamped(self, made: int, waiting: int) -> None:
+        """Count time stamps made, and note how many logs wait for one."""
+
+    def stamp_failed(self, waiting: int) -> None:
+        """Count a round of time stamps that failed."""
 
 
 def publication_of(runtime: Runtime) -> Publication:
@@ -80,7 +95,7 @@ def publish_now(runtime: Runtime, hashes: Sequence[Hashed]) -> Published:
 class Publisher:
     """The thread. `add` may be called from any other; `stop` publishes what is left."""
 
-    def __init__(self, runtime: Runtime, metrics: Metrics) -> None:
+    def __init__(self, runtime: Runtime, metrics: LogMetrics) -> None:
         # What cannot be is found out before the first record: keys, roots.
         signer_of(runtime)
         self._authority = authority_of(runtime.settings.integrity)

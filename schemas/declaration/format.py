@@ -6,6 +6,7 @@ A format is a TOML file (see `docs/formats.md`). What it does not declare never 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -224,6 +225,8 @@ def read_directory(directory: Path) -> dict[str, Declaration]:
 
 
 _added: dict[str, Declaration] = {}
+_NAME: Final = re.compile(r"[a-z][a-z-]{0,39}/[a-z][a-z-]{0,39}")
+"""What a name of a format looks like: anything else that was given for one is not repeated."""
 
 
 def use_directory(directory: Path | None) -> None:
@@ -245,7 +248,8 @@ def get(name: str) -> Declaration:
     """Return a declaration by name; raises `ConfigurationError` listing what there is."""
     found = _added.get(name) or builtin().get(name)
     if found is None:
-        raise ConfigurationError(f"no format {name[:80]!r}; known formats: {', '.join(known())}")
+        shown = f" {name!r}" if _NAME.fullmatch(name) else " of that name"
+        raise ConfigurationError(f"no format{shown}; known formats: {', '.join(known())}")
     return found
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from proof_world import NOW, SMS, World, backwards, changed, compact, read, write
 
-from lethe.console.cli.shell import Shell
 from lethe.integrity.log.entries import Log, log_origin
 from lethe.operations.health.doctor import _integrity_log
 from lethe.operations.proof.publisher import publication_of, publish_now
@@ -83,14 +82,12 @@ def test_rows_changed_before_they_were_published_are_never_signed(world: World) 
     failures = world.publish()
     assert isinstance(failures[STREAM, 0], IntegrityError)
     assert world.store(STREAM).get("checkpoint") is None
-    doctor = Shell()
-    doctor.__dict__.update(runtime=world.runtime, settings=world.runtime.settings)
-    assert next(c.state for c in _integrity_log(doctor, "integrity log")) == "wrong"
+    assert next(c.state for c in _integrity_log(world.runtime, "integrity log")) == "wrong"
     # Repaired, it goes on, and the trouble is forgotten.
     path.write_bytes(before)
     assert world.publish() == {}
     assert world.store(STREAM).get("trouble") is None
-    assert [c.state for c in _integrity_log(doctor, "integrity log")] == ["ok"]
+    assert [c.state for c in _integrity_log(world.runtime, "integrity log")] == ["ok"]
 
 
 def test_two_processes_publish_the_same_log(world: World) -> None:

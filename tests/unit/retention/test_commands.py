@@ -12,8 +12,8 @@ import pytest
 from retention_world import World, report
 from typer.testing import CliRunner
 
-from lethe.console.cli import shell as shells
 from lethe.console.cli.main import app
+from lethe.operations import runtime as runtimes
 from lethe.operations.audit import AuditLog
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import LetheError
@@ -30,7 +30,7 @@ class Prompt:
         self.world = world
         self.config = world.folder / "lethe.toml"
         self.config.write_text(f'root = "{world.root}"\nkeys_dir = "{world.keys}"\n')
-        monkeypatch.setattr(shells, "Runtime", lambda settings: Runtime(settings, lambda: world.now))
+        monkeypatch.setattr(runtimes, "Runtime", lambda settings: Runtime(settings, lambda: world.now))
         monkeypatch.setenv("LETHE_USER", "eve")
 
     def run(self, *arguments: str) -> Any:

@@ -18,8 +18,8 @@ import pytest
 from retention_world import World
 from typer.testing import CliRunner
 
-from lethe.console.cli import shell as shells
 from lethe.console.cli.main import app
+from lethe.operations import runtime as runtimes
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import LetheError
 from lethe.streams.worker.control_topic import Desk
@@ -103,7 +103,7 @@ def world(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> 
     world = make_world()
     world.now = datetime(2025, 6, 30, tzinfo=UTC)
     world.ingest(REPORTS.read_bytes().splitlines(), "infobip/messages-report")
-    monkeypatch.setattr(shells, "Runtime", lambda settings: Runtime(settings, lambda: world.now))
+    monkeypatch.setattr(runtimes, "Runtime", lambda settings: Runtime(settings, lambda: world.now))
     return world
 
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from retention_world import World, person, report
 
-from lethe.console.cli.shell import Shell
 from lethe.operations.health.doctor import _holds
 from lethe.operations.proof.signer import load_signer
 from lethe.schemas.errors import IntegrityError, LetheError
@@ -215,9 +214,7 @@ def test_past_its_review_date_a_hold_shows_as_overdue_in_doctor_and_metrics(
     metrics = Metrics()
 
     def seen() -> tuple[str, float | None, float | None]:
-        here = Shell()
-        here.__dict__.update(runtime=world.runtime, settings=world.settings)
-        (check,) = _holds(here, "holds")
+        (check,) = _holds(world.runtime, "holds")
         _sweep(world.runtime, metrics)
         value = metrics.registry.get_sample_value
         return check.state, *(value("lethe_holds", {"state": s}) for s in ("in_force", "overdue"))  # type: ignore[return-value]

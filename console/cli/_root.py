@@ -1,0 +1,169 @@
+"""The root of the command line: the commands there are, each imported when it is called, and what is wrong usage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, Final
+
+import typer
+from typer import _click as click  # typer carries a copy of its own; its exceptions are no others
+from typer._click import exceptions
+from typer.core import TyperGroup
+from typer.main import get_group
+
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "worker": (
+        "operate",
+        "Consume the configured topics, split every record and commit both halves exactly once.",
+    ),
+    "ingest": (
+        "operate",
+        "Back-fill from files: exactly once per content, so a file adds nothing the second time.",
+    ),
+    "doctor": (
+        "operate",
+        "Check configuration, broker, clocks, keys and tables; say what is wrong and what to do about it.",
+    ),
+    "keys": ("signing", "The keys of the months, and those that sign the integrity log."),
+    "lookup": (
+        "window",
+        "Every communication of a number, address or message id inside the window, newest first.",
+    ),
+    "reveal": ("window", "The identifiers of one record, decrypted."),
+    "quarantine": (
+        "quarantine",
+        "Records that were rejected: what, why, on request their values, and another try.",
+    ),
+    "sql": ("archive", "Query the archive with SQL (DuckDB). It holds no identifier of an end user."),
+    "ledger": ("archive", "What was taken in and where each record went, per stream and partition."),
+    "expire": ("retention", "Forget every month whose window has ended and every archive year that is over."),
+    "certificates": ("retention", "Certificates of what was forgotten."),
+    "policy": ("retention", "How long what is kept."),
+    "hold": ("holds", "Legal holds: what must be kept although its time has come."),
+    "export": ("rights", "Everything about a person in the window, for that person, as JSON and CSV."),
+    "erase": (
+        "rights",
+        "Erase a person from the window: preview, then every row and page entry, then the files that held them.",
+    ),
+    "restrict": (
+        "rights",
+        'Keep a person\'s records from being shown: look-ups answer "restricted" unless a reason of law is given.',
+    ),
+    "verify": (
+        "proof",
+        "Verify the archive: every row in scope, the ledger and the signed log; status 1 names what is not as it was.",
+    ),
+    "evidence": (
+        "proof",
+        "The evidence of one record, in one file: the original inside the window, proof of the archive row for ever.",
+    ),
+    "verify-evidence": (
+        "proof",
+        "Verify an evidence file. Needs nothing but the file and a verifier key: no configuration, no network.",
+    ),
+    "formats": ("formats", "The declared formats: what of a record goes where."),
+    "generate": ("traffic", "Made-up records in a real shape, one a line. Nobody's data is in them."),
+    "demo": (
+        "demo",
+        "Show the whole path on made-up traffic: broker, worker, look-up, billing. Can be repeated.",
+    ),
+}
+"""Name of a command -> the module it stands in, and its help in one line, known without importing it."""
+
+
+class LazyGroup(TyperGroup):
+    """The commands of `COMMANDS`. Wrong usage is answered without repeating what was typed, which may be a number."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (the library's signature)
+        """List the names, without importing anything."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of a command and return the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"lethe.console.cli.{COMMANDS[cmd_name][0]}")
+        app = new_app()
+        app.callback()(_nothing)
+        module.register(app)
+        return get_group(app).get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the commands and their one-line helps, without importing anything."""
+        width = formatter.width - 6 - max(map(len, COMMANDS))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _cut(text, width)) for name, (_, text) in COMMANDS.items()])
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the options of the root."""
+        with _without_values():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        with _without_values():
+            return super().invoke(ctx)
+
+
+def new_app(help_text: str | None = None) -> typer.Typer:
+    """Make an app or a group of commands whose help is plain text: `[/INDEX]` in it means what it says."""
+    return typer.Typer(
+        help=help_text, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False
+    )
+
+
+def _nothing() -> None:
+    """Make a group of an app that has one command only."""
+
+
+def _cut(text: str, width: int) -> str:
+    if len(text) <= width:
+        return text
+    return text[: max(width - 1, 10)].rsplit(" ", 1)[0] + "…"
+
+
+@contextmanager
+def _without_values() -> Iterator[None]:
+    """Raise wrong usage again, without what was typed: it ends in logs of terminals and in pasted questions."""
+    try:
+        yield
+    except exceptions.UsageError as error:
+        said = _said(error)
+        if said is None:
+            raise
+        raise exceptions.UsageError(said, error.ctx) from None
+
+
+def _said(error: exceptions.UsageError) -> str | None:
+    """Return what to say instead of the library's words, or None where those are free of values."""
+    if isinstance(error, exceptions.NoSuchOption):
+        near = f"; there are {', '.join(sorted(error.possibilities))}" if error.possibilities else ""
+        return f"There is no such option{near}."
+    if isinstance(error, exceptions.BadParameter):
+        if isinstance(error, exceptions.MissingParameter) or error.param is None:
+            return None  # says which is missing, or was raised by a command, in words of its own
+        hint, kind = error.param.get_error_hint(), _kind(error)
+        return f"Invalid value for {hint}" + (f": {kind} is needed." if kind else ".")
+    if error.message.startswith("Got unexpected extra"):
+        return "There are more arguments than the command takes: put a value with spaces into quotes."
+    if error.message.startswith("No such command"):
+        meant = get_close_matches(_quoted(error.message), COMMANDS, 1)
+        return "There is no such command" + (
+            f"; did you mean {meant[0]}?" if meant else "; --help lists them."
+        )
+    return None
+
+
+def _quoted(message: str) -> str:
+    return message.partition("'")[2].partition("'")[0]
+
+
+def _kind(error: exceptions.BadParameter) -> str | None:
+    """Name what a parameter takes, such as INTEGER RANGE."""
+    shown = getattr(error.param, "display_type", None)
+    return None if shown is None or error.ctx is None else str(shown(error.ctx))

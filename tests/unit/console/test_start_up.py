@@ -1,0 +1,135 @@
+"""What a command imports before it works, and what its help says: counted in modules, not in seconds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.main import get_group
+from typer.testing import CliRunner
+
+from lethe.console.cli._root import COMMANDS, LazyGroup
+from lethe.console.cli.main import app
+
+HEAVY = (
+    "polars",
+    "pyarrow",
+    "duckdb",
+    "deltalake",
+    "faust",
+    "confluent_kafka",
+    "phonenumbers",
+    "numpy",
+    "rich",
+)
+PROGRAM = """
+import json, sys
+from lethe.console.cli import main
+def end(status):
+    sys.stderr.write("\\n" + json.dumps([status, sorted({m.partition(".")[0] for m in sys.modules})]))
+main.leave = end
+sys.argv = ["lethe", *sys.argv[1:]]
+main.main()
+"""
+
+
+def imported(*arguments: str, cwd: Path) -> tuple[int, set[str]]:
+    """Run a command; return its status and the packages that were imported meanwhile."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, cwd=cwd, check=True
+    )
+    status, packages = json.loads(done.stderr.splitlines()[-1])
+    return status, set(packages)
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("nope",)])
+def test_help_imports_nothing_that_works_on_records(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    status, packages = imported(*arguments, cwd=tmp_path)
+    assert status == (2 if arguments == ("nope",) else 0)
+    assert packages & set(HEAVY) == set()
+
+
+def test_a_look_up_imports_no_stream_processor_and_no_query_engine(tmp_path: Path) -> None:
+    status, packages = imported("lookup", "+923001234567", "--case", "C", "--purpose", "p", cwd=tmp_path)
+    assert status == 1
+    assert packages & {"faust", "confluent_kafka", "duckdb", "aiokafka", "prometheus_client"} == set()
+    assert "pyarrow" in packages, "the table's library is what a look-up is made of"
+
+
+def group() -> LazyGroup:
+    found = get_group(app)
+    assert isinstance(found, LazyGroup)
+    return found
+
+
+def test_every_command_that_is_listed_is_there_with_the_help_that_is_listed() -> None:
+    root = group()
+    with root.make_context("lethe", ["keys"]) as context:
+        for name, (_, told) in COMMANDS.items():
+            command = root.get_command(context, name)
+            assert command is not None, name
+            assert (command.help or "").partition("\n\n")[0].replace("\n", " ").strip() == told, name
+
+
+def test_every_command_of_every_module_is_listed() -> None:
+    for module in {module for module, _ in COMMANDS.values()}:
+        alone = typer.Typer()
+        alone.callback()(lambda: None)
+        __import__(f"lethe.console.cli.{module}")
+        sys.modules[f"lethe.console.cli.{module}"].register(alone)
+        assert set(get_group(alone).commands) == {n for n, (m, _) in COMMANDS.items() if m == module}
+
+
+def every_command() -> list[tuple[str, ...]]:
+    root, found = group(), []
+    with root.make_context("lethe", ["keys"]) as context:
+        for name in COMMANDS:
+            found.append((name,))
+            found += [(name, sub) for sub in getattr(root.get_command(context, name), "commands", ())]
+    return found
+
+
+@pytest.mark.parametrize("command", every_command())
+def test_the_help_of_every_command_is_shown_as_it_is_written(command: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"])
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert result.output.startswith(f"Usage: lethe {' '.join(command)}") or "Usage: " in result.output
+    if command in (("evidence",), ("quarantine", "show"), ("reveal",)):
+        assert "STREAM/PARTITION/OFFSET[/INDEX]" in " ".join(result.output.split())
+
+
+NUMBER = "923001234567"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("lookup", "+92", "300", NUMBER, "--case", "C", "--purpose", "p"),
+        ("lookup", f"-{NUMBER}", "--case", "C", "--purpose", "p"),
+        ("lookup", f"--{NUMBER}"),
+        (NUMBER,),
+        (f"+{NUMBER}",),
+        ("quarantine", NUMBER),
+        ("quarantine", "list", "--limit", NUMBER),
+        ("quarantine", "list", "--limit", f"+{NUMBER}"),
+        ("lookup", "x", "--case", "C", "--purpose", "p", "--since", NUMBER),
+        ("reveal", NUMBER, "--case", "C", "--purpose", "p"),
+        ("evidence", NUMBER, "--case", "C", "--purpose", "p"),
+        ("hold", "release", NUMBER),
+        ("certificates", "show", NUMBER + "x"),
+        ("policy", "explain", NUMBER, NUMBER),
+        ("formats", "show", NUMBER),
+    ],
+)
+def test_an_error_repeats_nothing_that_was_typed(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lethe"), *arguments], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode in (1, 2)
+    assert done.stderr
+    assert NUMBER not in done.stderr + done.stdout
+    assert list(tmp_path.iterdir()) == [], "no warehouse, no keys, no audit log"
