@@ -35,6 +35,7 @@ from lethe.tiers.delta.log import (
     read_checkpoint,
     read_commit,
 )
+from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects
 
 log = logging.getLogger("lethe.table")
@@ -105,25 +106,43 @@ class Table:
         self,
         add: Sequence[DataFile],
         transactions: Mapping[str, int],
-        said: Mapping[str, str],
+        commit_info: Mapping[str, str],
         remove: Sequence[RemoveAction] = (),
         data_change: bool = True,
     ) -> int:
-        """Commit through this very handle and return the new version. It survives a power cut.
+        """Commit through this very handle and return the version it has then. It survives a power cut.
 
         `data_change` is False when the rows are the same as before, in other files.
 
-        Raises `FencedError` when another writer committed one of the transaction ids since this handle was loaded,
-        `UnknownOutcomeError` when the store did not say whether the commit landed.
+        Raises `FencedError` when another writer committed one of the transaction ids since this handle was loaded, or
+        when the commit does not count because the log was cleaned meanwhile: reload, look and try again.
+        Raises `UnknownOutcomeError` when the store did not say whether the commit landed.
+
+        1. Look whether the log was cleaned behind this handle. A crash here leaves nothing.
+        2. Create the commit. A crash after it leaves a commit that the next start finds, unless step 1 was
+           out of date by then: such a commit lies behind a checkpoint, and no handle believes it.
+        3. Look again. What step 1 saw may have changed before step 2 (a process can be paused there for hours): a
+           commit behind a checkpoint that does not hold it is taken back.
+        4. Write a checkpoint if one is due.
         """
-        if self._stale or self._overtaken():
+        # Step 1
+        if self._stale or self._overtaken(self._version):
             self._look_again(transactions)
+        fail_point(f"{self.name}.looked")
+        # Step 2
         before = self._version
-        if remove or not self._appendable:
-            self._commit_by_library(add, transactions, said, remove, data_change)
-            self.sync(before)
+        by_library = bool(remove) or not self._appendable
+        if by_library:
+            self._commit_by_library(add, transactions, commit_info, remove, data_change)
         else:
-            self._append(append_commit(add, transactions, said, PARTITIONED_BY[self.name]), transactions)
+            data = append_commit(add, transactions, commit_info, PARTITIONED_BY[self.name])
+            self._append(data, transactions)
+        # Step 3
+        if self._overtaken(before):
+            self._confirm(None if by_library else self._version, add, transactions, remove)
+        elif by_library:
+            self.sync(before)
+        # Step 4
         self._write_checkpoint(before)
         return self._version
 
@@ -178,7 +197,7 @@ class Table:
         self,
         add: Sequence[DataFile],
         transactions: Mapping[str, int],
-        said: Mapping[str, str],
+        commit_info: Mapping[str, str],
         remove: Sequence[RemoveAction],
         data_change: bool,
     ) -> None:
@@ -186,7 +205,7 @@ class Table:
             AddAction(f.path, f.size, dict(f.partition), f.modified_ms, data_change, f.stats) for f in add
         ]
         properties = CommitProperties(
-            custom_metadata=dict(said),
+            custom_metadata=dict(commit_info),
             max_commit_retries=_TRIES,
             app_transactions=[Transaction(source, version) for source, version in transactions.items()],
         )
@@ -206,6 +225,34 @@ class Table:
             raise self._unconfirmed() from error
         self._update()
 
+    def _confirm(
+        self,
+        created: int | None,
+        add: Sequence[DataFile],
+        transactions: Mapping[str, int],
+        remove: Sequence[RemoveAction],
+    ) -> None:
+        """Look from the newest checkpoint whether the commit just made counts; raise `FencedError` if it does not.
+
+        `created`: the version it was created as, to be taken back; None where the library has chosen it.
+        """
+        try:
+            self._reopen()
+            if transactions:
+                landed = all(self._in_library(source) == last for source, last in transactions.items())
+            else:
+                current = set(pa.table(self._library.get_add_actions()).column("path").to_pylist())
+                landed = {f.path for f in add} <= current and not {f.path for f in remove} & current
+        except (LetheError, DeltaError, OSError) as error:
+            raise self._unconfirmed() from error
+        if landed:
+            return
+        if created is not None and created < self._version:
+            self._objects.delete(log_path(self.name, created))
+        raise FencedError(
+            f"{self.name}: others went on and cleaned the log while this commit was made, so it does not count"
+        )
+
     def _look_again(self, transactions: Mapping[str, int]) -> None:
         known = {source: self.transaction(source) for source in transactions}
         self._update()
@@ -214,7 +261,15 @@ class Table:
 
     def _follow(self) -> None:
         """Read the commits that have been made since this handle looked last."""
-        while (commit := self._read(self._version + 1)) is not None:
+        start = self._version
+        commits: list[Commit] = []
+        while (commit := self._read(start + 1 + len(commits))) is not None:
+            commits.append(commit)
+        if commits and self._overtaken(start):
+            # One of them may have been created where the log was cleaned already: only a checkpoint can tell.
+            self._reopen()
+            return
+        for commit in commits:
             self._take_in(commit.transactions)
             if commit.changes_table:
                 self._appendable = False  # unless the library finds that it may be appended to
@@ -230,14 +285,14 @@ class Table:
         data = self._get(path)
         return None if data is None else read_commit(data, path)
 
-    def _overtaken(self) -> bool:
-        """Whether there may be a checkpoint of a version after the one this handle has seen.
+    def _overtaken(self, version: int) -> bool:
+        """Tell whether there may be a checkpoint of a later version than this.
 
         Old commits are removed from the log once there is a checkpoint after them: one that is not there may have been.
         """
         data = self._get(checkpoint_path(self.name))
         newest = None if data is None else read_checkpoint(data)
-        return data is not None and (newest is None or newest > self._version)
+        return data is not None and (newest is None or newest > version)
 
     def _get(self, path: str) -> bytes | None:
         try:
@@ -247,6 +302,10 @@ class Table:
 
     def _update(self) -> None:
         """Bring the library's handle up to date, and this one to no less."""
+        before = int(self._library.version())
+        if self._overtaken(before):
+            self._reopen()
+            return
         try:
             self._library.update_incremental()
         except (DeltaError, OSError) as error:
@@ -258,6 +317,19 @@ class Table:
                 self._transactions.clear()
             else:
                 self._take_in(commit.transactions)
+        self._appendable = self._may_append()
+        self._looked = _now()
+        if self._overtaken(before):
+            self._reopen()
+
+    def _reopen(self) -> None:
+        """See the table as its newest checkpoint and the commits after it say, whatever this handle has followed."""
+        try:
+            self._library = self._open()
+        except (DeltaError, OSError) as error:
+            raise self._silent() from error
+        self._version = int(self._library.version())
+        self._transactions.clear()
         self._appendable = self._may_append()
         self._looked = _now()
 
@@ -292,6 +364,9 @@ class Table:
         try:
             self._update()
             self._library.create_checkpoint()
+            # Before the commits in it are removed: the library syncs nothing.
+            self._objects.sync(f"{self.name}/_delta_log/{self._library.version():020d}.checkpoint.parquet")
+            self._objects.sync(checkpoint_path(self.name))
             self._library.cleanup_metadata()
         except (LetheError, DeltaError, OSError) as error:
             log.warning("table %s: no checkpoint for now: %s", self.name, type(error).__name__)
