@@ -4,6 +4,7 @@ __all__ = [
     "blobs",
     "files",
     "keystore",
+    "latest",
     "migration",
     "monthkeys",
     "pages",

@@ -13,11 +13,12 @@ from typing import Final, Literal
 
 from lethe.keys.blobs import Blobs
 from lethe.keys.keystore import Keystore, Known, base_id, kek_id
+from lethe.keys.latest import LatestTime
 from lethe.keys.monthkeys import MonthKeys, new_secret
 from lethe.keys.providers.choice import Providers
 from lethe.keys.providers.interface import KeyProvider, checked_key_id
 from lethe.keys.secret import Secret
-from lethe.schemas.errors import ConfigurationError, ExpiredKeyError, LetheError, TransientError
+from lethe.schemas.errors import ClockError, ConfigurationError, ExpiredKeyError, LetheError, TransientError
 from lethe.schemas.retention.calendar import WINDOW_MONTHS, Month, window_end
 
 __all__ = ["KeyInfo", "KeyRing", "MonthKeys", "UnknownKeyError", "month_key_id"]
@@ -27,6 +28,8 @@ log = logging.getLogger("lethe.keys")
 _LEASE: Final = timedelta(hours=1)
 _RENEWED: Final = timedelta(minutes=20)
 _TRIED_AGAIN: Final = timedelta(minutes=1)
+_SKEW = timedelta(hours=1)
+"""How far the clocks of machines that share a key directory may be apart before a writer is told that one is wrong."""
 _MONTH_KEY_ID = re.compile(r"([1-8][0-9]{3}-(?:0[1-9]|1[0-2]))\.w(0|[1-9][0-9]{0,3})")
 
 
@@ -88,6 +91,9 @@ class KeyRing:
     destroyed before its end, or a right that was withdrawn, is noticed. If the provider is away then, the keys go on
     until the hour is over: an outage of 40 minutes stops nobody who has his months open.
 
+    `latest` is the latest time that was ever seen with these keys: a clock that is set back opens no month again that
+    has ended. Whoever writes by such a clock is told so (`ClockError`), since it would take ended months for open ones.
+
     `begin` is called with the ring, a month and its window before this ring first hands out that month's keys to
     somebody who writes (`create`), when the keys are there already: what has to stand under every month's keys before
     a record does is put there. What it raises is raised to whoever asked, and it is called again next time.
@@ -99,7 +105,9 @@ class KeyRing:
         blobs: Blobs,
         clock: Callable[[], datetime],
         begin: Callable[[KeyRing, Month, int], None] | None = None,
+        latest: LatestTime | None = None,
     ) -> None:
+        self._latest = latest
         self._providers = provider if isinstance(provider, Providers) else Providers.only(provider)
         self._store = Keystore(blobs)
         self._clock = clock
@@ -116,18 +124,19 @@ class KeyRing:
     ) -> MonthKeys:
         """Return the keys of a month; with `create` they are made if there are none.
 
-        `ExpiredKeyError` when the window has ended or the keys were destroyed, `UnknownKeyError` when there
-        are none; `ConfigurationError`, `IntegrityError`, `TransientError` as the provider and the store say.
+        `ExpiredKeyError` when the window has ended or the keys were destroyed, `ClockError` when somebody who writes
+        has a clock that was set back over its end, `UnknownKeyError` when there are none;
+        `ConfigurationError`, `IntegrityError`, `TransientError` as the provider and the store say.
         """
         key_id = month_key_id(month, window_months)
         ends = window_end(month, window_months)
-        now = self._refuse_ended(key_id, ends)
+        now = self._refuse_ended(key_id, ends, create)
         lease = self._cache.get(key_id)
         if lease is None or now >= lease.renew:
             with self._lock:
                 lease = self._lease(key_id, ends, create, now)
             # A provider may be slow, and the window may have ended while it answered.
-            self._refuse_ended(key_id, ends)
+            self._refuse_ended(key_id, ends, create)
         if create and self._begin is not None and key_id not in self._begun:
             with self._beginning:
                 if key_id not in self._begun:
@@ -166,6 +175,7 @@ class KeyRing:
 
         While a provider does not answer, a month that is marked as destroyed counts as `ended`: nobody can tell.
         """
+        now = self._at_least(now)
         self._forget_ended(now)
         known = self._store.all()
         held, sure = self._held()
@@ -351,8 +361,17 @@ class KeyRing:
         created = self._store.created(key_id, known.destroyed)
         return KeyInfo(month, window_months, key_id, state, created, ends)
 
-    def _refuse_ended(self, key_id: str, ends: datetime) -> datetime:
-        now = self._now()
+    def _refuse_ended(self, key_id: str, ends: datetime, writes: bool = False) -> datetime:
+        clock = self._now()
+        now = self._at_least(clock)
+        if writes and clock < ends <= now:
+            if now - clock <= _SKEW:
+                return now
+            raise ClockError(
+                f"the clock says {clock:%Y-%m-%d %H:%M} UTC, but these keys were used at {now:%Y-%m-%d %H:%M} "
+                f"UTC, when {key_id} had ended; set the clock, or if it is right now and was wrong then, remove "
+                "the file latest-time from the key directory"
+            )
         if now >= ends:
             self._forget_ended(now)
             raise ExpiredKeyError(
@@ -368,6 +387,9 @@ class KeyRing:
         for key_id, lease in tuple(self._cache.items()):
             if now >= lease.ends:
                 self._cache.pop(key_id, None)
+
+    def _at_least(self, now: datetime) -> datetime:
+        return now if self._latest is None else self._latest.at_least(now)
 
     def _now(self) -> datetime:
         now = self._clock()

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lethe.keys.latest import LatestTime
 from lethe.keys.providers.choice import LOCAL, Providers
 from lethe.keys.providers.local import LocalProvider
 from lethe.keys.ring import KeyRing
@@ -65,7 +66,9 @@ class Runtime:
     @cached_property
     def ring(self) -> KeyRing:
         """The key ring. The key directory is made only together with a new warehouse."""
-        return KeyRing(self.providers, self.objects, self.clock, partial(restrictions.carry, self.objects))
+        carry = partial(restrictions.carry, self.objects)
+        latest = LatestTime(self.settings.keys_dir)
+        return KeyRing(self.providers, self.objects, self.clock, carry, latest)
 
     @cached_property
     def providers(self) -> Providers:

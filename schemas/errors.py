@@ -38,6 +38,10 @@ class GapError(LetheError):
     """Records between the committed position and what the topic still holds are gone."""
 
 
+class ClockError(LetheError):
+    """The clock contradicts what there is to compare it with; nothing was done that cannot be undone."""
+
+
 class ExpiredKeyError(LetheError):
     """The month's window has ended; its keys may not be opened any more, late sweep or not."""
 

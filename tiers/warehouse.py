@@ -16,6 +16,7 @@ from lethe.keys.ring import KeyRing
 from lethe.schemas.arrow import WINDOW_TABLES
 from lethe.schemas.errors import FencedError, TransientError, UnknownOutcomeError
 from lethe.schemas.transformed import TransformedBatch
+from lethe.tiers.commit import clock_check
 from lethe.tiers.commit import ledger_entries as ledger
 from lethe.tiers.commit.ledger_entries import Hashed
 from lethe.tiers.commit.pages import to_pages
@@ -55,6 +56,8 @@ class Warehouse:
         self.window = {name: self.table(name) for name in WINDOW_TABLES}
         self.metadata = self.table("metadata")
         self.ledger = self.table("ledger")
+        self._stamped: datetime | None = None
+        self._committed: datetime | None = None
 
     def table(self, name: str) -> Table:
         """A fresh handle on a table, made if it is not there."""
@@ -84,7 +87,8 @@ class Warehouse:
 
         Batches of one source follow on each other and on what is committed; anything else raises `FencedError`.
 
-        1. Reload and look: each source goes on where the metadata table stands. A crash here leaves nothing.
+        1. Reload and look: each source goes on where the metadata table stands, and the clock can be believed
+           (`ClockError` if not). A crash here leaves nothing.
         2. Commit identifiers, originals and quarantine, each with the last offset of every source. A crash after any
            of them leaves window tables ahead of the metadata; the replay gives them only what lies beyond their own
            version, and as every row depends on its position alone, the rows fit.
@@ -99,6 +103,7 @@ class Warehouse:
         name = range_name([(source, r.first, r.last) for source, r in ranges.items()])
         # Step 1
         self._check_follows(ranges)
+        self._check_clock(batches, now)
         fail_point("commit.begin")
         # Step 2
         self._commit_window(
@@ -119,7 +124,27 @@ class Warehouse:
             # The commit counts all the same: the next one, or the next start, derives what is missing.
             log.warning("the ledger is behind for now", exc_info=error)
         fail_point("commit.end")
+        self._committed = now
         return list(hashes.values())
+
+    def stamped(self, milliseconds: int) -> None:
+        """Note the newest time stamp the broker has given messages that are about to be committed; -1 for none."""
+        stamp = clock_check.time_of_stamp(milliseconds)
+        if stamp is not None and (self._stamped is None or stamp > self._stamped):
+            self._stamped = stamp
+
+    def newest_commit(self) -> datetime | None:
+        """Look up when the newest records were committed, by that worker's clock; None before the first."""
+        self.publish()
+        times = self.ledger.delta.to_pyarrow_dataset().to_table(columns=["committed_time"])
+        found: datetime | None = pc.max(times.column("committed_time")).as_py() if times.num_rows else None
+        return found
+
+    def _check_clock(self, batches: Sequence[TransformedBatch], now: datetime) -> None:
+        if self._committed is None:
+            self._committed = self.newest_commit()
+        late = sum(batch.counts.late for batch in batches)
+        clock_check.check(now, late, self._stamped, self._committed, self.objects)
 
     def _check_follows(self, ranges: Ranges) -> None:
         self.metadata.reload()

@@ -104,6 +104,10 @@ class Worker:
             self.on_app(app, self.metrics)
 
         def put(load: list[Batch]) -> Future[None]:
+            for batch in load:
+                self.runtime.warehouse.stamped(
+                    int(batch.received_ms[len(batch.values) - 1]) if batch.values else -1
+                )
             # As it is, not wrapped in an event: `BatchChannel` says why.
             return asyncio.run_coroutine_threadsafe(channel.put(load), loop)
 

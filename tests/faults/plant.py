@@ -180,6 +180,8 @@ class Reels:
 
         def put(load: list[Batch]) -> Future[None]:
             self.delivered += load
+            for batch in load:
+                self.writer.warehouse.stamped(int(batch.received_ms[len(batch.values) - 1]))
             if load := [batch for batch in load if not self.lose(batch)]:
                 channel.put_nowait(load)
             taken: Future[None] = Future()

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,12 +14,14 @@ from plant import Plant, Reels, Writer, source_of
 from workers import Site, traffic
 
 from lethe.operations.settings import Flush
-from lethe.schemas.errors import FencedError, LetheError
+from lethe.schemas.errors import ClockError, ExpiredKeyError, FencedError, LetheError
+from lethe.schemas.retention.calendar import window_end
 from lethe.schemas.transformed import TransformedBatch
 from lethe.streams.transform.batch import Batch
 from lethe.streams.transform.transform import Transform
 from lethe.streams.worker import pipeline as pipelines
 from lethe.streams.worker.pipeline import Pipeline
+from lethe.tiers.retention.clock_guard import note_run
 
 ONE, TWO = source_of("cdr", 0), source_of("cdr", 1)
 Patch = pytest.MonkeyPatch
@@ -336,6 +338,7 @@ def test_a_clock_that_jumps_forwards_over_the_end_of_a_month_and_back(
         if not jumped[0] and any(b.last == 599 for b in batches):  # no later commit shows what is missing
             jumped[0] = True
             plant.ahead = timedelta(days=13 * 31)
+            note_run(plant.runtime().objects, plant.now(), forced=True)  # a person says that it is right
         real(batches)
 
     reels.commit = commit
@@ -353,6 +356,34 @@ def test_a_clock_that_jumps_forwards_over_the_end_of_a_month_and_back(
         == len(set(archive.column("offset").to_pylist()))
         == sum(row["split"] + row["late"] for row in ledger)
     )
+
+
+def test_a_clock_that_is_ahead_takes_nothing_in(plant: Plant, values: Any) -> None:
+    """The broker's time stamps contradict it: the worker stops before identifiers are dropped, and goes on in time."""
+    plant.ahead = timedelta(days=2 * 365)
+    ahead = Reels(plant, values)
+    with pytest.raises(ClockError, match="the newest message is stamped"):
+        ahead.run()
+    plant.ahead = None
+    runtime = plant.runtime()
+    assert runtime.warehouse.metadata.delta.to_pyarrow_table().num_rows == 0
+    Reels(plant, values).run()
+    plant.judge()
+
+
+def test_a_clock_set_back_opens_no_month_again(plant: Plant, values: Any) -> None:
+    reels = Reels(plant, values)
+    reels.run()
+    (month, *_) = [k.month for k in plant.runtime().ring.list(plant.now()) if k.state == "live"]
+    plant.ahead = window_end(month, 12) - datetime.now(UTC) + timedelta(hours=2)
+    assert (month, "ended") in [(k.month, k.state) for k in plant.runtime().ring.list(plant.now())]
+    plant.ahead = None
+    ring = plant.runtime().ring  # another process, with the clock set back
+    assert (month, "ended") in [(k.month, k.state) for k in ring.list(plant.now())]
+    with pytest.raises(ExpiredKeyError):
+        ring.keys_for(month)
+    with pytest.raises(ClockError, match="latest-time"):
+        ring.keys_for(month, create=True)
 
 
 def test_a_clock_that_jumps_backwards_changes_nothing(plant: Plant, values: Any) -> None:

@@ -11,21 +11,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import orjson
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lethe.schemas.errors import LetheError
+from lethe.schemas.errors import ClockError
+from lethe.tiers.commit.clock_check import LAST_SWEEP
 from lethe.tiers.delta.rewrite import files_of
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
 
-_LAST_RUN: Final = "_sweep/last.json"
 _APART: Final = timedelta(days=1)
 _NEWEST_FILES: Final = 16
-
-
-class ClockError(LetheError):
-    """The clock cannot be believed; nothing was forgotten."""
 
 
 def check(warehouse: Warehouse, now: datetime, due: bool) -> None:
@@ -38,7 +33,7 @@ def check(warehouse: Warehouse, now: datetime, due: bool) -> None:
     last = last_run(warehouse.objects)
     if last is not None and now < last - _APART:
         raise ClockError(_said(now, "the last sweep ran", last))
-    committed = newest_commit(warehouse)
+    committed = warehouse.newest_commit()
     if committed is None:
         return  # no record, nothing to forget
     if now < committed - _APART:
@@ -67,7 +62,7 @@ def _said(now: datetime, what: str, when: datetime) -> str:
 def last_run(objects: Objects) -> datetime | None:
     """When the sweep ran last, None before its first run (or when that cannot be read)."""
     try:
-        return datetime.fromisoformat(orjson.loads(objects.get(_LAST_RUN) or b"")["at"])
+        return datetime.fromisoformat(orjson.loads(objects.get(LAST_SWEEP) or b"")["at"])
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -75,15 +70,7 @@ def last_run(objects: Objects) -> datetime | None:
 def note_run(objects: Objects, now: datetime, forced: bool) -> None:
     """Note that a sweep ran at this time."""
     body = {"at": now.astimezone(UTC).isoformat(), "forced": forced}
-    objects.put(_LAST_RUN, orjson.dumps(body) + b"\n")
-
-
-def newest_commit(warehouse: Warehouse) -> datetime | None:
-    """When the newest records were committed, by the clock of the worker that did."""
-    warehouse.publish()
-    times = warehouse.ledger.delta.to_pyarrow_dataset().to_table(columns=["committed_time"])
-    found: datetime | None = pc.max(times.column("committed_time")).as_py() if times.num_rows else None
-    return found
+    objects.put(LAST_SWEEP, orjson.dumps(body) + b"\n")
 
 
 def newest_event(warehouse: Warehouse) -> datetime | None:
