@@ -1,3 +1,3 @@
 """Delta tables: opened, appended to, read and maintained in one way."""
 
-__all__ = ["files", "log", "rewrite", "table"]
+__all__ = ["files", "log", "orphans", "rewrite", "table"]

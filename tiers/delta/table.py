@@ -45,6 +45,8 @@ _VERSIONS: Final = 20
 _CONFIGURATION: Final[dict[str, str | None]] = {"delta.checkpointInterval": str(_VERSIONS)}
 _STALE: Final = 3_600.0
 """Seconds after which the log is no longer followed from where it was left, but looked at as a whole."""
+_WAITS: Final = 6 * 3_600.0
+"""Seconds that a file may wait for its commit: a quarter of what a sweep leaves a file alone that no commit names."""
 _TRIES: Final = 1_000
 """Versions that others may take while one commit is made."""
 
@@ -393,8 +395,26 @@ class Table:
 
 
 def _now() -> float:
-    """Seconds of a clock that goes on while the machine sleeps."""
+    """Seconds of a clock that nobody sets and that goes on while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Waited:
+    """How long files have waited for their commit since this was made: after long a sweep takes them for orphans."""
+
+    def __init__(self) -> None:
+        self._since = _now()
+
+    def too_long(self) -> bool:
+        """Tell whether a sweep may have removed the files meanwhile."""
+        return _now() - self._since > _WAITS
+
+    def check(self, table: str) -> None:
+        """Raise `FencedError` before a commit of files that may have been removed meanwhile."""
+        if self.too_long():
+            raise FencedError(
+                f"{table}: files waited too long for their commit and may be gone; write them again"
+            )
 
 
 def _delta_schema(schema: pa.Schema) -> pa.Schema:

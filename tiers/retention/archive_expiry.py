@@ -23,6 +23,7 @@ from lethe.tiers.compaction.jobs import discard_fenced
 from lethe.tiers.delta.files import write_files
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.rewrite import everything_below, files_of, range_of, read_file, removed_files, replace
+from lethe.tiers.delta.table import Waited
 from lethe.tiers.evidence.leaf_lists import LeafLists
 from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.retention.expiry import Outcome
@@ -145,6 +146,7 @@ def forget_archive(maintenance: MaintenanceContext, due: Ended) -> Outcome:
             due.month,
             maintenance.clock() < due.ended + _PATIENCE,
         )
+        waited = Waited()
         old, new, kept = _rewritten(maintenance, due, files_of(table, month), lists)
         journal.note("file", (file_entry("metadata", f.path, f.size, f.rows) for f in old))
         if kept:
@@ -153,6 +155,7 @@ def forget_archive(maintenance: MaintenanceContext, due: Ended) -> Outcome:
         journal.note("unkept", ({"commit": list(commit)} for commit in sorted(lists.unkept)))
         fail_point("archive.written")
         try:
+            waited.check("metadata")
             replace(table, old, new, int(maintenance.clock().timestamp() * 1000), f"expire {due.name}")
         except FencedError:
             continue

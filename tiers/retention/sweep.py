@@ -12,6 +12,8 @@ from lethe.schemas.arrow import WINDOW_TABLES
 from lethe.schemas.errors import LetheError
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.tiers.compaction import jobs
+from lethe.tiers.compaction.layout import place_of
+from lethe.tiers.delta.orphans import remove_orphans
 from lethe.tiers.delta.rewrite import delete_removed
 from lethe.tiers.holds.release import finish_release
 from lethe.tiers.maintenance import MaintenanceContext
@@ -28,7 +30,8 @@ def sweep(maintenance: MaintenanceContext, policy: RetentionPolicy) -> list[Outc
     """Forget everything that is due and return what became of it.
 
     1. Compare the clock with what else there is; `ClockError` when it cannot be believed (unless forced).
-    2. Finish what a crash left: releases of holds, removed files whose bytes are still there.
+    2. Finish what a crash left: releases of holds, removed files whose bytes are still there, files of commits that
+       never came.
        Remove restrictions that have ended.
     3. Forget the months whose window has ended.
     4. Forget the archive months whose last year is over.
@@ -80,6 +83,15 @@ def _delete_removed(maintenance: MaintenanceContext, table: str) -> None:
     objects = maintenance.warehouse.objects
     jobs.discard_fenced(objects, handle)
     delete_removed(objects, handle, jobs.retired(objects, table))
+    merging = {
+        note.job.id for note in jobs.notes(objects, table)
+    }  # its files have notes, and a tidying of their own
+
+    def merged(path: str) -> bool:
+        place = place_of(path)
+        return place is not None and place.job in merging
+
+    remove_orphans(objects, handle, maintenance.clock(), merged)
 
 
 def _tidy(maintenance: MaintenanceContext) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -30,8 +30,10 @@ from lethe.tiers.compaction.jobs import discard_fenced
 from lethe.tiers.delta.files import write_files
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.rewrite import delete_removed, files_of, range_of, read_file, replace
+from lethe.tiers.delta.table import Waited
 from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.rights import clean as clean
+from lethe.tiers.rights._unnamed_files import Unnamed, erase_unnamed
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.lookup import position_of
@@ -79,6 +81,9 @@ class Erased:
     months: list[dict[str, Any]]
     files: list[dict[str, Any]]
     certificate: int | None = None
+    not_reached_until: datetime | None = (
+        None  # files that no table names and that a writer may be about to commit
+    )
 
     def total(self, name: str) -> int:
         """The sum of a count over all months."""
@@ -141,7 +146,8 @@ def erase(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Era
        ids of others that name the person, the pages and, last, the identifiers, a commit each. The pages lead to those
        message ids and the identifiers lead to pages, so each goes when nothing needs it any more.
     3. Look again, until nothing is found: a worker may have added records. What comes in later is not erased.
-    4. Delete the files that held the rows. From here on no version of a table leads to them.
+    4. Delete the files that held the rows. From here on no version of a table leads to them. Delete what no table
+       names and has the person in it; a file that a writer may be about to commit stays, which the certificate says.
     5. Write the certificate.
     """
     begun = maintenance.clock()
@@ -180,10 +186,12 @@ def erase(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Era
             months.append(said)
     # Step 4
     _delete(maintenance)
+    unnamed = erase_unnamed(maintenance.warehouse, maintenance.ring, subjects, maintenance.clock())
+    files += unnamed.removed
     fail_point("erase.deleted")
     # Step 5
-    if not months:
-        return Erased([], [])
+    if not months and not unnamed.removed:
+        return Erased([], [], not_reached_until=unnamed.until)
     _check(maintenance, files)
     erased = Erased(months, files)
     body = {
@@ -193,10 +201,23 @@ def erase(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Era
         "files": files,
         "counts": {n: erased.total(n) for n in (*COUNTS, "evidence", "held")},
         "method": DELETION,
-        "checks": ["a second look found nothing of the person", "the files that held the rows are deleted"],
+        "checks": _checks(unnamed),
     }
     certificate = maintenance.registrar.issue(work, "erasure", body, maintenance.clock())
-    return Erased(months, files, certificate["number"])
+    return Erased(months, files, certificate["number"], unnamed.until)
+
+
+def _checks(unnamed: Unnamed) -> list[str]:
+    """Say where a second look found nothing, and what it could not reach."""
+    looked = "a second look found nothing of the person in the tables identifiers, originals and quarantine"
+    if unnamed.until is not None:
+        looked += (
+            f"; {len(unnamed.waiting)} file(s) that no table names yet may have the person in them: they are not "
+            f"reached until {unnamed.until.astimezone(UTC).isoformat(timespec='seconds')}, when a sweep removes them"
+        )
+    else:
+        looked += ", nor in files that no table names"
+    return [looked, "the files that held the rows are deleted"]
 
 
 def _rewrite(
@@ -210,6 +231,7 @@ def _rewrite(
         raise ExpiredKeyError(f"the window of {part.month} has ended meanwhile; the sweep forgets it whole")
     old: list[DataFile] = []
     new: list[DataFile] = []
+    waited = Waited()
     for file in files_of(handle, part.partition):
         rows = read_file(maintenance.warehouse.objects, table, file)
         if rows is None:
@@ -223,6 +245,7 @@ def _rewrite(
                 maintenance.warehouse.objects, table, cleaned, range_of(file), int(now.timestamp() * 1000)
             )
     fail_point(f"erase.written.{table}")
+    waited.check(table)
     replace(handle, old, new, int(now.timestamp() * 1000), "erase")
     return [file_entry(table, f.path, f.size, f.rows) for f in old]
 

@@ -1,0 +1,102 @@
+"""Files of the window that no table names, searched for a person: what a writer left that died before its commit."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lethe.keys.ring import KeyRing
+from lethe.keys.tokens import subject_token
+from lethe.schemas.arrow import WINDOW_TABLES
+from lethe.schemas.errors import IntegrityError
+from lethe.schemas.subjects.addresses import Subject
+from lethe.schemas.subjects.spellings import spellings
+from lethe.tiers.certificates.journal import file_entry
+from lethe.tiers.delta.log import DataFile
+from lethe.tiers.delta.orphans import note_orphans
+from lethe.tiers.delta.rewrite import read_file
+from lethe.tiers.store.objects import Objects
+from lethe.tiers.warehouse import Warehouse
+from lethe.tiers.window.mentions import mentions, readings
+from lethe.tiers.window.records import Part, open_entries, open_parts, partition_of, quarantined_value
+
+_PARTITION: Final = re.compile(r"[a-z]+/month=([0-9-]+)/window_months=([0-9]+)/")
+
+
+@dataclass(frozen=True, slots=True)
+class Unnamed:
+    """Files with a person in them that were removed, as a certificate names them; and until when others stay."""
+
+    removed: list[dict[str, Any]] = field(default_factory=list)
+    waiting: dict[str, datetime] = field(default_factory=dict)
+
+    @property
+    def until(self) -> datetime | None:
+        """When the last of those that stay may be removed; None if none stays."""
+        return max(self.waiting.values(), default=None)
+
+
+def erase_unnamed(
+    warehouse: Warehouse, ring: KeyRing, subjects: tuple[Subject, ...], now: datetime
+) -> Unnamed:
+    """Remove the files in which the person is and that no table names, once no writer can be about to commit them.
+
+    A file that cannot be read, such as a half-written one, counts as one with the person in it.
+    """
+    parts = {tuple(part.partition.values()): part for part in open_parts(ring, now)}
+    found = Unnamed()
+    for table in WINDOW_TABLES:
+        for path, until in note_orphans(warehouse.objects, warehouse.window[table], now).items():
+            place = _PARTITION.match(path)
+            part = parts.get((place[1], place[2])) if place else None
+            if place and part is None:
+                continue  # its month has ended: the sweep forgets it whole
+            if part is not None and not _names(warehouse.objects, table, path, part, subjects):
+                continue
+            if until <= now:
+                warehouse.objects.delete(path)
+                found.removed.append(file_entry(table, path.removeprefix(f"{table}/"), None, None))
+            else:
+                found.waiting[path] = until
+    return found
+
+
+def _names(objects: Objects, table: str, path: str, part: Part, subjects: tuple[Subject, ...]) -> bool:
+    partition = partition_of(part.month, part.window_months)
+    file = DataFile(path.removeprefix(f"{table}/"), 0, partition, 0, 0, "{}")
+    try:
+        rows = read_file(objects, table, file)
+        return rows is not None and _SEARCHES[table](rows, part, subjects)
+    except IntegrityError:
+        return True
+
+
+def _in_identifiers(rows: pa.Table, part: Part, subjects: tuple[Subject, ...]) -> bool:
+    tokens = pa.array([subject_token(part.keys, s.kind, s.value) for s in subjects], pa.binary(16))
+    return bool(pc.any(pc.is_in(rows.column("token"), tokens)).as_py())
+
+
+def _in_originals(rows: pa.Table, part: Part, subjects: tuple[Subject, ...]) -> bool:
+    sought = spellings(subjects)
+    return sought is not None and any(
+        sought.found_in(readings(value))
+        for page in rows.to_pylist()
+        for value in open_entries(page, part.keys).column("value").to_pylist()
+    )
+
+
+def _in_quarantine(rows: pa.Table, part: Part, subjects: tuple[Subject, ...]) -> bool:
+    values = (quarantined_value(row, part.keys) for row in rows.to_pylist())
+    return any(value is not None and mentions(value, subjects) for value in values)
+
+
+_SEARCHES: Final = {
+    "identifiers": _in_identifiers,
+    "originals": _in_originals,
+    "quarantine": _in_quarantine,
+}
