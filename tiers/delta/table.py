@@ -47,6 +47,8 @@ _STALE: Final = 3_600.0
 """Seconds after which the log is no longer followed from where it was left, but looked at as a whole."""
 _WAITS: Final = 6 * 3_600.0
 """Seconds that a file may wait for its commit: a quarter of what a sweep leaves a file alone that no commit names."""
+_OPENINGS: Final = 5
+"""Times that opening a table is tried whose log others clean meanwhile."""
 _TRIES: Final = 1_000
 """Versions that others may take while one commit is made."""
 
@@ -129,19 +131,20 @@ class Table:
         """
         # Step 1
         if self._stale or self._overtaken(self._version):
-            self._look_again(transactions)
+            self._look_again(transactions, remove)
         fail_point(f"{self.name}.looked")
         # Step 2
         before = self._version
         by_library = bool(remove) or not self._appendable
+        created = None
         if by_library:
             self._commit_by_library(add, transactions, commit_info, remove, data_change)
         else:
             data = append_commit(add, transactions, commit_info, PARTITIONED_BY[self.name])
-            self._append(data, transactions)
+            created = self._append(data, transactions)
         # Step 3
         if self._overtaken(before):
-            self._confirm(None if by_library else self._version, add, transactions, remove)
+            self._confirm(created, add, transactions, remove)
         elif by_library:
             self.sync(before)
         # Step 4
@@ -168,9 +171,10 @@ class Table:
                 said.append((at, json.loads(commit.info[key])))
         return said
 
-    def _append(self, data: bytes, transactions: Mapping[str, int]) -> None:
+    def _append(self, data: bytes, transactions: Mapping[str, int]) -> int | None:
         """Create the next version; where others have taken it without touching these transactions, the one after.
 
+        Returns the version; None where the log was cleaned meanwhile, so that nobody can tell without a look.
         The file is created with all its bytes or not at all, and by one writer only. A crash before leaves nothing, a
         crash after leaves a commit that this worker's next start finds.
         """
@@ -185,7 +189,9 @@ class Table:
             if created or theirs == data:
                 self._take_in(transactions)
                 self._looked = _now()
-                return
+                return self._version
+            if theirs is None and self._overtaken(self._version):
+                return None  # taken by somebody and cleaned away since: what became of this commit is looked at next
             if theirs is None:
                 raise UnknownOutcomeError(f"{self.name}: a commit was there and is gone; is the store sound?")
             commit = read_commit(theirs, path)
@@ -236,14 +242,14 @@ class Table:
     ) -> None:
         """Look from the newest checkpoint whether the commit just made counts; raise `FencedError` if it does not.
 
-        `created`: the version it was created as, to be taken back; None where the library has chosen it.
+        `created`: the version it was created as, to be taken back; None where that is not known.
         """
         try:
             self._reopen()
             if transactions:
                 landed = all(self._in_library(source) == last for source, last in transactions.items())
             else:
-                current = set(pa.table(self._library.get_add_actions()).column("path").to_pylist())
+                current = self._current()
                 landed = {f.path for f in add} <= current and not {f.path for f in remove} & current
         except (LetheError, DeltaError, OSError) as error:
             raise self._unconfirmed() from error
@@ -255,11 +261,19 @@ class Table:
             f"{self.name}: others went on and cleaned the log while this commit was made, so it does not count"
         )
 
-    def _look_again(self, transactions: Mapping[str, int]) -> None:
+    def _look_again(self, transactions: Mapping[str, int], remove: Sequence[RemoveAction]) -> None:
+        """Go on to the newest version, unless somebody has touched there what the commit is about."""
         known = {source: self.transaction(source) for source in transactions}
         self._update()
         if any(self.transaction(source) != last for source, last in known.items()):
             raise FencedError(f"{self.name}: another writer committed the same source")
+        # The library looks for conflicts from here on only: what was taken out before it would not see.
+        if remove and not {f.path for f in remove} <= self._current():
+            raise FencedError(f"{self.name}: another writer took one of the files out")
+
+    def _current(self) -> set[str]:
+        """List the paths of the files the library's handle has."""
+        return set(pa.table(self._library.get_add_actions()).column("path").to_pylist())
 
     def _follow(self) -> None:
         """Read the commits that have been made since this handle looked last."""
@@ -326,10 +340,13 @@ class Table:
 
     def _reopen(self) -> None:
         """See the table as its newest checkpoint and the commits after it say, whatever this handle has followed."""
-        try:
-            self._library = self._open()
-        except (DeltaError, OSError) as error:
-            raise self._silent() from error
+        for more in reversed(range(_OPENINGS)):
+            try:
+                self._library = self._open()
+                break
+            except (DeltaError, OSError) as error:  # a commit it was about to read may have been cleaned away
+                if not more:
+                    raise self._silent() from error
         self._version = int(self._library.version())
         self._transactions.clear()
         self._appendable = self._may_append()
