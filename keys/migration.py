@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Final
 
 from lethe.keys.blobs import Blobs
-from lethe.keys.keystore import Keystore, base_id, kek_id
+from lethe.keys.keystore import Keystore, kek_id
 from lethe.keys.providers.choice import Providers
 from lethe.keys.secret import Secret
-from lethe.schemas.errors import IntegrityError, LetheError
+from lethe.schemas.errors import IntegrityError, LetheError, TransientError
 
 _PASSES: Final = 20
 
@@ -73,28 +73,38 @@ class Migration:
            finds its key gone looks again.
         5. Look for the mark of destruction: whoever destroys marks first, so either this sees the mark and takes the
            key away again, or the mark came later and destruction finds this generation, too.
-        6. Destroy the key-encryption keys of the generations before. A crash before leaves them; the next run finds
-           the newest generation in its place and does this step.
+        6. Open what is in force now, then destroy the key-encryption keys of the generations before. A crash before
+           leaves them; the next run finds the newest generation in its place and does this step.
         """
+        try:
+            return self._move(key_id)
+        except LetheError:
+            if self._store.is_destroyed(key_id):
+                return None
+            raise
+
+    def _move(self, key_id: str) -> Moved | None:
         # Step 1
-        generation = self._store.known(key_id).generations[-1]
+        generations = self._store.known(key_id).generations
+        if not generations:
+            return None
+        generation = generations[-1]
         wrapped = self._store.read(key_id, generation)
         if wrapped is None:
             return None
         if wrapped.provider != self._target:
             source = self._providers.get(wrapped.provider)
-            try:
-                secret = Secret(source.unwrap(kek_id(key_id, generation), wrapped.wrapped))
-            except LetheError:
-                if self._store.is_destroyed(key_id):
-                    return None
-                raise
+            secret = Secret(source.unwrap(kek_id(key_id, generation), wrapped.wrapped))
             # Steps 2 to 5
             generation = self._wrap_again(key_id, generation + 1, secret)
             if generation == 0:
                 return None
         # Step 6
         changed = wrapped.provider != self._target
+        newest = self._store.read(key_id, generation)
+        if newest is None or newest.provider != self._target:
+            raise TransientError(f"the key {key_id} is being moved by somebody else; run it again")
+        self._providers.get(self._target).unwrap(kek_id(key_id, generation), newest.wrapped)
         for place in self._store.keks(key_id, self._store.known(key_id)):
             if place != (self._target, kek_id(key_id, generation)):
                 provider = self._providers.get(place[0])
@@ -127,16 +137,3 @@ class Migration:
             self._store.remove(key_id, (generation,))
             return 0
         return generation
-
-
-def orphans(providers: Providers, blobs: Blobs) -> list[tuple[str, str]]:
-    """Return key-encryption keys that nothing refers to: (provider, name). A move that crashed leaves one."""
-    store = Keystore(blobs)
-    known = store.all()
-    places = {place for key_id, k in known.items() for place in store.keks(key_id, k)}
-    return [
-        (name, kek)
-        for name in providers.names
-        for kek in providers.get(name).list()
-        if (name, kek) not in places and base_id(kek) in known
-    ]

@@ -18,10 +18,17 @@ from lethe.keys.monthkeys import MonthKeys, new_secret
 from lethe.keys.providers.choice import Providers
 from lethe.keys.providers.interface import KeyProvider, checked_key_id
 from lethe.keys.secret import Secret
-from lethe.schemas.errors import ClockError, ConfigurationError, ExpiredKeyError, LetheError, TransientError
+from lethe.schemas.errors import (
+    ClockError,
+    ConfigurationError,
+    ExpiredKeyError,
+    IntegrityError,
+    LetheError,
+    TransientError,
+)
 from lethe.schemas.retention.calendar import WINDOW_MONTHS, Month, window_end
 
-__all__ = ["KeyInfo", "KeyRing", "MonthKeys", "UnknownKeyError", "month_key_id"]
+__all__ = ["UNREADABLE", "KeyInfo", "KeyRing", "MonthKeys", "UnknownKeyError", "month_key_id"]
 
 log = logging.getLogger("lethe.keys")
 
@@ -31,6 +38,10 @@ _TRIED_AGAIN: Final = timedelta(minutes=1)
 _SKEW = timedelta(hours=1)
 """How far the clocks of machines that share a key directory may be apart before a writer is told that one is wrong."""
 _MONTH_KEY_ID = re.compile(r"([1-8][0-9]{3}-(?:0[1-9]|1[0-2]))\.w(0|[1-9][0-9]{0,3})")
+
+
+UNREADABLE: Final = (ConfigurationError, IntegrityError, TransientError)
+"""What opening a live month's keys raises when they are lost or damaged, or their provider is away."""
 
 
 class UnknownKeyError(LetheError):

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Annotated
+
 import typer
 
 from lethe.console.cli._root import new_app
-from lethe.console.cli.shell import Shell, progress, shell
+from lethe.console.cli.shell import Shell, asker, progress, shell
 from lethe.integrity.log.signing import KeyHistory
+from lethe.operations.keys.check import check_keys
+from lethe.operations.keys.migrate import migrate
 from lethe.operations.proof.signer import signer_path
 from lethe.operations.proof.signing import history_of, make_keys, rotate_keys
+from lethe.schemas.errors import LetheError
 
 
 def register(app: typer.Typer) -> None:
     """Add the group `lethe keys`."""
     keys = new_app("The keys of the months, and those that sign the integrity log.")
     keys.command("list")(keys_list)
+    keys.command("check")(keys_check)
+    keys.command("migrate")(keys_migrate)
     keys.command("init")(keys_init)
     keys.command("show")(keys_show)
     keys.command("rotate")(keys_rotate)
@@ -33,6 +41,44 @@ def keys_list(context: typer.Context) -> None:
     columns = ["month", "window_months", "key", "state", "created", "ends"]
     here.answer(
         rows, lambda: here.table("Keys of the months", columns, [[r[c] for c in columns] for r in rows])
+    )
+
+
+def keys_check(context: typer.Context) -> None:
+    """Try every month's keys: each live month must open, each ended one must not. Status 1 if one is not as it must be.
+
+    Example: lethe keys check
+    """
+    here = shell(context)
+    reports = list(check_keys(here.runtime.ring, here.runtime.clock()))
+    columns = ["key", "state", "opens", "gone since", "trouble"]
+    rows = [[r.key_id, r.state, "yes" if r.opens else "no", r.gone, r.trouble] for r in reports]
+    here.answer([asdict(r) for r in reports], lambda: here.table("Keys, each tried just now", columns, rows))
+    wrong = [r for r in reports if r.trouble]
+    if wrong:
+        raise LetheError(f"{wrong[0].key_id}: {wrong[0].trouble}; {wrong[0].advice}")
+
+
+def keys_migrate(
+    context: typer.Context,
+    to: Annotated[str, typer.Option("--to", help="The provider, as the configuration names it.")],
+) -> None:
+    """Move every key to another provider, while workers run; new keys are made there from then on.
+
+    Workers need no restart if the provider stands in their configuration file by then. Interrupted, it goes on the
+    next time. The keys in the provider they leave are destroyed one by one, each once the new one has opened.
+
+    Example: lethe keys migrate --to hsm
+    """
+    here = shell(context)
+    with progress("keys moved", None, shown=not here.json) as update:
+        moved = list(migrate(here.runtime, asker(), to, update))
+    changed = [m for m in moved if m.changed]
+    here.answer(
+        [asdict(m) for m in moved],
+        lambda: here.say(
+            f"{len(changed)} key(s) moved to {to}, {len(moved) - len(changed)} were there already."
+        ),
     )
 
 

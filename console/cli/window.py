@@ -72,6 +72,7 @@ def lookup_command(
             here.json,
         )
     told: list[dict[str, Any]] = [*found.records, *([{"restricted": True}] if found.restricted else [])]
+    told += [{"missing": key_id, "why": why} for key_id, why in found.missing.items()]
     here.answer(told, lambda: _show(here, found))
 
 
@@ -84,6 +85,8 @@ def _show_held(here: Shell, records: list[dict[str, Any]]) -> None:
 def _show(here: Shell, found: lookup.Communications) -> None:
     if found.restricted:
         here.say(RESTRICTED)
+    for key_id, why in found.missing.items():
+        here.say(f"{key_id} could not be looked through, records of it may be missing here: {why}")
     here.table(
         f"{len(found.records)} communication(s) inside the window",
         ["time (UTC)", "record", "role", "kind", "channel", "direction", "counterpart", "status", "account", "country"],
@@ -93,7 +96,7 @@ def _show(here: Shell, found: lookup.Communications) -> None:
             for a in found.records
         ],
     )  # fmt: skip
-    if not found.records and not found.restricted:
+    if not found.records and not found.restricted and not found.missing:
         here.say(
             "Nothing inside the window. Older identifiers have been forgotten; a number needs its country code."
         )

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import pyarrow.compute as pc
 
+from lethe.operations.keys.check import check_keys
 from lethe.operations.proof.publisher import stamp_roots
 from lethe.operations.proof.signer import load_signer
 from lethe.operations.proof.signing import history_of
@@ -83,6 +84,9 @@ def _reader(_: Runtime, what: str) -> Iterator[Check]:
 def _keys(runtime: Runtime, what: str) -> Iterator[Check]:
     now = runtime.clock()
     keys = runtime.ring.list(now)
+    for report in check_keys(runtime.ring, now):
+        if report.trouble:
+            yield Check(f"{what} {report.key_id}", "wrong", report.trouble, report.advice)
     states = {state: sum(k.state == state for k in keys) for state in ("live", "ended", "destroyed")}
     text = ", ".join(f"{count} {state}" for state, count in states.items())
     if states["ended"]:

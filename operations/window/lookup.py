@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +25,8 @@ class Communications:
 
     records: list[dict[str, Any]]
     restricted: bool = False
+    missing: dict[str, str] = field(default_factory=dict)
+    """Months that could not be looked through although their window is open: key id -> why."""
     unread_number: bool = False
     """Nothing was found, and the text looks like a number without being one that can be read."""
 
@@ -54,10 +56,10 @@ def lookup(
     # Step 2
     record(
         runtime, asker, "lookup", tokens=asked.hex(), since=since, until=until, law=asker.law, count=len(answer),
-        restricted=restricted,
+        restricted=restricted, missing=sorted(asked.missing),
     )  # fmt: skip
     # Step 3
-    return Communications(answer, restricted, not rows and person.unread_number)
+    return Communications(answer, restricted, asked.missing, not rows and person.unread_number)
 
 
 def lookup_held(

@@ -53,7 +53,8 @@ class Due:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of something due. `waiting`: of a month of the window, it is unreadable already, but a worker's
-    unfinished files are left; of the archive, `rows_waiting` stay until their commits are in the integrity log.
+    unfinished files are left, or its key's destruction is not final yet; of the archive, `rows_waiting` stay until
+    their commits are in the integrity log.
     """
 
     what: str
@@ -136,7 +137,9 @@ def forget_month(maintenance: MaintenanceContext, due: Due) -> Outcome:
     kept = {h["hold"]: h["records"] for h in journal.noted("held")}
     rows, size = sum(f["rows"] or 0 for f in files), sum(f["bytes"] or 0 for f in files)
     outcome = Outcome(due.key_id, "waiting", due.ended, len(files), rows, size, sum(kept.values()))
-    if left:
+    # Some providers destroy a key days after they were asked, and can be told to bring it back until then.
+    key_gone = maintenance.ring.destroyed_for_good_at(due.month, due.window_months)
+    if left or key_gone is None:
         return outcome
     # Step 6
     checks = _check(maintenance, due)
@@ -150,6 +153,7 @@ def forget_month(maintenance: MaintenanceContext, due: Due) -> Outcome:
         "counts": {"files": len(files), "bytes": size, "rows": rows, "rows_by_table": _by_table(files)},
         "held": [{"hold": hold, "records": records} for hold, records in sorted(kept.items())],
         "method": METHOD,
+        "key_gone": key_gone.astimezone(UTC).isoformat(timespec="microseconds"),
         "checks": checks,
         "clock_forced": maintenance.forced,
     }

@@ -31,10 +31,10 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lethe.keys.ring import KeyRing, UnknownKeyError
+from lethe.keys.ring import UNREADABLE, KeyRing, UnknownKeyError
 from lethe.keys.sealing import open_value, seal_value
 from lethe.keys.tokens import subject_token
-from lethe.schemas.errors import ExpiredKeyError, IntegrityError
+from lethe.schemas.errors import ExpiredKeyError, IntegrityError, LetheError
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month, window_end
 from lethe.schemas.retention.policy import RetentionPolicy
@@ -117,7 +117,7 @@ def tokens(objects: Objects, ring: KeyRing, now: datetime) -> set[tuple[str, int
             continue
         try:
             keys = ring.keys_for(info.month, info.window_months)
-        except (ExpiredKeyError, UnknownKeyError):
+        except (ExpiredKeyError, UnknownKeyError, *UNREADABLE):
             continue  # no record of that month opens either
         found |= {
             (str(info.month), info.window_months, subject_token(keys, s.kind, s.value)) for s in subjects
@@ -197,12 +197,16 @@ def _copies(objects: Objects) -> dict[str, list[_Copy]]:
 
 def _open(objects: Objects, ring: KeyRing, name: str, copies: list[_Copy]) -> Restriction | None:
     """A restriction, from the first of its copies that opens; None when all of their months are over."""
-    damaged = None
+    damaged: str | None = None
+    unread: LetheError | None = None
     for copy in copies:
         data = objects.get(copy.path)
         try:
             keys = ring.keys_for(copy.month, copy.window_months)
         except (ExpiredKeyError, UnknownKeyError):
+            continue
+        except UNREADABLE as error:
+            unread = error
             continue
         if data is None:
             continue
@@ -216,6 +220,8 @@ def _open(objects: Objects, ring: KeyRing, name: str, copies: list[_Copy]) -> Re
             damaged = copy.path
     if damaged is not None:
         raise IntegrityError(f"the restriction {damaged} is damaged: bring it back from the backup")
+    if unread is not None:
+        raise unread
     return None
 
 

@@ -7,7 +7,7 @@ by it: they are sorted by token, so statistics and Bloom filters leave little to
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
 from operator import or_
@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lethe.keys.ring import KeyRing
+from lethe.keys.ring import UNREADABLE, KeyRing
 from lethe.keys.sealing import open_value, subject_place
 from lethe.keys.tokens import message_token, reverse_tokens, subject_token
 from lethe.schemas.arrow import METADATA
@@ -39,9 +39,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The tokens of a query: what an audit entry may hold of it. Per (month, window): subjects', message's."""
+    """The tokens of a query: what an audit entry may hold of it. Per (month, window): subjects', message's.
+
+    `missing`: what keeps a live month from being asked, by its key id. An answer without it would look complete.
+    """
 
     tokens: dict[tuple[Month, int], tuple[list[bytes], bytes | None]]
+    missing: dict[str, str] = field(default_factory=dict)
 
     def hex(self) -> list[str]:
         """Every token, as text."""
@@ -51,7 +55,8 @@ class Asked:
 
 
 def tokens_of(query: Query, ring: KeyRing, now: datetime) -> Asked:
-    """The tokens of a query in every open month it may concern."""
+    """Return the tokens of a query in every open month it may concern; a month that does not open is named."""
+    missing: dict[str, str] = {}
     tokens: dict[tuple[Month, int], tuple[list[bytes], bytes | None]] = {}
     for info in ring.list(now):
         if info.state != "live" or not _concerned(info.month, query):
@@ -60,10 +65,13 @@ def tokens_of(query: Query, ring: KeyRing, now: datetime) -> Asked:
             keys = ring.keys_for(info.month, info.window_months)
         except ExpiredKeyError:
             continue
+        except UNREADABLE as error:
+            missing[info.key_id] = str(error)
+            continue
         subjects = [subject_token(keys, s.kind, s.value) for s in query.subjects]
         message = None if query.message_id is None else message_token(keys, query.message_id)
         tokens[info.month, info.window_months] = (subjects, message)
-    return Asked(tokens)
+    return Asked(tokens, missing)
 
 
 def _concerned(month: Month, query: Query) -> bool:

@@ -1,0 +1,73 @@
+"""Prove that each live month opens and each ended one does not, by trying."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from lethe.keys.ring import UNREADABLE, KeyInfo, KeyRing, UnknownKeyError
+from lethe.schemas.errors import ExpiredKeyError, LetheError
+
+LATE: Final = timedelta(days=2)
+"""A month whose key is there for so long after its end is late: sweeps run daily."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReport:
+    """What became of one month's keys. `opens`: they were unwrapped just now; `gone`: for good since then.
+
+    `trouble` is empty when all is as it must be; else it says what is wrong, and `advice` what to do.
+    """
+
+    key_id: str
+    state: str
+    opens: bool
+    gone: datetime | None
+    trouble: str = ""
+    advice: str = ""
+
+
+def check_keys(ring: KeyRing, now: datetime) -> Iterator[KeyReport]:
+    """Try every month's keys: nothing is taken from what is cached."""
+    for info in ring.list(now):
+        yield _live(ring, info) if info.state == "live" else _over(ring, info, now)
+
+
+def _live(ring: KeyRing, info: KeyInfo) -> KeyReport:
+    try:
+        ring.probe(info.month, info.window_months)
+    except UnknownKeyError:
+        # A worker died between making the key and storing what it wrapped: nothing was sealed yet.
+        return KeyReport(info.key_id, info.state, False, None)
+    except (ExpiredKeyError, *UNREADABLE) as error:
+        return KeyReport(
+            info.key_id, info.state, False, None, f"does not open: {error}",
+            "until it is back, look-ups answer without this month and its records cannot be taken in",
+        )  # fmt: skip
+    return KeyReport(info.key_id, info.state, True, None)
+
+
+def _over(ring: KeyRing, info: KeyInfo, now: datetime) -> KeyReport:
+    opens, trouble, advice = False, "", ""
+    try:
+        ring.probe(info.month, info.window_months)
+        opens = True
+    except (ExpiredKeyError, UnknownKeyError, *UNREADABLE):
+        pass
+    try:
+        gone = ring.destroyed_for_good_at(info.month, info.window_months)
+    except LetheError as error:
+        return KeyReport(
+            info.key_id, info.state, opens, None, f"nobody can tell whether it is gone: {error}",
+            "the provider must answer before its destruction counts",
+        )  # fmt: skip
+    late = now - info.ends
+    if info.state == "destroyed" and gone is None:
+        trouble, advice = "a provider still holds it, or can bring it back", "lethe expire destroys it again"
+    elif info.state == "ended" and late > LATE:
+        what = "still opens" if opens else "is still held"
+        trouble = f"its window ended {late.days} days ago and it {what}"
+        advice = "lethe expire says what keeps it from being destroyed"
+    return KeyReport(info.key_id, info.state, opens, gone, trouble, advice)

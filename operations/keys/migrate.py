@@ -1,0 +1,35 @@
+"""Move all keys to another provider while workers run; audited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lethe.keys.migration import Migration, Moved
+from lethe.operations.asker import Asker, record
+from lethe.operations.runtime import Runtime
+from lethe.schemas.errors import ConfigurationError
+
+
+def migrate(
+    runtime: Runtime,
+    asker: Asker,
+    target: str,
+    on_moved: Callable[[int, int | None], None] = lambda _, __: None,
+) -> list[Moved]:
+    """Move every key to the provider of that name and make new ones there from now on.
+
+    1. Write the audit entry: who moves keys, and where to.
+    2. Move them one by one (`lethe.keys.migration`). A crash leaves some here and some there, all of which open; run
+       it again. Workers take the new place up at their next opening, without a restart, if their configuration names
+       the provider by then."""
+    if target not in runtime.providers.names:
+        names = ", ".join(runtime.providers.names)
+        raise ConfigurationError(f"no key provider is called {target}; the configuration has {names}")
+    # Step 1
+    record(runtime, asker, "keys.migrate", target=target)
+    # Step 2
+    moved = []
+    for one in Migration(runtime.providers, runtime.objects, runtime.clock, target).run():
+        moved.append(one)
+        on_moved(len(moved), None)
+    return moved
