@@ -8,7 +8,7 @@ from functools import partial
 
 from lethe.keys.providers.choice import Openers
 from lethe.keys.providers.interface import KeyProvider
-from lethe.operations.key_settings import Keys, LocalKeys, Pkcs11Keys, ProviderSettings, VaultKeys
+from lethe.operations.key_settings import Keys, LocalKeys, Pkcs11Keys, ProviderSettings
 from lethe.schemas.errors import ConfigurationError
 
 
@@ -36,11 +36,9 @@ def _opened(section: ProviderSettings, clock: Callable[[], datetime]) -> KeyProv
         from lethe.keys.providers.pkcs11 import Pkcs11Provider
 
         return Pkcs11Provider(section.module, section.token, section.pin_file, clock)
-    if isinstance(section, VaultKeys):
-        from lethe.keys.providers.vault import VaultProvider
+    from lethe.keys.providers.vault import VaultProvider
 
-        return VaultProvider(
+    return VaultProvider(
             section.url, section.token_file, clock, section.mount, section.prefix, section.namespace,
             section.ca_file,
         )  # fmt: skip
-    raise ConfigurationError(f"keys.providers: {section.kind} is not supported yet")

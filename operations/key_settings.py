@@ -43,39 +43,7 @@ class VaultKeys(Section):
     ca_file: Path | None = None
 
 
-class AwsKeys(Section):
-    """AWS KMS with imported key material; credentials as boto3 finds them."""
-
-    kind: Literal["aws"]
-    region: str = Field(min_length=1, max_length=40)
-    prefix: str = Field("lethe", pattern=r"^[A-Za-z0-9_-]{1,40}$", description="keys are alias/PREFIX/KEY-ID")
-    endpoint_url: str | None = Field(None, pattern=r"^https?://")
-
-
-class GcpKeys(Section):
-    """Google Cloud KMS."""
-
-    kind: Literal["gcp"]
-    key_ring: str = Field(pattern=r"^projects/[^/]+/locations/[^/]+/keyRings/[^/]+$")
-    token_file: Path | None = Field(
-        None, description="file with an access token; none: the metadata server of the machine"
-    )
-    protection: Literal["SOFTWARE", "HSM"] = "HSM"
-    endpoint: str = Field("https://cloudkms.googleapis.com", pattern=r"^https?://")
-
-
-class AzureKeys(Section):
-    """An Azure Key Vault Managed HSM."""
-
-    kind: Literal["azure"]
-    url: str = Field(pattern=r"^https?://", description="such as https://NAME.managedhsm.azure.net")
-    token_file: Path | None = Field(
-        None, description="file with an access token; none: the managed identity of the machine"
-    )
-    prefix: str = Field("lethe-", pattern=r"^[A-Za-z0-9-]{0,40}$", description="before every key's name")
-
-
-ProviderSettings = LocalKeys | Pkcs11Keys | VaultKeys | AwsKeys | GcpKeys | AzureKeys
+ProviderSettings = LocalKeys | Pkcs11Keys | VaultKeys
 
 
 class Keys(Section):
