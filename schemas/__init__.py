@@ -6,6 +6,7 @@ __all__ = [
     "declaration",
     "errors",
     "flat",
+    "line",
     "position",
     "retention",
     "subjects",

@@ -32,6 +32,7 @@ _EXAMPLES = {
     "name": "acme-1",
     "constant": "DELIVERED_OK",
     "number": "401",
+    "digits": "40021",
     "mcc": "410",
     "mnc": "01",
     "sid": "AC" + "a" * 32,
@@ -144,9 +145,11 @@ def record(fmt: Format, who: Person, draw: Random, planted: float, tally: Tally 
     """A record about somebody, the address in any spelling at every place with probability `planted`."""
     tally = tally or Tally()
     texts = {spec.path: _usual(spec, draw) for spec in fmt.fields}
+    for condition in fmt.skips:  # a record that is a communication
+        texts[condition.field or ""] = (condition.is_not or ("x",))[0]
     parties, decisive = _read(fmt)
     for spec in parties:
-        end_user = spec.end_user == "always" or (
+        end_user = spec.end_user in ("always", "unless_own") or (
             isinstance(spec.end_user, Condition) and _holds(spec.end_user, texts) is not False
         )
         tally.planted += end_user
@@ -213,6 +216,8 @@ def _holds(condition: Condition, texts: dict[str, str]) -> bool | None:
     if condition.all is not None:
         return all(_holds(c, texts) for c in condition.all)
     text = texts[condition.field or ""].strip()
+    if condition.present is not None:
+        return bool(text) == condition.present
     if condition.matches is not None:
         return re.search(condition.matches, text) is not None
     if condition.is_ is not None:

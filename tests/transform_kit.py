@@ -21,6 +21,7 @@ from lethe.keys.sealing import open_value, subject_place
 from lethe.keys.tokens import reverse_tokens
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.declaration.format import Declaration
+from lethe.schemas.line import Line
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.schemas.transformed import TransformedBatch
@@ -51,6 +52,7 @@ class Kit:
     now: datetime = NOW
     scope: str | tuple[str, ...] = ("PK",)
     window_months: int = 12
+    line: Line | None = None
 
     @property
     def ring(self) -> KeyRing:
@@ -58,7 +60,9 @@ class Kit:
 
     @property
     def transform(self) -> Transform:
-        rules = Rules(RetentionPolicy(window_months=self.window_months), self.scope, timedelta(days=1))
+        line = self.line
+        lines = None if line is None else lambda _stream: line
+        rules = Rules(RetentionPolicy(window_months=self.window_months), self.scope, timedelta(days=1), lines)
         return Transform(self.ring, rules, MOST, lambda: self.now)
 
     def process(

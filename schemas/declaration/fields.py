@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Final, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import polars as pl
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -32,6 +33,7 @@ FieldPath = Annotated[
     AfterValidator(_no_pattern),
 ]
 TimeFormat = Literal["iso", "rfc2822", "epoch_s", "epoch_ms", "epoch_us", "yymmddhhmm", "iso_or_epoch_s"]
+
 ArchiveType = Literal["timestamp", "integer", "decimal", "duration", "boolean", "enum", "code", "mccmnc"]
 
 BY_TYPE: Final[dict[str, frozenset[str]]] = {
@@ -66,21 +68,25 @@ class Condition(Declared):
     """Holds when the text of a field is (or is not) one of some words, or matches a pattern; or any or all of several.
 
     Words are compared without regard to case and surrounding space. `matches` is a regular expression in the syntax
-    common to Python and Rust; it finds its match anywhere unless it is anchored.
+    common to Python and Rust; it finds its match anywhere unless it is anchored. `present`: whether
+    the field holds anything but space.
     """
 
     field: FieldPath | None = None
     is_: tuple[str, ...] | None = Field(None, alias="is")
     is_not: tuple[str, ...] | None = None
     matches: str | None = Field(None, max_length=500)
+    present: bool | None = None
     any: tuple[Condition, ...] | None = Field(None, min_length=1, max_length=20)
     all: tuple[Condition, ...] | None = Field(None, min_length=1, max_length=20)
 
     @model_validator(mode="after")
     def _one_test(self) -> Self:
-        tests = (self.is_, self.is_not, self.matches)
+        tests = (self.is_, self.is_not, self.matches, self.present)
         if sum(test is not None for test in (*tests, self.any, self.all)) != 1:
-            raise ValueError("a condition has exactly one of `is`, `is_not`, `matches`, `any`, `all`")
+            raise ValueError(
+                "a condition has exactly one of `is`, `is_not`, `matches`, `present`, `any`, `all`"
+            )
         if (self.field is None) != (self.any is not None or self.all is not None):
             raise ValueError(
                 "a condition on a field names it in `field`; `any` and `all` hold conditions instead"
@@ -125,10 +131,17 @@ class FieldSpec(Declared):
 
     # subject
     role: str | None = Field(None, pattern=r"^[a-z_]{2,24}$")
-    end_user: Literal["always", "never"] | Condition | None = None
+    end_user: Literal["always", "never", "unless_own"] | Condition | None = None
     kind: str = "auto"
     business: Literal["sender", "recipient", "withheld"] | None = None  # archive column when not an end user
     longest: int = Field(11, ge=1, le=CODE_MAX_LENGTH)  # characters of an alphanumeric business address
+
+    digits: Literal["international", "dialled"] = "international"  # what bare digits are
+    domain: FieldPath | None = None  # the field with the host of a user: both together are one address
+    instead_of: FieldPath | None = (
+        None  # looked at only where that field (and what stands in for it) is empty
+    )
+    byte_order: Literal["big", "little"] = "big"  # of an IP address written as one whole number
 
     # window
     message_id: bool = False
@@ -137,6 +150,7 @@ class FieldSpec(Declared):
     column: str | None = None
     type: ArchiveType | None = None
     format: TimeFormat = "iso"
+    zone: str | None = Field(None, max_length=64)  # IANA name: of times that say none themselves
     pattern: str | None = None  # name of a pattern in lethe.schemas.declaration.vocabulary.CODE_PATTERNS
     values: dict[str, str] | None = (
         None  # the record's word -> ours; "4*" is a beginning, "*" everything else
@@ -166,6 +180,8 @@ class FieldSpec(Declared):
             raise ValueError("a subject that may be a business says in `business` which column it goes to")
         if self.end_user != "always" and "[]" in self.path:
             raise ValueError('whoever is in a list is an end user: end_user = "always"')
+        if "[]" in self.path and (self.domain or self.instead_of):
+            raise ValueError("an address in a list has neither `domain` nor `instead_of`")
 
     def _archive(self) -> None:
         if self.type is None or self.column is None:
@@ -174,6 +190,8 @@ class FieldSpec(Declared):
             raise ValueError(f"type {self.type} fills {', '.join(sorted(BY_TYPE[self.type]))}")
         if not _SCALE.fullmatch(self.scale) or float(self.scale) == 0:
             raise ValueError('`scale` is a decimal number such as "0.01"')
+        if self.zone is not None:
+            self._zone()
         if self.unit is not None and self.unit not in PRICE_UNITS:
             raise ValueError(f"`unit` is one of {', '.join(sorted(PRICE_UNITS))}")
         if self.type == "enum":
@@ -186,6 +204,14 @@ class FieldSpec(Declared):
             _check_words(self.values or {})
         if self.type == "code":
             self._code()
+
+    def _zone(self) -> None:
+        if self.type != "timestamp":
+            raise ValueError("only a timestamp has a `zone`")
+        try:
+            ZoneInfo(self.zone or "")
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("`zone` is the IANA name of a time zone, such as Asia/Karachi") from None
 
     def _code(self) -> None:
         if (self.pattern is None) == (self.values is None):
@@ -210,8 +236,10 @@ def _check_words(values: dict[str, str]) -> None:
 _WORD_DIGITS: Final = 4
 _COMMON: Final = frozenset({"path", "class_", "required"})
 _OF_CLASS: Final[dict[str, frozenset[str]]] = {
-    "subject": frozenset({"role", "end_user", "kind", "business", "longest"}),
+    "subject": frozenset(
+        {"role", "end_user", "kind", "business", "longest", "digits", "domain", "instead_of", "byte_order"}
+    ),
     "window": frozenset({"message_id"}),
-    "archive": frozenset({"column", "type", "format", "pattern", "values", "keep", "scale", "unit"}),
+    "archive": frozenset({"column", "type", "format", "zone", "pattern", "values", "keep", "scale", "unit"}),
     "content": frozenset(),
 }

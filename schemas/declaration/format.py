@@ -31,6 +31,7 @@ from lethe.schemas.errors import ConfigurationError
 NAME: Final = r"^[a-z0-9-]{1,60}/[a-z0-9-]{1,60}$"
 _CONSTANTS: Final = ("channel", "direction", "price_unit", "status_group", "currency")
 _MOST_BYTES: Final = 1 << 20
+_DIRECTION: Final = re.compile(r"(?i)direction|(?:^|[._])leg$|context$")
 
 
 class Format(Declared):
@@ -41,6 +42,7 @@ class Format(Declared):
     title: str = Field(max_length=200)
     encoding: Literal["json", "csv"] = "json"
     columns: tuple[str, ...] = Field((), max_length=500)  # csv: the names of the columns, in order
+    optional_columns: int = Field(0, ge=0, le=400)  # csv: how many of the last ones a line may lack
     percent_encoded: bool = False  # texts are written as in a URL (FreeSWITCH)
     envelope: str | None = Field(
         None, pattern=r"^[^\s.\[\]]{1,100}$"
@@ -53,6 +55,7 @@ class Format(Declared):
         None  # for records that exist only once something has happened, such as an inbound message
     )
     rules: tuple[Rule, ...] = Field((), alias="rule", max_length=50)
+    skips: tuple[Condition, ...] = Field((), alias="skip", max_length=20)  # records that are no communication
     fields: tuple[FieldSpec, ...] = Field(alias="field", min_length=1, max_length=500)
 
     @model_validator(mode="after")
@@ -74,6 +77,8 @@ class Format(Declared):
             raise ValueError("the field of event_time is required")
         if sum(f.message_id for f in self.fields) > 1:
             raise ValueError("at most one field is the message id")
+        if self.optional_columns >= max(1, len(self.columns)):
+            raise ValueError("`optional_columns` are some of the `columns` of csv")
         if (self.encoding == "csv") != bool(self.columns):
             raise ValueError("csv, and only csv, names its `columns`")
         if self.columns and (
@@ -102,10 +107,31 @@ class Format(Declared):
 
     def _check_conditions(self, paths: set[str]) -> None:
         conditions = [f.end_user for f in self.fields if isinstance(f.end_user, Condition)]
-        for condition in [*conditions, *(r.when for r in self.rules)]:
+        for condition in [*conditions, *(r.when for r in self.rules), *self.skips]:
             for path in sorted(condition.fields()):
                 if path not in paths or "[]" in path:
                     raise ValueError(f"a condition looks at {path}, which is not declared as a single field")
+
+        single = {p for p in paths if "[]" not in p}
+        for spec in self.subjects:
+            if spec.domain is not None and spec.domain not in single:
+                raise ValueError(f"{spec.path}: its domain {spec.domain} is not declared as a single field")
+            if spec.instead_of is not None and spec.instead_of not in {s.path for s in self.subjects}:
+                raise ValueError(f"{spec.path}: {spec.instead_of}, which it stands in for, is no subject")
+            if isinstance(spec.end_user, Condition) and self._on_a_leg(spec.end_user):
+                raise ValueError(
+                    f"{spec.path}: the direction of a leg does not say who is a business; "
+                    'end_user = "unless_own" leaves it to the site\'s own numbers'
+                )
+
+    def _on_a_leg(self, condition: Condition) -> bool:
+        """Tell whether a condition asks for the direction of a call's leg."""
+        words = {f.path for f in self.archive if f.column == "direction"}
+        asked = {p for p in condition.fields() if p in words or _DIRECTION.search(p)}
+        calls = self.channel == "voice" or "voice" in {
+            word for f in self.archive if f.column == "channel" for word in (f.values or {}).values()
+        }
+        return bool(asked) and calls
 
     def __hash__(self) -> int:
         return hash((self.name, self.version))

@@ -1,3 +1,12 @@
 """Addresses of parties: one canonical form, its spellings, and the country a number belongs to."""
 
-__all__ = ["addresses", "geography", "spellings"]
+__all__ = [
+    "address_columns",
+    "addresses",
+    "business",
+    "equivalents",
+    "geography",
+    "nobody",
+    "numbers",
+    "spellings",
+]

@@ -129,6 +129,7 @@ class Reason:
     WRONG_COLUMNS: Final = "wrong_columns"
     NO_SCHEMA: Final = "no_schema"
     NOT_DECODED: Final = "not_decoded"
+    NO_COMMUNICATION: Final = "no_communication"
 
 
 EXPLAINED: Final[dict[str, str]] = {
@@ -155,6 +156,7 @@ EXPLAINED: Final[dict[str, str]] = {
     Reason.UNKNOWN_KIND: "no declared format goes with the message",
     Reason.WRONG_COLUMNS: "the line has another number of columns than the declaration says",
     Reason.NO_SCHEMA: "the schema registry does not know the schema the value names",
+    Reason.NO_COMMUNICATION: "the declaration skips such records: signalling, or a line of headings",
     Reason.NOT_DECODED: "the value does not fit the schema it names",
 }
 

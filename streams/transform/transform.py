@@ -18,6 +18,7 @@ from lethe.keys.ring import KeyRing
 from lethe.schemas.arrow import IDENTIFIERS, METADATA, QUARANTINE
 from lethe.schemas.declaration.format import Declaration, Format
 from lethe.schemas.errors import ExpiredKeyError
+from lethe.schemas.line import ANY_LINE
 from lethe.schemas.transformed import ENTRIES, Counts, TransformedBatch
 from lethe.streams.transform.batch import Batch, Load, Reject
 from lethe.streams.transform.decode.decode import decode
@@ -55,7 +56,7 @@ class Transform:
 
     def process_all(self, batches: Sequence[Batch], fmt: Declaration) -> list[TransformedBatch]:
         """Transform several batches of one format at the cost of one; return what each becomes, in the same order."""
-        if isinstance(fmt, Format) and self.registry is None:
+        if isinstance(fmt, Format) and self.registry is None and self.rules.lines is None:
             return self._process(Load.of(batches), fmt, frozenset())
         return [self._one(batch, fmt, frozenset()) for batch in batches]
 
@@ -95,7 +96,8 @@ class Transform:
 
     def _parts(self, load: Load, fmt: Format, now: datetime) -> tuple[Split, list[Reject]]:
         decoded = decode(load.values, fmt, self.max_bytes)
-        parts = split(decoded, fmt, self.rules, now)
+        line = self.rules.lines(load.batches[0].source.stream) if self.rules.lines else ANY_LINE
+        parts = split(decoded, fmt, self.rules, now, line)
         return parts, decoded.rejects + parts.rejects
 
 

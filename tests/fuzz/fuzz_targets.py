@@ -19,7 +19,9 @@ with atheris.instrument_imports(include=["lethe.schemas", "lethe.streams", "leth
     from lethe.schemas.declaration.format import Format
     from lethe.schemas.errors import ConfigurationError
     from lethe.schemas.retention.policy import RetentionPolicy
-    from lethe.schemas.subjects.addresses import business_address, normalise, normalise_column
+    from lethe.schemas.subjects.address_columns import normalise_column
+    from lethe.schemas.subjects.addresses import normalise
+    from lethe.schemas.subjects.business import business_address
     from lethe.streams.transform.batch import EXPLAINED
     from lethe.streams.transform.decode.decode import INDEX, ROW, decode
     from lethe.streams.transform.decode.delimited import read_line

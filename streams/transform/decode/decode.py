@@ -45,6 +45,7 @@ from lethe.streams.transform.decode.json_validation import readable
 ROW: Final = " row"  # no declared path has a space in it
 INDEX: Final = " index"
 Rows = npt.NDArray[np.int64]
+_MARK: Final = b"\xef\xbb\xbf"  # U+FEFF, the byte-order mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,8 @@ def decode(values: Sequence[bytes | None], fmt: Format, max_bytes: int) -> Decod
     """Parse the values of a batch; every value ends in the frame or among the rejects, none in both."""
     rejects: list[Reject] = []
     given = _take_out(values, max_bytes, rejects)
+    if _MARK in given.data:  # a file's first record may begin with it
+        given = _Values.of([value.removeprefix(_MARK) for value in given.values], given.rows)
     if fmt.encoding == "csv":
         given = _single_lines(given, rejects)
         given = _Values.of(*to_json(given.values, given.rows, fmt, rejects))

@@ -40,6 +40,6 @@ def read_line(value: bytes, fmt: Format) -> dict[str, str] | str:
         csv.Error
     ):  # a quote that does not end, or one in the wrong place: where columns end is anybody's guess
         return Reason.WRONG_COLUMNS
-    if len(cells) != len(fmt.columns):
+    if not len(fmt.columns) - fmt.optional_columns <= len(cells) <= len(fmt.columns):
         return Reason.WRONG_COLUMNS
-    return dict(zip(fmt.columns, cells, strict=True))
+    return dict(zip(fmt.columns, cells, strict=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -39,10 +40,62 @@ def original(message: bytes, index: int | None, has_content: bool, fmt: Format) 
     """Return the original of one record; raises `CanonicalError` when it needs a canonical form and has none."""
     if index is None and not has_content and not _may_hide_content(message, fmt):
         return Original(RECEIVED, message)
-    record: Any = _csv(message, fmt) if fmt.encoding == "csv" else parse(message)
+    record: Any = _csv(message, fmt) if fmt.encoding == "csv" else _parsed(message, fmt)
     if index is not None:
         record = record[fmt.envelope or ""][index]
     return Original(CANONICAL, canonical(without_content(record, fmt)))
+
+
+class _Several(list[Any]):
+    """The values of a member that was given several times, in their order."""
+
+
+def _parsed(message: bytes, fmt: Format) -> Any:
+    """Parse a record strictly, but for members given several times where nothing but window fields is declared.
+
+    Of those the canonical form holds a list of their values. Raises `CanonicalError`.
+    """
+    message = message.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return parse(message)
+    except CanonicalError as error:
+        if str(error) != "duplicate-key":
+            raise
+    try:
+        record = json.loads(message, object_pairs_hook=_merged)
+    except RecursionError:
+        raise CanonicalError("too-deep") from None
+    except ValueError:
+        raise CanonicalError("not-json") from None
+    for spec in fmt.fields:
+        if spec.class_ != "window" and _is_twice(record, spec.path.split("."), fmt.envelope):
+            raise CanonicalError("duplicate-key")
+    return record
+
+
+def _merged(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name not in found:
+            found[name] = value
+        elif isinstance(found[name], _Several):
+            found[name].append(value)
+        else:
+            found[name] = _Several([found[name], value])
+    return found
+
+
+def _is_twice(node: Any, path: list[str], envelope: str | None = None) -> bool:
+    """Tell whether a member on the way to a declared field was given several times."""
+    if isinstance(node, _Several):
+        return True
+    if isinstance(node, list):
+        return any(_is_twice(one, path) for one in node)
+    if not isinstance(node, dict):
+        return False
+    if envelope and envelope in node and _is_twice(node[envelope], path):
+        return True
+    return bool(path) and _is_twice(node.get(path[0].removesuffix("[]")), path[1:])
 
 
 def _csv(message: bytes, fmt: Format) -> dict[str, str]:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -27,6 +28,8 @@ _MICRO = Decimal("0.000001")
 _MONEY_LIMIT = Decimal(10) ** 7
 _FIGURE_LIMIT = Decimal(10) ** 8  # as written, in whatever unit
 _MOST_PARTS = 10**6
+_MOST_EXPONENT = 30
+_NOTHING = ["", "0", "<null>"]  # what is written for a time that never came
 _MOST_SECONDS = 366 * 86_400
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 _FEW = 256  # texts for which a column of numbers costs more than a list
@@ -55,7 +58,7 @@ def convert(spec: FieldSpec, text: pl.Series) -> Converted:
     assert spec.type is not None  # noqa: S101  (checked when the format was read)
     match spec.type:
         case "timestamp":
-            return _one(spec, text, times(text, spec.format), Reason.BAD_TIME)
+            return _one(spec, text, times(text, spec.format, spec.zone), Reason.BAD_TIME)
         case "integer":
             return _one(spec, text, _integers(text, _MOST_PARTS).cast(pl.Int32), Reason.NOT_A_NUMBER)
         case "duration":
@@ -76,7 +79,8 @@ def _one(spec: FieldSpec, text: pl.Series, values: pl.Series, reason: str | None
     assert spec.column is not None  # noqa: S101
     bad = None
     if values.null_count() > text.null_count():
-        bad = text.is_not_null() & values.is_null() & (text.str.strip_chars() != "")
+        nothing = _NOTHING if spec.type == "timestamp" else [""]
+        bad = text.is_not_null() & values.is_null() & ~text.str.strip_chars().is_in(nothing)
     return Converted(
         {spec.column: values.alias(spec.column)}, bad if bad is not None and bad.any() else None, reason
     )
@@ -167,7 +171,12 @@ def _number(text: str) -> Decimal | None:
         number = Decimal(text.strip()) if len(text) <= 64 and text.isascii() and "_" not in text else None
     except InvalidOperation:
         return None
-    return number if number is not None and number.is_finite() else None
+    if number is None or not number.is_finite():
+        return None
+    # Its exponent decides how many digits arithmetic would write: none of ours is anywhere near.
+    if number and number.adjusted() > _MOST_EXPONENT:
+        return None
+    return Decimal(0) if not number or number.adjusted() < -_MOST_EXPONENT else number
 
 
 def _integers(text: pl.Series, limit: int) -> pl.Series:
@@ -211,8 +220,8 @@ def _decimal(spec: FieldSpec, text: pl.Series) -> Converted:
     return converted
 
 
-def times(text: pl.Series, form: str) -> pl.Series:
-    """Convert text to Datetime(us, UTC); null where it cannot be read. A time without a zone is in UTC."""
+def times(text: pl.Series, form: str, zone: str | None = None) -> pl.Series:
+    """Convert text to Datetime(us, UTC); null where it cannot be read. A time without a zone is in `zone` or UTC."""
     values = pl.Series([None], dtype=TIME).new_from_index(0, len(text))
     if form in ("iso", "iso_or_epoch_s"):
         usual = iso_times(text)
@@ -222,14 +231,14 @@ def times(text: pl.Series, form: str) -> pl.Series:
             values = values.zip_with(values.is_not_null(), others)
     if values.null_count() > text.null_count():
         rest = text.filter(values.is_null() & text.is_not_null()).unique()
-        table = pl.Series([parse_time(t, form) for t in rest], dtype=TIME)
+        table = pl.Series([parse_time(t, form, zone) for t in rest], dtype=TIME)
         slow = text.replace_strict(rest, table, default=None, return_dtype=TIME)
         values = values.zip_with(values.is_not_null(), slow)
     early = values < _EARLIEST
     return values.set(early, None) if early.any() else values
 
 
-def parse_time(text: str, form: str) -> datetime | None:
+def parse_time(text: str, form: str, zone: str | None = None) -> datetime | None:
     """Read one time of a declared form, in UTC; None if it cannot be read."""
     text = text.strip()
     try:
@@ -237,7 +246,8 @@ def parse_time(text: str, form: str) -> datetime | None:
     except (ValueError, TypeError, OverflowError, IndexError, OSError):
         return None
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
+        # Of an hour that a clock shows twice it is the first; one that it leaves out is counted from before the change.
+        moment = moment.replace(tzinfo=UTC if zone is None else ZoneInfo(zone))
     try:
         return moment.astimezone(UTC)
     except (OverflowError, ValueError):
@@ -245,6 +255,8 @@ def parse_time(text: str, form: str) -> datetime | None:
 
 
 def _iso(text: str) -> datetime:
+    if text[4:5] == "/" and text[7:8] == "/":
+        text = text.replace("/", "-", 2)
     if len(text) < 10 or not text[4:5] == "-":
         raise ValueError
     return datetime.fromisoformat(re.sub(r"\s+(?=(?:[+-][0-9:]{4,6}|Z)$)", "", text))

@@ -21,6 +21,9 @@ def _holds(condition: Condition) -> pl.Expr:
     if condition.all is not None:
         return reduce(and_, map(_holds, condition.all))
     text = pl.col(condition.field or "").str.strip_chars()
+    if condition.present is not None:
+        there = (text != "").fill_null(False)
+        return there if condition.present else ~there
     if condition.matches is not None:
         return text.str.contains(condition.matches)
     words = [w.strip().lower() for w in condition.is_ or condition.is_not or ()]

@@ -187,6 +187,13 @@ def _words(subjects: pl.DataFrame) -> pl.DataFrame:
         word=word,
         whole=value,
     ).with_columns(word=pl.when(pl.col("word").str.len_chars() >= _SHORT_WORD).then(pl.col("word")))
+    # A local part too short to look for is looked for beside its domain.
+    short = (pl.col("kind") == "email") & (local.str.len_chars() < _SHORT_WORD)
+    domains = subjects.filter(short).select(
+        ID, run=pl.lit(None, pl.String), word=value.str.split("@").list.last(), whole=value
+    )
+    if domains.height:
+        words = pl.concat([words, domains])
     addresses = subjects.filter(pl.col("kind") == "ip")
     if addresses.is_empty():
         return words
@@ -222,11 +229,25 @@ def _holds(text: str, column: str, suspect: dict[str, str | None]) -> bool:
     if run is not None and run in digits(text):
         return True
     read = plain(text)
+    if whole is not None and _carries(read, plain(whole)):
+        return True
+    if word is not None and whole is not None and whole.endswith(f"@{word}"):
+        return False  # a domain alone is nobody
     if whole is not None and len(whole) >= _SHORT_WORD and _stands_in(plain(whole), read):
         return True
     if word is None or (column in ADDRESSES and "@" in read and len(word) < _LONG_WORD):
         return False  # `info@` of one company is not `info@` of another
     return _stands_in(plain(word), read)
+
+
+def _carries(sender: str, address: str) -> bool:
+    """Tell whether a sender's local part carries a whole address, as VERP, SRS and relays write it."""
+    carrier, at, _ = sender.rpartition("@")
+    local, also, domain = address.rpartition("@")
+    if not at or not also or domain not in carrier:
+        return False
+    rest = carrier.replace(domain, " ")
+    return re.search(rf"(?<![^\W_]){re.escape(local)}(?![^\W_])", rest) is not None
 
 
 def _stands_in(word: str, text: str) -> bool:

@@ -8,7 +8,10 @@ import polars as pl
 
 from lethe.schemas.declaration.fields import Condition, FieldSpec
 from lethe.schemas.declaration.format import Format
-from lethe.schemas.subjects.addresses import business_address, normalise_column
+from lethe.schemas.line import Line, OwnNumbers
+from lethe.schemas.subjects.address_columns import normalise_column
+from lethe.schemas.subjects.addresses import Reading, Subject, several
+from lethe.schemas.subjects.business import business_address
 from lethe.streams.transform.batch import Reason
 from lethe.streams.transform.frames import first_bytes
 from lethe.streams.transform.split._collected import (
@@ -26,56 +29,170 @@ _DESTINATIONS: Final = frozenset({"recipient", "callee", "destination"})
 
 
 def read_parties(
-    frame: pl.DataFrame, fmt: Format, columns: ArchiveColumns, kept: KeptTexts, rejections: Rejections
+    frame: pl.DataFrame,
+    fmt: Format,
+    line: Line,
+    columns: ArchiveColumns,
+    kept: KeptTexts,
+    rejections: Rejections,
 ) -> pl.DataFrame:
     """Return the subjects of the decoded `frame` (`ID`, `role`, `kind`, `value`), and fill columns with businesses.
 
-    The column `channel` must be filled: it scopes chat ids.
+    The columns `channel` and `event_time` must be filled: one scopes chat ids, the other says which numbers were the
+    site's own that day.
     """
     found: list[pl.DataFrame] = []
+    told: dict[str, pl.Series] = {}  # where a field, or one that stands in for it, names somebody
     for spec in fmt.subjects:
         values = frame.get_column(spec.path)
+        how = _reading(spec, line)
         channel = columns.values["channel"].cast(pl.String) if spec.kind == "chat" else None
         if isinstance(values.dtype, pl.List):
-            found.append(_listed(frame, spec, channel, kept))
-        else:
-            _reject_containers(spec, values, rejections)
-            found += _single(frame, spec, channel, columns, kept)
+            found.append(_listed(frame, spec, how, channel, kept))
+            continue
+        _reject_containers(spec, values, how, rejections)
+        if spec.instead_of is not None:
+            values = _standing_in(spec, spec.instead_of, values, frame, told, kept)
+        domains = None if spec.domain is None else frame.get_column(spec.domain)
+        read = _read(values, how, channel, domains)
+        person = _is_end_user(frame, spec, line, read, columns)
+        if person is None or person.any():
+            found.append(_end_users(frame, spec, how, values, read, person, columns, kept))
+        if person is not None and not person.all():
+            _business(spec, values.set(person, None), columns, kept)
     subjects = pl.concat(found) if found else no_subjects()
     if len(found) > 1 or any("[]" in spec.path for spec in fmt.subjects):
         subjects = subjects.unique(maintain_order=True)  # the same address in two fields is one
     return subjects
 
 
-def _reject_containers(spec: FieldSpec, values: pl.Series, rejections: Rejections) -> None:
-    """Reject rows with an object or a list where an address should be."""
+def _reading(spec: FieldSpec, line: Line) -> Reading:
+    if spec.digits == "dialled":
+        return Reading(spec.kind, True, line.country, line.dial_prefixes)
+    return Reading(spec.kind, little_endian=spec.byte_order == "little")
+
+
+def _reject_containers(spec: FieldSpec, values: pl.Series, how: Reading, rejections: Rejections) -> None:
+    """Reject rows with an object or a list where an address should be, unless a text holds the address as JSON."""
     begun = first_bytes(values)
-    if ((begun == ord("{")) | (begun == ord("["))).any():
-        wrong = values.str.starts_with("{") | values.str.contains(r'^\[\s*["{\]]')
-        rejections.add(wrong, Reason.WRONG_TYPE, spec.path)
+    if not ((begun == ord("{")) | (begun == ord("["))).any():
+        return
+    wrong = values.str.starts_with("{") | values.str.contains(r'^\[\s*["{\]]')
+    wrong = wrong.fill_null(False)
+    for at in wrong.arg_true():
+        if several(values[at], how):
+            wrong[at] = False
+    rejections.add(wrong, Reason.WRONG_TYPE, spec.path)
 
 
-def _single(
-    frame: pl.DataFrame, spec: FieldSpec, channel: pl.Series | None, columns: ArchiveColumns, kept: KeptTexts
-) -> list[pl.DataFrame]:
-    values = frame.get_column(spec.path)
-    person = _is_end_user(frame, spec)
-    found: list[pl.DataFrame] = []
-    if person is None or person.any():
-        theirs = values if person is None else values.set(~person, None)
-        read = normalise_column(theirs, spec.kind, channel)
-        kinds, addresses = read.get_column("kind"), read.get_column("value")
-        role = constant("role", spec.role, frame.height)
-        rows = pl.DataFrame([frame.get_column(ID), role, kinds, addresses])
-        found.append(rows.drop_nulls("value") if addresses.null_count() else rows)
-        _keep_spelling(spec, theirs, addresses, kept)
-        _put_kinds(spec, kinds, columns)
-    if person is not None and not person.all():
-        _business(spec, values.set(person, None), columns, kept)
-    return found
+def _standing_in(
+    spec: FieldSpec,
+    base: str,
+    values: pl.Series,
+    frame: pl.DataFrame,
+    told: dict[str, pl.Series],
+    kept: KeptTexts,
+) -> pl.Series:
+    """Return the values of a field where the one it stands in for names nobody; keep the others in the window."""
+    if base not in told:
+        text = frame.get_column(base)
+        told[base] = (text.str.strip_chars() != "").fill_null(False)
+    kept.keep(spec.path, values.set(~told[base], None))
+    values = values.set(told[base], None)
+    told[base] = told[base] | (values.str.strip_chars() != "").fill_null(False)
+    return values
 
 
-def _listed(frame: pl.DataFrame, spec: FieldSpec, channel: pl.Series | None, kept: KeptTexts) -> pl.DataFrame:
+def _read(
+    values: pl.Series, how: Reading, channel: pl.Series | None, domains: pl.Series | None
+) -> tuple[pl.Series, pl.Series]:
+    """Return kinds and values of addresses; a user with the host of another field is one address."""
+    read = normalise_column(values, how, channel)
+    kinds, addresses = read.get_column("kind"), read.get_column("value")
+    if domains is not None and (alone := (kinds == "opaque").fill_null(False)).any():
+        hosts = domains.str.strip_chars().str.to_lowercase().str.strip_chars_end(".")
+        both = (
+            alone
+            & (hosts != "").fill_null(False)
+            & ~addresses.str.contains("@", literal=True).fill_null(False)
+        )
+        kinds = kinds.set(both, "sip")
+        addresses = (addresses.str.to_lowercase() + "@" + hosts).zip_with(both, addresses)
+    return kinds, addresses
+
+
+def _is_end_user(
+    frame: pl.DataFrame,
+    spec: FieldSpec,
+    line: Line,
+    read: tuple[pl.Series, pl.Series],
+    columns: ArchiveColumns,
+) -> pl.Series | None:
+    """Return where the party is an end user, as a Boolean column; None for everywhere."""
+    if spec.end_user == "always":
+        return None
+    if spec.end_user == "unless_own":
+        return None if line.own is None else ~_own(line.own, *read, columns.values["event_time"])
+    if isinstance(spec.end_user, Condition):
+        return holds(frame, spec.end_user, doubt=True)  # in doubt a person
+    return constant(spec.path, False, frame.height)
+
+
+def _own(own: OwnNumbers, kinds: pl.Series, addresses: pl.Series, when: pl.Series) -> pl.Series:
+    """Return where an address was one of the site's own numbers on the day of the event."""
+    digits = addresses.set(~kinds.is_in(["msisdn", "opaque"]).fill_null(False), None)
+    pairs = pl.DataFrame({"digits": digits, "day": when.dt.epoch("d")})
+    known = {
+        (number, day): own.has(number, day)
+        for number, day in pairs.unique().rows()
+        if number is not None and day is not None
+    }
+    return pl.Series([known.get(pair, False) for pair in pairs.rows()], dtype=pl.Boolean)
+
+
+def _end_users(
+    frame: pl.DataFrame,
+    spec: FieldSpec,
+    how: Reading,
+    values: pl.Series,
+    read: tuple[pl.Series, pl.Series],
+    person: pl.Series | None,
+    columns: ArchiveColumns,
+    kept: KeptTexts,
+) -> pl.DataFrame:
+    """Return the subjects of one field. `person`: where there are any, None for everywhere."""
+    kinds, addresses = read
+    if person is not None:
+        kinds, addresses, values = (one.set(~person, None) for one in (kinds, addresses, values))
+    role = constant("role", spec.role, frame.height)
+    rows = pl.DataFrame([frame.get_column(ID), role, kinds.alias("kind"), addresses.alias("value")])
+    _keep_spelling(spec, values, addresses, kept)
+    _put_kinds(spec, kinds, columns)
+    if how.kind in ("auto", "email") and (kinds == "opaque").any():
+        rows = _lists_opened(rows, values, how)
+    return rows.drop_nulls("value") if rows.get_column("value").null_count() else rows
+
+
+def _lists_opened(rows: pl.DataFrame, values: pl.Series, how: Reading) -> pl.DataFrame:
+    """Return the rows with those that hold several addresses replaced by one row each."""
+    opened: dict[int, list[Subject]] = {}
+    for at in (rows.get_column("kind") == "opaque").fill_null(False).arg_true():
+        if found := several(values[at], how):
+            opened[at] = found
+    if not opened:
+        return rows
+    more = [
+        (*rows.row(at)[:2], subject.kind, subject.value) for at, found in opened.items() for subject in found
+    ]
+    whole = pl.Series(range(rows.height)).is_in(list(opened))
+    return pl.concat([rows.filter(~whole), pl.DataFrame(more, schema=rows.schema, orient="row")]).sort(
+        ID, maintain_order=True
+    )
+
+
+def _listed(
+    frame: pl.DataFrame, spec: FieldSpec, how: Reading, channel: pl.Series | None, kept: KeptTexts
+) -> pl.DataFrame:
     """Read subjects in a list (`group[].to`): all of them end users, any number a record."""
     values = frame.get_column(spec.path)
     opened = pl.DataFrame([frame.get_column(ID), values.alias("text")])
@@ -83,19 +200,10 @@ def _listed(frame: pl.DataFrame, spec: FieldSpec, channel: pl.Series | None, kep
         opened = opened.with_columns(channel.alias("channel"))
     opened = opened.explode("text").drop_nulls("text")
     scope = None if channel is None else opened.get_column("channel")
-    found = normalise_column(opened.get_column("text"), spec.kind, scope)
+    found = normalise_column(opened.get_column("text"), how, scope)
     rows = found.with_columns(opened.get_column(ID), pl.lit(spec.role).alias("role"))
     kept.keep(spec.path, values.list.drop_nulls().list.join("\n").replace("", None))
     return rows.drop_nulls("value").select(ID, "role", "kind", "value")
-
-
-def _is_end_user(frame: pl.DataFrame, spec: FieldSpec) -> pl.Series | None:
-    """Return where the party is an end user, as a Boolean column; None for everywhere."""
-    if spec.end_user == "always":
-        return None
-    if isinstance(spec.end_user, Condition):
-        return holds(frame, spec.end_user, doubt=True)  # in doubt a person
-    return constant(spec.path, False, frame.height)
 
 
 def _business(spec: FieldSpec, values: pl.Series, columns: ArchiveColumns, kept: KeptTexts) -> None:
@@ -125,6 +233,8 @@ def _business(spec: FieldSpec, values: pl.Series, columns: ArchiveColumns, kept:
 def _keep_spelling(spec: FieldSpec, text: pl.Series, value: pl.Series, kept: KeptTexts) -> None:
     """Keep in the window what was written where the value has lost its spelling."""
     changed = text != value
+    if value.null_count() > text.null_count():  # nobody is named, but something was written
+        changed = changed.set(value.is_null() & (text != "").fill_null(False), True)
     if changed.any():
         kept.keep(spec.path, text.set(~changed.fill_null(False), None))
 

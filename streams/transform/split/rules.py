@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
+from lethe.schemas.line import Line
 from lethe.schemas.retention.policy import RetentionPolicy
 
 ID: Final = " id"  # no declared path has a space in it
@@ -13,8 +15,12 @@ ID: Final = " id"  # no declared path has a space in it
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Periods, the integrity scope ("all", "none" or countries) and how far ahead of the clock an event may be."""
+    """Periods, the integrity scope ("all", "none" or countries) and how far ahead of the clock an event may be.
+
+    `lines`: what the site says of the lines of a stream, by its name; None where it says nothing of any.
+    """
 
     retention: RetentionPolicy
     scope: str | tuple[str, ...]
     future: timedelta
+    lines: Callable[[str], Line] | None = field(default=None, repr=False)

@@ -21,6 +21,7 @@ import polars as pl
 from lethe.schemas.declaration.fields import FieldSpec
 from lethe.schemas.declaration.format import Format
 from lethe.schemas.declaration.vocabulary import LONG_DIGITS
+from lethe.schemas.line import ANY_LINE, Line
 from lethe.streams.transform.batch import Reason, Reject
 from lethe.streams.transform.decode.decode import INDEX, ROW, Decoded
 from lethe.streams.transform.decode.json_columns import Coded
@@ -56,7 +57,7 @@ class Split:
     content: pl.DataFrame | None = None
 
 
-def split(decoded: Decoded, fmt: Format, rules: Rules, now: datetime) -> Split:
+def split(decoded: Decoded, fmt: Format, rules: Rules, now: datetime, line: Line = ANY_LINE) -> Split:
     """Split decoded rows; each one is in `records` or among the rejects, never in both.
 
     The rejects of the decoding are not among them.
@@ -66,6 +67,8 @@ def split(decoded: Decoded, fmt: Format, rules: Rules, now: datetime) -> Split:
         frame, coded = _percent_decoded(frame), {}
     frame = frame.with_row_index(ID)
     columns, kept, rejections = ArchiveColumns(frame.height), KeptTexts(), Rejections()
+    for condition in fmt.skips:
+        rejections.add(holds(frame, condition, doubt=False), Reason.NO_COMMUNICATION)
     for rule in fmt.rules:
         where = holds(frame, rule.when, doubt=False)
         columns.put(rule.column, constant(rule.column, rule.value, frame.height).set(~where, None))
@@ -73,7 +76,7 @@ def split(decoded: Decoded, fmt: Format, rules: Rules, now: datetime) -> Split:
         _convert(spec, frame, coded.get(spec.path), columns, kept, rejections)
     _withhold_doubtful_ends(frame, fmt, columns, kept)
     _constants(fmt, columns)
-    people = read_parties(frame, fmt, columns, kept, rejections)
+    people = read_parties(frame, fmt, line, columns, kept, rejections)
     _reject_missing(frame, fmt, columns, rejections)
     records = frame[[ID, ROW, INDEX]].hstack([v.alias(name) for name, v in columns.values.items()])
     records = classify(records, people, rules, now, rejections)

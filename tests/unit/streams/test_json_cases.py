@@ -157,7 +157,7 @@ WRONG = [
     b"",
     b" ",
     b"\n",
-    b"\xef\xbb\xbf{" + REQUIRED + b"}",
+    b"\xef\xbb\xbf\xef\xbb\xbf{" + REQUIRED + b"}",
     ("{" + REQUIRED.decode() + "}").encode("utf-16"),
     b"\x00",
     b"{",
