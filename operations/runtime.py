@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from lethe.keys.providers.choice import LOCAL, Providers
 from lethe.keys.providers.local import LocalProvider
 from lethe.keys.ring import KeyRing
 from lethe.operations.audit import AuditLog
+from lethe.operations.intake.lines import Lines
 from lethe.operations.key_providers import openers
 from lethe.operations.settings import Settings
 from lethe.schemas.errors import ConfigurationError
@@ -121,7 +123,10 @@ class Runtime:
 
         settings = self.settings
         rules = Rules(
-            settings.retention, settings.integrity.scope, timedelta(seconds=settings.limits.future_seconds)
+            settings.retention,
+            settings.integrity.scope,
+            timedelta(seconds=settings.limits.future_seconds),
+            Lines(settings.lines, time.monotonic) if settings.lines else None,
         )
         registry = None
         if settings.registry_url is not None:

@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from lethe.operations.intake.lines import LineSettings
 from lethe.operations.key_settings import Keys
 from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.position import STREAM_PATTERN
@@ -192,6 +193,10 @@ class Settings(BaseSettings):
     sources: dict[str, str] = Field(
         default_factory=lambda: dict(DEFAULT_SOURCES), description="topic -> format"
     )
+    lines: dict[str, LineSettings] = Field(
+        default_factory=dict,
+        description="source (topic, or name given to `ingest`) -> country, own_numbers, dial_prefixes",
+    )
     formats_dir: Path | None = Field(None, description="declarations of formats of your own (*.toml)")
     registry_url: str | None = Field(None, description="schema registry of Avro and Protobuf values")
     kafka: Kafka = Kafka()
@@ -229,6 +234,11 @@ class Settings(BaseSettings):
     def read_again(self) -> Settings:
         """Return the settings as they are by now, if they were read from file and environment; else these."""
         return self if self._read is None else self._read()
+
+    @property
+    def line_countries(self) -> tuple[str, ...]:
+        """The countries of lines, under which national numbers are read; each once."""
+        return tuple(sorted({line.country for line in self.lines.values() if line.country is not None}))
 
     @classmethod
     def settings_customise_sources(

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from lethe.console.cli._root import new_app
 from lethe.console.cli.shell import Shell, fail, shell
+from lethe.operations.intake.lines import read_own_numbers
 from lethe.operations.intake.trial import Outcome, Placed, try_out
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.declaration.format import Declaration, FieldSpec, Kinds
@@ -30,6 +31,29 @@ def register(app: typer.Typer) -> None:
     group.command("check")(check_command)
     group.command("try")(try_command)
     app.add_typer(group, name="formats")
+    own = typer.Typer(no_args_is_help=True, help="The site's own numbers, which are nobody's in particular.")
+    own.callback()(_own_numbers)
+    own.command("check")(check_own_command)
+    app.add_typer(own, name="own-numbers")
+
+
+def _own_numbers() -> None:
+    """Keep `check` a command of its own although it is the only one."""
+
+
+def check_own_command(
+    context: typer.Context, file: Annotated[Path, typer.Argument(help="A file of own numbers.")]
+) -> None:
+    """Read a file of own numbers and say in which line something is wrong; status 1 if anything is.
+
+    Example: lethe own-numbers check own-numbers.txt
+    """
+    here = shell(context)
+    found = read_own_numbers(file)
+    here.answer(
+        {"stretches": found.count},
+        lambda: here.say(f"[green]the file is sound[/green]: {found.count:,} numbers and ranges"),
+    )
 
 
 def list_command(context: typer.Context) -> None:

@@ -54,7 +54,11 @@ def hold_place(
     now = here.runtime.clock()
     if review_at <= now:
         raise typer.BadParameter("--review lies in the future")
-    subjects = tuple(s for value in subject or () for s in identify(typed(value)).candidates)
+    subjects = tuple(
+        s
+        for value in subject or ()
+        for s in identify(typed(value), here.runtime.settings.line_countries).candidates
+    )
     scope = Scope(
         subjects,
         tuple(account or ()),

@@ -52,7 +52,7 @@ Seen = Callable[[int], None]
 
 def preview(runtime: Runtime, asker: Asker, text: str, on_records: Seen = lambda _: None) -> Erasure:
     """Say what an erasure would take away of whom a text names, and what holds would keep. Changes nothing."""
-    subjects = identify(text).subjects
+    subjects = identify(text, runtime.settings.line_countries).subjects
     found = erasure.preview_erasure(maintenance_context(runtime, on_records=on_records), subjects)
     record(runtime, asker, "erase.preview", count=found.total("identifiers"))
     return Erasure(found.months, _kept_by(runtime, found.months))
@@ -65,7 +65,7 @@ def erase(runtime: Runtime, asker: Asker, text: str, on_records: Seen = lambda _
     2. Erase and certify. A crash from here on is mended by asking again: what is left is found by looking.
     3. Note in the audit log what came of it. Nothing found: no certificate, and the entry says so.
     """
-    subjects = identify(text).subjects
+    subjects = identify(text, runtime.settings.line_countries).subjects
     # Step 1
     record(runtime, asker, "erase")
     # Step 2

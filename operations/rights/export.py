@@ -43,7 +43,7 @@ def export(
     runtime: Runtime, asker: Asker, text: str, on_records: Callable[[int], None] = lambda _: None
 ) -> Export:
     """Copy what the window holds of whom a text names. It is in the audit log before it is returned."""
-    subjects = identify(text).subjects
+    subjects = identify(text, runtime.settings.line_countries).subjects
     maintenance = maintenance_context(runtime, on_records=on_records)
     content = subject_export.build(
         maintenance, runtime.settings.retention, subjects, runtime.audit.entries(), runtime.clock()

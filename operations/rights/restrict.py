@@ -20,7 +20,7 @@ class Restriction:
 
 def restrict(runtime: Runtime, asker: Asker, text: str) -> Restriction:
     """Keep the records of whom a text names from being shown, those to come too."""
-    subjects = identify(text).subjects
+    subjects = identify(text, runtime.settings.line_countries).subjects
     record(runtime, asker, "restrict")
     policy = runtime.settings.retention
     changed = restrictions.place(runtime.objects, runtime.ring, policy, subjects, runtime.clock())
@@ -29,7 +29,7 @@ def restrict(runtime: Runtime, asker: Asker, text: str) -> Restriction:
 
 def lift(runtime: Runtime, asker: Asker, text: str) -> Restriction:
     """Show the records of whom a text names again."""
-    subjects = identify(text).subjects
+    subjects = identify(text, runtime.settings.line_countries).subjects
     record(runtime, asker, "restrict.lift")
     changed = restrictions.lift(runtime.objects, runtime.ring, subjects)
     return Restriction("lifted" if changed else "there was no restriction", changed)

@@ -11,11 +11,13 @@ restricted is the number alone, and an id on a channel has to name it: `telegram
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from lethe.schemas.errors import InputError
 from lethe.schemas.subjects.addresses import CHAT_CHANNELS, MAX_LENGTH, Subject, normalise
+from lethe.schemas.subjects.equivalents import equivalents, typed
 
 _LOOKS_LIKE_A_NUMBER: Final = re.compile(r"[\d\s().+\-/\u2010-\u2015\u00a0]+")
 _PLUS_INSIDE: Final = re.compile(r"[\s(]*\+")
@@ -43,16 +45,20 @@ class Person:
         return not known and _LOOKS_LIKE_A_NUMBER.fullmatch(self.text) is not None
 
 
-def identify(text: str) -> Person:
+def identify(text: str, countries: Iterable[str] = ()) -> Person:
     """Read what a person typed or a request says: an address in any usual spelling, or an id of a channel or message.
 
-    Raises `InputError`, which repeats nothing of the text, when it is blank or has more than 1,024 characters.
+    `countries`: those of the lines records come from, under which a number may be written nationally. Raises
+    `InputError`, which repeats nothing of the text, when it is blank or has more than 1,024 characters.
     """
     text = text.strip()
     if not text or len(text) > MAX_LENGTH:
         raise InputError(f"a number, an address or an id of 1 to {MAX_LENGTH:,} characters is needed")
     read = _read(text)
-    certain = [read, Subject("opaque", text)]
+    certain: list[Subject | None] = [read, Subject("opaque", text)]
+    for country in (None, *countries):
+        certain += typed(text, country=country)
+        certain += equivalents(read, country) if read is not None else ()
     channels = [Subject("chat", f"{channel}:{text}") for channel in sorted(CHAT_CHANNELS) if ":" not in text]
     if read is None or read.kind in _ANY_KIND:
         certain += channels

@@ -45,7 +45,7 @@ def lookup(
     3. Answer.
     """
     asker.needs_reason()
-    person, query = _query(text, since, until)
+    person, query = _query(runtime, text, since, until)
     # Step 1
     asked = window.tokens_of(query, runtime.ring, runtime.clock())
     rows = window.find(runtime.warehouse, asked, query)
@@ -72,7 +72,7 @@ def lookup_held(
 ) -> Communications:
     """Find what a hold has preserved of whom a text names; raises `LetheError` when no such hold is in force."""
     asker.needs_reason()
-    _, query = _query(text, since, until)
+    _, query = _query(runtime, text, since, until)
     holds = Holds(runtime.objects, runtime.ring)
     hold = holds.find(reference)
     answer = [
@@ -85,10 +85,12 @@ def lookup_held(
     return Communications(answer)
 
 
-def _query(text: str, since: datetime | None, until: datetime | None) -> tuple[Person, window.Query]:
+def _query(
+    runtime: Runtime, text: str, since: datetime | None, until: datetime | None
+) -> tuple[Person, window.Query]:
     if since is not None and until is not None and until <= since:
         raise InputError("the period ends before it begins: --until must be later than --since")
-    person = identify(text)
+    person = identify(text, runtime.settings.line_countries)
     return person, window.Query(person.candidates, person.text, since, until)
 
 

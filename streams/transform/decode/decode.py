@@ -296,8 +296,12 @@ def _reject_shapes(
             keep[records.places == place] = False
             continue
         for index in indexes:
-            alone = orjson.dumps(elements[index])
-            rejects.append(Reject(row, index, *diagnose(alone, fmt), None, alone))
+            try:
+                alone = orjson.dumps(elements[index])
+            except orjson.JSONEncodeError:  # nested deeper than it can be written again
+                rejects.append(Reject(row, index, Reason.TOO_DEEP))
+            else:
+                rejects.append(Reject(row, index, *diagnose(alone, fmt), None, alone))
     return keep
 
 

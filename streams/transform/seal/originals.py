@@ -166,9 +166,12 @@ def quarantined(message: bytes, index: int | None, fmt: Format) -> tuple[str, by
     if index is not None and isinstance(document, dict):
         listed = document.get(fmt.envelope)
         document = listed[index] if isinstance(listed, list) and index < len(listed) else None
-    before = orjson.dumps(document)
-    _strip(document, fmt)
-    after = orjson.dumps(document)
+    try:
+        before = orjson.dumps(document)
+        _strip(document, fmt)
+        after = orjson.dumps(document)
+    except orjson.JSONEncodeError:  # nested deeper than it can be written again
+        return _scrubbed(message, fmt) if index is None else None
     if index is None and after == before:
         # Equal names: the reader above has seen only the last of them, so what is kept is what it has seen.
         return (STRIPPED, after) if _may_hide_content(message, fmt) else (RECEIVED, message)
