@@ -8,6 +8,7 @@ __all__ = [
     "engines",
     "health",
     "intake",
+    "lines",
     "proof",
     "retention",
     "rights",

@@ -15,8 +15,8 @@ from lethe.keys.providers.choice import LOCAL, Providers
 from lethe.keys.providers.local import LocalProvider
 from lethe.keys.ring import KeyRing
 from lethe.operations.audit import AuditLog
-from lethe.operations.intake.lines import Lines
 from lethe.operations.key_providers import openers
+from lethe.operations.lines import Lines
 from lethe.operations.settings import Settings
 from lethe.schemas.errors import ConfigurationError
 from lethe.tiers.rights import restrictions

@@ -22,8 +22,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from lethe.operations.intake.lines import LineSettings
 from lethe.operations.key_settings import Keys
+from lethe.operations.lines import LineSettings
 from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.position import STREAM_PATTERN
 from lethe.schemas.retention.policy import RetentionPolicy

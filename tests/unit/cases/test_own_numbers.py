@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from transform_kit import Kit, rows, subjects
 
-from lethe.operations.intake.lines import Lines, LineSettings
+from lethe.operations.lines import Lines, LineSettings
 from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.line import Line, parse_own_numbers
 
