@@ -42,6 +42,13 @@ class LatestTime:
             self._seen = latest
             return latest
 
+    def peek(self, now: datetime) -> datetime:
+        """Return the later of a time and the latest one seen, without noting it: for what is only asked of a time."""
+        with self._lock:
+            if self._stored is None:
+                self._stored = self._read()
+            return max(t for t in (now.astimezone(UTC), self._stored, self._seen) if t is not None)
+
     def _due(self, latest: datetime) -> bool:
         stored = self._stored
         if stored is None or (stored.year, stored.month) < (latest.year, latest.month):

@@ -186,7 +186,7 @@ class KeyRing:
 
         While a provider does not answer, a month that is marked as destroyed counts as `ended`: nobody can tell.
         """
-        now = self._at_least(now)
+        now = now if self._latest is None else self._latest.peek(now)
         self._forget_ended(now)
         known = self._store.all()
         held, sure = self._held()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,9 +12,7 @@ import typer
 from lethe.console.cli._root import new_app
 from lethe.console.cli.shell import Shell, asker, moment, progress, shell
 from lethe.integrity.log.note import VerifierKey
-from lethe.operations.asker import record
 from lethe.operations.proof.signer import load_signer
-from lethe.operations.retention.sweep import maintenance_context
 from lethe.schemas.errors import LetheError
 from lethe.schemas.retention.calendar import Month, archive_end, window_end
 from lethe.schemas.retention.policy import RetentionPolicy
@@ -22,7 +20,6 @@ from lethe.schemas.subjects.addresses import normalise
 from lethe.schemas.subjects.geography import country_of_prefix
 from lethe.tiers.certificates import certificates
 from lethe.tiers.retention.expiry import Outcome
-from lethe.tiers.retention.sweep import sweep, would_forget
 
 
 def register(app: typer.Typer) -> None:
@@ -41,41 +38,62 @@ def register(app: typer.Typer) -> None:
 def expire_command(
     context: typer.Context,
     now: Annotated[
-        str | None, typer.Option("--now", help="As if it were this time; the clock is checked as always.")
+        str | None, typer.Option("--now", help="With --dry-run: what is due at this time. Destroys nothing.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is due, change nothing.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Believe the clock although nothing confirms it.")
+        bool,
+        typer.Option(
+            "--force", help="Believe the machine's clock although nothing new confirms it (idle for long)."
+        ),
     ] = False,
     reason: Annotated[
         str | None, typer.Option("--reason", help="Why it is to be believed; goes into the audit log.")
+    ] = None,
+    yes_destroy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--yes-destroy", help="With --force, for each month that is due: agree to its destruction."
+        ),
     ] = None,
 ) -> None:
     """Forget every month whose window has ended and every archive year that is over.
 
     Example: lethe expire --dry-run
     """
+    from lethe.operations.retention import expire
+
     here = shell(context)
-    if force and not (reason or "").strip():
+    why = (reason or "").strip()[:500]
+    if force and not why:
         raise typer.BadParameter("--force needs a --reason")
-    at = moment(now, "--now")
-    if at is not None and at > here.runtime.clock() and not (force or dry_run):
-        raise LetheError(
-            "nothing was forgotten: --now lies in the future; add --dry-run to see what will be due, "
-            "or --force --reason TEXT"
-        )
-    runtime = here.runtime if at is None else replace(here.runtime, clock=lambda: at)
-    with progress("forgetting", None, shown=not (here.json or dry_run)):
-        maintenance = maintenance_context(runtime, forced=force)
-        if dry_run:
-            outcomes = would_forget(maintenance, here.settings.retention)
-        else:
-            why = (reason or "").strip()[:500] or None
-            record(
-                here.runtime, asker(), "expire", as_of=str(at or runtime.clock()), forced=force, reason=why
-            )
-            outcomes = sweep(maintenance, here.settings.retention)
+    if now is not None and not dry_run:
+        raise typer.BadParameter("--now is for previews and destroys nothing: add --dry-run")
+    if dry_run:
+        outcomes = expire.preview(here.runtime, moment(now, "--now"))
+    elif not force:
+        with progress("forgetting", None, shown=not here.json):
+            outcomes = expire.expire(here.runtime, asker())
+    else:
+        agreed = set(yes_destroy or ()) or _agreed(here)
+        with progress("forgetting", None, shown=not here.json):
+            outcomes = expire.expire_forced(here.runtime, asker(), why, agreed)
     here.answer([_as_dict(o) for o in outcomes], lambda: _show(here, outcomes))
+
+
+def _agreed(here: Shell) -> set[str]:
+    """Ask for the name of each month that a forced sweep destroys, typed out. Without a terminal there is nobody."""
+    from lethe.operations.retention import expire
+
+    if here.json or not sys.stdin.isatty():
+        return set()
+    due = expire.preview(here.runtime)
+    for outcome in due:
+        name = expire.named(outcome)
+        typed = typer.prompt(f"{outcome.rows} rows of {name} are destroyed for ever. Type {name} to agree")
+        if typed.strip() != name:
+            raise typer.Abort
+    return {expire.named(outcome) for outcome in due}
 
 
 def _as_dict(outcome: Outcome) -> dict[str, Any]:

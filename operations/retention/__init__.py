@@ -1,3 +1,3 @@
 """What forgets: the sweep, as a process runs it."""
 
-__all__ = ["sweep"]
+__all__ = ["expire", "sweep"]

@@ -68,5 +68,5 @@ def _contradicted(now: datetime, what: str, when: datetime) -> str:
     return (
         f"nothing was taken in: the clock says {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC, but {what} "
         f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC, and identifiers would be dropped as too old by this "
-        "clock; set it, or if it is right run `lethe expire --force --reason TEXT` and start again"
+        "clock; set it, or if it is right force a sweep (`lethe expire --help`) and start again"
     )

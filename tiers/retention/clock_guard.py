@@ -51,11 +51,26 @@ def check(warehouse: Warehouse, now: datetime, due: bool) -> None:
         raise ClockError(_said(now, "the last sweep ran", last))
 
 
+def check_forced(warehouse: Warehouse, now: datetime) -> None:
+    """Raise `ClockError` when something contradicts the clock, so that nobody's word makes it right.
+
+    A commit, a record or an earlier sweep of a later time does. That nothing has happened for long does not.
+    """
+    seen = (
+        ("the last sweep ran", last_run(warehouse.objects)),
+        ("the newest records were committed", warehouse.newest_commit()),
+        ("the newest record is of", newest_event(warehouse)),
+    )
+    for what, when in seen:
+        if when is not None and now < when - _APART:
+            raise ClockError(_said(now, what, when))
+
+
 def _said(now: datetime, what: str, when: datetime) -> str:
     return (
         f"nothing was forgotten: the clock says {now.astimezone(UTC):%Y-%m-%d %H:%M} UTC, but {what} "
-        f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC, more than a day apart; set the clock, or if it is right "
-        "run `lethe expire --force --reason TEXT`"
+        f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC, more than a day apart; set the clock. If it is "
+        "right and nothing was taken in for a while, `lethe expire --help` says how to go on (--force)"
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 from retention_world import World, report
 from typer.testing import CliRunner
 
@@ -32,6 +33,9 @@ class Prompt:
         self.config.write_text(f'root = "{world.root}"\nkeys_dir = "{world.keys}"\n')
         monkeypatch.setattr(runtimes, "Runtime", lambda settings: Runtime(settings, lambda: world.now))
         monkeypatch.setenv("LETHE_USER", "eve")
+
+    def result(self, *arguments: str) -> Result:
+        return CliRunner().invoke(app, ["--config", str(self.config), "--json", *arguments])
 
     def run(self, *arguments: str) -> Any:
         result = CliRunner().invoke(app, ["--config", str(self.config), "--json", *arguments])
@@ -59,11 +63,26 @@ def lethe(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_expire_certificates_and_their_verification(lethe: Prompt, tmp_path: Path) -> None:
     assert lethe.run("expire") == []
-    with pytest.raises(LetheError, match="future"):
-        lethe.run("expire", "--now", "2026-04-01")
+    keys = sorted(lethe.world.keys.iterdir())
+    for arguments in ((), ("--force", "--reason", "rehearsal", "--yes-destroy", "2025-03")):
+        refused = lethe.result("expire", "--now", "2026-04-01", *arguments)
+        assert refused.exit_code == 2
+        assert "destroys nothing" in refused.output
     (due,) = lethe.run("expire", "--dry-run", "--now", "2026-04-01")
     assert (due["what"], due["state"], due["rows"]) == ("2025-03.w12", "would forget", 4)
-    (done,) = lethe.run("expire", "--now", "2026-04-01", "--force", "--reason", "rehearsal")
+    assert sorted(lethe.world.keys.iterdir()) == keys
+    assert "2026" not in (lethe.world.keys / "latest-time").read_text()  # nor is the time of a preview kept
+    lethe.world.now = datetime(2026, 4, 1, tzinfo=UTC)  # the machine's own clock
+    force = ("expire", "--force", "--reason", "rehearsal")
+    for agreed in (
+        (),
+        ("--yes-destroy", "2025-04"),
+        ("--yes-destroy", "2025-03", "--yes-destroy", "2025-04"),
+    ):
+        with pytest.raises(LetheError, match=r"due are 2025-03, agreed to"):
+            lethe.run(*force, *agreed)
+    assert (lethe.world.keys / "2025-03.w12.key").exists()
+    (done,) = lethe.run(*force, "--yes-destroy", "2025-03")
     assert (done["state"], done["certificate"]) == ("forgotten", 0)
     forced = [e for e in lethe.audit() if e["action"] == "expire"][-1]
     assert (forced["forced"], forced["reason"], forced["who"]) == (True, "rehearsal", "eve")
@@ -86,7 +105,7 @@ def test_a_hold_from_order_to_release(lethe: Prompt) -> None:
                        "--subject", HER)  # fmt: skip
     assert lethe.run("hold", "list")[0]["state"] == "in force"
     lethe.world.now = datetime(2026, 4, 1, tzinfo=UTC)
-    assert lethe.run("expire", "--force", "--reason", "test")[0]["held"] == 2
+    assert lethe.run("expire", "--force", "--reason", "test", "--yes-destroy", "2025-03")[0]["held"] == 2
     assert lethe.run("hold", "list")[0]["state"] == "overdue"
     shown = lethe.run("hold", "show", "HC-7")
     assert (shown["set_aside"], shown["waiting_deletions"], shown["covers"]["subjects"]) == (2, 1, 1)
