@@ -91,7 +91,7 @@ bench: setup ## Measure against peers; writes bench/RESULTS.md
 .PHONY: lock
 lock: setup ## Pin today's versions of everything
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile -q pyproject.toml --extra dev --extra registry --extra serve --extra pkcs11 --extra vault --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements-dev.lock
+	$(BIN)/uv pip compile -q pyproject.toml --extra dev --extra registry --extra serve --extra pkcs11 --extra vault --extra aws --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements-dev.lock
 	$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 -c requirements-dev.lock -o requirements.lock
 
 .PHONY: clean

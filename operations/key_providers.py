@@ -8,7 +8,7 @@ from functools import partial
 
 from lethe.keys.providers.choice import Openers
 from lethe.keys.providers.interface import KeyProvider
-from lethe.operations.key_settings import Keys, LocalKeys, Pkcs11Keys, ProviderSettings
+from lethe.operations.key_settings import AwsKeys, Keys, LocalKeys, Pkcs11Keys, ProviderSettings
 from lethe.schemas.errors import ConfigurationError
 
 
@@ -36,6 +36,10 @@ def _opened(section: ProviderSettings, clock: Callable[[], datetime]) -> KeyProv
         from lethe.keys.providers.pkcs11 import Pkcs11Provider
 
         return Pkcs11Provider(section.module, section.token, section.pin_file, clock)
+    if isinstance(section, AwsKeys):
+        from lethe.keys.providers.aws import AwsProvider
+
+        return AwsProvider(section.region, clock, section.prefix, section.endpoint_url)
     from lethe.keys.providers.vault import VaultProvider
 
     return VaultProvider(

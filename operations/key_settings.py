@@ -43,7 +43,16 @@ class VaultKeys(Section):
     ca_file: Path | None = None
 
 
-ProviderSettings = LocalKeys | Pkcs11Keys | VaultKeys
+class AwsKeys(Section):
+    """AWS KMS with imported key material; credentials as boto3 finds them."""
+
+    kind: Literal["aws"]
+    region: str = Field(min_length=1, max_length=40)
+    prefix: str = Field("lethe", pattern=r"^[A-Za-z0-9-]{1,40}$", description="keys are alias/PREFIX/KEY-ID")
+    endpoint_url: str | None = Field(None, pattern=r"^https?://")
+
+
+ProviderSettings = LocalKeys | Pkcs11Keys | VaultKeys | AwsKeys
 
 
 class Keys(Section):

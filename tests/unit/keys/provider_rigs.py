@@ -21,7 +21,10 @@ import hvac
 import pkcs11
 import pytest
 import requests
+from aws_stub import AwsStub
+from botocore.httpsession import URLLib3Session
 
+from lethe.keys.providers.aws import AwsProvider
 from lethe.keys.providers.interface import KeyProvider
 from lethe.keys.providers.local import LocalProvider
 from lethe.keys.providers.pkcs11 import Pkcs11Provider
@@ -281,10 +284,42 @@ class VaultRig(Rig):
         self._server.wait(20)
 
 
+class AwsRig(Rig):
+    name = "aws"
+    never_comes_back = True
+
+    def __init__(self, _: Path) -> None:
+        self.stub = AwsStub()
+        os.environ.update(AWS_ACCESS_KEY_ID="stub", AWS_SECRET_ACCESS_KEY="stub")
+
+    def provider(self) -> KeyProvider:
+        return AwsProvider("eu-central-1", utc_now, endpoint_url=self.stub.url, timeout=1)
+
+    def stepping(self, hook: Hook) -> Any:
+        return patched(URLLib3Session, ("send",), hook)
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        self.stub.away = True
+        try:
+            yield
+        finally:
+            self.stub.away = False
+
+    def backup(self) -> None:
+        """KMS gives no copy of a key."""
+
+    def restore(self) -> None:
+        """KMS takes no copy of a key."""
+
+    def close(self) -> None:
+        self.stub.close()
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
 
 
-RIGS: dict[str, Callable[[Path], Rig]] = {rig.name: rig for rig in (LocalRig, Pkcs11Rig, VaultRig)}
+RIGS: dict[str, Callable[[Path], Rig]] = {rig.name: rig for rig in (LocalRig, Pkcs11Rig, VaultRig, AwsRig)}

@@ -5,14 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import aws_stub
 import pytest
 from pkcs11 import Attribute, KeyType
 from pkcs11.exceptions import AttributeSensitive
-from provider_rigs import SOFTHSM, Pkcs11Rig, VaultRig, utc_now
+from provider_rigs import SOFTHSM, AwsRig, Pkcs11Rig, VaultRig, utc_now
 
+from lethe.keys.providers.aws import AwsProvider
 from lethe.keys.providers.pkcs11 import Pkcs11Provider
 from lethe.keys.providers.vault import VaultProvider
 from lethe.schemas.errors import ConfigurationError
@@ -190,3 +194,66 @@ def test_a_wrong_pin_or_token_or_module_says_which(hsm: Pkcs11Rig, tmp_path: Pat
     (tmp_path / "module.so").write_text("")
     with pytest.raises(ConfigurationError, match="cannot be used"):
         Pkcs11Provider(tmp_path / "module.so", "lethe", hsm.pin, now).list()
+
+
+# AWS KMS
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsRig]:
+    rig = AwsRig(tmp_path_factory.mktemp("aws"))
+    yield rig
+    rig.close()
+
+
+def kms_key(aws: AwsRig, alias: str) -> dict[str, Any]:
+    return aws.stub.key(f"alias/lethe/{alias}")
+
+
+@pytest.mark.parametrize(
+    ("now", "expires"),
+    [
+        (datetime(2025, 1, 31, tzinfo=UTC), None),  # the window of January ends in 366 days and 30 are added
+        (datetime(2025, 3, 4, tzinfo=UTC), datetime(2026, 3, 3, tzinfo=UTC)),
+    ],
+)
+def test_imported_material_expires_by_itself_after_the_window_where_kms_takes_that(
+    aws: AwsRig, monkeypatch: pytest.MonkeyPatch, now: datetime, expires: datetime | None
+) -> None:
+    class Then(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return now
+
+    monkeypatch.setattr(aws_stub, "datetime", Then)
+    key = f"2025-01.w12.g{now.month}"
+    AwsProvider("eu-central-1", lambda: now, endpoint_url=aws.stub.url).create(key)
+    found = kms_key(aws, f"2025-01_dw12_dg{now.month}")
+    assert found["ValidTo"] == expires
+
+
+def test_a_kms_key_that_somebody_scheduled_for_deletion_is_not_gone(aws: AwsRig) -> None:
+    provider, key = aws.provider(), "2025-02.w12"
+    provider.create(key)
+    aws.stub.on_ScheduleKeyDeletion({"KeyId": "alias/lethe/2025-02_dw12"})
+    assert key in provider.list()
+    assert provider.destroyed_for_good_at(key) is None
+    provider.destroy(key)
+    assert key not in provider.list()
+    assert provider.destroyed_for_good_at(key) is not None
+    assert kms_key(aws, "2025-02_dw12")["now"] is None
+
+
+def test_a_kms_key_that_aws_made_is_refused(aws: AwsRig) -> None:
+    made = aws.stub.on_CreateKey({})["KeyMetadata"]["KeyId"]
+    aws.stub.on_CreateAlias({"AliasName": "alias/lethe/2025-03_dw12", "TargetKeyId": made})
+    with pytest.raises(ConfigurationError, match="cannot be destroyed at once"):
+        aws.provider().create("2025-03.w12")
+
+
+def test_a_race_for_an_alias_leaves_no_key_with_material_behind(aws: AwsRig) -> None:
+    key = "2025-04.w12"
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: aws.provider().create(key), range(4)))
+    named = set(aws.stub.aliases.values())
+    assert [k for k in aws.stub.keys.values() if k["now"] is not None and k["KeyId"] not in named] == []

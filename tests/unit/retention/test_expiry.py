@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from retention_world import WINDOW_TABLES, World, report
 
+from lethe.keys.providers.local import LocalProvider
 from lethe.operations.proof.signer import load_signer
 from lethe.schemas.errors import ExpiredKeyError
 from lethe.schemas.retention.calendar import Month
@@ -241,3 +242,20 @@ def test_certificates_say_what_and_show_every_change(make_world: Callable[..., W
     path.write_bytes((world.root / certificates.path_of(1)).read_bytes())
     with pytest.raises(certificates.IntegrityError, match="in the place of another"):
         certificates.verify_all(objects, trusted)
+
+
+def test_a_certificate_waits_while_the_keys_destruction_could_be_taken_back(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some providers destroy a key days after they were asked."""
+    world, final = make_world(), list[datetime | None]([None])
+    world.traffic(50)
+    monkeypatch.setattr(LocalProvider, "destroyed_for_good_at", lambda *_: final[0])
+    fresh(world, datetime(2026, 4, 1, 1, tzinfo=UTC))
+    assert [(o.state, o.certificate) for o in world.sweep()] == [("waiting", None)]
+    assert world.found(PAKISTANI) == [], "unreadable at once"
+    final[0] = datetime(2026, 4, 2, tzinfo=UTC)
+    fresh(world, datetime(2026, 4, 2, 1, tzinfo=UTC))
+    assert [o.state for o in world.sweep()] == ["forgotten"]
+    (certificate,) = certificates.every(world.runtime.objects)
+    assert datetime.fromisoformat(certificate["key_gone"]) == final[0]
