@@ -111,3 +111,25 @@ def test_the_dashboard_asks_what_prometheus_understands(tmp_path: Path) -> None:
         assert not cells & taken, panel["title"]
         taken |= cells
     assert {name for name in registered() if any(name in expr for expr in asked)} == set(registered())
+
+
+def test_compose_runs_the_prometheus_that_the_rules_are_tested_with_and_scrapes_its_workers() -> None:
+    compose = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
+    services = compose["services"]
+    image, _, version = services["prometheus"]["image"].partition(":v")
+    assert image == "docker.io/prom/prometheus"
+    assert f"version {version}" in promtool("--version").stdout
+    (job,) = yaml.safe_load((PROMETHEUS / "prometheus.yaml").read_text())["scrape_configs"]
+    workers = {f"{name}:9464" for name in services if name.startswith("worker")}
+    assert set(job["static_configs"][0]["targets"]) == workers
+    for name in ("prometheus", "grafana"):
+        service = services[name]
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        for volume in service["volumes"]:
+            source, _, _ = volume.partition(":")
+            assert (
+                (ROOT / "deploy" / source).exists()
+                if source.startswith("./")
+                else source in compose["volumes"]
+            )
+            assert source not in ("warehouse", "keys", "audit")
