@@ -39,7 +39,7 @@ def promtool(*arguments: str, cwd: Path = PROMETHEUS) -> subprocess.CompletedPro
     program = shutil.which("promtool")
     assert program, "the tests need promtool: make tools (apt-get install prometheus)"
     return subprocess.run(
-        [program, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60, check=False
+        [program, *arguments], cwd=cwd, capture_output=True, text=True, timeout=240, check=False
     )
 
 
