@@ -66,6 +66,11 @@ class Kafka(_Section):
     session_timeout_ms: int = Field(45_000, ge=1_000, le=1_800_000)
     replication: int = Field(1, ge=1, le=10, description="replicas of the topics Lethe makes for itself")
 
+    @property
+    def control_group(self) -> str:
+        """Name the consumer group of the control topics."""
+        return f"{self.group}-control"
+
     @model_validator(mode="after")
     def _log_in(self) -> Self:
         """A log-in is complete, and nothing is set that would not be used."""

@@ -65,7 +65,7 @@ def run_worker(here: Shell, stop_at_end: bool, accept_gap: bool = False) -> None
             accept_gap=accept_gap,
             on_progress=moved,
             # One that only catches up answers no requests and forgets nothing: it would be gone in the middle.
-            on_app=None if stop_at_end else partial(_attach_control, here.runtime),
+            attach=None if stop_at_end else partial(_attach_control, here.runtime),
         )
         worker.run()
 

@@ -1,4 +1,7 @@
-"""The Faust application: a channel of batches, the agents that split them, and the timers of the leader."""
+"""The Faust applications: one whose agents split batches and needs no broker, one for the control topics.
+
+Apart, since the control side has to be made anew when the broker shuts it out, and records must go on meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 
 import faust
 from aiokafka.abc import AbstractTokenProvider
+from faust.app.base import BootStrategy
 from faust.auth import OAuthCredentials
 from faust.channels import Channel
 from mode.utils.queues import FlowControlEvent, ThrowableQueue
@@ -19,9 +23,9 @@ from lethe.streams.worker.pipeline import Pipeline
 
 
 class BatchChannel(Channel[Any]):
-    """A channel whose queue no rebalance suspends or clears: Faust's own topics come and go, the feed goes on.
+    """A channel that is bounded and never suspended.
 
-    Values go in with `put` as they are; wrapped in events they would be dropped while Faust rebalances.
+    Values go in with `put` as they are, not wrapped in events.
     """
 
     @property
@@ -33,23 +37,20 @@ class BatchChannel(Channel[Any]):
         return self._queue
 
 
-def make_app(settings: Settings, pipeline: Pipeline, ready: Callable[[], None]) -> tuple[Any, Any]:
-    """Make the application and the channel the feed puts batches on. `ready` is called once the agents listen."""
-    kafka = settings.kafka
-    session = kafka.session_timeout_ms / 1000
-    app = faust.App(
-        f"{kafka.group}-control",
-        broker="kafka://" + settings.bootstrap.replace(",", ";kafka://"),
-        broker_credentials=_log_in(kafka),
-        broker_session_timeout=session,
-        broker_heartbeat_interval=max(0.3, session / 10),
-        store="memory://",
-        web_enabled=False,
-        autodiscover=False,
-        datadir=tempfile.mkdtemp(prefix="lethe-"),
-        topic_replication_factor=kafka.replication,
-        topic_partitions=1,
-    )
+class _WithoutBroker(BootStrategy):
+    enable_kafka = False
+
+
+class _SplitApp(faust.App):
+    BootStrategy = _WithoutBroker
+
+
+def make_split_app(settings: Settings, pipeline: Pipeline, ready: Callable[[], None]) -> tuple[Any, Any]:
+    """Make the application that splits, and the channel the feed puts batches on.
+
+    `ready` is called once the agents listen.
+    """
+    app = _SplitApp(f"{settings.kafka.group}-split", datadir=_folder(), **_COMMON)
     batches = BatchChannel(app, maxsize=1)
 
     @app.agent(batches, concurrency=settings.threads, name="lethe.split")
@@ -60,6 +61,32 @@ def make_app(settings: Settings, pipeline: Pipeline, ready: Callable[[], None]) 
             await pipeline.process(load)
 
     return app, batches
+
+
+def make_control_app(settings: Settings) -> Any:
+    """Make the application of the control topics: its agents and timers are given to it by `control_topic.attach`."""
+    kafka = settings.kafka
+    session = kafka.session_timeout_ms / 1000
+    return faust.App(
+        kafka.control_group,
+        broker="kafka://" + settings.bootstrap.replace(",", ";kafka://"),
+        broker_credentials=_log_in(kafka),
+        broker_session_timeout=session,
+        broker_heartbeat_interval=max(0.3, session / 10),
+        broker_client_id="lethe-control",
+        datadir=_folder(),
+        topic_replication_factor=kafka.replication,
+        topic_partitions=1,
+        topic_allow_declare=False,  # `make_topics` has made them, or somebody who may
+        **_COMMON,
+    )
+
+
+_COMMON: dict[str, Any] = {"store": "memory://", "web_enabled": False, "autodiscover": False}
+
+
+def _folder() -> str:
+    return tempfile.mkdtemp(prefix="lethe-")
 
 
 class _Tokens(AbstractTokenProvider):  # type: ignore[misc]

@@ -20,18 +20,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from lethe.operations.asker import Asker
 from lethe.operations.retention.sweep import run_sweep
 from lethe.operations.rights import erase, export, restrict
 from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Settings
 from lethe.operations.window.identify import identify
 from lethe.schemas.errors import InputError, LetheError, TransientError
-from lethe.streams.worker.client import client_options
 from lethe.streams.worker.metrics import Metrics
+from lethe.streams.worker.topics import create
 from lethe.tiers.holds.holds import Holds
 from lethe.tiers.retention import clock_guard as clockguard
 
@@ -157,17 +156,18 @@ def _wrong(request: Mapping[str, Any]) -> str | None:
 
 
 def make_topics(runtime: Runtime) -> None:
-    """Make the control topics if they are not there; raises `TransientError` when the broker does not."""
-    admin = AdminClient(client_options(runtime.settings))
-    replicas = runtime.settings.kafka.replication
+    """Make the control topics that are not there; raises what `lethe.streams.worker.topics.create` raises."""
+    create(runtime.settings, own_topics(runtime.settings))
+
+
+def own_topics(settings: Settings) -> list[NewTopic]:
+    """Describe the topics Lethe has for itself: requests, which name people and are kept a day, answers, the leader."""
+    replicas = settings.kafka.replication
     short = {"retention.ms": str(RETENTION_MS), "segment.ms": str(_SEGMENT_MS), "cleanup.policy": "delete"}
-    topics = [NewTopic(REQUESTS, 1, replicas, config=short), NewTopic(RESPONSES, 1, replicas)]
-    for name, made in admin.create_topics(topics, request_timeout=15).items():
-        try:
-            made.result(20)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise TransientError(f"the topic {name} cannot be made: {error.args[0].name()}") from None
+    leader = f"{settings.kafka.control_group}-__assignor-__leader"  # Faust's name for it
+    return [
+        NewTopic(REQUESTS, 1, replicas, config=short), NewTopic(RESPONSES, 1, replicas), NewTopic(leader, 1, replicas)
+    ]  # fmt: skip
 
 
 def attach(app: Any, runtime: Runtime, metrics: Metrics, desk: Desk) -> None:

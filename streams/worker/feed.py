@@ -131,6 +131,11 @@ class Feed:
             and all(p.at_end and not p.messages for p in list(self._assignments.partitions.values()))
         )
 
+    @property
+    def shut_out(self) -> bool:
+        """Tell whether the broker refuses the log-in."""
+        return self._login.in_doubt
+
     def partitions(self) -> list[Partition]:
         """Return the assigned partitions."""
         return list(self._assignments.partitions.values())

@@ -4,16 +4,24 @@ reduced to their type and place, because the text of a stranger's exception may 
 from __future__ import annotations
 
 import logging
+import re
 import sys
+import threading
+import time
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import PurePath
+from typing import Final
 
 import orjson
 
 from lethe.schemas.errors import LetheError
 
 _QUIET = ("faust", "mode", "aiokafka", "librdkafka", "asyncio")
+_AGAIN_SECONDS: Final = 300.0
+_MOST_LINES: Final = 1_000
+_NUMBERS: Final = re.compile(r"[0-9]+(?:ms)?")
 
 
 class JsonFormatter(logging.Formatter):
@@ -39,10 +47,45 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(line).decode()
 
 
+class SayOnce(logging.Filter):
+    """Lets a line of the broker's libraries through once in a while: they repeat themselves at every try.
+
+    Lines are the same when only their numbers differ. The next that passes says how many did not.
+    """
+
+    def __init__(self, seconds: float = _AGAIN_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._said: dict[
+            tuple[str, str], tuple[float, int]
+        ] = {}  # line -> when last, how many held back since
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Decide on one record; those of other loggers always pass."""
+        if record.name.partition(".")[0] not in _QUIET:
+            return True
+        text = record.getMessage() if record.name == "librdkafka" else str(record.msg)
+        key, now = (record.name, _NUMBERS.sub("", text)[:200]), self._clock()
+        with self._lock:
+            last, held = self._said.get(key, (-self._seconds, 0))
+            if now - last < self._seconds:
+                self._said[key] = last, held + 1
+                return False
+            if len(self._said) >= _MOST_LINES:
+                self._said.clear()
+            self._said[key] = now, 0
+        if held:
+            record.msg, record.args = f"{text} (and {held} more like it)", ()
+        return True
+
+
 def set_up(level: str) -> None:
     """Send every log to standard error as JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
+    handler.addFilter(SayOnce())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level if level != "WARN" else "WARNING")

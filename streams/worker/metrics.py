@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -53,6 +54,11 @@ class Metrics:
         self._sweeps = Counter(
             "lethe_sweeps", "Retention sweeps by outcome", ["outcome"], registry=self.registry
         )
+        self._last_sweep = Gauge(
+            "lethe_last_sweep_seconds",
+            "When the last retention sweep of any worker ended, in seconds since 1970",
+            registry=self.registry,
+        )
         self._forgotten = Counter(
             "lethe_forgotten", "Months of the window or the archive forgotten", registry=self.registry
         )
@@ -91,6 +97,10 @@ class Metrics:
         """A sweep ran and forgot this much; None: something kept it from forgetting."""
         self._sweeps.labels("failed" if forgotten is None else "ok").inc()
         self._forgotten.inc(forgotten or 0)
+
+    def last_sweep(self, at: datetime) -> None:
+        """Note when the last sweep ran, of whatever worker."""
+        self._last_sweep.set(at.timestamp())
 
     def committed(self, batches: list[TransformedBatch], seconds: float) -> None:
         """A commit has landed."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.cimpl import NewTopic
 
 from lethe.operations.settings import Settings
 from lethe.schemas.errors import ConfigurationError, GapError, TransientError
@@ -18,6 +20,13 @@ _NOT_READ = {
         "may not be described: the broker's user needs READ and DESCRIBE on it (docs/kafka.md)"
     ),
 }
+_MAY_NOT_CREATE = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.POLICY_VIOLATION,
+    }
+)
 _RENEWED = re.compile(r"\+\+([0-9]+)/[0-9]+$")
 
 
@@ -46,6 +55,52 @@ def identify(settings: Settings, topics: Iterable[str]) -> dict[str, str]:
         return found
     except (KafkaException, TimeoutError) as error:
         raise admin.failed(error) from None
+
+
+def create(settings: Settings, topics: Sequence[NewTopic]) -> dict[str, bool]:
+    """Make the topics that are not there: topic -> whether it was made now.
+
+    What is there is left as it is, so that no right to create is needed where somebody else has made them. Raises
+    `ConfigurationError` when a right is missing and `TransientError` when the broker does not answer.
+    """
+    admin = Admin(settings)
+    admin.reach()
+    try:
+        names = [topic.topic for topic in topics]
+        found = admin.client.describe_topics(TopicCollection(names), request_timeout=ANSWER_SECONDS)
+        missing = {name for name in names if not _is_there(found[name])}
+        wanted = [topic for topic in topics if topic.topic in missing]
+        made = admin.client.create_topics(wanted, request_timeout=ANSWER_SECONDS) if wanted else {}
+        for name, future in made.items():
+            try:
+                future.result(2 * ANSWER_SECONDS)
+            except KafkaException as error:
+                code = error.args[0].code()
+                if code in _MAY_NOT_CREATE:
+                    raise ConfigurationError(
+                        f"topic {name} is not there, or may not be described, and the broker's user may not create it; "
+                        "let somebody who may run `lethe topics create` (docs/kafka.md)"
+                    ) from None
+                if code == KafkaError.INVALID_REPLICATION_FACTOR:
+                    raise ConfigurationError(
+                        f"topic {name}: the cluster has too few brokers for kafka.replication "
+                        f"{settings.kafka.replication}"
+                    ) from None
+                if code != KafkaError.TOPIC_ALREADY_EXISTS:  # by another worker, a moment ago
+                    raise
+        return {name: name in missing for name in names}
+    except (KafkaException, TimeoutError) as error:
+        raise admin.failed(error) from None
+
+
+def _is_there(described: Any) -> bool:
+    try:
+        described.result(ANSWER_SECONDS)
+    except KafkaException as error:
+        if error.args[0].code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED):
+            return False
+        raise
+    return True
 
 
 class StillTheSame:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
 from lethe.operations.proof.publisher import Publisher
@@ -19,17 +22,22 @@ from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import LetheError
 from lethe.schemas.transformed import TransformedBatch
 from lethe.streams.transform.batch import Batch
+from lethe.streams.worker._control_side import ControlSide
 from lethe.streams.worker._memory import bound_memory
-from lethe.streams.worker.app import make_app, settle
+from lethe.streams.worker.app import make_split_app, settle
 from lethe.streams.worker.feed import Feed
 from lethe.streams.worker.metrics import HealthServer, Metrics
 from lethe.streams.worker.pipeline import Pipeline
 from lethe.streams.worker.topics import StillTheSame, Streams, identify
 from lethe.tiers.delta.table import Table
+from lethe.tiers.retention import clock_guard
 
 log = logging.getLogger("lethe.worker")
 
 _LAG_SECONDS: Final = 2.0
+_LEAVE_SECONDS: Final = 9.5
+_SWEEP_LOOK_SECONDS: Final = 60.0
+_SWEEP_LATE: Final = timedelta(hours=3)  # one is due each hour
 
 
 @dataclass(slots=True)
@@ -48,13 +56,22 @@ class Worker:
     stop_at_end: bool = False
     accept_gap: bool = False
     on_progress: Callable[[Progress], None] | None = None
-    on_app: Callable[[Any, Metrics], None] | None = None  # gives the application more agents before it starts
+    attach: Callable[[Any, Metrics], None] | None = (
+        None  # gives the control side its agents; None: there is none
+    )
     metrics: Metrics = field(default_factory=Metrics)
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, or to the end of what is there."""
         bound_memory()
-        asyncio.run(self._run())
+        # Not `asyncio.run`: it waits for every task and thread that Faust and its client may have left behind.
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(self._run())
+        finally:
+            loop.run_until_complete(_let_go())
+            asyncio.set_event_loop(None)
 
     async def _run(self) -> None:
         settings = self.runtime.settings
@@ -79,14 +96,19 @@ class Worker:
         feed = Feed(
             settings, streams, _Positions(warehouse.table("metadata")), pipeline, self.accept_gap, same.check
         )
+        control, attach = None, self.attach
+        if attach is not None:
+            control = ControlSide(settings, lambda app: attach(app, self.metrics))
+        sweeps = Sweeps(self.runtime, self.metrics) if control is not None else None
         health = HealthServer(
-            settings.metrics_host, settings.metrics_port, self.metrics, lambda: _why_not_ready(feed, pipeline)
-        )
+            settings.metrics_host, settings.metrics_port, self.metrics,
+            lambda: _why_not_ready(feed, pipeline, control, sweeps),
+        )  # fmt: skip
         health.start()
         log.info("metrics on port %d", health.port)
         publisher.start()
         try:
-            await self._live(feed, pipeline)
+            await self._live(feed, pipeline, control, sweeps)
         finally:
             await asyncio.to_thread(publisher.stop)
             health.stop()
@@ -94,14 +116,14 @@ class Worker:
         if error := pipeline.error or feed.error:
             raise error
 
-    async def _live(self, feed: Feed, pipeline: Pipeline) -> None:
+    async def _live(
+        self, feed: Feed, pipeline: Pipeline, control: ControlSide | None, sweeps: Sweeps | None
+    ) -> None:
         loop = asyncio.get_running_loop()
         listening, told = asyncio.Event(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, told.set)
-        app, channel = make_app(self.runtime.settings, pipeline, listening.set)
-        if self.on_app is not None:
-            self.on_app(app, self.metrics)
+            loop.add_signal_handler(number, self._told, told)
+        app, channel = make_split_app(self.runtime.settings, pipeline, listening.set)
 
         def put(load: list[Batch]) -> Future[None]:
             for batch in load:
@@ -111,42 +133,53 @@ class Worker:
             # As it is, not wrapped in an event: `BatchChannel` says why.
             return asyncio.run_coroutine_threadsafe(channel.put(load), loop)
 
+        def over() -> bool:
+            return self._over(told, feed, pipeline, app)
+
         pipeline.connect(feed, put)
-        # Faust joins its own group in here, which takes seconds; the agents listen long before.
-        faust = asyncio.create_task(app.start(), name="faust")
+        starting = asyncio.create_task(app.start(), name="agents")
         thread = threading.Thread(target=feed.run, name="feed")
         try:
-            await _first(listening.wait(), faust)
+            await _first(listening.wait(), starting)
             thread.start()
             await asyncio.gather(
-                pipeline.run(lambda: self._over(told, feed, pipeline, faust), told.is_set),
-                self._report(told, feed, pipeline, faust),
+                pipeline.run(over, told.is_set),
+                self._report(over, feed, pipeline),
+                *([control.run(over)] if control is not None else []),
+                *([sweeps.watch(over)] if sweeps is not None else []),
             )
         finally:
             feed.stop()
+            leaving = [asyncio.create_task(control.stop())] if control is not None else []
             if thread.ident is not None:
                 await asyncio.to_thread(thread.join)
-            stop = asyncio.create_task(app.stop())
-            await settle(stop, 10)
-            await settle(faust, 1)
+            await asyncio.gather(*leaving)
+            await settle(asyncio.create_task(app.stop()), 3)
+            await settle(starting, 1)
             shutil.rmtree(app.conf.datadir, ignore_errors=True)
-        if faust.done() and not faust.cancelled() and (error := faust.exception()) and not pipeline.error:
-            raise error
+        if app.crashed and not pipeline.error:
+            raise LetheError(
+                f"the agents ended ({type(app.crash_reason).__name__}); the log says why, start again"
+            )
 
-    def _over(self, told: asyncio.Event, feed: Feed, pipeline: Pipeline, faust: asyncio.Task[None]) -> bool:
+    def _told(self, told: asyncio.Event) -> None:
+        """Stop, and be gone within ten seconds: a store or a broker that does not answer is not waited for."""
+        if not told.is_set():
+            told.set()
+            last = threading.Timer(_LEAVE_SECONDS, _leave)
+            last.daemon = True
+            last.start()
+
+    def _over(self, told: asyncio.Event, feed: Feed, pipeline: Pipeline, app: Any) -> bool:
         """Tell whether to stop: told to, failed, or (if asked for) everything that was there is committed."""
-        if told.is_set() or feed.error or pipeline.error:
-            return True
-        if faust.done() and faust.exception() is not None:
+        if told.is_set() or feed.error or pipeline.error or app.crashed:
             return True
         return self.stop_at_end and pipeline.drained()
 
-    async def _report(
-        self, told: asyncio.Event, feed: Feed, pipeline: Pipeline, faust: asyncio.Task[None]
-    ) -> None:
+    async def _report(self, over: Callable[[], bool], feed: Feed, pipeline: Pipeline) -> None:
         progress = Progress()
         heard = 0.0
-        while not self._over(told, feed, pipeline, faust):
+        while not over():
             if self.on_progress is not None:
                 progress.committed = pipeline.committed
                 progress.total = max(
@@ -162,6 +195,39 @@ class Worker:
             self.on_progress(progress)
 
 
+class Sweeps:
+    """How long ago the last retention sweep was, of whatever worker: one that is late is seen in readiness."""
+
+    def __init__(self, runtime: Runtime, metrics: Metrics) -> None:
+        self._runtime = runtime
+        self._metrics = metrics
+        self._started = runtime.clock()
+        self._late: timedelta | None = None
+
+    def trouble(self) -> str | None:
+        """Say that sweeps do not come, if so."""
+        if self._late is None:
+            return None
+        return f"retention: no sweep for {int(self._late.total_seconds() // 3600)} hours; `lethe expire` says why"
+
+    async def watch(self, over: Callable[[], bool]) -> None:
+        """Look once a minute."""
+        looked = -_SWEEP_LOOK_SECONDS
+        while not over():
+            if time.monotonic() - looked >= _SWEEP_LOOK_SECONDS:
+                looked = time.monotonic()
+                with suppress(LetheError):  # a store that does not answer shows elsewhere
+                    await asyncio.to_thread(self._look)
+            await asyncio.sleep(0.2)
+
+    def _look(self) -> None:
+        now, last = self._runtime.clock(), clock_guard.last_run(self._runtime.objects)
+        if last is not None:
+            self._metrics.last_sweep(last)
+        since = now - max(self._started, last or self._started)
+        self._late = since if since > _SWEEP_LATE else None
+
+
 class _Positions:
     """The committed position of a source, through a handle of the feed's own."""
 
@@ -173,12 +239,40 @@ class _Positions:
         return self._metadata.transaction(source)
 
 
-def _why_not_ready(feed: Feed, pipeline: Pipeline) -> str | None:
+def _why_not_ready(
+    feed: Feed, pipeline: Pipeline, control: ControlSide | None, sweeps: Sweeps | None
+) -> str | None:
+    """Say what keeps one of the two sides from doing its work: records, and requests with the leader's sweeps."""
     if feed.error or pipeline.error:
         return "stopping after an error"
     if not feed.settled.is_set():
         return "waiting for the first assignment"
+    if feed.shut_out:
+        return "the broker refuses the log-in"
+    if pipeline.refused is not None:
+        return f"the store refuses commits: {pipeline.refused}"
+    for side in (control, sweeps):
+        if side is not None and (why := side.trouble()) is not None:
+            return why
     return None
+
+
+async def _let_go() -> None:
+    """Cancel what is left and wait for it, but no longer than a second."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=1)
+
+
+def _leave() -> None:
+    """End the process: what is not committed is read again from the table, as after any crash."""
+    log.error(
+        "not drained within %d s: leaving; the next worker reads again what is not committed", _LEAVE_SECONDS
+    )
+    logging.shutdown()
+    os._exit(1)
 
 
 async def _first(event: Coroutine[Any, Any, Any], faust: asyncio.Task[None]) -> None:

@@ -10,6 +10,18 @@ from pathlib import Path
 from lethe.testing.brokers.kafka.secured import KEY_PASSWORD, PASSWORD, USER, SecuredKafka
 
 
+def least_rights(group: str, *topics: str) -> list[tuple[str, str, str]]:
+    """What docs/kafka.md says a worker needs: (resource, name, operation)."""
+    return [
+        *(("TOPIC", topic, "READ") for topic in topics),
+        ("GROUP", group, "READ"),
+        ("TOPIC", "lethe.requests", "READ"),
+        ("TOPIC", "lethe.responses", "WRITE"),
+        ("TOPIC", f"{group}-control-__assignor-__leader", "READ"),
+        ("GROUP", f"{group}-control", "READ"),
+    ]
+
+
 def unsigned_token(subject: str, seconds: float = 3_600) -> str:
     """A token as the test broker's validator takes it: not signed."""
     now = time.time()
