@@ -64,7 +64,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "proof",
         "Verify an evidence file. Needs nothing but the file and a verifier key: no configuration, no network.",
     ),
-    "topics": ("topics", "Topics of the broker: those of `sources` and Lethe's own, made where they are missing."),
+    "topics": (
+        "topics",
+        "Topics of the broker: those of `sources` and Lethe's own, made where they are missing.",
+    ),
     "formats": ("formats", "The declared formats: what of a record goes where."),
     "generate": ("traffic", "Made-up records in a real shape, one a line. Nobody's data is in them."),
     "demo": (
