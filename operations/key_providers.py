@@ -8,7 +8,7 @@ from functools import partial
 
 from lethe.keys.providers.choice import Openers
 from lethe.keys.providers.interface import KeyProvider
-from lethe.operations.key_settings import AwsKeys, Keys, LocalKeys, Pkcs11Keys, ProviderSettings
+from lethe.operations.key_settings import AwsKeys, GcpKeys, Keys, LocalKeys, Pkcs11Keys, ProviderSettings
 from lethe.schemas.errors import ConfigurationError
 
 
@@ -40,6 +40,10 @@ def _opened(section: ProviderSettings, clock: Callable[[], datetime]) -> KeyProv
         from lethe.keys.providers.aws import AwsProvider
 
         return AwsProvider(section.region, clock, section.prefix, section.endpoint_url)
+    if isinstance(section, GcpKeys):
+        from lethe.keys.providers.gcp import GcpProvider
+
+        return GcpProvider(section.key_ring, clock, section.token_file, section.protection, section.endpoint)
     from lethe.keys.providers.vault import VaultProvider
 
     return VaultProvider(

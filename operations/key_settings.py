@@ -52,7 +52,19 @@ class AwsKeys(Section):
     endpoint_url: str | None = Field(None, pattern=r"^https?://")
 
 
-ProviderSettings = LocalKeys | Pkcs11Keys | VaultKeys | AwsKeys
+class GcpKeys(Section):
+    """Google Cloud KMS."""
+
+    kind: Literal["gcp"]
+    key_ring: str = Field(pattern=r"^projects/[^/?#]+/locations/[^/?#]+/keyRings/[^/?#]+$")
+    token_file: Path | None = Field(
+        None, description="file with an access token; none: the service account of the machine"
+    )
+    protection: Literal["SOFTWARE", "HSM"] = "HSM"
+    endpoint: str = Field("https://cloudkms.googleapis.com", pattern=r"^https?://")
+
+
+ProviderSettings = LocalKeys | Pkcs11Keys | VaultKeys | AwsKeys | GcpKeys
 
 
 class Keys(Section):

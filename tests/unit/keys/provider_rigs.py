@@ -10,21 +10,25 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gcp_stub
 import hvac
 import pkcs11
 import pytest
 import requests
 from aws_stub import AwsStub
 from botocore.httpsession import URLLib3Session
+from gcp_stub import GcpStub
 
 from lethe.keys.providers.aws import AwsProvider
+from lethe.keys.providers.gcp import GcpProvider
 from lethe.keys.providers.interface import KeyProvider
 from lethe.keys.providers.local import LocalProvider
 from lethe.keys.providers.pkcs11 import Pkcs11Provider
@@ -316,10 +320,47 @@ class AwsRig(Rig):
         self.stub.close()
 
 
+class GcpRig(Rig):
+    name = "gcp"
+    never_comes_back = True
+
+    def __init__(self, home: Path) -> None:
+        self.stub, self._token = GcpStub(), home / "token"
+        self._token.write_text(gcp_stub.TOKEN + "\n")
+
+    def provider(self) -> KeyProvider:
+        return GcpProvider(gcp_stub.RING, utc_now, self._token, endpoint=self.stub.url, timeout=1)
+
+    def stepping(self, hook: Hook) -> Any:
+        return patched(urllib.request, ("urlopen",), hook)
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        self.stub.away = True
+        try:
+            yield
+        finally:
+            self.stub.away = False
+
+    def backup(self) -> None:
+        """KMS gives no copy of a key."""
+
+    def restore(self) -> None:
+        """KMS takes no copy of a key."""
+
+    def elapse(self) -> None:
+        self.stub.ahead += timedelta(days=1, seconds=1)
+
+    def close(self) -> None:
+        self.stub.close()
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
 
 
-RIGS: dict[str, Callable[[Path], Rig]] = {rig.name: rig for rig in (LocalRig, Pkcs11Rig, VaultRig, AwsRig)}
+RIGS: dict[str, Callable[[Path], Rig]] = {
+    rig.name: rig for rig in (LocalRig, Pkcs11Rig, VaultRig, AwsRig, GcpRig)
+}
