@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 from lethe.operations.engines import Engine
@@ -48,7 +49,7 @@ class Part:
     files: int
     rows: int
     bytes: int
-    levels: dict[int, int]
+    levels: dict[str, int]
     due: int
 
 
@@ -157,9 +158,10 @@ def overview(runtime: Runtime, asked: Asked) -> list[Part]:
         partitions = sorted({tuple(sorted(f.partition.items())) for f in files})
         for key in partitions:
             mine = [f for f in files if tuple(sorted(f.partition.items())) == key]
-            levels: dict[int, int] = {}
+            levels: dict[str, int] = {}
             for run in runs_of(mine):
-                levels[level_of(run)] = levels.get(level_of(run), 0) + 1
+                level = str(level_of(run))
+                levels[level] = levels.get(level, 0) + 1
             waiting = merges(name, mine, runtime.clock(), asked.whole)
             found.append(
                 Part(
@@ -196,3 +198,9 @@ def _merge(job: Job, outputs: Sequence[DataFile] | None) -> Merge:
     after = None if outputs is None else len(outputs)
     size = None if outputs is None else sum(f.size for f in outputs)
     return Merge(job.table, dict(job.partition), len(job.inputs), after, job.rows, job.size, size)
+
+
+def compact_for(runtime: Runtime, seconds: float) -> list[Merge]:
+    """Merge what is due here and now, beginning no merge after so many seconds: what the leader does in its sweep."""
+    end = monotonic() + seconds
+    return compact(runtime, Asked(), go_on=lambda: monotonic() < end)

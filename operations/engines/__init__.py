@@ -21,6 +21,9 @@ class Engine(Protocol):
     def map(self, work: Callable[[str], str], texts: Sequence[str]) -> Iterator[str]:
         """Run `work` on each text; what it raises is raised here. A worker that dies is replaced."""
 
+    def close(self) -> None:
+        """Leave what runs the tasks; end it if it was started for this."""
+
 
 def open_engine(name: str, address: str | None = None, workers: int | None = None) -> Engine:
     """Choose an engine by its name; raises `ConfigurationError` when it is not installed or not reachable.

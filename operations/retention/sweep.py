@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Final
 
+<<<<<<< HEAD
 from lethe.operations import adjustments
+=======
+from lethe.operations.compact import compact_for
+>>>>>>> db0be6c (Look-ups read few places of each file; lethe tables, lethe compact, merges in the leader's sweep)
 from lethe.operations.proof.signer import signer_of
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import LetheError
@@ -16,6 +21,9 @@ from lethe.tiers.retention.sweep import sweep
 from lethe.tiers.warehouse import Warehouse
 
 log = logging.getLogger("lethe.sweep")
+
+_MERGING: Final = 1_200.0
+"""Seconds after which a sweep begins no more merges: the next one, an hour later, goes on."""
 
 
 def registrar(runtime: Runtime) -> Registrar:
@@ -37,7 +45,10 @@ def maintenance_context(
 
 
 def run_sweep(runtime: Runtime) -> list[Outcome] | None:
-    """One sweep of the leader, None if something kept it from forgetting: that is logged, the worker goes on."""
+    """Sweep as the leader, then merge files that are due.
+
+    None if something kept it from forgetting: that is logged, the worker goes on.
+    """
     try:
         maintenance = maintenance_context(runtime)
         # Before anything is forgotten: reports of one communication are told by tokens, which end with their month.
@@ -54,4 +65,10 @@ def run_sweep(runtime: Runtime) -> list[Outcome] | None:
             "%s: %s, %d file(s), %d row(s), %d record(s) held", outcome.what, outcome.state, outcome.files,
             outcome.rows, outcome.held,
         )  # fmt: skip
+    try:
+        merges = compact_for(runtime, _MERGING)
+    except LetheError as error:  # what was forgotten is forgotten; small files only make look-ups slow
+        log.error("compaction: %s", error)
+    else:
+        log.info("%d group(s) of files merged", len(merges))
     return outcomes

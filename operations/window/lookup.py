@@ -91,14 +91,18 @@ def _query(
     if since is not None and until is not None and until <= since:
         raise InputError("the period ends before it begins: --until must be later than --since")
     person = identify(text, runtime.settings.line_countries)
-    return person, window.Query(person.candidates, person.text, since, until)
+    # What is typed as an international number is no message id; to look for one costs as much again.
+    message = None if person.text.startswith("+") and person.candidates else person.text
+    return person, window.Query(person.candidates, message, since, until)
 
 
 def joined(runtime: Runtime, rows: list[dict[str, Any]], hidden: Hidden) -> list[dict[str, Any]]:
     """Join identifier rows with their archive rows and the other party, who is not shown if restricted."""
     archive = window.metadata_of(runtime.warehouse, rows)
     others: dict[Position, list[dict[str, Any]]] = {}
-    for row in window.others_of(runtime.warehouse, rows):
+    # Where the archive names a business as the other party, no other person is looked for: that costs the most.
+    between = [r for r in rows if (m := archive.get(window.position_of(r))) and _business(r, m) is None]
+    for row in window.others_of(runtime.warehouse, between):
         others.setdefault(window.position_of(row), []).append(row)
     answer = []
     for row in rows:
@@ -128,11 +132,18 @@ def _counterpart(
     hidden: Hidden,
 ) -> str | None:
     """Name the other party: a business as it is, a person masked."""
+    if (business := _business(row, metadata)) is not None:
+        return business
     for other in others:
         if other["token"] is not None and (other["role"], other["token"]) != (row["role"], row["token"]):
             if is_hidden(other, hidden):
                 return "restricted"
             subject = window.value_of(other, runtime.ring)
             return None if subject is None else window.masked(subject)
+    return None
+
+
+def _business(row: dict[str, Any], metadata: dict[str, Any]) -> str | None:
+    """The business at the other end of a record, as the archive names it."""
     business: str | None = metadata["recipient"] if row["role"] == "sender" else metadata["sender"]
     return business

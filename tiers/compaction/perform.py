@@ -30,7 +30,7 @@ from lethe.tiers.compaction.layout import (
 from lethe.tiers.compaction.plan import Bound, Footer, Job, Key, Task, release
 from lethe.tiers.delta.files import DICTIONARY, SORTED_BY, by_token, encoding, prefixes
 from lethe.tiers.delta.log import DataFile
-from lethe.tiers.delta.places import fetch_group, open_parquet
+from lethe.tiers.delta.places import Opened, ends_of
 from lethe.tiers.delta.rewrite import BROKEN
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects
@@ -48,10 +48,10 @@ def footers(objects: Objects, job: Job) -> list[Footer]:
     told: list[Footer] = []
     for file in job.inputs:
         with _Reading(job.table, file):
-            metadata = open_parquet(objects, f"{job.table}/{file.path}", file.size)[0].metadata
+            metadata = Opened(objects, f"{job.table}/{file.path}", file.size).metadata
             for number in range(metadata.num_row_groups):
                 group = metadata.row_group(number)
-                ends = [found for name in names if (found := _ends(group, name))]
+                ends = [found for name in names if (found := ends_of(group, name))]
                 known = len(ends) == len(names)
                 first = (ends[0][0], ends[1][0], ends[2][0]) if known else _FIRST
                 last = (ends[0][1], ends[1][1], ends[2][1]) if known else _LAST
@@ -72,7 +72,7 @@ def perform(objects: Objects, task: Task) -> DataFile | None:
     rows_of_group = ROW_GROUP.get(job.table, USUAL_ROW_GROUP)
     sink = io.BytesIO()
     rows, bounds = 0, []
-    options = encoding(job.table, schema, rows_of_group, page_index=True)
+    options = encoding(job.table, schema, rows_of_group, read_in_places=True)
     inputs = [_Input(objects, job, file) for file in job.inputs]
     with pq.ParquetWriter(sink, schema, **options) as writer:
         for lower, upper in task.slices:
@@ -123,26 +123,23 @@ class _Input:
             texts = [
                 n for n in DICTIONARY[job.table] if pa.types.is_string(file_schema(job.table).field(n).type)
             ]
-            self._parquet, self._places = open_parquet(
-                objects, f"{job.table}/{file.path}", file.size, dictionaries=texts
-            )
-            unknown = set(self._parquet.schema_arrow.names) - set(file_schema(job.table).names)
+            self._opened = Opened(objects, f"{job.table}/{file.path}", file.size, dictionaries=texts)
+            unknown = set(self._opened.parquet.schema_arrow.names) - set(file_schema(job.table).names)
             if unknown - set(job.partition):
                 raise IntegrityError(
                     f"{job.table}/{file.path} has columns this release does not know; use the release that wrote it"
                 )
-            if self._parquet.metadata.num_rows != file.rows:
+            if self._opened.metadata.num_rows != file.rows:
                 raise ValueError("another number of rows than the table says")
 
     def read(self, schema: pa.Schema, lower: Bound, upper: Bound) -> Iterator[pa.Table]:
         """The rows between two bounds (`upper` excluded), a row group at a time."""
         with _Reading(self.table, self.file):
-            for number in range(self._parquet.num_row_groups):
-                group = self._parquet.metadata.row_group(number)
+            for number in range(self._opened.metadata.num_row_groups):
+                group = self._opened.metadata.row_group(number)
                 if not _meets(self.table, group, lower, upper):
                     continue
-                fetch_group(self._parquet, self._places, number)
-                rows = _conformed(self._parquet.read_row_group(number, use_threads=False), schema)
+                rows = _conformed(self._opened.read(number), schema)
                 yield rows.filter(_mask(self.table, rows, lower, upper))
 
 
@@ -231,26 +228,17 @@ def _before(table: str, rows: pa.Table, key: Key) -> Any:
 def _meets(table: str, group: pq.RowGroupMetaData, lower: Bound, upper: Bound) -> bool:
     """Whether a row group can have rows between two bounds, as far as its footer says."""
     if table == "identifiers":
-        ends = _ends(group, "token")
+        ends = ends_of(group, "token")
         if ends is None:
             return True
         first, last = (int.from_bytes(end[:8], "big") for end in ends)
         last = TOKENS - 1 if _nulls(group, "token") else last
         return (upper is None or first < int(upper)) and (lower is None or last >= int(lower))  # type: ignore[arg-type]
-    found = [_ends(group, name) for name in ("stream", "partition", offset_column(table))]
+    found = [ends_of(group, name) for name in ("stream", "partition", offset_column(table))]
     if not all(found):
         return True
     first_key, last_key = (tuple(f[at] for f in found if f) for at in (0, 1))
     return (upper is None or first_key < upper) and (lower is None or last_key >= lower)  # type: ignore[operator]
-
-
-def _ends(group: pq.RowGroupMetaData, name: str) -> tuple[Any, Any] | None:
-    for at in range(group.num_columns):
-        column = group.column(at)
-        if column.path_in_schema == name:
-            said = column.statistics if column.is_stats_set else None
-            return (said.min, said.max) if said is not None and said.has_min_max else None
-    return None
 
 
 def _nulls(group: pq.RowGroupMetaData, name: str) -> bool:

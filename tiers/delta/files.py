@@ -139,14 +139,16 @@ def parquet_bytes(table: str, rows: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def encoding(table: str, schema: pa.Schema, distinct: int, page_index: bool = False) -> dict[str, Any]:
+def encoding(table: str, schema: pa.Schema, distinct: int, read_in_places: bool = False) -> dict[str, Any]:
     """Choose how the columns of a table are encoded: the options of a Parquet writer.
 
-    `distinct` tokens at most are expected in a row group. `page_index` is asked for by files that are read in places.
+    `distinct` tokens at most are expected in a row group. A file that is `read_in_places` has a page index and, of
+    identifiers, a filter that leads from a record to its rows.
     """
     dictionary = DICTIONARY[table]
     encodings = {name: "DELTA_BINARY_PACKED" for name in schema.names if name in _DELTA}
-    bloom = {name: {"ndv": max(1, distinct), "fpp": _FALSE_POSITIVES} for name in _BLOOM.get(table, ())}
+    filtered = (*_BLOOM.get(table, ()), *(("offset",) if read_in_places and table in _BLOOM else ()))
+    bloom = {name: {"ndv": max(1, distinct), "fpp": _FALSE_POSITIVES} for name in filtered}
     return {
         "version": "2.6",
         "data_page_version": "2.0",
@@ -160,7 +162,7 @@ def encoding(table: str, schema: pa.Schema, distinct: int, page_index: bool = Fa
         },
         # Of texts no range leaves anything out: they are in no order, and to find it costs a quarter of all encoding.
         "write_statistics": [f.name for f in schema if f.name == "stream" or not _is_text(f.type)],
-        "write_page_index": bool(bloom) or page_index,
+        "write_page_index": bool(bloom) or read_in_places,
         "bloom_filter_options": bloom or None,
         "store_schema": False,
     }  # fmt: skip

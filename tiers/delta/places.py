@@ -6,8 +6,9 @@ On an object store each place is one request; on a local disk the file is mapped
 from __future__ import annotations
 
 import io
+import mmap
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -72,33 +73,50 @@ class Places(io.RawIOBase):
         return None
 
 
-def open_parquet(
-    objects: Objects,
-    path: str,
-    size: int,
-    metadata: pq.FileMetaData | None = None,
-    dictionaries: list[str] | None = None,
-) -> tuple[pq.ParquetFile, Places | None]:
-    """Open a Parquet file of `size` bytes for reading in places; raises `FileNotFoundError` when it is gone.
+class Opened:
+    """A Parquet file that is open for reading in places."""
 
-    With `metadata` its footer is not read again. The second value fetches row groups ahead; None on a local disk.
-    """
-    if Path(objects.root).is_dir():
-        source = pa.memory_map(str(Path(objects.root) / path))
-        return pq.ParquetFile(source, metadata=metadata, read_dictionary=dictionaries), None
-    places = Places(objects, path, size)
-    parquet = pq.ParquetFile(pa.PythonFile(places, "r"), metadata=metadata, read_dictionary=dictionaries)
-    return parquet, places
+    def __init__(
+        self,
+        objects: Objects,
+        path: str,
+        size: int,
+        metadata: pq.FileMetaData | None = None,
+        dictionaries: list[str] | None = None,
+    ) -> None:
+        """Open a file of `size` bytes; raises `FileNotFoundError` when it is gone.
 
+        With `metadata` its footer is not read again.
+        """
+        self._mapped: memoryview | None = None
+        self._places: Places | None = None
+        source: Any
+        if Path(objects.root).is_dir():
+            with (Path(objects.root) / path).open("rb") as file:
+                self._mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            source = pa.BufferReader(pa.py_buffer(self._mapped))
+        else:
+            self._places = Places(objects, path, size)
+            source = pa.PythonFile(self._places, "r")
+        self.parquet = pq.ParquetFile(source, metadata=metadata, read_dictionary=dictionaries)
+        self.metadata: pq.FileMetaData = self.parquet.metadata
 
-def fetch_group(parquet: pq.ParquetFile, places: Places | None, group: int) -> None:
-    """Fetch a whole row group in one request, where requests cost."""
-    if places is None:
-        return
-    described = parquet.metadata.row_group(group)
-    columns = [described.column(at) for at in range(described.num_columns)]
-    start = min(_start(c) for c in columns)
-    places.fetch(start, max(_start(c) + c.total_compressed_size for c in columns))
+    def read(self, group: int, columns: list[str] | None = None) -> pa.Table:
+        """Read a row group, on an object store in one request for all of its columns."""
+        if self._places is not None:
+            described = self.metadata.row_group(group)
+            chunks = [described.column(at) for at in range(described.num_columns)]
+            start = min(_start(c) for c in chunks)
+            self._places.fetch(start, max(_start(c) + c.total_compressed_size for c in chunks))
+        return self.parquet.read_row_group(group, columns=columns, use_threads=False)
+
+    def bytes_between(self, start: int, end: int) -> tuple[memoryview, int]:
+        """Some of the file's bytes, and the place in the file at which they begin; in one request."""
+        if self._mapped is not None:
+            return self._mapped, 0
+        assert self._places is not None  # noqa: S101
+        self._places.seek(start)
+        return memoryview(self._places.read(end - start)), start
 
 
 def _start(column: pq.ColumnChunkMetaData) -> int:
@@ -106,3 +124,13 @@ def _start(column: pq.ColumnChunkMetaData) -> int:
     if column.dictionary_page_offset is not None:
         starts.append(column.dictionary_page_offset)
     return int(min(starts))
+
+
+def ends_of(group: pq.RowGroupMetaData, name: str) -> tuple[Any, Any] | None:
+    """The least and the greatest value of a column in a row group, as the footer says; None if it says nothing."""
+    for at in range(group.num_columns):
+        column = group.column(at)
+        if column.path_in_schema == name:
+            said = column.statistics if column.is_stats_set else None
+            return (said.min, said.max) if said is not None and said.has_min_max else None
+    return None

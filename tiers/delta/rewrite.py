@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake.transaction import RemoveAction
 
@@ -31,7 +32,7 @@ _DIGEST = re.compile(r"-([0-9a-f]{16})\.parquet")
 
 def files_of(table: Table, partition: dict[str, str] | None = None) -> list[DataFile]:
     """The files of a table as its handle sees them, of one partition if asked, ordered by path."""
-    actions = pa.table(table.delta.get_add_actions(flatten=True)).to_pylist()
+    actions = actions_of(table, partition).to_pylist()
     keys = PARTITIONED_BY[table.name]
     found = [
         DataFile(
@@ -40,8 +41,15 @@ def files_of(table: Table, partition: dict[str, str] | None = None) -> list[Data
         )
         for a in actions
     ]  # fmt: skip
-    wanted = (partition or {}).items()
-    return sorted((f for f in found if wanted <= f.partition.items()), key=lambda f: f.path)
+    return sorted(found, key=lambda f: f.path)
+
+
+def actions_of(table: Table, partition: dict[str, str] | None = None) -> pa.Table:
+    """What the log says of a table's files, of one partition if asked: a row each, as the library names it."""
+    actions = pa.table(table.delta.get_add_actions(flatten=True))
+    for key, value in (partition or {}).items():
+        actions = actions.filter(pc.equal(actions.column(f"partition.{key}").cast(pa.string()), value))
+    return actions
 
 
 def replace(

@@ -1,7 +1,7 @@
 """Look-up inside the window: from an address or a message id to every record of it, newest first.
 
 Only the months whose keys open are asked. In each the address becomes that month's token, and the files are searched
-by it: they are sorted by token, so statistics and Bloom filters leave little to read; only hits are decrypted.
+by it (`sought`): they are sorted by token, so little has to be read; only hits are decrypted.
 """
 
 from __future__ import annotations
@@ -9,22 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import reduce
-from operator import or_
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lethe.keys.ring import UNREADABLE, KeyRing
 from lethe.keys.sealing import open_value, subject_place
 from lethe.keys.tokens import message_token, reverse_tokens, subject_token
-from lethe.schemas.arrow import METADATA
+from lethe.schemas.arrow import PARTITIONED_BY
 from lethe.schemas.errors import ExpiredKeyError
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.subjects.addresses import Subject
+from lethe.tiers.delta.table import Table
 from lethe.tiers.warehouse import Warehouse
+from lethe.tiers.window.sought import Tokens, Where, by_position, by_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +81,17 @@ def _concerned(month: Month, query: Query) -> bool:
 
 def find(warehouse: Warehouse, asked: Asked, query: Query) -> list[dict[str, Any]]:
     """Identifier rows that carry one of the tokens, newest first, as dicts of the table's columns."""
-    conditions = []
-    for (month, window), (subjects, message) in asked.tokens.items():
-        hit = pc.field("token").isin(pa.array(subjects, pa.binary()))
-        if message is not None:
-            hit = hit | (pc.field("message_token") == pa.scalar(message, pa.binary()))
-        conditions.append((pc.field("month") == str(month)) & (pc.field("window_months") == window) & hit)
-    if not conditions:
-        return []
-    chosen = reduce(or_, conditions)
-    for time, compare in ((query.since, "ge"), (query.until, "lt")):
-        if time is not None:
-            field, bound = pc.field("event_time"), pa.scalar(time, pa.timestamp("us", "UTC"))
-            chosen = chosen & (field >= bound if compare == "ge" else field < bound)
-    warehouse.window["identifiers"].reload()
-    found = warehouse.window["identifiers"].delta.to_pyarrow_dataset().to_table(filter=chosen)
-    rows: list[dict[str, Any]] = found.to_pylist()
+    wanted = {
+        (str(month), str(window)): Tokens(
+            frozenset(subjects), frozenset(() if message is None else (message,))
+        )
+        for (month, window), (subjects, message) in asked.tokens.items()
+    }
+    rows = by_token(warehouse.objects, warehouse.window["identifiers"], wanted)
+    if query.since is not None:
+        rows = [r for r in rows if r["event_time"] >= query.since]
+    if query.until is not None:
+        rows = [r for r in rows if r["event_time"] < query.until]
     rows.sort(
         key=lambda r: (r["event_time"], r["stream"], r["partition"], r["offset"], r["index"] or 0),
         reverse=True,
@@ -112,36 +106,26 @@ def position_of(row: dict[str, Any]) -> Position:
 
 def metadata_of(warehouse: Warehouse, rows: Sequence[dict[str, Any]]) -> dict[Position, dict[str, Any]]:
     """The archive rows of records, by position."""
-    found = _at(warehouse.metadata, rows, METADATA.names)
+    found = _at(warehouse, warehouse.metadata, rows)
     return {position_of(row): row for row in found}
 
 
 def others_of(warehouse: Warehouse, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every identifier row of the records these rows belong to."""
-    return _at(warehouse.window["identifiers"], rows, None)
+    """Every identifier row of the records these rows belong to. It costs more than all the rest of a look-up."""
+    return _at(warehouse, warehouse.window["identifiers"], rows)
 
 
-def _at(table: Any, rows: Sequence[dict[str, Any]], columns: Sequence[str] | None) -> list[dict[str, Any]]:
+def _at(warehouse: Warehouse, table: Table, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of a table at the positions of the given rows."""
-    if not rows:
-        return []
-    places: dict[tuple[str, str, int], set[int]] = {}
+    places: dict[tuple[str, ...], Where] = {}
     for row in rows:
-        places.setdefault((row["month"], row["stream"], row["partition"]), set()).add(row["offset"])
-    condition = reduce(
-        or_,
-        (
-            (pc.field("month") == month)
-            & (pc.field("stream") == stream)
-            & (pc.field("partition") == partition)
-            & pc.field("offset").isin(pa.array(sorted(offsets), pa.int64()))
-            for (month, stream, partition), offsets in places.items()
-        ),
-    )
-    table.reload()
+        partition = tuple(str(row[key]) for key in PARTITIONED_BY[table.name])
+        offsets = places.setdefault(partition, {}).setdefault((row["stream"], row["partition"]), set())
+        offsets.add(row["offset"])
+    if not places:
+        return []
     wanted = {position_of(row) for row in rows}
-    found = table.delta.to_pyarrow_dataset().to_table(filter=condition, columns=columns).to_pylist()
-    return [row for row in found if position_of(row) in wanted]
+    return [row for row in by_position(warehouse.objects, table, places) if position_of(row) in wanted]
 
 
 def value_of(row: dict[str, Any], ring: KeyRing) -> Subject | None:

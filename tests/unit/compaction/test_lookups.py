@@ -1,0 +1,138 @@
+"""Look-ups read few places of a compacted table, and find what a scan of everything finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from retention_world import World, report
+
+from lethe.operations.asker import Asker
+from lethe.operations.compact import Asked, compact
+from lethe.operations.window.lookup import lookup
+from lethe.testing.traffic import generate
+from lethe.tiers.compaction import layout
+from lethe.tiers.delta import places
+from lethe.tiers.store.objects import LocalObjects
+from lethe.tiers.window.sought import Tokens, by_token
+
+HER = "+923001234567"
+MARCH = datetime(2025, 3, 9, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows a row group and few bytes a file, so that a small table has many of both."""
+    for table in ("identifiers", "metadata"):
+        monkeypatch.setitem(layout.ROW_GROUP, table, 16)
+    monkeypatch.setitem(layout.FILE_BYTES, "identifiers", 20_000)
+    monkeypatch.setitem(layout.SLICE_ROWS, "metadata", 64)
+
+
+def filled(world: World) -> None:
+    world.now = datetime(2025, 3, 31, tzinfo=UTC)
+    for number in range(6):
+        world.traffic(80, number)
+        when = MARCH + timedelta(hours=number)
+        world.ingest([report(number, HER, when, message_id=f"same-{number % 2}")])
+    voice = generate("infobip/voice-report", 60, 3, until=world.now, months=1)
+    world.ingest(voice, "infobip/voice-report")
+
+
+def answers(world: World, text: str, **more: Any) -> list[dict[str, Any]]:
+    return lookup(world.runtime, Asker.of("ada", "F-1", "test", None), text, **more).records
+
+
+def scanned(world: World, column: str, token: bytes) -> list[tuple[Any, ...]]:
+    rows = [r for r in world.rows("identifiers") if r[column] == token]
+    return sorted((r["stream"], r["partition"], r["offset"], r["index"] or 0, r["role"]) for r in rows)
+
+
+def found(world: World, value: str) -> list[tuple[Any, ...]]:
+    rows = world.found(value)
+    return sorted((r["stream"], r["partition"], r["offset"], r["index"] or 0, r["role"]) for r in rows)
+
+
+def test_a_lookup_finds_the_same_before_and_after(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    filled(world)
+    [token] = world.tokens(HER, ["2025-03"]).values()
+    before = answers(world, HER)
+    assert len(before) == 6
+    by_message, period = answers(world, "same-1"), answers(world, HER, since=MARCH + timedelta(hours=3))
+    assert (len(by_message), len(period)) == (3, 3)
+    assert found(world, HER) == scanned(world, "token", token)
+    merges = compact(world.runtime, Asked(whole=True))
+    [identifiers] = [m for m in merges if m.table == "identifiers"]
+    assert (identifiers.files_after or 0) > 1, "a run of several files"
+    assert answers(world, HER) == before
+    assert answers(world, "same-1") == by_message
+    assert answers(world, HER, since=MARCH + timedelta(hours=3)) == period
+    world.ingest([report(99, HER, MARCH)])
+    assert len(answers(world, HER)) == 7
+    assert answers(world, "+923009999999") == []
+
+
+def test_everybody_is_found(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    filled(world)
+    rows = world.rows("identifiers")
+    before = {r["token"]: scanned(world, "token", r["token"]) for r in rows if r["token"] is not None}
+    compact(world.runtime, Asked(whole=True))
+    runtime = world.runtime
+    for token, expected in before.items():
+        wanted = {("2025-03", "12"): Tokens(frozenset([token]), frozenset())}
+        hits = by_token(runtime.objects, runtime.warehouse.window["identifiers"], wanted)
+        mine = [(r["stream"], r["partition"], r["offset"], r["index"] or 0, r["role"]) for r in hits]
+        assert sorted(mine) == expected
+
+
+def test_a_look_up_of_a_compacted_month_reads_one_row_group_of_one_file(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world()
+    filled(world)
+    compact(world.runtime, Asked(whole=True))
+    opened: list[str] = []
+    groups: set[int] = set()
+    whole = places.Opened
+
+    class Counting(whole):  # type: ignore[misc, valid-type]
+        def __init__(self, objects: Any, path: str, *more: Any, **named: Any) -> None:
+            opened.append(path)
+            self.path = path
+            super().__init__(objects, path, *more, **named)
+
+        def read(self, group: int, columns: list[str] | None = None) -> Any:
+            groups.update([group] if self.path.startswith("identifiers") else [])
+            return super().read(group, columns)
+
+    monkeypatch.setattr("lethe.tiers.window.sought.Opened", Counting)
+    runtime = world.runtime
+    wanted = {("2025-03", "12"): Tokens(frozenset(world.tokens(HER, ["2025-03"]).values()), frozenset())}
+    assert len(by_token(runtime.objects, runtime.warehouse.window["identifiers"], wanted)) == 6
+    assert len(opened) == 1
+    assert len(groups) <= 2, "a token's rows may lie on both sides of a border"
+    assert len(answers(world, HER)) == 6, "asked with all that her number could be besides"
+    assert len(groups) <= 2, "a token's rows may lie on both sides of a border"
+
+
+def test_a_lookup_goes_on_where_a_file_goes_away_meanwhile(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world()
+    filled(world)
+    gone: list[str] = []
+    whole = places.Opened
+
+    class Once(whole):  # type: ignore[misc, valid-type]
+        def __init__(self, objects: LocalObjects, path: str, *more: Any, **named: Any) -> None:
+            if not gone:
+                gone.append(path)
+                raise FileNotFoundError(path)
+            super().__init__(objects, path, *more, **named)
+
+    monkeypatch.setattr("lethe.tiers.window.sought.Opened", Once)
+    assert len(world.found(HER)) == 6
