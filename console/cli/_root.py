@@ -39,6 +39,14 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "sql": ("archive", "Query the archive with SQL (DuckDB). It holds no identifier of an end user."),
     "ledger": ("archive", "What was taken in and where each record went, per stream and partition."),
+    "tables": (
+        "compaction",
+        "Show the files of each table and month: how many, how large, in which levels, and what is due to be merged.",
+    ),
+    "compact": (
+        "compaction",
+        "Merge small files into few sorted ones with the same rows. Workers and look-ups go on meanwhile.",
+    ),
     "expire": ("retention", "Forget every month whose window has ended and every archive year that is over."),
     "certificates": ("retention", "Certificates of what was forgotten."),
     "policy": ("retention", "How long what is kept."),

@@ -8,24 +8,7 @@ from typing import Annotated
 
 import typer
 
-<<<<<<< HEAD
 from lethe.console.cli._root import LazyGroup
-=======
-from lethe.console.cli import (
-    archive,
-    compaction,
-    demo,
-    formats,
-    holds,
-    operate,
-    proof,
-    quarantine,
-    retention,
-    rights,
-    traffic,
-    window,
-)
->>>>>>> db0be6c (Look-ups read few places of each file; lethe tables, lethe compact, merges in the leader's sweep)
 from lethe.console.cli.shell import Shell, errors_in_one_line, leave
 
 app = typer.Typer(
@@ -62,26 +45,6 @@ def _root(
     context.obj = Shell(config=config, json=as_json)
 
 
-<<<<<<< HEAD
-=======
-for module in (
-    operate,
-    compaction,
-    window,
-    quarantine,
-    archive,
-    retention,
-    holds,
-    rights,
-    proof,
-    traffic,
-    demo,
-    formats,
-):
-    module.register(app)
-
-
->>>>>>> db0be6c (Look-ups read few places of each file; lethe tables, lethe compact, merges in the leader's sweep)
 def main() -> None:
     """Run the command line: status 0 done, 1 failed, 2 wrong usage."""
     arguments = sys.argv[1:]

@@ -6,11 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-<<<<<<< HEAD
 from lethe.operations import adjustments
-=======
 from lethe.operations.compact import compact_for
->>>>>>> db0be6c (Look-ups read few places of each file; lethe tables, lethe compact, merges in the leader's sweep)
 from lethe.operations.proof.signer import signer_of
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import LetheError
