@@ -63,7 +63,7 @@ def lookup_command(
     period = moment(since, "--since"), moment(until, "--until")
     if hold is not None:
         held = lookup.lookup_held(here.runtime, who, text, hold, *period)
-        here.answer(held.records, lambda: _show_held(here, held.records))
+        here.answer(_told(held), lambda: _show_held(here, held))
         return
     found = lookup.lookup(here.runtime, who, text, *period)
     if found.unread_number:
@@ -71,12 +71,18 @@ def lookup_command(
             "nothing found, and what was given cannot be read as a phone number: write it with + and its country code",
             here.json,
         )
+    here.answer(_told(found), lambda: _show(here, found))
+
+
+def _told(found: lookup.Communications) -> list[dict[str, Any]]:
     told: list[dict[str, Any]] = [*found.records, *([{"restricted": True}] if found.restricted else [])]
-    told += [{"missing": key_id, "why": why} for key_id, why in found.missing.items()]
-    here.answer(told, lambda: _show(here, found))
+    return told + [{"missing": key_id, "why": why} for key_id, why in found.missing.items()]
 
 
-def _show_held(here: Shell, records: list[dict[str, Any]]) -> None:
+def _show_held(here: Shell, found: lookup.Communications) -> None:
+    if found.restricted:
+        here.say(RESTRICTED)
+    records = found.records
     here.table(
         f"{len(records)} communication(s) set aside", _HELD, [[r.get(c) for c in _HELD] for r in records]
     )

@@ -1,3 +1,3 @@
-"""What forgets: the sweep, as a process runs it."""
+"""Time: what is forgotten when it is due, and what a hold keeps although it is."""
 
-__all__ = ["expire", "sweep"]
+__all__ = ["expire", "hold", "sweep"]

@@ -9,7 +9,7 @@ from typing import Any
 from lethe.operations.asker import Asker, record
 from lethe.operations.runtime import Runtime
 from lethe.operations.window.identify import Person, identify
-from lethe.operations.window.visibility import Hidden, hidden_tokens, is_hidden
+from lethe.operations.window.visibility import Hidden, hidden_people, hidden_tokens, hides_held, is_hidden
 from lethe.schemas.errors import InputError
 from lethe.schemas.position import Position
 from lethe.tiers.holds.holds import Holds
@@ -70,19 +70,29 @@ def lookup_held(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Communications:
-    """Find what a hold has preserved of whom a text names; raises `LetheError` when no such hold is in force."""
+    """Find what a hold has preserved of whom a text names; raises `LetheError` when no such hold is in force.
+
+    The steps are those of `lookup`. The audit entry holds the person's tokens of the months that still open.
+    """
     asker.needs_reason()
     _, query = _query(runtime, text, since, until)
     holds = Holds(runtime.objects, runtime.ring)
     hold = holds.find(reference)
+    asked = window.tokens_of(query, runtime.ring, runtime.clock())
+    hidden = hidden_people(runtime, asker)
+    found = [(r, roles) for r in holds.records(hold) if (roles := held_roles(r, query))]
     answer = [
         {"hold": hold.reference, "record": r["record"], **(r["metadata"] or {}), "roles": roles}
-        for r in holds.records(hold)
-        if (roles := held_roles(r, query))
+        for r, roles in found
+        if not hides_held(r, query, hidden)
     ]
     answer.sort(key=lambda a: str(a.get("event_time")), reverse=True)
-    record(runtime, asker, "lookup.hold", hold=hold.id, reference=hold.reference, count=len(answer))
-    return Communications(answer)
+    restricted = len(answer) < len(found)
+    record(
+        runtime, asker, "lookup.hold", hold=hold.id, reference=hold.reference, tokens=asked.hex(), since=since,
+        until=until, law=asker.law, count=len(answer), restricted=restricted,
+    )  # fmt: skip
+    return Communications(answer, restricted)
 
 
 def _query(

@@ -8,7 +8,10 @@ from lethe.operations.asker import Asker
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import LetheError
 from lethe.schemas.position import Position
+from lethe.schemas.subjects.addresses import Subject
+from lethe.tiers.holds.scope import held_roles
 from lethe.tiers.rights import restrictions
+from lethe.tiers.window.lookup import Query
 
 RESTRICTED = "restricted: this person's records are not shown; --law TEXT with a reason of law shows them"
 
@@ -33,6 +36,27 @@ def hidden_tokens(runtime: Runtime, asker: Asker) -> Hidden:
 def is_hidden(row: dict[str, Any], hidden: Hidden) -> bool:
     """Tell whether a row of `identifiers` is of somebody whose records are not shown."""
     return (row["month"], row["window_months"], row["token"]) in hidden
+
+
+def hidden_people(runtime: Runtime, asker: Asker) -> frozenset[Subject]:
+    """Return everybody whose records are not shown to this asker, where records are kept in clear and not by token."""
+    if asker.law is not None:
+        return frozenset()
+    return frozenset(
+        s for restriction in restrictions.every(runtime.objects, runtime.ring) for s in restriction.subjects
+    )
+
+
+def hides_held(record: dict[str, Any], query: Query, hidden: frozenset[Subject]) -> bool:
+    """Tell whether a record that a hold preserved and a query found is not shown.
+
+    As in the window: what was found as a party's record is hidden with that party; what was found by its message or by
+    what its texts say is hidden with anybody it names.
+    """
+    parties = {Subject(i["kind"], i["value"]) for i in record["identifiers"]} & set(query.subjects)
+    if parties:
+        return parties <= hidden
+    return bool(hidden) and bool(held_roles(record, Query(tuple(hidden), None)))
 
 
 def hides_record(runtime: Runtime, asker: Asker, position: Position) -> bool:

@@ -126,6 +126,28 @@ def test_a_hold_from_order_to_release(lethe: Prompt) -> None:
     assert [a for a in actions if a.startswith("hold")] == ["hold.place", "hold.show", "hold.release"]
 
 
+def test_a_look_up_in_a_hold_hides_the_restricted_and_leaves_tokens(lethe: Prompt) -> None:
+    lethe.run("hold", "place", "--authority", "High Court", "--reference", "HC-8", "--review", "2025-12-31",
+              "--account", "acme")  # fmt: skip
+    tokens = [token.hex() for token in lethe.world.tokens(HER, ["2025-03"]).values()]
+    assert lethe.run("erase", HER, "--yes")["months"][0]["held"] > 0
+    held = ("--hold", "HC-8")
+    assert len(lethe.run("lookup", HER, *LOOK, *held)) == 2
+    assert lethe.run("restrict", HER)["changed"] is True
+    for asked in (HER, "m-00000000"):
+        assert lethe.run("lookup", asked, *LOOK, *held) == [{"restricted": True}]
+        assert "reason of law" in lethe.plain("lookup", asked, *LOOK, *held)
+    assert len(lethe.run("lookup", HER, *LOOK, *held, "--law", "court order")) == 2
+    entries = [e for e in lethe.audit() if e["action"] == "lookup.hold"]
+    assert [(e["count"], e["restricted"], e["law"]) for e in (entries[0], entries[1], entries[-1])] == [
+        (2, False, None), (0, True, None), (2, False, "court order"),
+    ]  # fmt: skip
+    assert all(set(tokens) <= set(e["tokens"]) for e in (entries[0], entries[-1]))
+    assert HER[1:] not in json.dumps(entries)
+    lethe.run("restrict", HER, "--lift")
+    assert len(lethe.run("lookup", HER, *LOOK, *held)) == 2
+
+
 def test_erase_previews_then_erases(lethe: Prompt) -> None:
     preview = lethe.run("erase", HER, "--dry-run")
     assert preview["months"][0]["identifiers"] == 2

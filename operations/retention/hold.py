@@ -1,0 +1,172 @@
+"""Hold what must be kept although its time has come: place, list, look at and release legal holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from lethe.operations.asker import Asker, record
+from lethe.operations.retention.sweep import registrar
+from lethe.operations.runtime import Runtime
+from lethe.operations.window.identify import identify
+from lethe.schemas.errors import InputError, LetheError
+from lethe.tiers.holds.holds import Holds
+from lethe.tiers.holds.release import finish_release
+from lethe.tiers.holds.scope import Scope
+
+_LONGEST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an authority orders to keep: whom (any usual spelling), which accounts, which messages, and from when on.
+
+    A record is covered when it matches one of these and `since` <= its time < `until`.
+    """
+
+    authority: str
+    reference: str
+    review: datetime
+    people: Sequence[str] = ()
+    accounts: Sequence[str] = ()
+    messages: Sequence[str] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A hold that is in force from now on."""
+
+    hold: str
+    reference: str
+    review: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of the list of holds; a released hold's reference and authority open no more."""
+
+    hold: str
+    state: str
+    reference: str | None
+    authority: str | None
+    placed: datetime
+    review: datetime
+    released: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A hold in force: whom and what it covers as counts, what it has preserved and how many deletions wait for it."""
+
+    hold: str
+    reference: str
+    authority: str
+    placed: datetime
+    review: datetime
+    overdue: bool
+    covers: dict[str, int]
+    since: datetime | None
+    until: datetime | None
+    set_aside: int
+    waiting_deletions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A hold whose key is destroyed: the number of the certificate, and how many deletions are complete by it."""
+
+    hold: str
+    certificate: int
+    completed: int
+    reference: str
+
+
+def place(runtime: Runtime, asker: Asker, order: Order) -> Placed:
+    """Place a hold: it is in force when this returns. Raises `InputError` for an order that cannot be carried out."""
+    authority, reference, now = order.authority.strip(), order.reference.strip(), runtime.clock()
+    if not (order.people or order.accounts or order.messages):
+        raise InputError("name what it covers: --subject, --account or --message")
+    if not 1 <= len(reference) <= _LONGEST or not 1 <= len(authority) <= _LONGEST:
+        raise InputError("authority and reference have 1 to 200 characters")
+    if order.review <= now:
+        raise InputError("--review lies in the future")
+    countries = runtime.settings.line_countries
+    subjects = tuple(s for text in order.people for s in identify(text, countries).candidates)
+    scope = Scope(subjects, tuple(order.accounts), tuple(order.messages), order.since, order.until)
+    hold = _holds(runtime).place(authority, reference, order.review, scope, now)
+    record(runtime, asker, "hold.place", hold=hold.id, reference=hold.reference, authority=hold.authority)
+    return Placed(hold.id, hold.reference, hold.review)
+
+
+def every(runtime: Runtime) -> list[Listed]:
+    """List every hold there ever was, oldest first: in force, overdue for review, or released."""
+    holds, now = _holds(runtime), runtime.clock()
+    active = {h.id: h for h in holds.active()}
+    listed = []
+    for known in holds.known():
+        hold = active.get(known.id)
+        state = "released" if known.released else "overdue" if known.review <= now else "in force"
+        reference, authority = (hold.reference, hold.authority) if hold else (None, None)
+        listed.append(
+            Listed(known.id, state, reference, authority, known.placed, known.review, known.released)
+        )
+    return listed
+
+
+def show(runtime: Runtime, asker: Asker, reference: str) -> Shown:
+    """Say what one hold in force covers (counted, not named); raises `LetheError` when there is no such hold."""
+    holds = _holds(runtime)
+    hold = holds.find(reference)
+    scope = hold.scope
+    shown = Shown(
+        hold=hold.id,
+        reference=hold.reference,
+        authority=hold.authority,
+        placed=hold.placed,
+        review=hold.review,
+        overdue=hold.overdue(runtime.clock()),
+        covers={
+            "subjects": len({s.value for s in scope.subjects if s.kind == "opaque"}),
+            "accounts": len(scope.accounts),
+            "messages": len(scope.messages),
+        },
+        since=scope.since,
+        until=scope.until,
+        set_aside=sum(1 for _ in holds.records(hold)),
+        waiting_deletions=holds.waiting(hold),
+    )
+    record(runtime, asker, "hold.show", hold=hold.id, reference=hold.reference)
+    return shown
+
+
+def release(runtime: Runtime, asker: Asker, reference: str) -> Released:
+    """Release a hold, by its reference or id: its key is destroyed, and what had waited for it is forgotten.
+
+    1. Find it. A hold whose release a crash interrupted is found by its id, as its reference opens no more.
+    2. Write the audit entry. A crash from here on is mended by asking again with the id.
+    3. Release it and issue the certificate.
+    """
+    # Step 1
+    holds = _holds(runtime)
+    hold_id, name = _to_release(holds, reference)
+    # Step 2
+    record(runtime, asker, "hold.release", hold=hold_id, reference=name)
+    # Step 3
+    certificate = finish_release(holds, registrar(runtime), hold_id, runtime.clock())
+    return Released(hold_id, certificate["number"], len(certificate["completed"]), name)
+
+
+def _to_release(holds: Holds, reference: str) -> tuple[str, str]:
+    if reference in holds.unfinished():  # a crash came in between: its reference opens no more
+        return reference, reference
+    if any(k.id == reference and k.released for k in holds.known()):
+        raise LetheError("this hold has been released already")
+    hold = holds.find(reference)
+    return hold.id, hold.reference
+
+
+def _holds(runtime: Runtime) -> Holds:
+    return Holds(runtime.objects, runtime.ring)
