@@ -90,11 +90,15 @@ class Runtime:
             raise ConfigurationError(
                 f"keys_dir {directory} lies inside the warehouse; keep keys and data apart"
             )
-        if directory.exists():
+        # An empty one is a mount point without its mount: a key made in there would be another one, and the right
+        # directory would be refused for ever once it is back.
+        empty = directory.is_dir() and not any(directory.iterdir())
+        if directory.exists() and not empty:
             return LocalProvider(directory)
         if self.objects.list("_keys"):
             raise ConfigurationError(
-                f"keys_dir {directory} is missing, but the warehouse has keys: mount or restore it; "
+                f"keys_dir {directory} is {'empty' if empty else 'missing'}, but the warehouse has keys: mount or "
+                "restore it; "
                 "without it the window cannot be read"
             )
         return LocalProvider.initialise(directory)
