@@ -1,0 +1,136 @@
+"""The same tables, byte for byte, whatever engine wrote them; a worker that is killed loses nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import distributed
+import psutil
+import pytest
+from retention_world import World
+
+from lethe.operations.compact import Asked, compact
+from lethe.operations.engines import open_engine
+from lethe.operations.engines.dask import Dask
+from lethe.operations.engines.local import Local
+from lethe.schemas.errors import ConfigurationError
+from lethe.tiers.ledger import reconcile
+
+
+def filled(make_world: Callable[..., World]) -> tuple[World, Path]:
+    world = make_world()
+    for seed in range(5):
+        world.traffic(40, seed)
+    config = world.folder / "lethe.toml"
+    config.write_text(f'root = "{world.root}"\nkeys_dir = "{world.keys}"\n')
+    return world, config
+
+
+def data_files(world: World) -> dict[str, bytes]:
+    every = [p for p in world.paths() if "/run-" in p]
+    return {path: (world.root / path).read_bytes() for path in every}
+
+
+def rows(world: World) -> dict[str, list[str]]:
+    return {t: sorted(map(repr, world.rows(t))) for t in ("identifiers", "originals", "metadata", "ledger")}
+
+
+def slow(text: str) -> str:
+    time.sleep(0.3)
+    return text.upper()
+
+
+def kill_one_of_the_pool(killed: list[int]) -> None:
+    """Wait for a process of the pool, which the fork server has made, and kill it."""
+    for _ in range(200):
+        time.sleep(0.05)
+        for server in psutil.Process().children():
+            if "forkserver" in " ".join(server.cmdline()) and (workers := server.children()):
+                time.sleep(0.5)
+                os.kill(workers[0].pid, signal.SIGKILL)
+                killed.append(workers[0].pid)
+                return
+
+
+def test_all_engines_write_the_same_bytes(make_world: Callable[..., World]) -> None:
+    world, config = filled(make_world)
+    before = rows(world)
+    copy = world.folder / "before"
+    shutil.copytree(world.root, copy)
+    written: list[dict[str, bytes]] = []
+    scheduler = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None,
+        local_directory=str(world.folder / "spill"),
+    )  # fmt: skip
+    with scheduler:
+        engines: list[Any] = [None, Local(2), open_engine("dask", scheduler.scheduler_address)]
+        for engine in engines:
+            shutil.rmtree(world.root)
+            shutil.copytree(copy, world.root)
+            compact(world.runtime, Asked(whole=True), engine, config)
+            assert rows(world) == before
+            written.append(data_files(world))
+        engines[-1].close()
+    assert len(written[0]) == 4
+    assert written[0] == written[1] == written[2]
+    keys = [p.read_bytes() for p in world.keys.rglob("*") if p.is_file() and p.stat().st_size >= 16]
+    tokens = [r["token"] for r in world.rows("identifiers") if r["token"] is not None]
+    for path in (world.folder / "spill").rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            assert not any(secret in data for secret in [*keys, *tokens]), f"{path} holds a key or a token"
+    assert reconcile.check(world.runtime.warehouse) == []
+
+
+def test_a_process_that_is_killed_is_replaced() -> None:
+    killed: list[int] = []
+    killer = threading.Thread(target=kill_one_of_the_pool, args=(killed,))
+    killer.start()
+    assert list(Local(2).map(slow, list("abcdefghijkl"))) == list("ABCDEFGHIJKL")
+    killer.join()
+    assert killed
+
+
+def test_a_worker_of_dask_that_is_killed_is_replaced() -> None:
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+    ) as cluster:
+        engine = Dask(cluster.scheduler_address)
+        victim = next(iter(cluster.workers.values())).process.pid
+        killer = threading.Timer(0.8, os.kill, (victim, signal.SIGKILL))
+        killer.start()
+        assert list(engine.map(slow, list("abcdefghijkl"))) == list("ABCDEFGHIJKL")
+        assert not psutil.pid_exists(victim) or psutil.Process(victim).status() == psutil.STATUS_ZOMBIE
+        engine.close()
+
+
+def test_a_worker_with_the_settings_of_another_warehouse(make_world: Callable[..., World]) -> None:
+    world, config = filled(make_world)
+    before = data_files(world)
+    config.write_text(f'root = "{world.folder / "elsewhere"}"\nkeys_dir = "{world.keys}"\n')
+    with pytest.raises(ConfigurationError, match="settings of another warehouse"):
+        compact(world.runtime, Asked(whole=True), Local(1), config)
+    assert data_files(world) == before
+
+
+def test_tasks_carry_neither_keys_nor_rows(make_world: Callable[..., World]) -> None:
+    world, config = filled(make_world)
+    carried: list[str] = []
+
+    class Listening(Local):
+        def map(self, work: Callable[[str], str], texts: Any) -> Any:
+            for text, answer in zip(texts, map(work, texts), strict=True):
+                carried.extend((text, answer))
+                yield answer
+
+    compact(world.runtime, Asked(whole=True), Listening(1), config)
+    secrets = {r["token"].hex() for r in world.rows("identifiers") if r["token"] is not None}
+    assert carried
+    assert not any(secret in text for text in carried for secret in secrets)
