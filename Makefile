@@ -56,6 +56,14 @@ test-kafka: setup tools ## Integration and fault suites against Apache Kafka
 	$(BIN)/python -c "from lethe.testing.brokers.kafka import artifacts; artifacts.libraries()"
 	LETHE_TEST_BROKER=kafka $(TEST) tests/integration tests/faults
 
+$(BIN)/helm: $(STAMP)
+	@command -v go >/dev/null || { echo "Helm is built with Go 1.24 or later: https://go.dev/dl" >&2; exit 1; }
+	GOBIN=$(abspath $(BIN)) go install helm.sh/helm/v3/cmd/helm@v3.19.0
+
+.PHONY: chart
+chart: setup $(BIN)/helm ## Render the Helm chart, lint it, hold it against the schemas of Kubernetes (needs Go)
+	$(BIN)/python -m pytest -p no:cacheprovider deploy/helm/tests
+
 .PHONY: fuzz
 fuzz: setup tools ## Fuzz the compiled code: make fuzz MINUTES=30; what is new goes to tests/fuzz/seeds
 	$(BIN)/python tests/fuzz/built_native.py $(or $(MINUTES),10)

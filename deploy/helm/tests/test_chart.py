@@ -1,0 +1,144 @@
+"""The chart as Helm renders it, held against the schemas of Kubernetes and against the code. `make chart` runs this."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+import lethe
+from lethe.operations.settings import Settings, load
+
+CHART = Path(__file__).parents[1] / "lethe"
+HELM = shutil.which("helm", path=str(Path(sys.executable).parent)) or shutil.which("helm")
+BUCKET = ("warehouse.root=s3://cdr-lake/lethe",)
+EVERYTHING = (
+    "warehouse.existingClaim=lethe-warehouse", "autoscaling.enabled=true", "secrets={lethe-kafka,lethe-store}",
+    "secretFiles={kafka-ca}", "imagePullSecrets[0].name=registry", "nodeSelector.disk=ssd",
+    "tolerations[0].key=cdr", "tolerations[0].operator=Exists",
+)  # fmt: skip
+VERSIONS = ("1.29", "1.34")
+
+
+def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    assert HELM, "there is no helm: make chart builds it"
+    return subprocess.run([HELM, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+def rendered(*values: str) -> list[dict[str, Any]]:
+    done = helm(
+        "template",
+        "cdr",
+        str(CHART),
+        "--kube-version",
+        VERSIONS[0],
+        *(word for value in values for word in ("--set", value)),
+    )
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def one(kind: str, *values: str) -> dict[str, Any]:
+    (found,) = [document for document in rendered(*values) if document["kind"] == kind]
+    return found
+
+
+@pytest.mark.parametrize("values", [BUCKET, EVERYTHING], ids=["bucket", "everything"])
+def test_helm_has_nothing_to_say_against_it(values: tuple[str, ...]) -> None:
+    done = helm("lint", "--strict", str(CHART), *(word for value in values for word in ("--set", value)))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("values", [BUCKET, EVERYTHING], ids=["bucket", "everything"])
+def test_kubernetes_would_take_every_document(values: tuple[str, ...], version: str) -> None:
+    documents = rendered(*values)
+    kinds = ["ServiceAccount", "ConfigMap", "Deployment", "PodDisruptionBudget", "Service", "NetworkPolicy"]
+    scaled = ["HorizontalPodAutoscaler"] if values is EVERYTHING else []
+    assert sorted(document["kind"] for document in documents) == sorted(kinds + scaled)
+    for document in documents:
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_a_document_that_is_wrong_would_not_be_taken() -> None:
+    wrong = one("Deployment", *BUCKET)
+    wrong["spec"]["template"]["spec"]["containers"][0]["port"] = 9464
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, VERSIONS[0], strict=True)
+
+
+@pytest.mark.parametrize("values", [BUCKET, EVERYTHING], ids=["bucket", "everything"])
+def test_the_worker_accepts_its_environment_and_configuration(
+    values: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (container,) = one("Deployment", *values)["spec"]["template"]["spec"]["containers"]
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    (tmp_path / "lethe.toml").write_text(one("ConfigMap", *values)["data"]["lethe.toml"])
+    assert environment.pop("LETHE_CONFIG") == "/etc/lethe/lethe.toml"
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings: Settings = load(tmp_path / "lethe.toml")
+    mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+    assert mounts[str(settings.keys_dir)] == "keys"
+    assert mounts[str(settings.audit_dir)] == "audit"
+    assert settings.root.startswith("s3://") or mounts[settings.root] == "warehouse"
+    assert settings.metrics_host == "0.0.0.0"
+    assert {port["containerPort"] for port in container["ports"]} == {settings.metrics_port}
+    assert container["args"] == ["worker"]
+
+
+def test_a_worker_gains_no_rights_and_has_time_to_commit() -> None:
+    pod = one("Deployment", *BUCKET)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["automountServiceAccountToken"] is False
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert pod["terminationGracePeriodSeconds"] > Settings.model_fields["flush"].default.seconds + 30
+    assert container["image"].endswith(f":{lethe.__version__}")
+    assert "memory" in container["resources"]["limits"]
+
+
+def test_nobody_reaches_a_worker_but_for_its_metrics() -> None:
+    policy = one("NetworkPolicy", *BUCKET)["spec"]
+    (rule,) = policy["ingress"]
+    assert rule["ports"] == [{"port": "metrics", "protocol": "TCP"}]
+    assert rule["from"]
+    assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+
+
+def test_the_autoscaler_alone_says_how_many_there_are() -> None:
+    assert "replicas" not in one("Deployment", *EVERYTHING)["spec"]
+    assert one("Deployment", *BUCKET)["spec"]["replicas"] == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((), "give `root`"),
+        ((*BUCKET, "warehouse.existingClaim=also"), "not both"),
+        ((*BUCKET, "keys.existingClaim="), "keys"),
+        ((*BUCKET, "wrokers=3"), "wrokers"),
+        ((*BUCKET, "terminationGracePeriodSeconds=5"), "terminationGracePeriodSeconds"),
+    ],
+)
+def test_values_that_cannot_work_are_refused(values: tuple[str, ...], said: str) -> None:
+    done = helm(
+        "template",
+        "cdr",
+        str(CHART),
+        "--kube-version",
+        VERSIONS[0],
+        *(word for value in values for word in ("--set", value)),
+    )
+    assert done.returncode != 0
+    assert said in done.stderr
