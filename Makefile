@@ -62,7 +62,7 @@ $(BIN)/helm: $(STAMP)
 
 .PHONY: chart
 chart: setup $(BIN)/helm ## Render the Helm chart, lint it, hold it against the schemas of Kubernetes (needs Go)
-	$(BIN)/python -m pytest -p no:cacheprovider deploy/helm/tests
+	$(BIN)/python -m pytest -p no:cacheprovider tests/unit/deploy/check_chart.py
 
 .PHONY: fuzz
 fuzz: setup tools ## Fuzz the compiled code: make fuzz MINUTES=30; what is new goes to tests/fuzz/seeds

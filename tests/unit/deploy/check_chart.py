@@ -15,7 +15,7 @@ import yaml
 import lethe
 from lethe.operations.settings import Settings, load
 
-CHART = Path(__file__).parents[1] / "lethe"
+CHART = Path(__file__).parents[3] / "deploy" / "helm" / "lethe"
 HELM = shutil.which("helm", path=str(Path(sys.executable).parent)) or shutil.which("helm")
 BUCKET = ("warehouse.root=s3://cdr-lake/lethe",)
 EVERYTHING = (
