@@ -82,6 +82,13 @@ class Warehouse:
             r["source"]: r["stream"] for r in rows.group_by(["stream", "source"]).aggregate([]).to_pylist()
         }
 
+    def topic_partitions(self) -> list[str]:
+        """List every topic-partition (or file) the ledger knows, as `stream/partition`: where records came from."""
+        self.publish()
+        rows = self.ledger.delta.to_pyarrow_dataset().to_table(columns=["stream", "partition"])
+        known = rows.group_by(["stream", "partition"]).aggregate([]).to_pylist()
+        return sorted(f"{row['stream']}/{row['partition']}" for row in known)
+
     def commit(self, batches: Sequence[TransformedBatch], ring: KeyRing) -> list[Hashed]:
         """Move batches into the tables: all of them, or none that counts. Returns what the log needs of them.
 

@@ -163,6 +163,11 @@ class Holds:
                 )
         return kept
 
+    def holding(self, key_id: str) -> set[str]:
+        """List the ids of the holds that have preserved something of a month, now or before."""
+        listed = self._objects.list(_FOLDER)
+        return {path.split("/")[1] for path in listed if f"/records/{key_id}." in path}
+
     def covering(self, warehouse: Warehouse, part: Part, positions: set[Position]) -> dict[str, int]:
         """How many of the records at the positions each hold covers, by hold id. Preserves nothing."""
         return {hold.id: len(theirs) for hold, theirs in self._covering(warehouse, part, positions)}

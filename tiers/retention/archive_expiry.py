@@ -19,6 +19,7 @@ from lethe.schemas.retention.calendar import Month, archive_end
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.tiers.certificates.certificates import DELETION
 from lethe.tiers.certificates.journal import Journal, file_entry, open_names
+from lethe.tiers.certificates.places import reach
 from lethe.tiers.compaction.jobs import discard_fenced
 from lethe.tiers.delta.files import write_files
 from lethe.tiers.delta.log import DataFile
@@ -207,6 +208,7 @@ def forget_archive(maintenance: MaintenanceContext, due: Ended) -> Outcome:
         "held": [{"records": held}] if held else [],
         "proofs_not_kept": {"commits": len(journal.noted("unkept"))},
         "method": DELETION,
+        "reach": reach("archive", bool(held), maintenance.warehouse.topic_partitions()),
         "checks": ["the archive has no row of them", "none of the files that held them is left"],
         "clock_forced": maintenance.forced,
     }

@@ -18,6 +18,7 @@ from lethe.schemas.errors import ExpiredKeyError, FencedError, IntegrityError
 from lethe.schemas.retention.calendar import Month, window_end
 from lethe.tiers.certificates.certificates import METHOD
 from lethe.tiers.certificates.journal import Journal, file_entry, open_names
+from lethe.tiers.certificates.places import reach
 from lethe.tiers.compaction.jobs import discard_fenced
 from lethe.tiers.delta.rewrite import everything_below, files_of, removed_files, replace
 from lethe.tiers.maintenance import MaintenanceContext
@@ -155,6 +156,11 @@ def forget_month(maintenance: MaintenanceContext, due: Due) -> Outcome:
         "method": METHOD,
         "key_gone": key_gone.astimezone(UTC).isoformat(timespec="microseconds"),
         "checks": checks,
+        "reach": reach(
+            "window",
+            {*kept, *maintenance.holds.holding(due.key_id)},
+            maintenance.warehouse.topic_partitions(),
+        ),
         "clock_forced": maintenance.forced,
     }
     certificate = maintenance.registrar.issue(

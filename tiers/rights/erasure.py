@@ -26,6 +26,7 @@ from lethe.schemas.subjects.spellings import spellings
 from lethe.tiers.certificates.certificates import DELETION
 from lethe.tiers.certificates.expected_losses import note_erasure
 from lethe.tiers.certificates.journal import file_entry
+from lethe.tiers.certificates.places import reach
 from lethe.tiers.compaction.jobs import discard_fenced
 from lethe.tiers.delta.files import write_files
 from lethe.tiers.delta.log import DataFile
@@ -39,7 +40,15 @@ from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.lookup import position_of
 from lethe.tiers.window.mentioned import FIELDS, Scan, tokens_of_ids
 from lethe.tiers.window.mentions import mentions
-from lethe.tiers.window.records import Part, open_entries, open_parts, pages_of, quarantined_value, select
+from lethe.tiers.window.records import (
+    Part,
+    open_entries,
+    open_parts,
+    pages_of,
+    quarantined_value,
+    select,
+    select_each,
+)
 
 _TRIES: Final = 50
 COUNTS: Final = ("identifiers", "originals", "quarantine", "mentioned")
@@ -111,7 +120,7 @@ def search(warehouse: Warehouse, part: Part, subjects: tuple[Subject, ...], scan
             position = Position(page["stream"], page["partition"], entry["offset"], entry["index"])
             if position in found.records:
                 found.entries.add(position)
-    for row in select(window["quarantine"], part.rows & pc.field("sealed").is_valid()):
+    for row in select_each(window["quarantine"], part.rows & pc.field("sealed").is_valid()):
         value = quarantined_value(row, part.keys)
         if value is not None and mentions(value, subjects):
             found.quarantine.add(position_of(row))
@@ -194,6 +203,7 @@ def erase(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Era
         return Erased([], [], not_reached_until=unnamed.until)
     _check(maintenance, files)
     erased = Erased(months, files)
+    holds = {hold for month in months for hold in month["holds"]}
     body = {
         "what": {"months": months},
         "begun": begun.astimezone(UTC).isoformat(timespec="microseconds"),
@@ -202,6 +212,7 @@ def erase(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Era
         "counts": {n: erased.total(n) for n in (*COUNTS, "evidence", "held")},
         "method": DELETION,
         "checks": _checks(unnamed),
+        "reach": reach("erasure", holds, maintenance.warehouse.topic_partitions(), unnamed.waiting),
     }
     certificate = maintenance.registrar.issue(work, "erasure", body, maintenance.clock())
     return Erased(months, files, certificate["number"], unnamed.until)

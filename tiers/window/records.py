@@ -28,6 +28,8 @@ from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.lookup import position_of
 
 _MOST_BYTES: Final = 64 << 20
+_ROWS: Final = 4_096
+"""Rows that are Python objects at one time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,14 @@ def select(table: Any, condition: Any, columns: list[str] | None = None) -> list
     """Rows of a table, freshly loaded, as dicts."""
     table.reload()
     return list(table.delta.to_pyarrow_dataset().to_table(filter=condition, columns=columns).to_pylist())
+
+
+def select_each(table: Any, condition: Any, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield rows of a table, freshly loaded, as dicts: for a whole month of them, of which few are held at once."""
+    table.reload()
+    scanner = table.delta.to_pyarrow_dataset().scanner(columns=columns, filter=condition, batch_size=_ROWS)
+    for batch in scanner.to_batches():
+        yield from batch.to_pylist()
 
 
 def at(positions: Iterable[Position]) -> Any:

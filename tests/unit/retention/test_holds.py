@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -16,8 +17,9 @@ from lethe.streams.worker.metrics import Metrics
 from lethe.tiers.certificates import certificates
 from lethe.tiers.holds.holds import Hold, Holds
 from lethe.tiers.holds.release import finish_release
-from lethe.tiers.holds.scope import Scope
+from lethe.tiers.holds.scope import Scope, covered
 from lethe.tiers.rights.erasure import erase, preview_erasure
+from lethe.tiers.window.records import open_parts
 
 HELD = "+923001234567"
 FREE = "+4915112345678"
@@ -227,3 +229,22 @@ def test_past_its_review_date_a_hold_shows_as_overdue_in_doctor_and_metrics(
     assert seen() == ("warning", 1.0, 1.0)
     release(world, holds(world).active()[0])
     assert seen() == ("ok", 0.0, 0.0)
+
+
+def test_an_account_hold_makes_objects_of_what_it_covers_only(make_world: Callable[..., World]) -> None:
+    """A month of other people's rows is joined as columns: 680 bytes of each as objects would be too many."""
+    world = make_world()
+    world.now = datetime(2025, 3, 31, tzinfo=UTC)
+    world.ingest([report(n, f"+92300{n:07d}", MARCH, account="other") for n in range(6_000)])
+    world.ingest([report(n, HELD, MARCH, account="acme") for n in range(3)])
+    maintenance = world.maintenance_context()
+    (part,) = [p for p in open_parts(maintenance.ring, world.now) if str(p.month) == "2025-03"]
+    scope = Scope(accounts=("acme",))
+    assert len(covered(maintenance.warehouse, part, scope)) == 3  # what is loaded once has been
+    tracemalloc.start()
+    try:
+        assert len(covered(maintenance.warehouse, part, scope)) == 3
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000
