@@ -1,3 +1,3 @@
 """Tokens, sealed values, originals and integrity hashes, by the column."""
 
-__all__ = ["originals", "rejected", "seal"]
+__all__ = ["codes", "originals", "rejected", "seal"]

@@ -24,6 +24,7 @@ from lethe.schemas.transformed import ENTRIES, TransformedBatch
 from lethe.streams.transform.batch import Load, Reason, Reject
 from lethe.streams.transform.decode.json_columns import joined
 from lethe.streams.transform.frames import rows_at, to_arrow
+from lethe.streams.transform.seal.codes import stand_ins, with_stand_ins
 from lethe.streams.transform.seal.originals import (
     FIELDS,
     RECEIVED,
@@ -65,6 +66,7 @@ def seal(
     identifiers: list[Rows] = []
     entries: list[Rows] = []
     shaped = None if parts.message_ids is None else uuids(parts.message_ids)
+    shown: dict[str, pl.Series] = {}
     for month, window, group in _months(records):
         keys = ring.keys_for(month, window, create=True)
         scoped = group.get_column("in_scope").to_numpy()
@@ -74,7 +76,10 @@ def seal(
             hashed = integrity_hashes(keys.salt_key.reveal(), names, [o.value for o in found])
             hashes.append((group.get_column(ID).to_numpy()[scoped], hashed, [o.form for o in found]))
         identifiers.append(_identifiers(load, group, parts, keys))
+        for column, texts in parts.codes.items():
+            shown[column] = stand_ins(keys, column, texts, group.get_column(ID), shown.get(column))
         entries.append(_entries(group, parts, scoped, found, shaped))
+    records = with_stand_ins(records, parts.codes, shown)
     tables = {
         "metadata": Rows(_metadata(records, fmt, hashes), records.get_column(_BATCH).to_numpy()),
         "identifiers": _joined(IDENTIFIERS, identifiers),
@@ -186,6 +191,7 @@ def _originals(
         parts.message_ids,
         parts.rejects,
         parts.content,
+        parts.codes,
     )
     return smaller, values, list(rejected.values())
 

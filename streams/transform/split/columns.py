@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from lethe.schemas.declaration.fields import ENUM_VALUES, FieldSpec
-from lethe.schemas.declaration.vocabulary import CODE_MAX_LENGTH, CODE_PATTERNS
+from lethe.schemas.declaration.vocabulary import CODE_MAX_LENGTH, CODE_PATTERNS, KEY_SHAPE
 from lethe.streams.transform.batch import Reason
 from lethe.streams.transform.text_columns import iso_times
 
@@ -32,6 +32,7 @@ _MOST_EXPONENT = 30
 _NOTHING = ["", "0", "<null>"]  # what is written for a time that never came
 _MOST_SECONDS = 366 * 86_400
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+_KEYED = frozenset({"account", "application", "route"})
 _FEW = 256  # texts for which a column of numbers costs more than a list
 
 
@@ -146,7 +147,10 @@ def _code(spec: FieldSpec) -> Callable[[str], str | None]:
     if spec.values is not None:
         folded = {w.casefold(): v for w, v in spec.values.items()}
         return lambda text: folded.get(text.strip().casefold())
-    pattern = re.compile(CODE_PATTERNS[spec.pattern or ""], re.ASCII)
+    shape = CODE_PATTERNS[spec.pattern or ""]
+    if spec.pattern == "name" and spec.column in _KEYED:
+        shape = f"{shape}|{KEY_SHAPE}"
+    pattern = re.compile(shape, re.ASCII)
 
     def code(text: str) -> str | None:
         text = text.strip()

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import unquote
@@ -20,7 +20,7 @@ import polars as pl
 
 from lethe.schemas.declaration.fields import FieldSpec
 from lethe.schemas.declaration.format import Format
-from lethe.schemas.declaration.vocabulary import LONG_DIGITS
+from lethe.schemas.declaration.vocabulary import CODES, LONG_DIGITS
 from lethe.schemas.line import ANY_LINE, Line
 from lethe.streams.transform.batch import Reason, Reject
 from lethe.streams.transform.decode.decode import INDEX, ROW, Decoded
@@ -46,7 +46,8 @@ class Split:
     columns. `subjects`: `ID`, `role`, `kind`, `value`, one row per end-user identifier. `fields`: `ID` and one String
     column per declared path the window keeps (`=column` for what the guard took out). `message_ids`: the message id
     by `ID`. Late records are in `records` alone. `content`: `ROW` and `dropped`, how many content values each
-    decoded row had; None where the format has no content.
+    decoded row had; None where the format has no content. `codes`: what was withheld from columns that never end
+    empty, by `ID`: it gets a stand-in under the month's key.
     """
 
     records: pl.DataFrame
@@ -55,6 +56,7 @@ class Split:
     message_ids: pl.Series | None
     rejects: list[Reject]
     content: pl.DataFrame | None = None
+    codes: Mapping[str, pl.Series] = field(default_factory=dict)
 
 
 def split(decoded: Decoded, fmt: Format, rules: Rules, now: datetime, line: Line = ANY_LINE) -> Split:
@@ -183,13 +185,13 @@ def _assemble(
     if rejected is not None:
         records = records.filter(~rejected)
         people = people.join(records.select(ID), on=ID, how="semi", maintain_order="left")
-    records, fields = _guard(frame, records, people, fmt, columns.distinct, kept)
+    records, fields, codes = _guard(frame, records, people, fmt, columns.distinct, kept)
     remaining = records.filter(~pl.col("late")) if records.get_column("late").any() else records
     if remaining.height < frame.height:
         people = people.join(remaining.select(ID), on=ID, how="semi", maintain_order="left")
         fields = fields.join(remaining.select(ID), on=ID, how="semi", maintain_order="left")
     ids = frame.get_column(fmt.message_id.path) if fmt.message_id else None
-    return Split(records, people, fields, ids, rejects, content)
+    return Split(records, people, fields, ids, rejects, content, codes)
 
 
 def _rejects(records: pl.DataFrame, rejections: Rejections) -> tuple[list[Reject], pl.Series | None]:
@@ -217,22 +219,27 @@ def _guard(
     fmt: Format,
     distinct: Mapping[str, pl.Series],
     texts: KeptTexts,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, pl.Series]]:
     """Empty what leaks, name it in `redacted`, and gather the fields the window keeps.
 
     `fields` is as long as the frame of the batch: rows that were rejected leave it later.
     """
     ids = records.get_column(ID)
     redacted: dict[str, pl.Series] = {}
+    codes: dict[str, pl.Series] = {}
     kept: dict[str, pl.Series] = {}
     for path, (columns, mask) in texts.withheld.items():
         kept[path] = frame.get_column(path).set(~mask, None)
         for column in columns:
+            if column in CODES:
+                _withhold(codes, column, kept[path])
             here = mask.gather(ids)
             redacted[column] = redacted[column] | here if column in redacted else here
     long_digits = frozenset(s.column for s in fmt.archive if s.pattern in LONG_DIGITS and s.column)
     for column, mask in leaks(records, people, long_digits, distinct).items():
         kept[f"={column}"] = _scatter(records.get_column(column), mask, ids, frame.height)
+        if column in CODES:
+            _withhold(codes, column, kept[f"={column}"])
         redacted[column] = redacted[column] | mask if column in redacted else mask
         records = records.with_columns(records.get_column(column).set(mask, None))
     names = [pl.when(mask).then(pl.lit(column)).alias(column) for column, mask in sorted(redacted.items())]
@@ -248,7 +255,12 @@ def _guard(
     for path, spelling in texts.by_path.items():
         known = kept.get(path)
         kept[path] = spelling if known is None else known.zip_with(known.is_not_null(), spelling)
-    return records.hstack([flag]), pl.DataFrame({ID: frame.get_column(ID)} | kept)
+    return records.hstack([flag]), pl.DataFrame({ID: frame.get_column(ID)} | kept), codes
+
+
+def _withhold(codes: dict[str, pl.Series], column: str, texts: pl.Series) -> None:
+    known = codes.get(column)
+    codes[column] = texts if known is None else known.zip_with(known.is_not_null(), texts)
 
 
 def _scatter(values: pl.Series, mask: pl.Series, ids: pl.Series, height: int) -> pl.Series:
