@@ -51,10 +51,17 @@ def hold_place(
         placed = hold.place(here.runtime, asker(), order)
     except InputError as error:
         raise typer.BadParameter(str(error)) from None
-    here.answer(
-        asdict(placed),
-        lambda: here.say(f"hold {placed.reference} ({placed.hold}) is in force until it is released"),
-    )
+
+    def say() -> None:
+        here.say(f"hold {placed.reference} ({placed.hold}) is in force until it is released")
+        if placed.records:
+            here.say(f"it covers {placed.records} records in {len(placed.months)} months so far")
+        else:
+            here.say(
+                "it covers NOTHING that is here now: look whether what it names is written as the records have it"
+            )
+
+    here.answer(asdict(placed), say)
 
 
 def hold_list(context: typer.Context) -> None:

@@ -42,6 +42,8 @@ class Placed:
     hold: str
     reference: str
     review: datetime
+    records: int  # that it covers now
+    months: list[str]  # those they lie in
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ def place(runtime: Runtime, asker: Asker, order: Order) -> Placed:
     scope = Scope(subjects, tuple(order.accounts), tuple(order.messages), order.since, order.until)
     hold = _holds(runtime).place(authority, reference, order.review, scope, now)
     record(runtime, asker, "hold.place", hold=hold.id, reference=hold.reference, authority=hold.authority)
-    return Placed(hold.id, hold.reference, hold.review)
+    months = _holds(runtime).covers(runtime.warehouse, hold, now)
+    return Placed(hold.id, hold.reference, hold.review, sum(months.values()), sorted(months))
 
 
 def every(runtime: Runtime) -> list[Listed]:

@@ -38,7 +38,7 @@ from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.lookup import position_of
-from lethe.tiers.window.records import Part, gather, plain
+from lethe.tiers.window.records import Part, gather, open_parts, plain
 
 _FOLDER: Final = "_holds"
 _ID: Final = re.compile(r"h[0-9a-f]{12}")
@@ -162,6 +162,18 @@ class Holds:
                     orjson.dumps({"deletion": waiting, "month": str(part.month), "records": len(theirs)}),
                 )
         return kept
+
+    def covers(self, warehouse: Warehouse, hold: Hold, now: datetime) -> dict[str, int]:
+        """Count the records in open months that a hold covers, by month; months with none are left out.
+
+        Every page of these months is opened if the hold names a subject.
+        """
+        found: dict[str, int] = {}
+        for part in open_parts(self._ring, now):
+            (naming,) = mentioning(warehouse, part, [hold.scope], None)
+            if count := len(covered(warehouse, part, hold.scope) | naming):
+                found[str(part.month)] = found.get(str(part.month), 0) + count
+        return found
 
     def holding(self, key_id: str) -> set[str]:
         """List the ids of the holds that have preserved something of a month, now or before."""

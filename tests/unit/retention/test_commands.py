@@ -148,6 +148,13 @@ def test_a_look_up_in_a_hold_hides_the_restricted_and_leaves_tokens(lethe: Promp
     assert len(lethe.run("lookup", HER, *LOOK, *held)) == 2
 
 
+def test_a_hold_that_covers_nothing_says_so(lethe: Prompt) -> None:
+    order = ("hold", "place", "--authority", "High Court", "--review", "2025-12-31")
+    nothing = lethe.plain(*order, "--reference", "HC-8", "--account", "no-such-account")
+    assert "covers NOTHING" in nothing
+    assert "covers 3 records in 1 months" in lethe.plain(*order, "--reference", "HC-9", "--account", "acme")
+
+
 def test_erase_previews_then_erases(lethe: Prompt) -> None:
     preview = lethe.run("erase", HER, "--dry-run")
     assert preview["months"][0]["identifiers"] == 2
