@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lethe.keys.anchors import Anchors
 from lethe.keys.latest import LatestTime
 from lethe.keys.providers.choice import LOCAL, Providers
 from lethe.keys.providers.local import LocalProvider
@@ -117,7 +118,22 @@ class Runtime:
     @cached_property
     def warehouse(self) -> Warehouse:
         """The tables, made if they are not there."""
-        return Warehouse(self.objects, self.storage, self.clock)
+        return self.new_warehouse()
+
+    def new_warehouse(self) -> Warehouse:
+        """Open the tables once more, with handles of their own, for another thread."""
+        return Warehouse(self.objects, self.storage, self.clock, self.anchors)
+
+    @cached_property
+    def anchors(self) -> Anchors:
+        """What is kept with the keys of what was committed and signed."""
+        directory = self.settings.keys_dir
+
+        def first_version() -> int:
+            # Where logs were signed before, an earlier release has made commits without this key.
+            return self.new_warehouse().metadata.version + 1 if (directory / "log.signing").exists() else 0
+
+        return Anchors(directory, first_version)
 
     @cached_property
     def transform(self) -> Transform:

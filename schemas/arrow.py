@@ -124,6 +124,9 @@ LEDGER = pa.schema(
         pa.field("version", pa.int64(), nullable=False),  # of the metadata table: the commit that counts
         pa.field("committed_time", TIMESTAMP, nullable=False),
         pa.field("gap", pa.string()),  # why offsets are missing, when an operator accepted that they are
+        pa.field(
+            "mac", HASH
+        ),  # of all but version and time, under the ledger key; none in rows of earlier releases
     ]
 )
 

@@ -12,6 +12,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lethe.keys.anchors import Anchors, LedgerKey
 from lethe.keys.ring import KeyRing
 from lethe.schemas.arrow import WINDOW_TABLES
 from lethe.schemas.errors import FencedError, TransientError, UnknownOutcomeError
@@ -49,8 +50,16 @@ Ranges = Mapping[str, Range]
 class Warehouse:
     """The tables under one root. One thread at a time; the worker commits from a single one."""
 
-    def __init__(self, objects: Objects, storage: Mapping[str, str], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        objects: Objects,
+        storage: Mapping[str, str],
+        clock: Callable[[], datetime],
+        anchors: Anchors | None = None,
+    ) -> None:
+        """Open the tables. Without `anchors` commits are not authenticated, and no log may be made of them."""
         self.objects = objects
+        self.anchors = anchors
         self._storage = dict(storage)
         self._clock = clock
         self.window = {name: self.table(name) for name in WINDOW_TABLES}
@@ -62,6 +71,11 @@ class Warehouse:
     def table(self, name: str) -> Table:
         """A fresh handle on a table, made if it is not there."""
         return Table(self.objects, name, self._storage)
+
+    @property
+    def ledger_key(self) -> LedgerKey | None:
+        """What commits are authenticated with."""
+        return self.anchors.ledger_key if self.anchors else None
 
     def position(self, source: str) -> int | None:
         """The last offset of a source that is done: both halves durable. None: nothing yet."""
@@ -208,7 +222,7 @@ class Warehouse:
         now: datetime,
     ) -> None:
         rows = pa.concat_tables([b.metadata for b in batches])
-        said = {ledger.COMMIT_INFO: json.dumps(ledger.entries(batches, hashes, now))}
+        said = {ledger.COMMIT_INFO: json.dumps(ledger.entries(batches, hashes, now, self.ledger_key))}
         for _ in range(_TRIES):
             waited = Waited()
             files = write_files(self.objects, "metadata", rows, name, _milliseconds(now))
@@ -259,6 +273,7 @@ class Warehouse:
             said = self.metadata.info_since(-1 if done is None else done, ledger.COMMIT_INFO)
             if not said:
                 return
+            self.ledger.add_missing_columns()
             rows = ledger.rows(said)
             files = write_files(
                 self.objects,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 
@@ -16,12 +16,13 @@ from lethe.integrity.log.entries import (
     leaf_path,
     log_origin,
     of_replays,
+    open_checkpoint,
     replay_order,
 )
 from lethe.integrity.log.leaves import GROUPED, decode, digest, encode_whole
 from lethe.integrity.log.note import Note
-from lethe.integrity.log.signing import Signer
-from lethe.integrity.log.store import Reader, Store
+from lethe.integrity.log.signing import KeyHistory, Signer
+from lethe.integrity.log.store import Memory, Reader, Store
 from lethe.integrity.log.tiles import (
     ENTRIES,
     WIDTH,
@@ -36,7 +37,13 @@ from lethe.schemas.errors import IntegrityError
 
 
 def publish(
-    store: Store, signer: Signer, stream: str, partition: int, commits: Iterable[LogCommit], now: int
+    store: Store,
+    signer: Signer,
+    stream: str,
+    partition: int,
+    commits: Iterable[LogCommit],
+    now: int,
+    memory: Memory | None = None,
 ) -> Note | None:
     """Bring a topic-partition's log up to date and return its signed checkpoint (None for a log without
     entries).
@@ -48,11 +55,13 @@ def publish(
     1. Open what is published. It must lead to the checkpoint that was signed, or nothing more is signed.
     2. Leave out the commits that are in the log, after comparing them. Of the others take the leaf file that is there
        already, if an earlier release has put one of all leaf hashes; if it has put the entry and the file is gone, make
-       it again.
+       it again. What is going to be signed must continue the checkpoint that `memory` has: of a log that is gone or cut
+       back nothing is signed below what was, and nothing else than what was.
     3. Put the leaf files, then the entries, then the tiles. A crash in between leaves objects that no checkpoint
        speaks of; the next run puts the same bytes again.
     4. Swap in the signed checkpoint: from here on the entries are published.
-    5. Delete the unfinished tiles that a full one has replaced. A crash here leaves some behind, to no harm.
+    5. Note the checkpoint in `memory`. A crash before it leaves an older one there, from which the log has grown.
+    6. Delete the unfinished tiles that a full one has replaced. A crash here leaves some behind, to no harm.
 
     Raises `IntegrityError` rather than sign a log that contradicts one it has signed (a split view), and
     `FencedError` when someone else has published meanwhile.
@@ -60,8 +69,9 @@ def publish(
     origin = log_origin(signer.name, stream, partition)
 
     # 1
+    noted = memory.signed(origin) if memory else None  # first: others may publish and note more meanwhile
     signed = store.get(CHECKPOINT)
-    log = Log(store, signer.history, origin) if signed is not None else None
+    log = Log(store, signer.history, origin, signed) if signed is not None else None
     size = log.size if log else 0
     edge = {level: list(hashes) for level, hashes in log.tiles.edge.items()} if log else {}
 
@@ -74,7 +84,22 @@ def publish(
     entries = [bytes(commit.entry) for commit in new]
     old_entries = log.bundle(size // WIDTH) if log and size % WIDTH else []
     _check_leftovers(store, origin, size // WIDTH, old_entries + entries)
+    hashed = [merkle.leaf_hash(entry) for entry in entries]
+    if noted is not None:
+        known = open_checkpoint(noted, signer.history, origin)[1]
+        if size + len(new) < known.size:
+            raise IntegrityError(
+                f"the log {origin} has {size} entries, but {known.size} were signed: "
+                "bring its folder back from the backup; nothing was signed"
+            )
+        if _root_at(log, size, edge, hashed, known.size) != known.root:
+            raise IntegrityError(
+                f"the log {origin} does not continue the checkpoint of {known.size} entries that was signed: "
+                "bring its folder and what it is of back from the backup; nothing was signed"
+            )
     if not new and (log is None or log.signed_by == len(signer.history.sets) - 1):
+        if log and memory:
+            remember(memory, signer.history, origin, bytes(log.note))
         return log.note if log else None
 
     # 3
@@ -86,7 +111,7 @@ def publish(
         bundle = pending[at : at + WIDTH]
         store.put(tile_path(ENTRIES, (size + at) // WIDTH, len(bundle)), encode_bundle(bundle))
     full = []
-    for path, tile in grow(size, edge, [merkle.leaf_hash(entry) for entry in entries]):
+    for path, tile in grow(size, edge, hashed):
         store.put(path, tile)
         full += [path] if ".p/" not in path else []
 
@@ -96,12 +121,39 @@ def publish(
     store.swap(CHECKPOINT, signed, bytes(note))
 
     # 5
+    if memory:
+        remember(memory, signer.history, origin, bytes(note))
+
+    # 6
     for path in full:
         level, number, _ = parse_tile_path(path)
         for folder in (path, tile_path(ENTRIES, number)) if level == 0 else (path,):
             for replaced in store.list(f"{folder}.p"):
                 store.delete(replaced)
     return note
+
+
+def _root_at(
+    log: Log | None, size: int, edge: Mapping[int, Sequence[bytes]], added: Sequence[bytes], at: int
+) -> bytes:
+    """Compute the root of the tree of `at` entries: those of the log, of `size`, and of the leaf hashes added to it."""
+    if log and at <= size:
+        return log.tiles.root_at(at)
+    grown = {level: list(hashes) for level, hashes in edge.items()}
+    list(grow(size, grown, added[: at - size]))
+    return edge_root(grown)
+
+
+def remember(memory: Memory, history: KeyHistory, origin: str, note: bytes) -> None:
+    """Note a signed checkpoint, unless one of more entries is noted already."""
+    size = open_checkpoint(note, history, origin)[1].size
+    noted = memory.signed(origin)
+    if noted == note:
+        return
+    with memory.alone(origin) as put:
+        noted = memory.signed(origin)
+        if noted is None or open_checkpoint(noted, history, origin)[1].size <= size:
+            put(note)
 
 
 def _not_in(log: Log | None, origin: str, commits: Iterable[LogCommit]) -> Iterator[LogCommit]:

@@ -5,6 +5,8 @@ Paths are relative, with `/`; a log has a store of its own (a directory, a prefi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from lethe.schemas.errors import FencedError, IntegrityError
@@ -31,6 +33,16 @@ class Store(Reader, Protocol):
 
     def delete(self, path: str) -> None:
         """Remove an object; success when there is none."""
+
+
+class Memory(Protocol):
+    """What keeps, away from the store, which checkpoint of each log was signed or seen last."""
+
+    def signed(self, origin: str) -> bytes | None:
+        """Return the signed checkpoint of a log that was noted last, None when there is none."""
+
+    def alone(self, origin: str) -> AbstractContextManager[Callable[[bytes], None]]:
+        """Give what notes another one, while nobody else does."""
 
 
 class MemoryStore:

@@ -140,16 +140,17 @@ def encode(table: pa.Table) -> EncodedRows:
 
 
 def check_schema(schema: pa.Schema) -> None:
-    """Demand that every column is one of the archive, there once and of its type, and that rows have a position.
+    """Demand that every column is one of the archive, there once and of a type that holds its values.
 
-    Raises `LetheError` otherwise. A column may be absent if it may be null, a string be dictionary-encoded; `index` and
-    `integrity_hash` must be there, because the position and the scope of every row depend on them.
+    Raises `LetheError` otherwise. Whoever has rewritten a file may have chosen a wider type, `conform` gives its values
+    theirs. A column may be absent if it may be null; `index` and `integrity_hash` must be there, because the position
+    and the scope of every row depend on them.
     """
     for field in schema:
         if field.name not in COLUMNS and field.name != "month":
             raise LetheError(f"no canonical form is defined for the archive column {field.name}")
         wanted = METADATA.field(field.name).type
-        if not _is(wanted, field.type):
+        if not _holds(wanted, field.type):
             raise LetheError(f"the archive column {field.name} is {wanted}, not {field.type}")
     for name in REQUIRED:
         if name not in schema.names:
@@ -243,12 +244,41 @@ class _Pieces:
         return EncodedRows(data.to_pybytes(), memoryview(bounds).cast("i")[: self.rows + 1].tolist())
 
 
-def _is(wanted: pa.DataType, given: pa.DataType) -> bool:
-    """Whether values of the type `given` are just those of `wanted`, strings in any of Arrow's forms."""
-    if not pa.types.is_string(wanted):
-        return bool(given == wanted)
-    text = given.value_type if pa.types.is_dictionary(given) else given
-    return bool(pa.types.is_string(text) or pa.types.is_large_string(text) or pa.types.is_string_view(text))
+def conform(table: pa.Table) -> pa.Table:
+    """Give every column of a table that `check_schema` lets through its own type; strings stay as they are.
+
+    Raises `LetheError` where a value would change.
+    """
+    for at, field in enumerate(table.schema):
+        wanted = METADATA.field(field.name).type
+        if field.type == wanted or pa.types.is_string(wanted):
+            continue
+        try:
+            column = table.column(at).cast(wanted)
+        except pa.ArrowException:
+            raise LetheError(f"a value of the archive column {field.name} does not fit {wanted}") from None
+        table = table.set_column(at, METADATA.field(field.name).with_nullable(True), column)
+    return table
+
+
+_FAMILIES = (
+    (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+    (pa.types.is_fixed_size_binary, pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view),
+    (pa.types.is_integer,),
+    (pa.types.is_decimal,),
+    (pa.types.is_boolean,),
+)
+"""Types whose values are of one kind, whatever their width."""
+
+
+def _holds(wanted: pa.DataType, given: pa.DataType) -> bool:
+    """Say whether values of the type `given` can be those of `wanted`."""
+    given = given.value_type if pa.types.is_dictionary(given) else given
+    if pa.types.is_timestamp(wanted):
+        return bool(pa.types.is_timestamp(given) and given.tz is not None)
+    return any(
+        any(kind(wanted) for kind in family) and any(kind(given) for kind in family) for family in _FAMILIES
+    )
 
 
 def _as_binary(rows: int, validity: pa.Buffer | None, data: pa.Buffer, width: int, offset: int) -> pa.Array:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lethe.integrity.log.commitment import sort_scope
-from lethe.integrity.rows.canonical_rows import CHUNK_ROWS, EncodedRows, check_schema, encode
+from lethe.integrity.rows.canonical_rows import CHUNK_ROWS, EncodedRows, check_schema, conform, encode
 from lethe.integrity.verify.findings import Finding, Kind
 from lethe.schemas.arrow import TIMESTAMP, file_schema
 from lethe.schemas.errors import LetheError
@@ -98,6 +98,7 @@ class Batch:
         where = file or "the archive"
         try:
             check_schema(piece.schema)
+            piece = conform(piece)
         except LetheError as error:
             self.findings.append(Finding(Kind.ALTERED, where, str(error), file))
             return None

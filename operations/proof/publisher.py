@@ -20,7 +20,6 @@ from lethe.operations.settings import Integrity
 from lethe.schemas.errors import ConfigurationError, LetheError, TransientError
 from lethe.tiers.commit.ledger_entries import Hashed
 from lethe.tiers.evidence.publication import Publication, Published
-from lethe.tiers.warehouse import Warehouse
 
 log = logging.getLogger("lethe.log")
 
@@ -54,7 +53,7 @@ class LogMetrics(Protocol):
 
 def publication_of(runtime: Runtime) -> Publication:
     """Publication with handles of its own: it may run in another thread than the commits."""
-    warehouse = Warehouse(runtime.objects, runtime.storage, runtime.clock)
+    warehouse = runtime.new_warehouse()
     return Publication(warehouse, lambda: signer_of(runtime), runtime.clock)
 
 

@@ -15,7 +15,6 @@ from lethe.tiers.certificates.certificates import Registrar
 from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.retention.expiry import Outcome, due_months
 from lethe.tiers.retention.sweep import sweep
-from lethe.tiers.warehouse import Warehouse
 
 log = logging.getLogger("lethe.sweep")
 
@@ -35,7 +34,7 @@ def maintenance_context(
     on_records: Callable[[int], None] = lambda _: None,
 ) -> MaintenanceContext:
     """What forgetting works with. A warehouse of its own: the sweep may run in another thread than the commits."""
-    warehouse = Warehouse(runtime.objects, runtime.storage, runtime.clock)
+    warehouse = runtime.new_warehouse()
     return MaintenanceContext(
         warehouse, runtime.ring, registrar(runtime), runtime.clock, forced, on_step, on_records
     )

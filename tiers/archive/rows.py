@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lethe.integrity.rows.canonical_rows import check_schema
+from lethe.integrity.rows.canonical_rows import check_schema, conform
 from lethe.integrity.verify.findings import Finding, Kind
 from lethe.schemas.arrow import file_schema
 from lethe.schemas.errors import LetheError
@@ -103,7 +103,7 @@ class Archive:
             parquet = self._parquet(file)
             check_schema(parquet.schema_arrow)
             for number in range(parquet.num_row_groups):
-                where = parquet.read_row_group(number, columns=_WHERE)
+                where = conform(parquet.read_row_group(number, columns=_WHERE))
                 self._note(file, number, where)
         except FileNotFoundError:
             self._found(Kind.MISSING, file, "the file is gone, and all its rows with it")

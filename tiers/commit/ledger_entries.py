@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import pyarrow as pa
 
 from lethe.integrity.log.commitment import Commitment
 from lethe.integrity.log.leaves import commit_each_with_leaves
+from lethe.keys.anchors import LedgerKey
 from lethe.schemas.arrow import LEDGER
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.transformed import Counts, TransformedBatch
@@ -29,6 +31,9 @@ that a row of another source accounts for.
 """
 
 _BINARY: Final = ("merkle_root", "rows_sha3_512")
+_NOT_AUTHENTICATED: Final = ("version", "committed_time", "mac")
+AUTHENTICATED: Final = tuple(name for name in LEDGER.names if name not in _NOT_AUTHENTICATED)
+"""What the code of a commit covers. The version is not known before the commit; the log says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +80,15 @@ def hashed(batches: Sequence[TransformedBatch], whole: bool = False) -> dict[str
 
 
 def entries(
-    batches: Sequence[TransformedBatch], hashes: Mapping[str, Hashed], now: datetime
+    batches: Sequence[TransformedBatch],
+    hashes: Mapping[str, Hashed],
+    now: datetime,
+    key: LedgerKey | None,
 ) -> list[dict[str, Any]]:
-    """What a commit of these batches says: one entry a source, JSON-ready, in the order the sources came."""
+    """Say what a commit of these batches does: one entry a source, JSON-ready, in the order the sources came.
+
+    Each is authenticated under `key`, without which nothing of it may be signed later.
+    """
     said = []
     for source, one in hashes.items():
         mine = [b for b in batches if b.source == source]
@@ -109,7 +120,22 @@ def entries(
                 "gap": "; ".join(b.gap for b in mine if b.gap) or None,
             }
         )
+    for entry in said:
+        entry["mac"] = key.mac(_message(entry)).hex() if key else None
     return said
+
+
+def authentic(row: Mapping[str, Any], key: LedgerKey) -> bool:
+    """Say whether a ledger row, or what a commit says of a source, is what a holder of the key committed."""
+    mac = row.get("mac")
+    given = bytes.fromhex(mac) if isinstance(mac, str) else mac or b""
+    return hmac.compare_digest(given, key.mac(_message(row)))
+
+
+def _message(row: Mapping[str, Any]) -> bytes:
+    values = {name: row.get(name) for name in AUTHENTICATED}
+    hexed = {name: v.hex() if isinstance(v, bytes) else v for name, v in values.items()}
+    return json.dumps(hexed, sort_keys=True).encode()
 
 
 def rows(said: Sequence[tuple[int, list[dict[str, Any]]]]) -> pa.Table:
@@ -118,6 +144,7 @@ def rows(said: Sequence[tuple[int, list[dict[str, Any]]]]) -> pa.Table:
         {
             **entry,
             **{name: bytes.fromhex(entry[name]) for name in _BINARY},
+            "mac": bytes.fromhex(mac) if (mac := entry.get("mac")) else None,
             "version": version,
             "committed_time": datetime.fromisoformat(entry["committed_time"]),
         }

@@ -43,6 +43,7 @@ _RANDOM: Final = (
     "integrity_hash",
     "merkle_root",
     "rows_sha3_512",
+    "mac",
 )
 _ROW_GROUP: Final = {"identifiers": 65_536}
 _BLOOM: Final[dict[str, tuple[str, ...]]] = {"identifiers": ("token", "message_token")}
@@ -157,8 +158,8 @@ def encoding(table: str, schema: pa.Schema, distinct: int, read_in_places: bool 
         "use_dictionary": dictionary,
         "column_encoding": {
             **encodings,
-            **{n: "PLAIN" for n in schema.names if n not in encodings and n not in dictionary and
-               not pa.types.is_boolean(schema.field(n).type)},
+            # Booleans too: their run-length form is misread by readers that are in use.
+            **{n: "PLAIN" for n in schema.names if n not in encodings and n not in dictionary},
         },
         # Of texts no range leaves anything out: they are in no order, and to find it costs a quarter of all encoding.
         "write_statistics": [f.name for f in schema if f.name == "stream" or not _is_text(f.type)],

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import Field as DeltaField
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -150,6 +151,17 @@ class Table:
         # Step 4
         self._write_checkpoint(before)
         return self._version
+
+    def add_missing_columns(self) -> None:
+        """Add the columns that this release has and the table does not, made by an earlier one; rows hold nulls."""
+        known = {field.name for field in self.delta.schema().fields}
+        added = [field for field in _delta_schema(TABLES[self.name]) if field.name not in known]
+        if added:
+            try:
+                self.delta.alter.add_columns([DeltaField.from_arrow(field) for field in added])
+            except DeltaError:  # another process has added them meanwhile, or the next try does
+                log.warning("table %s: its columns are changed by others", self.name)
+            self.reload()
 
     def sync(self, before: int) -> None:
         """Make the commits after version `before`, as far as this handle has seen them, survive a power cut."""

@@ -27,7 +27,7 @@ from lethe.tiers.archive.commit_rows import archive_rows
 from lethe.tiers.evidence.log_store import LogStore, published_log
 from lethe.tiers.evidence.publication import noted_version
 from lethe.tiers.evidence.replay_log import unpublished
-from lethe.tiers.ledger.commits import Account, TopicPartition, accounts, places
+from lethe.tiers.ledger.commits import LedgerEntry, TopicPartition, ledger_entries, places
 from lethe.tiers.warehouse import Warehouse
 
 log = logging.getLogger("lethe.sweep")
@@ -52,9 +52,9 @@ class LeafLists:
     waiting: int = 0
     unkept: set[tuple[str, int, int]] = field(default_factory=set)
     _logs: dict[TopicPartition, Log | None] = field(default_factory=dict)
-    _known: dict[TopicPartition, list[Account]] | None = None
+    _known: dict[TopicPartition, list[LedgerEntry]] | None = None
     _noted: int = -1
-    _replays: list[Account] | None = None
+    _replays: list[LedgerEntry] | None = None
 
     def keep(self, rows: pa.Table, leaving: pa.Table) -> pa.Array:
         """Keep the hashes of every commit some of whose rows in scope are among `leaving`, rows of one file.
@@ -75,7 +75,7 @@ class LeafLists:
         self.waiting += int(waits.sum())
         return pa.array(waits)
 
-    def _keep(self, account: Account, here: pa.Table, leaving: pa.Table) -> pa.Array:
+    def _keep(self, account: LedgerEntry, here: pa.Table, leaving: pa.Table) -> pa.Array:
         """Keep the hashes of one commit; returns which of its leaving rows wait."""
         try:
             positions: set[At] = set()
@@ -100,7 +100,7 @@ class LeafLists:
             here = archive_rows(self.warehouse, place, self.month, entry.first_offset, entry.last_offset)
         keep(LogStore.of(self.warehouse.objects, *place), log, entry, known, here)
 
-    def _unpublished(self, account: Account, leaving: pa.Table) -> pa.Array:
+    def _unpublished(self, account: LedgerEntry, leaving: pa.Table) -> pa.Array:
         """Whether the rows of a commit that its log does not have wait: not if it had it, and not for ever."""
         if account.version <= self._noted:
             raise IntegrityError("its log had it, and has it no more")
@@ -108,7 +108,7 @@ class LeafLists:
             raise IntegrityError("it is not in its log, and its rows have waited long enough")
         return _all(leaving, True)
 
-    def _replayed(self, account: Account, positions: set[At], leaving: pa.Table) -> pa.Array:
+    def _replayed(self, account: LedgerEntry, positions: set[At], leaving: pa.Table) -> pa.Array:
         """Which rows wait because a replay may have added them that is not in the log of replays yet.
 
         Which ones it has added only its rows tell: those in its offsets that the commit was logged without wait.
@@ -128,7 +128,7 @@ class LeafLists:
             pa.bool_(),
         )
 
-    def _not_kept(self, account: Account, why: str) -> None:
+    def _not_kept(self, account: LedgerEntry, why: str) -> None:
         commit = *account.place, account.first
         if commit not in self.unkept:
             self.unkept.add(commit)
@@ -137,7 +137,7 @@ class LeafLists:
                 "stay could not be kept: %s", account.first, account.last, *account.place, why,
             )  # fmt: skip
 
-    def _places(self) -> dict[TopicPartition, list[Account]]:
+    def _places(self) -> dict[TopicPartition, list[LedgerEntry]]:
         """The topic-partitions that there were commits of, with what was read of them."""
         if self._known is None:
             # The version first: what is published meanwhile is taken for unpublished, not for lost.
@@ -148,10 +148,10 @@ class LeafLists:
             self._known = {place: [] for place in known}
         return self._known
 
-    def _accounts(self, place: TopicPartition) -> list[Account]:
+    def _accounts(self, place: TopicPartition) -> list[LedgerEntry]:
         known = self._places()
         if not known[place]:
-            known[place] = accounts(self.warehouse, only=place).get(place, [])
+            known[place] = ledger_entries(self.warehouse, only=place).get(place, [])
         return known[place]
 
     def _log(self, place: TopicPartition) -> Log | None:
@@ -159,7 +159,7 @@ class LeafLists:
             self._logs[place] = published_log(self.warehouse.objects, self.history, place)
         return self._logs[place]
 
-    def _unpublished_replays(self) -> list[Account]:
+    def _unpublished_replays(self) -> list[LedgerEntry]:
         if self._replays is None:
             try:
                 pending = unpublished(self.warehouse, self.history)
@@ -169,7 +169,7 @@ class LeafLists:
         return self._replays
 
 
-def _covering(known: list[Account], offsets: npt.NDArray[np.int64]) -> Iterator[Account]:
+def _covering(known: list[LedgerEntry], offsets: npt.NDArray[np.int64]) -> Iterator[LedgerEntry]:
     """The accounts that cover some of the offsets, which ascend."""
     for account in known:
         low, high = np.searchsorted(offsets, account.first), np.searchsorted(offsets, account.last, "right")
@@ -186,7 +186,7 @@ def _of(rows: pa.Table, place: TopicPartition) -> pa.Table:
     return rows.filter(same).sort_by("offset")
 
 
-def _between(rows: pa.Table, account: Account) -> pa.Table:
+def _between(rows: pa.Table, account: LedgerEntry) -> pa.Table:
     """Of rows by offset those that a commit accounts for."""
     offsets = rows.column("offset").to_numpy()
     low = int(np.searchsorted(offsets, account.first, "left"))

@@ -18,6 +18,7 @@ from lethe.tiers.commit.ledger_entries import REPLAYED
 from lethe.tiers.evidence.log_store import LogStore
 from lethe.tiers.evidence.publication import TROUBLE
 from lethe.tiers.ledger.commits import TopicPartition, replays
+from lethe.tiers.ledger.reading import read_ledger
 from lethe.tiers.warehouse import Warehouse
 
 
@@ -38,8 +39,7 @@ def log_states(
     """The state of every log the ledger knows. `late`: how old a missing stamp may get; None: none is expected."""
     warehouse.publish()
     taken_in = pc.field("source") != REPLAYED
-    dataset = warehouse.ledger.delta.to_pyarrow_dataset()
-    rows = dataset.to_table(columns=["stream", "partition", "last_offset"], filter=taken_in)
+    rows, _ = read_ledger(warehouse, taken_in)
     ends = rows.group_by(["stream", "partition"]).aggregate([("last_offset", "max")])
     last: dict[TopicPartition, int] = {
         (e["stream"], e["partition"]): e["last_offset_max"] for e in ends.to_pylist()

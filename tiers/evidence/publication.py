@@ -18,15 +18,22 @@ import pyarrow as pa
 
 from lethe.integrity.log.entries import CHECKPOINT, REPLAYS, Entry, Log, LogCommit, log_origin
 from lethe.integrity.log.leaves import digest
-from lethe.integrity.log.publish import publish
+from lethe.integrity.log.publish import publish, remember
 from lethe.integrity.log.signing import Signer
 from lethe.integrity.log.stamp import Authority, stamp
 from lethe.schemas.errors import FencedError, IntegrityError, LetheError, TransientError
 from lethe.tiers.archive.commit_rows import rows_of_commit
 from lethe.tiers.commit.ledger_entries import Hashed
-from lethe.tiers.evidence.log_store import PUBLISHED, LogStore, publish_history
+from lethe.tiers.evidence.log_store import PUBLISHED, LogStore, logs, publish_history, published_log
 from lethe.tiers.evidence.replay_log import publish_replays
-from lethe.tiers.ledger.commits import Account, TopicPartition, accounts, places, said_accounts
+from lethe.tiers.ledger.commits import (
+    LedgerEntry,
+    TopicPartition,
+    committed_since,
+    ledger_entries,
+    places,
+    require_authentic,
+)
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.warehouse import Warehouse
 
@@ -100,7 +107,7 @@ class Publication:
         elif self._waiting:
             metadata = self._warehouse.metadata
             metadata.reload()
-            said = said_accounts(metadata, self._seen)
+            said = committed_since(self._warehouse, self._seen)
             self._seen = metadata.version
             self._publish(signer, {place: said.get(place, []) for place in sorted(self._waiting)}, done)
         fail_point("log.end")
@@ -116,9 +123,10 @@ class Publication:
         """
         # Step 1
         self._warehouse.publish()
+        self._note_what_is_signed(signer)
         newest = self._warehouse.metadata.version
         noted = noted_version(self._warehouse)
-        behind: dict[TopicPartition, list[Account]] = accounts(self._warehouse, after=noted)
+        behind: dict[TopicPartition, list[LedgerEntry]] = ledger_entries(self._warehouse, after=noted)
         if REPLAYS in places(self._warehouse):
             behind[REPLAYS] = []  # after all others: what was replayed lies among what they have logged
         # Step 2
@@ -131,8 +139,21 @@ class Publication:
             self._warehouse.objects.put(PUBLISHED, str(newest).encode())
         self.healed = True
 
+    def _note_what_is_signed(self, signer: Signer) -> None:
+        """Note the checkpoints that an earlier release has signed, and those that others have since the last start.
+
+        A log that does not continue what is noted is left to its publication, which says so.
+        """
+        memory = self._warehouse.anchors
+        if memory is None or memory.all_signed():
+            return
+        for place in [REPLAYS, *logs(self._warehouse.objects)]:
+            log = published_log(self._warehouse.objects, signer.history, place)
+            if log is not None:
+                remember(memory, signer.history, log.origin, bytes(log.note))
+
     def _publish(
-        self, signer: Signer, behind: Mapping[TopicPartition, Sequence[Account]], done: Published
+        self, signer: Signer, behind: Mapping[TopicPartition, Sequence[LedgerEntry]], done: Published
     ) -> None:
         for place, said in behind.items():
             try:
@@ -147,7 +168,7 @@ class Publication:
                     del self._fresh[key]  # published by another process
                 self._well(place)
 
-    def _bring_up(self, signer: Signer, place: TopicPartition, said: Sequence[Account]) -> int:
+    def _bring_up(self, signer: Signer, place: TopicPartition, said: Sequence[LedgerEntry]) -> int:
         """Bring one log up to date; asked again for every try is how far it has come, whoever brought it there."""
         for _ in range(_TRIES):
             try:
@@ -159,7 +180,7 @@ class Publication:
                 todo = _following(said, end)
                 if todo is None:
                     self._warehouse.publish()
-                    todo = _complete(place, accounts(self._warehouse, only=place).get(place, []), end)
+                    todo = _complete(place, ledger_entries(self._warehouse, only=place).get(place, []), end)
                 return self._publish_one(signer, place, todo)
             except FencedError:
                 signer = self._signer()  # another process publishes the same log, perhaps with newer keys
@@ -175,18 +196,21 @@ class Publication:
         published = Log(store, signer.history, log_origin(signer.name, *place))
         return published.entry(published.size - 1).last_offset if published.size else None
 
-    def _publish_one(self, signer: Signer, place: TopicPartition, todo: Sequence[Account]) -> int:
+    def _publish_one(self, signer: Signer, place: TopicPartition, todo: Sequence[LedgerEntry]) -> int:
         store, now = self._store(place), int(self._clock().timestamp())
+        begins = store.get(CHECKPOINT) is None
         for start in range(0, len(todo), _AT_ONCE):
             some = todo[start : start + _AT_ONCE]
-            publish(store, signer, *place, self._commits(some), now)
+            require_authentic(self._warehouse, some, begins)
+            publish(store, signer, *place, self._commits(some), now, self._warehouse.anchors)
+            begins = False
             self.unstamped.add(place)
             for account in some:
                 self._fresh.pop((*place, account.first), None)
             fail_point("log.published")
         return len(todo)
 
-    def _commits(self, some: Sequence[Account]) -> Iterator[LogCommit]:
+    def _commits(self, some: Sequence[LedgerEntry]) -> Iterator[LogCommit]:
         for account in some:
             fresh = self._fresh.get((account.stream, account.partition, account.first))
             if fresh is not None and (fresh.last, fresh.commitment) == (account.last, account.commitment):
@@ -198,7 +222,7 @@ class Publication:
             else:
                 yield self._read_back(account)
 
-    def _read_back(self, account: Account) -> LogCommit:
+    def _read_back(self, account: LedgerEntry) -> LogCommit:
         where = f"offsets {account.first} to {account.last} of {account.stream}/{account.partition}"
         offsets = account.first, account.last
         try:
@@ -247,7 +271,8 @@ class Publication:
         for number, place in enumerate(every, 1):
             for _ in range(_TRIES):
                 try:
-                    publish(self._store(place), signer, *place, [], int(self._clock().timestamp()))
+                    now = int(self._clock().timestamp())
+                    publish(self._store(place), signer, *place, [], now, self._warehouse.anchors)
                     break
                 except FencedError:
                     continue
@@ -293,7 +318,7 @@ def noted_version(warehouse: Warehouse) -> int:
     return int(noted) if noted and noted.isdigit() else -1
 
 
-def _following(said: Sequence[Account], end: int | None) -> list[Account] | None:
+def _following(said: Sequence[LedgerEntry], end: int | None) -> list[LedgerEntry] | None:
     """What of `said` comes right after the end of a log; None when something in between is missing.
 
     Every commit of a topic-partition follows on the one before it, so a hole is what is not known here; and a log that
@@ -306,7 +331,7 @@ def _following(said: Sequence[Account], end: int | None) -> list[Account] | None
     return todo if whole else None
 
 
-def _complete(place: TopicPartition, known: Sequence[Account], end: int | None) -> list[Account]:
+def _complete(place: TopicPartition, known: Sequence[LedgerEntry], end: int | None) -> list[LedgerEntry]:
     """All that the ledger knows after the end of a log; raises `IntegrityError` for a hole in it."""
     todo = [account for account in known if end is None or account.first > end]
     holes = [(a.last, b.first) for a, b in pairwise(todo) if b.first != a.last + 1]

@@ -11,7 +11,7 @@ from typing import Final
 import pyarrow as pa
 
 from lethe.integrity.log import leaves
-from lethe.integrity.log.entries import REPLAYS, Log, LogCommit, replay_order
+from lethe.integrity.log.entries import CHECKPOINT, REPLAYS, Log, LogCommit, replay_order
 from lethe.integrity.log.publish import publish
 from lethe.integrity.log.signing import KeyHistory, Signer
 from lethe.integrity.verify.replays import At
@@ -19,7 +19,7 @@ from lethe.schemas.errors import IntegrityError
 from lethe.tiers.archive.commit_rows import rows_of_commit
 from lethe.tiers.commit.ledger_entries import Hashed
 from lethe.tiers.evidence.log_store import LogStore, published_log
-from lethe.tiers.ledger.commits import Account, replays
+from lethe.tiers.ledger.commits import LedgerEntry, replays, require_authentic
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.warehouse import Warehouse
 
@@ -32,7 +32,7 @@ def replay_log(warehouse: Warehouse, history: KeyHistory) -> Log | None:
     return published_log(warehouse.objects, history, REPLAYS)
 
 
-def unpublished(warehouse: Warehouse, history: KeyHistory) -> list[Account]:
+def unpublished(warehouse: Warehouse, history: KeyHistory) -> list[LedgerEntry]:
     """What the ledger says of replays and their log lacks, in its order. Raises `IntegrityError` as `Log` does."""
     log = replay_log(warehouse, history)
     end = replay_order(log.entry(log.size - 1)) if log and log.size else (-1, "", -1, -1)
@@ -47,9 +47,10 @@ def publish_replays(warehouse: Warehouse, signer: Signer, now: int) -> int:
     """
     todo = unpublished(warehouse, signer.history)
     store = LogStore.of(warehouse.objects, *REPLAYS)
+    require_authentic(warehouse, todo, begins=store.get(CHECKPOINT) is None)
     for start in range(0, len(todo), _AT_ONCE):
         commits = [_commit(warehouse, a) for a in todo[start : start + _AT_ONCE]]
-        publish(store, signer, *REPLAYS, commits, now)
+        publish(store, signer, *REPLAYS, commits, now, warehouse.anchors)
         fail_point("log.published")
     return len(todo)
 
@@ -65,7 +66,7 @@ def keep_leaves(warehouse: Warehouse, hashes: Iterable[Hashed]) -> None:
             store.put(f"{_LEAVES}/{leaves.digest(one.leaf_file).hex()}", one.leaf_file)
 
 
-def _commit(warehouse: Warehouse, account: Account) -> LogCommit:
+def _commit(warehouse: Warehouse, account: LedgerEntry) -> LogCommit:
     place, offsets = account.place, (account.first, account.last)
     where = f"offsets {account.first} to {account.last} of {account.stream}/{account.partition}"
     try:
@@ -86,7 +87,7 @@ def _commit(warehouse: Warehouse, account: Account) -> LogCommit:
     return commit
 
 
-def _its_own(warehouse: Warehouse, account: Account, rows: pa.Table) -> pa.Table:
+def _its_own(warehouse: Warehouse, account: LedgerEntry, rows: pa.Table) -> pa.Table:
     """The rows at the positions of the leaf file that leads to the root the commit said.
 
     Nothing has signed it yet: a file that is not called by its digest is not as it was put.

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,31 +20,33 @@ from lethe.integrity.verify.findings import Finding, Kind
 from lethe.integrity.verify.log import verify_ledger, verify_log
 from lethe.integrity.verify.replays import At, only, verify_replays
 from lethe.integrity.verify.row_batch import Months, Rows
+from lethe.keys.anchors import LedgerKey
 from lethe.schemas.errors import IntegrityError, LetheError
 from lethe.schemas.position import STREAM_PATTERN
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.tiers.archive.rows import Archive
+from lethe.tiers.commit import ledger_entries
 from lethe.tiers.commit.ledger_entries import REPLAYED
 from lethe.tiers.evidence.log_store import LogStore, logs
 from lethe.tiers.ledger.commits import TopicPartition
+from lethe.tiers.ledger.reading import read_ledger
 from lethe.tiers.warehouse import Warehouse
-
-_LEDGER: Final = [
-    "stream", "partition", "first_offset", "last_offset", "in_scope", "merkle_root", "rows_sha3_512", "version", "gap",
-    "source",
-]  # fmt: skip
 
 
 @dataclass(slots=True)
 class Report:
-    """What was verified. `rows` are those in scope, `first` the oldest month that was compared (None: all)."""
+    """What was verified. `rows` are those in scope, `first` the oldest month that was compared (None: all).
+
+    `unpublished` counts commits that are not in their logs yet; their rows were not compared.
+    """
 
     version: int = -1
     logs: int = 0
     entries: int = 0
     rows: int = 0
     stamps: int = 0
+    unpublished: int = 0
     expected: int = 0
     first: Month | None = None
     last: Month | None = None
@@ -55,7 +56,8 @@ class Report:
 class Verifier:
     """What verification goes by: who is trusted, what else is known, and what is asked for.
 
-    `known` are signed checkpoints that were kept elsewhere. `tick` is told (rows done, rows expected).
+    `known` are signed checkpoints that were kept elsewhere; those that are kept with the keys are added to them. `tick`
+    is told (rows done, rows expected). Nothing is signed.
     """
 
     warehouse: Warehouse
@@ -82,7 +84,9 @@ class Verifier:
         report.first, report.last = self.first_month(), self.until
         archive = Archive.of(self.warehouse.objects, table, report.first, report.last, self.stream)
         yield from archive.findings
-        ledger = self._ledger()
+        ledger, broken = self._ledger()
+        yield from (Finding(Kind.ALTERED, path, what) for path, what in sorted(broken.items()))
+        yield from self._forged(ledger)
         places = sorted(set(archive.groups) | set(_places(ledger)) | set(self._logs()))
         if self.stream is not None and not places:
             raise LetheError(f"no stream is called {self.stream[:80]!r}; lethe ledger shows those there are")
@@ -96,6 +100,11 @@ class Verifier:
             yield from self._place(archive, ledger, place, elsewhere.get(place, set()))
             yield from (finding for finding in archive.findings if finding not in said)
             said.update(archive.findings)
+
+    def _checkpoints(self) -> Sequence[bytes]:
+        """Signed checkpoints that are kept where the warehouse's writers cannot change them."""
+        anchors = self.warehouse.anchors
+        return [*self.known, *(anchors.all_signed() if anchors else ())]
 
     def first_month(self) -> Month | None:
         """The oldest month whose rows must all be there: expired ones are not missing.
@@ -145,10 +154,17 @@ class Verifier:
         if place == REPLAYS or not (mine.num_rows or self._known(place)):  # no stream is called so
             yield from _unaccounted(rows, place)
             return
+        if not self._known(place) and self._waiting(mine, []) is not None:
+            return  # of a topic-partition whose log is about to begin
         log = yield from self._open(place)
         if log is None:
             return
         counted, pinned = yield from self._counted(log)
+        cut = any(_size(note) > log.size for note in self._checkpoints() if _origin(note) == log.origin)
+        waiting = None if cut else self._waiting(mine, counted)
+        if waiting is not None:
+            mine = mine.filter(pc.less(mine["first_offset"], waiting))
+            rows = _before(rows, waiting)
         yield from verify_ledger(counted, mine, log.origin)
         months = Months(self.report.first, self.report.last)
         before = self.report.rows, self.report.entries
@@ -161,6 +177,34 @@ class Verifier:
         yield from verify_archive(log, rows, months, pinned, progress)
         moved(progress)
 
+    def _forged(self, ledger: pa.Table) -> Iterator[Finding]:
+        """Ledger rows that are not what was committed, as far as this machine can tell."""
+        key = self._key()
+        for row in ledger.to_pylist() if key else ():
+            if key and row["version"] >= key.since and not ledger_entries.authentic(row, key):
+                where = f"ledger offsets {row['first_offset']} to {row['last_offset']}"
+                where += f" of {row['stream']}/{row['partition']}"
+                yield Finding(
+                    Kind.ALTERED, where, "it is not what was committed: its authentication code is wrong"
+                )
+
+    def _waiting(self, ledger: pa.Table, entries: Sequence[Entry]) -> int | None:
+        """The first offset of commits that wait to be published, of rows that were authenticated; None for none.
+
+        A worker publishes seconds after its commits.
+        """
+        key, end = self._key(), max((entry.last_offset for entry in entries), default=-1)
+        waiting = (
+            [r for r in ledger.to_pylist() if r["first_offset"] > end and r["gap"] is None] if key else []
+        )
+        if not key or not waiting or not all(ledger_entries.authentic(row, key) for row in waiting):
+            return None
+        self.report.unpublished += len(waiting)
+        return int(min(row["first_offset"] for row in waiting))
+
+    def _key(self) -> LedgerKey | None:
+        return self.warehouse.anchors.known_ledger_key if self.warehouse.anchors else None
+
     def _known(self, place: TopicPartition) -> bool:
         """Whether there is a log, or a checkpoint of one that was kept elsewhere.
 
@@ -170,12 +214,12 @@ class Verifier:
             return False
         origin = log_origin(self.history.name, *place)
         published = LogStore.of(self.warehouse.objects, *place).get(CHECKPOINT) is not None
-        return published or any(_origin(note) == origin for note in self.known)
+        return published or any(_origin(note) == origin for note in self._checkpoints())
 
     def _open(self, place: TopicPartition) -> Generator[Finding, None, Log | None]:
         """A log, once it is verified. None: `verify_log` has named why, and nothing about its rows can be said."""
         origin, reader = log_origin(self.history.name, *place), LogStore.of(self.warehouse.objects, *place)
-        known = [note for note in self.known if _origin(note) == origin]
+        known = [note for note in self._checkpoints() if _origin(note) == origin]
         yield from verify_log(reader, self.history, origin, known, self.stamp_roots)
         try:
             log = Log(reader, self.history, origin)
@@ -205,27 +249,42 @@ class Verifier:
                 pinned = None
         return [entry for entry in entries if pinned is None or entry.version <= pinned], pinned
 
-    def _ledger(self) -> pa.Table:
+    def _ledger(self) -> tuple[pa.Table, dict[str, str]]:
         self.warehouse.ledger.reload()
         chosen = pc.field("version") <= self.report.version
         if self.stream is not None:
             chosen = chosen & (pc.field("stream") == self.stream)
-        return self.warehouse.ledger.delta.to_pyarrow_dataset().to_table(columns=_LEDGER, filter=chosen)
+        return read_ledger(self.warehouse, chosen)
 
     def _logs(self) -> Iterable[TopicPartition]:
         """Topic-partitions with a log, or with a checkpoint kept elsewhere, whatever the ledger knows of them."""
         yield from (place for place in logs(self.warehouse.objects) if self.stream in (None, place[0]))
         name = self.history.name
-        for note in self.known:
+        for note in self._checkpoints():
             parts = _origin(note).removeprefix(f"{name}/").split("/")
             mine = len(parts) == 2 and parts[1].isdigit() and (parts[0], int(parts[1])) != REPLAYS
             if mine and self.stream in (None, parts[0]):
                 yield parts[0], int(parts[1])
 
 
+def _before(rows: Rows, end: int) -> Rows:
+    """The rows before an offset."""
+
+    def chosen(first: int, last: int | None) -> Iterator[tuple[str | None, pa.Table]]:
+        last = end - 1 if last is None else min(last, end - 1)
+        yield from rows(first, last) if first <= last else ()
+
+    return chosen
+
+
 def _places(ledger: pa.Table) -> list[TopicPartition]:
     distinct = ledger.select(["stream", "partition"]).group_by(["stream", "partition"]).aggregate([])
     return [(row["stream"], row["partition"]) for row in distinct.to_pylist()]
+
+
+def _size(note: bytes) -> int:
+    size = note.split(b"\n", 2)[1:2]
+    return int(size[0]) if size and size[0].isdigit() else 0
 
 
 def _origin(note: bytes) -> str:

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lethe.integrity.log.commitment import Commitment
 from lethe.integrity.log.entries import REPLAYS
+from lethe.keys.anchors import LedgerKey
+from lethe.schemas.errors import IntegrityError
 from lethe.tiers.commit import ledger_entries as ledger
-from lethe.tiers.delta.table import Table
+from lethe.tiers.ledger.reading import read_ledger, require_ledger
 from lethe.tiers.warehouse import Warehouse
 
 TopicPartition = tuple[str, int]
 """A topic-partition: stream and partition."""
 
-_COLUMNS: Final = (
-    "stream", "partition", "first_offset", "last_offset", "in_scope", "merkle_root", "rows_sha3_512", "version",
-)  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """What a commit said of one topic-partition. `version` is that of the metadata table."""
+class LedgerEntry:
+    """What a commit said of one topic-partition. `version` is that of the metadata table.
+
+    `authentic`: it is what a holder of the ledger key committed; False without a key.
+    """
 
     stream: str
     partition: int
@@ -33,6 +34,7 @@ class Account:
     last: int
     commitment: Commitment
     version: int
+    authentic: bool = False
 
     @property
     def place(self) -> TopicPartition:
@@ -40,10 +42,10 @@ class Account:
         return self.stream, self.partition
 
 
-def accounts(
+def ledger_entries(
     warehouse: Warehouse, after: int = -1, only: TopicPartition | None = None
-) -> dict[TopicPartition, list[Account]]:
-    """What the ledger says of versions later than `after`, of one topic-partition or all, in order of the offsets.
+) -> dict[TopicPartition, list[LedgerEntry]]:
+    """Read the ledger's rows of versions later than `after`, of one topic-partition or all, in order of the offsets.
 
     What was replayed has a log of its own: see `replays`.
     """
@@ -51,47 +53,76 @@ def accounts(
     if only is not None:
         partition = pa.scalar(only[1], pa.int32())
         chosen = chosen & (pc.field("stream") == only[0]) & (pc.field("partition") == partition)
-    rows = warehouse.ledger.delta.to_pyarrow_dataset().to_table(columns=list(_COLUMNS), filter=chosen)
-    return _by_place(_account(row, row["version"]) for row in rows.to_pylist())
+    rows = require_ledger(warehouse, chosen)
+    key = warehouse.ledger_key
+    return _by_place(_entry(row, row["version"], key) for row in rows.to_pylist())
 
 
-def said_accounts(metadata: Table, version: int) -> dict[TopicPartition, list[Account]]:
-    """The same, of the commits after `version`, from what they said themselves."""
+def committed_since(warehouse: Warehouse, version: int) -> dict[TopicPartition, list[LedgerEntry]]:
+    """Read the same of the commits after `version`, from their commit info."""
+    key = warehouse.ledger_key
     return _by_place(
-        _account({**entry, "merkle_root": bytes.fromhex(entry["merkle_root"]),
-                  "rows_sha3_512": bytes.fromhex(entry["rows_sha3_512"])}, at)
-        for at, said in metadata.info_since(version, ledger.COMMIT_INFO)
-        for entry in said
+        _entry({**entry, "merkle_root": bytes.fromhex(entry["merkle_root"]),
+                  "rows_sha3_512": bytes.fromhex(entry["rows_sha3_512"])}, at, key)
+        for at, info in warehouse.metadata.info_since(version, ledger.COMMIT_INFO)
+        for entry in info
         if entry["source"] != ledger.REPLAYED
     )  # fmt: skip
 
 
-def replays(warehouse: Warehouse) -> list[Account]:
-    """What the ledger says of replays from quarantine, in the order their log has."""
+def replays(warehouse: Warehouse) -> list[LedgerEntry]:
+    """Read the ledger's rows of replays from quarantine, in the order their log has."""
     chosen = pc.field("source") == ledger.REPLAYED
-    rows = warehouse.ledger.delta.to_pyarrow_dataset().to_table(columns=list(_COLUMNS), filter=chosen)
-    found = (_account(row, row["version"]) for row in rows.to_pylist())
+    rows = require_ledger(warehouse, chosen)
+    key = warehouse.ledger_key
+    found = (_entry(row, row["version"], key) for row in rows.to_pylist())
     return sorted(found, key=lambda a: (a.version, a.stream, a.partition, a.first))
 
 
 def places(warehouse: Warehouse) -> list[TopicPartition]:
-    """What has a log: every topic-partition the ledger knows, in order, and the replays if there were any."""
-    rows = warehouse.ledger.delta.to_pyarrow_dataset().to_table(columns=["stream", "partition", "source"])
+    """Name what has a log: every topic-partition the ledger knows, in order, and the replays if there were any."""
+    rows, _ = read_ledger(warehouse)
     replayed = pc.equal(rows.column("source"), ledger.REPLAYED)
     distinct = rows.group_by(["stream", "partition"]).aggregate([]).to_pylist()
     found = sorted((row["stream"], row["partition"]) for row in distinct)
     return [REPLAYS, *found] if pc.any(replayed).as_py() else found
 
 
-def _account(row: Mapping[str, Any], version: int) -> Account:
+def require_authentic(warehouse: Warehouse, entries: Iterable[LedgerEntry], begins: bool) -> None:
+    """Demand that a holder of the ledger key has committed what is going to be signed.
+
+    What an earlier release committed may continue a log, but begin none. Raises `IntegrityError` otherwise.
+    """
+    key = warehouse.ledger_key
+    for one in entries if key else ():
+        where = f"offsets {one.first} to {one.last} of {one.stream}/{one.partition}"
+        if key and not one.authentic and one.version >= key.since:
+            raise IntegrityError(
+                f"what the ledger says of {where} is not what was committed: bring the ledger and the archive back "
+                "from the backup; nothing was signed"
+            )
+        if begins and not one.authentic:
+            raise IntegrityError(
+                f"the log that had {where} is gone: bring its folder back from the backup; nothing was signed"
+            )
+
+
+def _entry(row: Mapping[str, Any], version: int, key: LedgerKey | None) -> LedgerEntry:
     commitment = Commitment(row["in_scope"], row["merkle_root"], row["rows_sha3_512"])
-    return Account(
-        row["stream"], row["partition"], row["first_offset"], row["last_offset"], commitment, version
+    authentic = key is not None and ledger.authentic(row, key)
+    return LedgerEntry(
+        row["stream"],
+        row["partition"],
+        row["first_offset"],
+        row["last_offset"],
+        commitment,
+        version,
+        authentic,
     )
 
 
-def _by_place(found: Iterable[Account]) -> dict[TopicPartition, list[Account]]:
-    grouped: dict[TopicPartition, list[Account]] = {}
-    for account in sorted(found, key=lambda a: (a.stream, a.partition, a.first)):
-        grouped.setdefault(account.place, []).append(account)
+def _by_place(found: Iterable[LedgerEntry]) -> dict[TopicPartition, list[LedgerEntry]]:
+    grouped: dict[TopicPartition, list[LedgerEntry]] = {}
+    for entry in sorted(found, key=lambda e: (e.stream, e.partition, e.first)):
+        grouped.setdefault(entry.place, []).append(entry)
     return grouped

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from lethe.schemas.position import Position
 from lethe.tiers.commit import ledger_entries as ledger
+from lethe.tiers.ledger.reading import require_ledger
 from lethe.tiers.warehouse import Warehouse
 
 
@@ -21,11 +22,8 @@ class Covered:
     def by(cls, warehouse: Warehouse) -> Covered:
         """As far as the ledger is now."""
         warehouse.publish()
-        dataset = warehouse.ledger.delta.to_pyarrow_dataset()
-        rows = dataset.to_table(
-            columns=["stream", "partition", "first_offset", "last_offset"],
-            filter=pc.field("source") != ledger.REPLAYED,
-        )
+        rows = require_ledger(warehouse, pc.field("source") != ledger.REPLAYED)
+        rows = rows.select(["stream", "partition", "first_offset", "last_offset"])
         ranges: dict[tuple[str, int], list[tuple[int, int]]] = {}
         for stream, partition, first, last in zip(
             *(rows.column(n).to_pylist() for n in rows.column_names), strict=True

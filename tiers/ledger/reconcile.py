@@ -11,6 +11,7 @@ import polars as pl
 
 from lethe.tiers.certificates.expected_losses import ExpectedLosses
 from lethe.tiers.commit.ledger_entries import REPLAYED
+from lethe.tiers.ledger.reading import read_ledger
 from lethe.tiers.ledger.tables import PLACE, Short, Tables, dataset
 from lethe.tiers.warehouse import Warehouse
 
@@ -30,11 +31,16 @@ class Finding:
 
 
 def ledger_rows(warehouse: Warehouse) -> pl.DataFrame:
-    """The ledger, ordered by stream, partition and offset."""
+    """Read the ledger, ordered by stream, partition and offset; files that cannot be read are left out."""
+    return _readable(warehouse)[0]
+
+
+def _readable(warehouse: Warehouse) -> tuple[pl.DataFrame, dict[str, str]]:
     warehouse.publish()
-    frame = pl.from_arrow(warehouse.ledger.delta.to_pyarrow_dataset().to_table())
+    rows, broken = read_ledger(warehouse)
+    frame = pl.from_arrow(rows.drop_columns(["mac"]))
     assert isinstance(frame, pl.DataFrame)  # noqa: S101
-    return frame.sort("stream", "partition", "first_offset", "version")
+    return frame.sort("stream", "partition", "first_offset", "version"), broken
 
 
 def check(warehouse: Warehouse, on_stream: Callable[[int, int], None] | None = None) -> list[Finding]:
@@ -48,8 +54,8 @@ def check(warehouse: Warehouse, on_stream: Callable[[int, int], None] | None = N
     no finding: what lies beyond the last row does not count yet.
     """
     gone = ExpectedLosses.of(warehouse.objects)
-    ledger = ledger_rows(warehouse)
-    findings: list[Finding] = []
+    ledger, broken = _readable(warehouse)
+    findings = [Finding("ledger", 0, f"{path}: {what}") for path, what in sorted(broken.items())]
     short: list[tuple[str, int, Short]] = []
     groups = ledger.partition_by("stream", "partition", as_dict=True)
     for done, ((stream, partition), rows) in enumerate(groups.items(), 1):

@@ -227,7 +227,8 @@ def _commit_metadata(
     now = maintenance.clock()
     rows = pa.concat_tables([p.metadata for p in moved])
     hashes = [ledger.hashed([p], whole=True) for p in moved]
-    said = [entry for p, h in zip(moved, hashes, strict=True) for entry in ledger.entries([p], h, now)]
+    key = maintenance.warehouse.ledger_key
+    said = [entry for p, h in zip(moved, hashes, strict=True) for entry in ledger.entries([p], h, now, key)]
     keep_leaves(maintenance.warehouse, (one for h in hashes for one in h.values()))
     files = lease.write("metadata", rows, int(now.timestamp() * 1000))
     _until_through(maintenance, lease, "metadata", files, {ledger.COMMIT_INFO: json.dumps(said)})

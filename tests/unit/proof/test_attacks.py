@@ -15,19 +15,23 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 from integrity_authority import Authority
 from proof_world import NOW, SMS, World, backwards, changed, compact, name, read, without, write
 
-from lethe.integrity.evidence.build import check
+from lethe.integrity.evidence import build
 from lethe.integrity.log.checkpoint import Checkpoint
+from lethe.integrity.log.commitment import commit_rows
 from lethe.integrity.log.entries import LogCommit
 from lethe.integrity.log.publish import publish
 from lethe.integrity.log.signing import Signer
 from lethe.integrity.rows.canonical_rows import COLUMNS
 from lethe.integrity.verify.findings import Kind
+from lethe.operations.intake.ingest import ingest
 from lethe.schemas.errors import IntegrityError
 from lethe.schemas.position import Position
 from lethe.tiers.evidence.proof import evidence_of
+from lethe.tiers.ledger.reconcile import check
 
 STREAM, OTHER = "cdr.sms", "cdr.other"
 Seen = list[bytes]
@@ -271,6 +275,7 @@ def test_log_ledger_and_archive_all_cut_back_show_with_a_checkpoint_kept_elsewhe
     newer = world.signer.sign(Checkpoint(f"lethe/{STREAM}/0", 4, bytes(32)), 0)
     (early.home / "keys" / "log.signing").write_bytes((world.home / "keys" / "log.signing").read_bytes())
     shutil.rmtree(early.home / "warehouse" / "_log")
+    shutil.rmtree(early.home / "keys" / "log.signed")
     assert not early.publish()
     assert early.verify() == []
     assert {f.kind for f in early.verify(known=[bytes(newer)])} == {Kind.CUT_BACK}
@@ -417,6 +422,92 @@ def test_time_stamps_swapped(tmp_path: Path, authority: Authority) -> None:
     assert kinds(world.verify(roots=authority.roots)) == {(Kind.ALTERED, f"lethe/{STREAM}/0 stamps/001")}
 
 
+# -- a history forged by who can write the warehouse and has no key -----------------------------------------------
+
+
+def forged(world: World) -> tuple[Path, dict[str, Any]]:
+    """Alter a price, make the ledger say so, and remove everything that was signed."""
+    path, number, row = next(one for one in world.scoped() if one[2]["stream"] == STREAM)
+    write(path, changed(read(path), number, "price", (row["price"] or Decimal(0)) + 1))
+    table = pa.concat_tables([read(p) for p in world.archive_files()])
+    (ledger,) = [
+        p for p in (world.home / "warehouse" / "ledger").glob("*.parquet")
+        if any(r["stream"] == STREAM and r["first_offset"] <= row["offset"] <= r["last_offset"]
+               for r in pq.read_table(p).to_pylist())
+    ]  # fmt: skip
+    rows = pq.read_table(ledger).to_pylist()
+    for said in rows:
+        first, last = said["first_offset"], said["last_offset"]
+        if said["stream"] == STREAM and first <= row["offset"] <= last:
+            mine = [r["stream"] == STREAM and first <= r["offset"] <= last for r in table.to_pylist()]
+            commitment = commit_rows(table.filter(pa.array(mine)))
+            assert commitment.root != said["merkle_root"]
+            said["merkle_root"], said["rows_sha3_512"] = commitment.root, commitment.sha3_512
+    pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(ledger)), ledger)
+    shutil.rmtree(world.log_folder(STREAM))
+    (world.home / "warehouse" / "_log" / "published").unlink(missing_ok=True)
+    return path, row
+
+
+def test_a_history_forged_without_any_key_is_not_signed(world: World) -> None:
+    forged(world)
+    found = world.verify()
+    assert (Kind.NOT_PROVEN, f"lethe/{STREAM}/0 checkpoint") in kinds(found)
+    assert any(f.kind is Kind.ALTERED and f.where.startswith("ledger offsets") for f in found)
+    failure = world.publish()[STREAM, 0]
+    assert "nothing was signed" in str(failure)
+    assert world.store(STREAM).get("checkpoint") is None
+    again = ingest(world.runtime, str(world.home / "records.ndjson"), SMS)
+    assert "nothing was signed" in (again.log_error or "")
+
+
+def test_a_history_forged_is_not_signed_either_where_nobody_remembers_the_log(world: World) -> None:
+    forged(world)
+    shutil.rmtree(world.home / "keys" / "log.signed")
+    assert "is not what was committed" in str(world.publish()[STREAM, 0])
+    assert world.store(STREAM).get("checkpoint") is None
+
+
+def test_a_log_that_is_gone_is_made_again_as_it_was_or_not_at_all(world: World, seen: Seen) -> None:
+    shutil.rmtree(world.log_folder(STREAM))
+    (world.home / "warehouse" / "_log" / "published").unlink()
+    assert any(f.kind is Kind.NOT_PROVEN for f in world.verify())
+    with pytest.raises(IntegrityError, match="has 0 entries, but 4 were signed"):
+        publish(world.store(STREAM), world.signer, STREAM, 0, [], 0, world.runtime.anchors)
+    assert world.publish() == {}
+    assert world.verify(known=seen) == []
+
+
+def test_a_log_cut_back_is_not_continued_below_what_was_signed(world: World, seen: Seen) -> None:
+    cut_back(world, seen, 2)
+    found = world.verify()
+    assert any(f.kind is Kind.CUT_BACK for f in found)
+    assert any(f.kind is Kind.MISSING and "offsets 180 to 239" in f.where for f in found)
+    for _ in range(2):
+        with pytest.raises(IntegrityError, match="has 2 entries, but 4 were signed"):
+            publish(world.store(STREAM), world.signer, STREAM, 0, [], 0, world.runtime.anchors)
+
+
+def test_what_was_signed_before_this_was_kept_is_noted_by_the_next_start(world: World) -> None:
+    shutil.rmtree(world.home / "keys" / "log.signed")
+    (world.home / "keys" / "ledger.key").unlink()
+    assert not world.publish()
+    shutil.rmtree(world.log_folder(OTHER))
+    (world.home / "warehouse" / "_log" / "published").unlink()
+    assert "nothing was signed" in str(world.publish()[OTHER, 0])
+
+
+def test_verification_signs_nothing(world: World) -> None:
+    world.feed(STREAM, 60, 9, publish=False)
+    before = {p: p.read_bytes() for p in (world.home / "warehouse" / "_log").rglob("*") if p.is_file()}
+    assert world.verify() == []
+    assert world.report is not None
+    assert world.report.unpublished == 1
+    assert before == {
+        p: p.read_bytes() for p in (world.home / "warehouse" / "_log").rglob("*") if p.is_file()
+    }
+
+
 # -- what is no attack -------------------------------------------------------------------------------------------
 
 
@@ -428,6 +519,60 @@ def test_compaction_changes_nothing(world: World, reverse: bool) -> None:
     assert world.verify() == []
     assert world.report is not None
     assert world.report.rows == len(world.scoped())
+
+
+def test_what_the_delta_library_compacts_is_as_it_was(world: World) -> None:
+    DeltaTable(str(world.home / "warehouse" / "metadata")).optimize.compact()
+    assert world.verify() == []
+    assert world.report is not None
+    assert world.report.rows == len(world.scoped()) > 100
+    row = next(one for one in world.scoped() if one[2]["stream"] == STREAM)[2]
+    history, position = world.signer.history, Position.parse(name(row))
+    assert evidence_of(world.runtime.warehouse, world.runtime.ring, history, position, NOW).has_original
+
+
+WIDER = {
+    "timestamp[us, tz=UTC]": pa.timestamp("ns", "UTC"), "string": pa.large_string(), "int32": pa.int64(),
+    "fixed_size_binary[32]": pa.large_binary(), "decimal128(18, 6)": pa.decimal256(40, 6),
+}  # fmt: skip
+
+
+def test_files_written_again_with_wider_types_are_as_they_were(world: World) -> None:
+    for path in world.archive_files():
+        rows = read(path)
+        wider = [f.with_type(WIDER.get(str(f.type), f.type)) for f in rows.schema]
+        assert sum(f.type != g.type for f, g in zip(wider, rows.schema, strict=True)) > 10
+        pq.write_table(rows.cast(pa.schema(wider)), path)
+    assert world.verify() == []
+    path, number, _ = world.scoped()[17]
+    rows = pq.ParquetFile(path).read()
+    at = rows.column_names.index("price")
+    prices = rows["price"].to_pylist()
+    prices[number] = (prices[number] or Decimal(0)) + Decimal("0.0000001")
+    pq.write_table(rows.set_column(at, "price", pa.array(prices, pa.decimal256(40, 7))), path)
+    assert any(f.kind is Kind.ALTERED for f in world.verify())
+
+
+@pytest.mark.parametrize("damage", ["rewritten", "cut short", "gone", "of other columns"])
+def test_a_ledger_file_that_is_not_what_was_written(world: World, damage: str) -> None:
+    path = min((world.home / "warehouse" / "ledger").glob("*.parquet"))
+    rows = pq.ParquetFile(path).read()
+    if damage == "rewritten":
+        pq.write_table(rows, path, compression="none", data_page_version="1.0", use_dictionary=False)
+    elif damage == "cut short":
+        path.write_bytes(path.read_bytes()[:-20])
+    elif damage == "gone":
+        path.unlink()
+    else:
+        pq.write_table(rows.drop_columns(["version"]), path)
+    found = world.verify()
+    checked = [f.what for f in check(world.runtime.warehouse)]
+    if damage == "rewritten":
+        assert found == []
+        assert checked == []
+    else:
+        assert [f.kind for f in found if f.where == f"ledger/{path.name}"] == [Kind.ALTERED]
+        assert [what for what in checked if what.startswith(f"ledger/{path.name}: ")]
 
 
 def test_a_row_lost_in_compaction_is_found(world: World) -> None:
@@ -481,7 +626,7 @@ def test_evidence_edited_in_any_field(world: World) -> None:
     found = evidence_of(runtime.warehouse, runtime.ring, history, Position.parse(name(row)), NOW)
     assert found.has_original
     trusted = [str(history.sets[0].ed25519)]
-    check(found.file, trusted)
+    build.check(found.file, trusted)
     whole = json.loads(found.file)
     for path in fields(whole):
         edited = copy.deepcopy(whole)
@@ -493,7 +638,7 @@ def test_evidence_edited_in_any_field(world: World) -> None:
             old + 1 if isinstance(old, int) else (old[:-2] + ("AA" if old[-2:] != "AA" else "BB"))
         )
         with pytest.raises(IntegrityError):
-            check(json.dumps(edited).encode(), trusted)
+            build.check(json.dumps(edited).encode(), trusted)
 
 
 __all__ = ["SMS"]

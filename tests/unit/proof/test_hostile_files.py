@@ -47,9 +47,6 @@ ALTERED: dict[str, Shape] = {
         for c in ("stream", "partition", "offset", "index", "integrity_hash", "event_time", "channel", "format")
     },
     "time without zone": cast("event_time", pa.timestamp("us")),
-    "time in milliseconds": lambda rows: cast("event_time", pa.timestamp("ms", "UTC"))(
-        put("event_time", lambda r: pa.array([0] * r.num_rows, pa.timestamp("us", "UTC")))(rows)
-    ),
     "time as text": put("event_time", lambda rows: pa.array(["x"] * rows.num_rows)),
     "time as number": cast("event_time", pa.int64()),
     "partition too large": put("partition", lambda rows: pa.array([1 << 40] * rows.num_rows)),
@@ -60,6 +57,9 @@ ALTERED: dict[str, Shape] = {
     "no Parquet": lambda rows: None,
 }  # fmt: skip
 ROWS: dict[str, Shape] = {
+    "time in milliseconds": lambda rows: cast("event_time", pa.timestamp("ms", "UTC"))(
+        put("event_time", lambda r: pa.array([0] * r.num_rows, pa.timestamp("us", "UTC")))(rows)
+    ),
     "no time": put("event_time", lambda rows: pa.array([None] * rows.num_rows, pa.timestamp("us", "UTC"))),
     "time before year 1": put(
         "event_time",

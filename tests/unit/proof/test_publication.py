@@ -51,6 +51,7 @@ def test_read_back_and_fresh_from_the_commit_give_the_same_entries(world: World,
         world.feed(STREAM, 40, seed)
     later = world.copy(tmp_path / "later")
     shutil.rmtree(later.home / "warehouse" / "_log")
+    shutil.rmtree(later.home / "keys" / "log.signed")
     assert later.publish() == {}
     assert entries(later) == entries(world)
 

@@ -19,7 +19,7 @@ from lethe.schemas.errors import IntegrityError
 from lethe.tiers.certificates import certificates
 from lethe.tiers.delta.files import parquet_bytes
 from lethe.tiers.evidence import replay_log
-from lethe.tiers.ledger.commits import Account
+from lethe.tiers.ledger.commits import LedgerEntry
 from lethe.tiers.retention.expiry import Outcome
 
 TIME = datetime(2028, 1, 2, tzinfo=UTC)
@@ -157,7 +157,7 @@ def test_what_was_replayed_waits_for_the_log_of_replays(
     world.ingest(mixed(40))
     stream = world.rows("metadata")[0]["stream"]
     add(world, index=3)  # lies at an offset of the commit, which was logged without it
-    replayed = [Account(stream, 0, 1, 1, Commitment(1, bytes(32), bytes(64)), 99)]
+    replayed = [LedgerEntry(stream, 0, 1, 1, Commitment(1, bytes(32), bytes(64)), 99)]
     monkeypatch.setattr(replay_log, "replays", lambda _: replayed)
     (outcome,) = swept(world)
     assert (outcome.state, outcome.rows, outcome.rows_waiting) == ("waiting", 19, 1)

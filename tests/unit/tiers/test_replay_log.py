@@ -15,7 +15,7 @@ from lethe.integrity.log.leaves import Row, decode, digest, encode_whole
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers.evidence.log_store import LogStore
 from lethe.tiers.evidence.replay_log import _its_own
-from lethe.tiers.ledger.commits import Account
+from lethe.tiers.ledger.commits import LedgerEntry
 from lethe.tiers.store.objects import LocalObjects
 
 
@@ -30,7 +30,7 @@ def test_a_leaf_file_under_another_name_chooses_no_rows(tmp_path: Path) -> None:
     store = LogStore.of(objects, *REPLAYS)
     store.put(f"leaves/{digest(right).hex()}", right)
     store.put("leaves/ff", forged)
-    account = Account("cdr", 0, 0, 9, Commitment(2, root, bytes(64)), 5)
+    account = LedgerEntry("cdr", 0, 0, 9, Commitment(2, root, bytes(64)), 5)
     rows = pa.table({"offset": list(range(10)), "index": pa.nulls(10, pa.int32())})
     warehouse: Any = SimpleNamespace(objects=objects)
     assert _its_own(warehouse, account, rows).column("offset").to_pylist() == [3, 7]

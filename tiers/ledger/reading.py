@@ -1,0 +1,65 @@
+"""The ledger's rows, read file by file where a file is not what the table's log says of it.
+
+A file may be damaged, or rewritten by another writer: what can be read is read by value, and the rest is named.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lethe.schemas.arrow import LEDGER
+from lethe.schemas.errors import IntegrityError
+from lethe.tiers.delta.rewrite import BROKEN, files_of
+from lethe.tiers.warehouse import Warehouse
+
+
+def read_ledger(warehouse: Warehouse, chosen: Any = None) -> tuple[pa.Table, dict[str, str]]:
+    """Read the ledger's rows as its handle sees them, those for which the expression `chosen` holds.
+
+    Returns them with the columns of `lethe.schemas.arrow.LEDGER`, and for each file that cannot be read, by its path
+    in the warehouse, what is wrong with it.
+    """
+    try:
+        return _conform(warehouse.ledger.delta.to_pyarrow_dataset().to_table(filter=chosen)), {}
+    except BROKEN:
+        pass  # which file it is nobody says, and the others count
+    found, broken = [LEDGER.empty_table()], dict[str, str]()
+    for file in files_of(warehouse.ledger):
+        path = f"ledger/{file.path}"
+        data = warehouse.objects.get(path)
+        if data is None:
+            broken[path] = "the file is gone"
+            continue
+        try:
+            rows = _conform(pq.ParquetFile(io.BytesIO(data)).read())
+            found.append(rows if chosen is None else rows.filter(chosen))
+        except BROKEN as error:
+            broken[path] = f"the file cannot be read ({type(error).__name__})"
+    return pa.concat_tables(found), broken
+
+
+def require_ledger(warehouse: Warehouse, chosen: Any = None) -> pa.Table:
+    """Read the same; raises `IntegrityError` naming the files that cannot be read."""
+    rows, broken = read_ledger(warehouse, chosen)
+    if broken:
+        named = "; ".join(f"{path}: {what}" for path, what in sorted(broken.items()))
+        raise IntegrityError(f"{named}; bring it back from the backup")
+    return rows
+
+
+def _conform(rows: pa.Table) -> pa.Table:
+    """The rows with the ledger's columns and types; raises `ValueError` where that changes or lacks a value."""
+    columns = []
+    for field in LEDGER:
+        if field.name in rows.column_names:
+            column = rows.column(field.name).cast(field.type)
+        else:
+            column = pa.chunked_array([pa.nulls(rows.num_rows, field.type)])
+        if column.null_count and not field.nullable:
+            raise ValueError(f"{field.name} is missing")
+        columns.append(column)
+    return pa.table(columns, schema=LEDGER)
