@@ -62,12 +62,14 @@ class Anchors:
         path = self.directory / _KEY
         with explained(f"cannot use the ledger key {path}"):
             if not path.exists():
+                if self.all_signed():
+                    raise ConfigurationError(
+                        f"the ledger key {path} is missing, and logs were signed with it: restore it from its backup"
+                    )
+                since = self.first_version()
                 make_directories(self.directory, 0o700)
-                content = {
-                    "format": _FORMAT,
-                    "key": base64.b64encode(os.urandom(_KEY_SIZE)).decode(),
-                    "since": self.first_version(),
-                }
+                key = base64.b64encode(os.urandom(_KEY_SIZE)).decode()
+                content = {"format": _FORMAT, "key": key, "since": since}
                 create_file(path, Secret(json.dumps(content).encode() + b"\n"), 0o600)
             data = path.read_bytes()
         return _parse(data, path)

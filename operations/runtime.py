@@ -130,6 +130,7 @@ class Runtime:
         directory = self.settings.keys_dir
 
         def first_version() -> int:
+            _ = self.key_directory  # refuses one that is missing or lies in the warehouse
             # Where logs were signed before, an earlier release has made commits without this key.
             return self.new_warehouse().metadata.version + 1 if (directory / "log.signing").exists() else 0
 
