@@ -145,7 +145,10 @@ class Publication:
         A log that does not continue what is noted is left to its publication, which says so.
         """
         memory = self._warehouse.anchors
-        if memory is None or memory.all_signed():
+        if memory is None:
+            return
+        _ = memory.ledger_key  # made before anything is noted: later it would be missed
+        if memory.all_signed():
             return
         for place in [REPLAYS, *logs(self._warehouse.objects)]:
             log = published_log(self._warehouse.objects, signer.history, place)
