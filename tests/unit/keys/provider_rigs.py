@@ -243,6 +243,9 @@ class VaultRig(Rig):
     def outage(self) -> Iterator[None]:
         """The worst kind: connections are accepted and never answered."""
         self._server.send_signal(signal.SIGSTOP)
+        os.waitpid(
+            self._server.pid, os.WUNTRACED
+        )  # until it has stopped: under load it answers a little longer
         try:
             yield
         finally:
