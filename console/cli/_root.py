@@ -76,6 +76,12 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "topics",
         "Topics of the broker: those of `sources` and Lethe's own, made where they are missing.",
     ),
+    "adjustments": ("adjustments", "What is not to be billed: superseded reports and repeats."),
+    "serve": (
+        "serve",
+        "Serve the console and its API: it holds the keys, so that nobody who uses it must.",
+    ),
+    "users": ("serve", "Accounts of the service."),
     "formats": ("formats", "The declared formats: what of a record goes where."),
     "generate": ("traffic", "Made-up records in a real shape, one a line. Nobody's data is in them."),
     "demo": (

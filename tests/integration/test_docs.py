@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
-RUNS_ON = ("worker", "console")
+RUNS_ON = ("worker", "serve")
 
 
 def shown(guide: Path) -> Iterator[tuple[str, dict[str, str]]]:

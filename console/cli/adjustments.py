@@ -1,0 +1,79 @@
+"""Commands over what is not to be billed: superseded reports and repeats."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lethe.console.cli._root import new_app
+from lethe.console.cli.shell import progress, shell
+from lethe.schemas.errors import InputError
+from lethe.schemas.retention.calendar import Month
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    group = new_app("What is not to be billed: superseded reports and repeats.")
+    group.command("run")(run_command)
+    group.command("list")(list_command)
+    app.add_typer(group, name="adjustments")
+
+
+def run_command(
+    context: typer.Context,
+    month: Annotated[str | None, typer.Option("--month", help="Only this month, such as 2026-10.")] = None,
+) -> None:
+    """Look for superseded and repeated reports in every month of the window; the leader does so daily.
+
+    Example: lethe adjustments run --month 2026-10
+    """
+    from lethe.operations import adjustments
+
+    here = shell(context)
+    only = None if month is None else _month(month)
+    with progress("months", None, shown=not here.json) as update:
+        found = adjustments.run(here.runtime, only, update)
+    rows = [{"month": str(a.month), "new": a.new, "total": a.total} for a in found]
+    here.answer(
+        rows,
+        lambda: here.table(
+            "Set apart: not to be billed",
+            ["month", "new", "total"],
+            [[*r.values()] for r in rows],
+            right=["new", "total"],
+        ),
+    )
+
+
+def list_command(
+    context: typer.Context,
+    month: Annotated[str, typer.Argument(help="A month, such as 2026-10.")],
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="Rows at most.")] = 100,
+) -> None:
+    """List what is set apart in a month: the names of the archive rows, and why.
+
+    Example: lethe adjustments list 2026-10
+    """
+    from lethe.operations import adjustments
+
+    here = shell(context)
+    found = adjustments.listed(here.runtime, _month(month))
+    rows = found.head(limit).to_dicts()
+    shown = f"{len(rows)} of {found.height:,}" if len(rows) < found.height else f"{found.height:,}"
+    here.answer(
+        rows,
+        lambda: here.table(
+            f"{shown} row(s) not to be billed",
+            found.columns,
+            [[*r.values()] for r in rows],
+            right=["partition", "offset"],
+        ),
+    )
+
+
+def _month(text: str) -> Month:
+    try:
+        return Month.parse(text)
+    except ValueError:
+        raise InputError("a month is written 2026-10") from None

@@ -1,0 +1,195 @@
+"""Commands of the service people use: served, and its accounts."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lethe.console.cli._root import new_app
+from lethe.console.cli.shell import Shell, shell, who
+from lethe.schemas.errors import ConfigurationError, InputError
+
+if TYPE_CHECKING:
+    from lethe.console.web.service import Service
+    from lethe.operations.access.roles import Role
+
+NAME = Annotated[str, typer.Argument(help="What they sign in with, such as amal.")]
+ROLES = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--role",
+        help="investigator, approver, privacy officer, billing analyst, auditor, operator or administrator; "
+        "may be given several times.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("serve")(serve_command)
+    users = new_app("Accounts of the service.")
+    users.command("add")(add_command)
+    users.command("list")(list_command)
+    users.command("close")(close_command)
+    users.command("open")(open_command)
+    users.command("password")(password_command)
+    app.add_typer(users, name="users")
+
+
+def serve_command(
+    context: typer.Context,
+    host: Annotated[str | None, typer.Option("--host", help="Address; default: serve.host.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port; default: serve.port.")] = None,
+) -> None:
+    """Serve the console and its API: it holds the keys, so that nobody who uses it must.
+
+    Example: lethe serve --port 9465
+    """
+    import uvicorn
+
+    from lethe.console.web.app import make_app
+
+    here = shell(context)
+    settings = here.settings.serve
+    if (settings.certificate is None) != (settings.private_key is None):
+        raise ConfigurationError("serve.certificate and serve.private_key are set together, or not at all")
+    address = host or settings.host
+    if settings.certificate is None and address not in ("127.0.0.1", "::1", "localhost"):
+        here.say(
+            "Without serve.certificate the service speaks plain HTTP: put a proxy with TLS in front of it."
+        )
+    service = _service(here)
+    if not service.accounts.all():
+        here.say("There are no accounts yet: lethe users add NAME --role administrator")
+    scheme = "http" if settings.certificate is None else "https"
+    chosen = settings.port if port is None else port
+    here.say(f"Serving on {scheme}://{address}:{chosen} until interrupted.")
+    # The server raises the signal that ended it once more when it is done: being told to stop is no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    # No access log: it would say who looked when, beside the audit log and without its protection.
+    uvicorn.run(
+        make_app(service),
+        host=address,
+        port=chosen,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        ssl_certfile=settings.certificate,
+        ssl_keyfile=settings.private_key,
+        timeout_graceful_shutdown=10,
+    )
+
+
+def add_command(
+    context: typer.Context,
+    name: NAME,
+    role: ROLES = None,
+    display: Annotated[str, typer.Option("--display", help="How they are shown; default: the name.")] = "",
+    provider: Annotated[
+        bool, typer.Option("--provider", help="They sign in through the identity provider: no password.")
+    ] = False,
+) -> None:
+    """Add an account and show its first password, once.
+
+    Example: lethe users add amal --role investigator
+    """
+    here = shell(context)
+    service = _service(here)
+    password = None if provider else secrets.token_urlsafe(12)
+    roles = _roles(role or [])
+    person = service.accounts.add(name, display, roles, password)
+    service.audit({"who": who(), "action": "account.add", "account": person.name, "roles": sorted(roles)})
+    answer = {"name": person.name, "roles": sorted(person.roles), "password": password}
+    told = "signs in through the identity provider" if password is None else f"first password: {password}"
+    here.answer(answer, lambda: here.say(f"{person.name} was added; {told}"))
+
+
+def list_command(context: typer.Context) -> None:
+    """List the accounts.
+
+    Example: lethe users list
+    """
+    here = shell(context)
+    people = _service(here).accounts.all()
+    rows: list[dict[str, Any]] = [
+        {"name": p.name, "roles": sorted(p.roles), "closed": p.disabled, "second_factor": p.enrolled}
+        for p in people
+    ]
+    here.answer(
+        rows,
+        lambda: here.table(
+            f"{len(rows)} account(s)",
+            ["name", "roles", "closed", "second factor"],
+            [[r["name"], ", ".join(r["roles"]), r["closed"], r["second_factor"]] for r in rows],
+        ),
+    )
+
+
+def close_command(context: typer.Context, name: NAME) -> None:
+    """Close an account: its sessions end at once.
+
+    Example: lethe users close amal
+    """
+    _set(context, name, closed=True)
+
+
+def open_command(context: typer.Context, name: NAME) -> None:
+    """Open an account that was closed.
+
+    Example: lethe users open amal
+    """
+    _set(context, name, closed=False)
+
+
+def password_command(context: typer.Context, name: NAME) -> None:
+    """Give an account a new password, shown once, and end its sessions.
+
+    Example: lethe users password amal
+    """
+    here = shell(context)
+    service = _service(here)
+    account = _account(service, name)
+    password = secrets.token_urlsafe(12)
+    service.audit({"who": who(), "action": "account.password", "account": name})
+    service.accounts.set_password(account, password)
+    here.answer({"name": name, "password": password}, lambda: here.say(f"new password: {password}"))
+
+
+def _set(context: typer.Context, name: str, closed: bool) -> None:
+    here = shell(context)
+    service = _service(here)
+    account = _account(service, name)
+    word = "close" if closed else "open"
+    service.audit({"who": who(), "action": f"account.{word}", "account": name})
+    service.accounts.disable(account, closed)
+    here.answer(
+        {"name": name, "closed": closed}, lambda: here.say(f"{name}: {word}d" if closed else f"{name}: open")
+    )
+
+
+def _service(here: Shell) -> Service:
+    try:
+        from lethe.console.web.service import Service
+    except ImportError:
+        raise ConfigurationError("the service is an extra: pip install 'lethe[serve]'") from None
+    return Service.open(here.runtime)
+
+
+def _account(service: Service, name: str) -> str:
+    for person in service.accounts.all():
+        if person.name == name.strip().lower():
+            return person.id
+    raise InputError("there is no account of that name; lethe users list shows them")
+
+
+def _roles(names: list[str]) -> list[Role]:
+    from lethe.operations.access.roles import Role
+
+    try:
+        return [Role(name.strip().lower()) for name in names]
+    except ValueError:
+        raise InputError(f"--role: one of {', '.join(Role)}") from None
