@@ -6,39 +6,18 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
+from walker import NOW, PASSWORD, PEOPLE, Site, Walker
 
 from lethe.console.web.app import make_app
 from lethe.console.web.service import Service
-from lethe.operations.access.roles import Role
 from lethe.operations.intake.ingest import ingest
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
 from lethe.testing.traffic import generate
-
-PASSWORD = "correct horse battery"
-NOW = datetime(2026, 3, 28, 12, tzinfo=UTC)
-PEOPLE = {
-    "amal": [Role.INVESTIGATOR],
-    "bela": [Role.APPROVER],
-    "carl": [Role.AUDITOR],
-    "dora": [Role.PRIVACY_OFFICER],
-    "egon": [Role.BILLING_ANALYST],
-    "fay": [Role.OPERATOR],
-    "gus": [Role.ADMINISTRATOR],
-}
-
-
-@dataclass
-class Site:
-    url: str
-    service: Service
-    numbers: list[str]  # those that occur most often, in the traffic's own spelling
 
 
 @pytest.fixture(scope="session")
@@ -82,24 +61,6 @@ def chromium() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
-
-
-@dataclass
-class Walker:
-    """Somebody at a browser. Whatever the page asks of other hosts, and every error on its console, is kept."""
-
-    page: Page
-    site: Site
-    strays: list[str]
-
-    def go(self, path: str) -> None:
-        self.page.goto(self.site.url + path)
-
-    def sign_in(self, name: str) -> None:
-        self.go("/sign-in")
-        self.page.get_by_label("Name").fill(name)
-        self.page.get_by_label("Password").fill(PASSWORD)
-        self.page.get_by_role("button", name="Sign in").click()
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
-from conftest import Walker
 from playwright.sync_api import Page, expect
+from walker import Walker
 
 SHOTS = os.environ.get("LETHE_SHOTS")
 

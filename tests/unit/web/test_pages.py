@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import HER, HIM, PASSWORD, Site
+from web_site import HER, HIM, PASSWORD, Site
 
 from lethe.console.web.tries import Tries
 from lethe.operations.access.roles import Role
