@@ -1,3 +1,3 @@
 """The stream processor: settings, feed, decode, split, seal and the Faust worker."""
 
-__all__ = ["transform", "worker"]
+__all__ = ["broker", "transform", "worker"]

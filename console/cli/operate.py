@@ -136,7 +136,7 @@ _MARKS: Final = {"ok": ("ok  ", "green"), "warning": ("look", "yellow"), "wrong"
 
 def _broker(runtime: Runtime) -> str:
     """Ask the broker for the topics, and compare where they stand with what is committed."""
-    from lethe.streams.worker.topics import Streams, identify
+    from lethe.streams.broker.topics import Streams, identify
 
     settings = runtime.settings
     identities = identify(settings, settings.sources)

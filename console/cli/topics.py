@@ -38,8 +38,8 @@ def create_command(
     """
     from confluent_kafka.cimpl import NewTopic  # here: the broker's client takes long to import
 
+    from lethe.streams.broker.topics import create
     from lethe.streams.worker.control_topic import own_topics
-    from lethe.streams.worker.topics import create
 
     here = shell(context)
     settings = here.settings

@@ -67,7 +67,7 @@ def generate_command(
     with progress("generating", count, shown=out is not None or topic is not None) as update:
         counted = _counted(records, update)
         if topic is not None:
-            from lethe.streams.worker.client import client_options
+            from lethe.streams.broker.client import client_options
 
             written = produce(here.settings.bootstrap, topic, counted, client_options(here.settings))
         elif out is not None:

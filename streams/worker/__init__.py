@@ -1,3 +1,3 @@
 """The worker: feed, commit pipeline, control topic, metrics and its life cycle."""
 
-__all__ = ["app", "control_topic", "feed", "logs", "metrics", "pipeline", "topics", "worker"]
+__all__ = ["app", "control_topic", "feed", "logs", "metrics", "pipeline", "worker"]

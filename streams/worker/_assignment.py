@@ -13,9 +13,9 @@ from typing import Any, Final, Protocol
 from confluent_kafka import TopicPartition
 
 from lethe.schemas.errors import GapError
+from lethe.streams.broker.topics import Streams
 from lethe.streams.transform.batch import Source
 from lethe.streams.worker._partition import Partition
-from lethe.streams.worker.topics import Streams
 
 log = logging.getLogger("lethe.feed")
 

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from lethe.operations.settings import Settings
 from lethe.schemas.errors import LetheError
+from lethe.streams.broker.client import Login
 from lethe.streams.worker.app import make_control_app, settle
-from lethe.streams.worker.client import Login
 
 log = logging.getLogger("lethe.control")
 

@@ -18,7 +18,7 @@ from faust.channels import Channel
 from mode.utils.queues import FlowControlEvent, ThrowableQueue
 
 from lethe.operations.settings import Kafka, Settings
-from lethe.streams.worker._credentials import Credentials
+from lethe.streams.broker._credentials import Credentials
 from lethe.streams.worker.pipeline import Pipeline
 
 

@@ -29,8 +29,8 @@ from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
 from lethe.operations.window.identify import identify
 from lethe.schemas.errors import InputError, LetheError, TransientError
+from lethe.streams.broker.topics import create
 from lethe.streams.worker.metrics import Metrics
-from lethe.streams.worker.topics import create
 from lethe.tiers.holds.holds import Holds
 from lethe.tiers.retention import clock_guard as clockguard
 
@@ -156,7 +156,7 @@ def _wrong(request: Mapping[str, Any]) -> str | None:
 
 
 def make_topics(runtime: Runtime) -> None:
-    """Make the control topics that are not there; raises what `lethe.streams.worker.topics.create` raises."""
+    """Make the control topics that are not there; raises what `lethe.streams.broker.topics.create` raises."""
     create(runtime.settings, own_topics(runtime.settings))
 
 

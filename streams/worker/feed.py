@@ -20,11 +20,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from lethe.operations.settings import Settings
 from lethe.schemas.errors import LetheError, TransientError
+from lethe.streams.broker.client import Login, client_options, make_client
+from lethe.streams.broker.topics import Streams
 from lethe.streams.transform.batch import LOAD_BYTES, Batch
 from lethe.streams.worker._assignment import Assignments, Listener
 from lethe.streams.worker._partition import Partition, Portion, runs
-from lethe.streams.worker.client import Login, client_options, make_client
-from lethe.streams.worker.topics import Streams
 
 log = logging.getLogger("lethe.feed")
 

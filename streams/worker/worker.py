@@ -21,6 +21,7 @@ from lethe.operations.runtime import Runtime
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import LetheError
 from lethe.schemas.transformed import TransformedBatch
+from lethe.streams.broker.topics import StillTheSame, Streams, identify
 from lethe.streams.transform.batch import Batch
 from lethe.streams.worker._control_side import ControlSide
 from lethe.streams.worker._memory import bound_memory
@@ -28,7 +29,6 @@ from lethe.streams.worker.app import make_split_app, settle
 from lethe.streams.worker.feed import Feed
 from lethe.streams.worker.metrics import HealthServer, Metrics
 from lethe.streams.worker.pipeline import Pipeline
-from lethe.streams.worker.topics import StillTheSame, Streams, identify
 from lethe.tiers.delta.table import Table
 from lethe.tiers.retention import clock_guard
 

@@ -15,8 +15,8 @@ from test_groups import QUICK, all_done, checked
 from workers import SMS, Process, Site, traffic, until
 
 from lethe.operations.settings import Settings
+from lethe.streams.broker.topics import identify
 from lethe.streams.transform.batch import Source
-from lethe.streams.worker.topics import identify
 
 kafka = pytest.mark.needs_kafka
 

@@ -15,11 +15,11 @@ from lethe.operations.intake import ingest as files
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
 from lethe.schemas.transformed import TransformedBatch
+from lethe.streams.broker.topics import Streams, identify
 from lethe.streams.transform.batch import LOAD_BYTES, Batch, Source
 from lethe.streams.transform.transform import Transform
 from lethe.streams.worker._partition import Portion
 from lethe.streams.worker.feed import Feed
-from lethe.streams.worker.topics import Streams, identify
 from lethe.tiers.ledger.reconcile import check
 from lethe.tiers.warehouse import Warehouse
 

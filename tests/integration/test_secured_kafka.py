@@ -16,7 +16,7 @@ from workers import Site, sites, traffic, until
 
 from lethe.operations.settings import load
 from lethe.schemas.errors import ConfigurationError, TransientError
-from lethe.streams.worker.topics import identify
+from lethe.streams.broker.topics import identify
 from lethe.testing.brokers.kafka.secured import KEY_PASSWORD, PASSWORD, SecuredKafka
 
 pytestmark = pytest.mark.needs_kafka

@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError
 
 from lethe.operations.settings import Settings
 from lethe.schemas.errors import ConfigurationError, LetheError, TransientError
-from lethe.streams.worker._credentials import Credentials
+from lethe.streams.broker._credentials import Credentials
 
 _PROBE_SECONDS: Final = 2.0
 _REFUSED: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})

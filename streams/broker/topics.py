@@ -11,8 +11,8 @@ from confluent_kafka.cimpl import NewTopic
 
 from lethe.operations.settings import Settings
 from lethe.schemas.errors import ConfigurationError, GapError, TransientError
+from lethe.streams.broker.client import ANSWER_SECONDS, Admin
 from lethe.streams.transform.batch import Source
-from lethe.streams.worker.client import ANSWER_SECONDS, Admin
 
 _NOT_READ = {
     KafkaError.UNKNOWN_TOPIC_OR_PART: "is not there; `lethe topics create` makes it, or mend `sources`",

@@ -12,8 +12,8 @@ from confluent_kafka.admin import AdminClient
 
 from lethe.operations.settings import Settings
 from lethe.schemas.errors import ConfigurationError, LetheError
-from lethe.streams.worker._credentials import Credentials
-from lethe.streams.worker._diagnosis import Heard, unreachable
+from lethe.streams.broker._credentials import Credentials
+from lethe.streams.broker._diagnosis import Heard, unreachable
 
 REACHED_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 10.0
