@@ -10,7 +10,7 @@ TEST := $(BIN)/python -m pytest -p no:cacheprovider -n 2 --dist loadfile
 # Tests start hundreds of processes: without compiled modules each of them takes half as long again to begin.
 export PYTHONDONTWRITEBYTECODE :=
 # What the tests need beside Python, and the Debian package it is in; Apache Kafka and Maven only for `make test-kafka`.
-TOOLS := gcc:gcc clang:clang chromium:chromium promtool:prometheus
+TOOLS := gcc:gcc clang:clang chromium:chromium promtool:prometheus softhsm2-util:softhsm2
 test-kafka: TOOLS += java:openjdk-17-jre-headless mvn:maven
 T ?= tests
 FAST := tests/unit/schemas tests/unit/keys tests/unit/streams tests/unit/integrity tests/unit/deploy/test_papers.py tests/vectors
