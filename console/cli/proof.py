@@ -11,7 +11,7 @@ from cryptography import x509
 
 from lethe.console.cli.shell import Shell, asker, fail, moment, progress, shell
 from lethe.console.cli.window import CASE, LAW, PURPOSE, RECORD
-from lethe.integrity.evidence import verify_evidence
+from lethe.integrity.evidence.check import check
 from lethe.integrity.log.note import VerifierKey
 from lethe.integrity.log.signing import KeyHistory
 from lethe.integrity.verify.findings import Finding
@@ -199,8 +199,8 @@ def verify_evidence_command(
     here = shell(context)
     try:
         roots = x509.load_pem_x509_certificates(_read(stamp_root)) if stamp_root else []
-        proven = verify_evidence.verify(_read(file), key, roots)
-    except verify_evidence.EvidenceError as error:
+        proven = check(_read(file), key, roots)
+    except IntegrityError as error:
         raise IntegrityError(f"{file}: not proven: {error}") from None
     except ValueError:
         raise LetheError(f"{stamp_root}: not a PEM file with certificates") from None

@@ -1,15 +1,14 @@
 """Build the evidence file of one record: everything `verify_evidence.py` needs, and nothing it cannot check.
 
-The file is verified before it is handed out, by the very code its reader will use. Specified in
-docs/integrity.md, section 8.
+The file is handed out only if the code its reader will use accepts it (`check`). Specified in docs/integrity.md,
+section 8.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,12 +16,12 @@ from typing import Any
 import pyarrow as pa
 from cryptography.x509 import Certificate
 
-from lethe.integrity.evidence import verify_evidence
-from lethe.integrity.evidence.verify_evidence import Proven
+from lethe.integrity.evidence.check import check
+from lethe.integrity.evidence.sentences import party_text, resolve, sentences
 from lethe.integrity.log import groups
 from lethe.integrity.log.entries import Entry, Log, open_checkpoint
 from lethe.integrity.log.signing import KeyHistory
-from lethe.integrity.log.stamp import Stamped, stamps
+from lethe.integrity.log.stamp import Stamped, claimed_at, stamped_at, stamps
 from lethe.integrity.log.stamp import token as stamp_token
 from lethe.integrity.log.store import Reader
 from lethe.integrity.rows.canonical_rows import COLUMNS, Kind, encode
@@ -30,6 +29,7 @@ from lethe.integrity.verify.whole import Known, standing
 from lethe.schemas.errors import IntegrityError, LetheError
 from lethe.schemas.position import Position
 
+FORMAT = "lethe/evidence/v1"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -79,7 +79,7 @@ def build(
         log = Log(reader, history, origin, stamped.note)
 
     json_row = row_to_json(row)
-    file: dict[str, Any] = {"format": verify_evidence.FORMAT, "summary": []}
+    file: dict[str, Any] = {"format": FORMAT, "summary": []}
     parties: dict[str, str] = {}
     if original:
         file["original"] = {
@@ -89,9 +89,7 @@ def build(
         }
         if original.parties:
             file["parties"] = _parties(original)
-            parties = {
-                p["role"]: verify_evidence.party_text(p["value"], p["pointer"]) for p in file["parties"]
-            }
+            parties = {p["role"]: party_text(p["value"], p["pointer"]) for p in file["parties"]}
     file |= {
         "row": json_row,
         "row_proof": _proof(row_index, row_proof),
@@ -103,27 +101,15 @@ def build(
     if stamped:
         token = stamp_token(stamped.response)
         file["time_stamp"] = base64.b64encode(token).decode()
-        with _as_integrity_error():
-            time = verify_evidence.verify_stamp(token, stamped.note, list(stamp_roots))
+        if stamp_roots:
+            time = stamped_at(stamped.response, stamped.note, stamp_roots)
+        else:
+            time = claimed_at(stamped.response, stamped.note)
     file["key_history"] = [bytes(note).decode() for note in history.notes]
-    file["summary"] = verify_evidence.summary(json_row, parties, original is not None, origin, index, time)
+    file["summary"] = sentences(json_row, parties, original is not None, origin, index, time)
     data = json.dumps(file, indent=1, ensure_ascii=False).encode() + b"\n"
     check(data, [str(key) for key in history.sets[-1].keys], stamp_roots)
     return data
-
-
-def check(data: bytes, trusted: Sequence[str], stamp_roots: Sequence[Certificate] = ()) -> Proven:
-    """Verify an evidence file, see `verify_evidence.verify`; raises `IntegrityError` if it does not hold."""
-    with _as_integrity_error():
-        return verify_evidence.verify(data, list(trusted), list(stamp_roots))
-
-
-@contextmanager
-def _as_integrity_error() -> Iterator[None]:
-    try:
-        yield
-    except verify_evidence.EvidenceError as error:
-        raise IntegrityError(f"evidence: {error}") from None
 
 
 def _position(row: pa.Table) -> Position:
@@ -174,11 +160,10 @@ def _oldest_stamp(reader: Reader, history: KeyHistory, origin: str, index: int) 
 
 
 def _parties(original: Original) -> list[dict[str, str]]:
-    with _as_integrity_error():
-        return [
-            {"role": role, "pointer": pointer, "value": verify_evidence.resolve(original.data, pointer)}
-            for role, pointer in sorted(original.parties, reverse=True)  # origin, then destination
-        ]
+    return [
+        {"role": role, "pointer": pointer, "value": resolve(original.data, pointer)}
+        for role, pointer in sorted(original.parties, reverse=True)  # origin, then destination
+    ]
 
 
 def _proof(index: int, hashes: Sequence[bytes]) -> dict[str, Any]:

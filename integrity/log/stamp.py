@@ -10,12 +10,18 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from hashlib import sha256, sha384, sha512
 
 from cryptography.x509 import Certificate
-from rfc3161_client import TimestampRequestBuilder
+from rfc3161_client import (
+    TimestampRequestBuilder,
+    TimeStampResponse,
+    VerificationError,
+    VerifierBuilder,
+    decode_timestamp_response,
+)
 
-from lethe.integrity.evidence.verify_evidence import Der, EvidenceError, verify_stamp
 from lethe.integrity.log.checkpoint import Checkpoint
 from lethe.integrity.log.entries import CHECKPOINT
 from lethe.integrity.log.note import Note
@@ -80,16 +86,9 @@ def http_authority(url: str, roots: Sequence[Certificate], timeout: float) -> Au
 
 
 def token(response: bytes) -> bytes:
-    """The time-stamp token (DER) of an RFC 3161 response; raises `IntegrityError` when it was not granted."""
-    try:
-        (outer,) = Der.all(response)
-        status, *tokens = outer.parts()
-        granted = status.parts()[0].content in (b"\x00", b"\x01")
-    except (ValueError, IndexError):
-        raise IntegrityError("time stamp: the response is malformed") from None
-    if not granted or len(tokens) != 1:
-        raise IntegrityError("time stamp: the authority has not granted it")
-    return tokens[0].whole
+    """Return the time-stamp token (DER) of an RFC 3161 response; raises `IntegrityError` when it was not granted."""
+    found: bytes = _decoded(response).time_stamp_token()
+    return found
 
 
 def stamped_at(response: bytes, data: bytes, roots: Sequence[Certificate]) -> datetime:
@@ -98,14 +97,85 @@ def stamped_at(response: bytes, data: bytes, roots: Sequence[Certificate]) -> da
     The signer's certificate and those between it and one of `roots` come with the response, and must have
     been valid at that time. Raises `IntegrityError` when anything of this does not hold.
     """
-    if len(response) > MAX_RESPONSE:
-        raise IntegrityError("time stamp: the response is too long")
     if not roots:
         raise IntegrityError("time stamp: without a root certificate nothing is known of its authority")
+    at, decoded = claimed_at(response, data), _decoded(response)
     try:
-        return verify_stamp(token(response), data, list(roots))
-    except EvidenceError as error:
-        raise IntegrityError(f"{error}") from None
+        VerifierBuilder(roots=list(roots)).build().verify_message(decoded, data)
+    except (VerificationError, ValueError) as error:
+        raise IntegrityError(f"the time stamp is not by an authority that you trust: {error}") from None
+    return at
+
+
+def claimed_at(response: bytes, data: bytes) -> datetime:
+    """Return the time that a response claims for `data`, of whose authority nothing is known.
+
+    Raises `IntegrityError` when it is malformed or of other data.
+    """
+    decoded = _decoded(response)
+    imprint = decoded.tst_info.message_imprint
+    digest = _DIGESTS.get(imprint.hash_algorithm.dotted_string)
+    if digest is None or digest(data).digest() != imprint.message:
+        raise IntegrityError("the time stamp is of another checkpoint")
+    return _time(decoded)
+
+
+_DIGESTS = {
+    "2.16.840.1.101.3.4.2.1": sha256,
+    "2.16.840.1.101.3.4.2.2": sha384,
+    "2.16.840.1.101.3.4.2.3": sha512,
+}
+
+
+def _time(decoded: TimeStampResponse) -> datetime:
+    at: datetime = decoded.tst_info.gen_time
+    return at.astimezone(UTC)
+
+
+def _decoded(response: bytes) -> TimeStampResponse:
+    if len(response) > MAX_RESPONSE:
+        raise IntegrityError("time stamp: the response is too long")
+    try:
+        decoded = decode_timestamp_response(_in_order(response))
+        status = decoded.status
+    except (ValueError, IndexError):
+        raise IntegrityError("time stamp: the response is malformed, or was not granted") from None
+    if status not in (0, 1):
+        raise IntegrityError("time stamp: the authority has not granted it")
+    return decoded
+
+
+def _in_order(response: bytes) -> bytes:
+    """Put the certificates of a response into the order that DER asks of a set; authorities send them in any.
+
+    Raises `ValueError` or `IndexError` for what is no response. Nothing signs their order.
+    """
+    start, end = 0, len(response)
+    # TimeStampResp, its token (the second element), [0], SignedData, then its fourth element: the certificates.
+    for number in (0, 1, 1, 0, 3):
+        elements = _elements(response, start, end)
+        if len(elements) <= number:
+            return response
+        _, start, end = elements[number]
+    if response[elements[3][0]] != 0xA0:
+        return response
+    certificates = sorted(response[at:to] for at, _, to in _elements(response, start, end))
+    return response[:start] + b"".join(certificates) + response[end:]
+
+
+def _elements(data: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
+    """Return where each DER element from `at` to `end` begins, where its content does, and where it ends."""
+    found = []
+    while at < end:
+        head, size = at + 2, data[at + 1]
+        if size & 0x80:
+            head += size & 0x7F
+            size = int.from_bytes(data[at + 2 : head], "big")
+        if head + size > end:
+            raise ValueError("an element is cut short")
+        found.append((at, head, head + size))
+        at = head + size
+    return found
 
 
 def stamp(store: Store, authority: Authority) -> Stamped | None:

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from cryptography.x509 import Certificate
 
 from lethe.integrity.evidence import build as evidence
-from lethe.integrity.evidence.verify_evidence import EvidenceError, resolve
+from lethe.integrity.evidence.check import check
+from lethe.integrity.evidence.sentences import resolve
 from lethe.integrity.log import leaves
 from lethe.integrity.log.entries import Log, log_origin
 from lethe.integrity.log.signing import KeyHistory
@@ -66,7 +67,7 @@ def evidence_of(
         return archive_rows(warehouse, (position.stream, position.partition), month, first, last)
 
     file = evidence.build(row, log.reader, history, log.origin, original, stamp_roots, others)
-    proven = evidence.check(file, [str(key) for key in history.sets[-1].keys], stamp_roots)
+    proven = check(file, [str(key) for key in history.sets[-1].keys], stamp_roots)
     return Evidence(file, proven.summary, original is not None, proven.stamped)
 
 
@@ -158,5 +159,5 @@ def _pointer(path: str) -> str:
 def _leads_somewhere(original: bytes, pointer: str) -> bool:
     try:
         return bool(resolve(original, pointer))
-    except EvidenceError:
+    except IntegrityError:
         return False

@@ -34,7 +34,8 @@ from integrity_samples import (
 from rfc3161_client import TimestampRequestBuilder
 
 from lethe.integrity.evidence import verify_evidence
-from lethe.integrity.evidence.build import Original, check
+from lethe.integrity.evidence.build import Original
+from lethe.integrity.evidence.check import check
 from lethe.integrity.evidence.verify_evidence import EvidenceError, verify
 from lethe.integrity.log.checkpoint import Checkpoint
 from lethe.integrity.log.note import Note

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from integrity_samples import Archive, Row, name, row, rows, source, table, told
 
-from lethe.integrity.evidence.build import check
+from lethe.integrity.evidence.check import check
 from lethe.integrity.log.entries import Entry
 from lethe.integrity.log.leaves import decode, encode_whole
 from lethe.integrity.log.store import MemoryStore

@@ -19,7 +19,7 @@ from deltalake import DeltaTable
 from integrity_authority import Authority
 from proof_world import NOW, SMS, World, backwards, changed, compact, name, read, without, write
 
-from lethe.integrity.evidence import build
+from lethe.integrity.evidence import check as second
 from lethe.integrity.log.checkpoint import Checkpoint
 from lethe.integrity.log.commitment import commit_rows
 from lethe.integrity.log.entries import LogCommit
@@ -626,7 +626,7 @@ def test_evidence_edited_in_any_field(world: World) -> None:
     found = evidence_of(runtime.warehouse, runtime.ring, history, Position.parse(name(row)), NOW)
     assert found.has_original
     trusted = [str(history.sets[0].ed25519)]
-    build.check(found.file, trusted)
+    second.check(found.file, trusted)
     whole = json.loads(found.file)
     for path in fields(whole):
         edited = copy.deepcopy(whole)
@@ -638,7 +638,7 @@ def test_evidence_edited_in_any_field(world: World) -> None:
             old + 1 if isinstance(old, int) else (old[:-2] + ("AA" if old[-2:] != "AA" else "BB"))
         )
         with pytest.raises(IntegrityError):
-            build.check(json.dumps(edited).encode(), trusted)
+            second.check(json.dumps(edited).encode(), trusted)
 
 
 __all__ = ["SMS"]
