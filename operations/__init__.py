@@ -2,6 +2,7 @@
 
 __all__ = [
     "access",
+    "archive",
     "asker",
     "audit",
     "compact",

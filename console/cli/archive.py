@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Annotated
 
-import orjson
 import typer
 
 from lethe.console.cli.shell import Shell, fail, progress, shell
-from lethe.tiers.archive import sql
-from lethe.tiers.ledger import reconcile
+from lethe.operations import archive
+from lethe.operations.health import ledger
 
 
 def register(app: typer.Typer) -> None:
@@ -27,10 +27,10 @@ def sql_command(
     Example: lethe sql "SELECT account, month, count(*), sum(price) FROM metadata GROUP BY ALL ORDER BY ALL"
     """
     here = shell(context)
-    columns, rows = sql.query(here.runtime.warehouse, statement)
+    found = archive.query(here.runtime, statement)
     here.answer(
-        [dict(zip(columns, row, strict=True)) for row in rows],
-        lambda: here.table("", columns, rows) if columns else here.say("done"),
+        found.dicts(),
+        lambda: here.table("", found.columns, found.rows) if found.columns else here.say("done"),
     )
 
 
@@ -48,21 +48,12 @@ def ledger_command(
     here = shell(context)
     if check:
         with progress("checking", None, shown=not here.json) as update:
-            findings = reconcile.check(here.runtime.warehouse, update)
-        here.answer(
-            {"ok": not findings, "findings": [str(f) for f in findings]}, lambda: _said(here, findings)
-        )
+            findings = ledger.check(here.runtime, update)
+        here.answer({"ok": not findings, "findings": findings}, lambda: _said(here, findings))
         if findings:
             fail(f"{len(findings)} finding(s): ledger and tables do not agree", here.json)
         return
-    frame = reconcile.ledger_rows(here.runtime.warehouse)
-    if stream is not None:
-        frame = frame.filter(frame.get_column("stream") == stream)
-    rows = (
-        [summed(part.to_dicts()) for part in frame.partition_by("stream", "partition")]
-        if frame.height
-        else []
-    )
+    rows = [asdict(summary) for summary in ledger.by_partition(here.runtime, stream)]
     columns = ["stream", "partition", "last_offset", "commits", "records", "split", "late", "rejected", "tombstones",
                "redacted", "in_scope"]  # fmt: skip
     here.answer(
@@ -74,28 +65,8 @@ def ledger_command(
     )  # fmt: skip
 
 
-def _said(here: Shell, findings: list[reconcile.Finding]) -> None:
+def _said(here: Shell, findings: list[str]) -> None:
     for finding in findings:
-        here.out.print(str(finding), style="red")
+        here.out.print(finding, style="red")
     if not findings:
         here.say("every offset is accounted for, and the tables hold what the ledger says", "green")
-
-
-def summed(commits: list[dict[str, Any]]) -> dict[str, Any]:
-    """The ledger rows of one stream (and partition) added up."""
-    reasons: dict[str, int] = {}
-    for commit in commits:
-        for reason, count in orjson.loads(commit["rejected_by_reason"]).items():
-            reasons[reason] = reasons.get(reason, 0) + count
-    counted = ("messages", "records", "split", "late", "rejected", "tombstones", "redacted", "content_dropped",
-               "identifiers", "in_scope")  # fmt: skip
-    return {
-        "stream": commits[0]["stream"],
-        "partition": commits[0]["partition"],
-        "first_offset": commits[0]["first_offset"],
-        "last_offset": max(c["last_offset"] for c in commits),  # what a replay moved lies among the others
-        "commits": len(commits),
-        **{name: sum(c[name] for c in commits) for name in counted},
-        "rejected_by_reason": dict(sorted(reasons.items())),
-        "gaps": [c["gap"] for c in commits if c["gap"]] or None,
-    }

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -13,15 +14,14 @@ from typing import Annotated, Any, Final
 import typer
 from rich.panel import Panel
 
-from lethe.console.cli.archive import summed
 from lethe.console.cli.shell import Shell, progress, shell
+from lethe.operations import archive
 from lethe.operations.asker import Asker
+from lethe.operations.health import ledger
 from lethe.operations.settings import DEFAULT_SOURCES
 from lethe.operations.window import lookup
 from lethe.schemas.errors import LetheError
 from lethe.testing.traffic import generate
-from lethe.tiers.archive import sql
-from lethe.tiers.ledger import reconcile
 
 _SHARES: Final = {
     "infobip/sms-report": 0.55,
@@ -141,17 +141,14 @@ def _watched(
 
 def _report(demo: Shell, number: str, seconds: float) -> dict[str, Any]:
     runtime = demo.runtime
-    ledger = [
-        summed(part.to_dicts()) for part in reconcile.ledger_rows(runtime.warehouse).partition_by("stream")
-    ]
+    taken_in = [asdict(summary) for summary in ledger.by_stream(runtime)]
     found = lookup.lookup(runtime, Asker("demo", "DEMO-1", "demo"), number).records
-    columns, rows = sql.query(runtime.warehouse, BILLING)
     return {
         "seconds": round(seconds, 1),
-        "records": sum(r["records"] for r in ledger),
-        "ledger": ledger,
+        "records": sum(r["records"] for r in taken_in),
+        "ledger": taken_in,
         "lookup": {"value": number, "records": found},
-        "billing": [dict(zip(columns, row, strict=True)) for row in rows],
+        "billing": archive.query(runtime, BILLING).dicts(),
         "warehouse": runtime.settings.root,
         "keys": str(runtime.settings.keys_dir),
     }

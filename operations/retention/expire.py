@@ -14,6 +14,8 @@ from lethe.tiers.retention.clock_guard import check_forced
 from lethe.tiers.retention.expiry import Outcome
 from lethe.tiers.retention.sweep import sweep, would_forget
 
+__all__ = ["Outcome", "expire", "expire_forced", "named", "preview"]
+
 
 def preview(runtime: Runtime, at: datetime | None = None) -> list[Outcome]:
     """Say what a sweep would forget at a time, or now. Changes nothing and judges no clock."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 from itertools import islice
 from typing import Annotated, Any, Final
 
-import polars as pl
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from lethe.console.web.security import Here, needs
 from lethe.console.web.views import page
+from lethe.operations import archive
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
-from lethe.tiers.archive import sql
-from lethe.tiers.ledger import reconcile
+from lethe.operations.health import ledger
 
 router = APIRouter(include_in_schema=False)
 Keeper = Annotated[SignedIn, Depends(needs(Permission.CERTIFICATES))]
@@ -22,7 +21,18 @@ Bookkeeper = Annotated[SignedIn, Depends(needs(Permission.LEDGER))]
 Auditor = Annotated[SignedIn, Depends(needs(Permission.AUDIT))]
 Biller = Annotated[SignedIn, Depends(needs(Permission.ARCHIVE))]
 _SHOWN: Final = 200
-_COUNTS: Final = ("messages", "records", "split", "late", "rejected", "tombstones", "redacted", "in_scope")
+_COLUMNS: Final = (
+    "stream",
+    "partition",
+    "messages",
+    "records",
+    "split",
+    "late",
+    "rejected",
+    "tombstones",
+    "redacted",
+    "in_scope",
+)
 _BILL: Final = (
     "SELECT account, month, currency, count(*) AS records, sum(price) AS price "
     "FROM metadata GROUP BY ALL ORDER BY month DESC, account, currency LIMIT 500"
@@ -39,9 +49,8 @@ def retention(request: Request, service: Here, who: Keeper) -> Response:
 @router.get("/ledger")
 def books(request: Request, service: Here, who: Bookkeeper) -> Response:
     """Show what came in by topic-partition and where it went."""
-    frame = reconcile.ledger_rows(service.runtime.warehouse)
-    sums = frame.group_by("stream", "partition").agg(pl.col(_COUNTS).sum()).sort("stream", "partition")
-    return page(request, "ledger.html", who, columns=sums.columns, rows=sums.rows())
+    rows = [[getattr(s, c) for c in _COLUMNS] for s in ledger.by_partition(service.runtime)]
+    return page(request, "ledger.html", who, columns=_COLUMNS, rows=rows)
 
 
 @router.get("/audit")
@@ -62,5 +71,5 @@ def audit(request: Request, service: Here, who: Auditor) -> Response:
 @router.get("/billing")
 def billing(request: Request, service: Here, who: Biller) -> Response:
     """Show what each account's traffic cost by month and currency, from the archive alone."""
-    columns, rows = sql.query(service.runtime.warehouse, _BILL)
-    return page(request, "billing.html", who, columns=columns, rows=rows)
+    bill = archive.query(service.runtime, _BILL)
+    return page(request, "billing.html", who, columns=bill.columns, rows=bill.rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -200,16 +201,25 @@ def test_no_list_is_kept_of_what_leaves_as_a_whole(make_world: Callable[..., Wor
 
 @pytest.mark.parametrize("value", ["+923001234567", "0092 300 1234567", "PK", "pk"])
 def test_policy_explain_names_the_rule_and_the_instants(value: str) -> None:
-    from lethe.console.cli.retention import explained
+    from lethe.operations.retention.policy import explained
 
     policy = RetentionPolicy.model_validate(
         {"countries": [{"country": "PK", "window_months": 24, "reason": "clause 9"}]}
     )
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    answer = explained(policy, value, datetime(2024, 2, 29, 23, tzinfo=UTC), now)
+    answer = asdict(explained(policy, value, datetime(2024, 2, 29, 23, tzinfo=UTC), now))
     assert answer["rule"] == "of PK"
     assert answer["reason"] == "clause 9"
     assert answer["identifiers_kept_until"] == datetime(2026, 3, 1, tzinfo=UTC)
     assert answer["identifiers_readable"] is True
     assert answer["metadata_kept_until"] == datetime(2035, 1, 1, tzinfo=UTC)
     assert "3001234567" not in str(answer)
+
+
+@pytest.mark.parametrize("value", ["(+92) 300-1234567", "0300 1234567"])
+def test_policy_explain_reads_a_number_as_a_look_up_does(value: str) -> None:
+    from lethe.operations.retention.policy import explained
+
+    when, now = datetime(2024, 2, 29, 23, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
+    answer = explained(RetentionPolicy(), value, when, now, countries=("PK",))
+    assert (answer.country, answer.country_found) == ("PK", "by the number's country code")
