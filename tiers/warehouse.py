@@ -69,7 +69,7 @@ class Warehouse:
         self._committed: datetime | None = None
 
     def table(self, name: str) -> Table:
-        """A fresh handle on a table, made if it is not there."""
+        """Return a fresh handle on a table, made if it is not there."""
         return Table(self.objects, name, self._storage)
 
     @property
@@ -78,16 +78,16 @@ class Warehouse:
         return self.anchors.ledger_key if self.anchors else None
 
     def position(self, source: str) -> int | None:
-        """The last offset of a source that is done: both halves durable. None: nothing yet."""
+        """Return the last offset of a source that is done: both halves durable. None: nothing yet."""
         self.metadata.reload()
         return self.metadata.transaction(source)
 
     def forgotten(self) -> bool:
-        """Whether any month's window has been dropped from this warehouse."""
+        """Tell whether any month's window has been dropped from this warehouse."""
         return any(path.endswith(".destroyed.json") for path in self.objects.list("_keys"))
 
     def sources(self) -> dict[str, str]:
-        """Every source the ledger knows -> the stream its records are named by. A replay is no source."""
+        """Return every source the ledger knows -> the stream its records are named by. A replay is no source."""
         self.publish()
         taken_in = pc.field("source") != ledger.REPLAYED
         dataset = self.ledger.delta.to_pyarrow_dataset()
@@ -265,7 +265,9 @@ class Warehouse:
         self._derive_ledger()
 
     def _derive_ledger(self) -> None:
-        """The same up to the newest metadata commit this handle has seen; whoever made a later one derives that."""
+        """Return the same up to the newest metadata commit this handle has seen; whoever made a later one derives
+        that.
+        """
         for _ in range(_TRIES):
             self.ledger.reload()
             done = self.ledger.transaction(_PUBLISHED)
@@ -305,7 +307,7 @@ def _ranges(batches: Sequence[TransformedBatch]) -> dict[str, Range]:
 
 
 def _beyond(rows: pa.Table, done: Sequence[tuple[Range, int]]) -> pa.Table:
-    """The rows a table that is ahead does not hold yet."""
+    """Return the rows a table that is ahead does not hold yet."""
     for offsets, at in done:
         mine = pc.and_(
             pc.equal(rows.column("stream"), offsets.stream),

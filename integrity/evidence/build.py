@@ -58,7 +58,7 @@ def build(
     stamp_roots: Sequence[Certificate] = (),
     others: Others | None = None,
 ) -> bytes:
-    """The evidence file (UTF-8 JSON) of the one record in `row`, an archive table of one row.
+    """Return the evidence file (UTF-8 JSON) of the one record in `row`, an archive table of one row.
 
     `reader` and `origin` are those of its topic-partition's log (of the log of replays, for one that was replayed),
     `original` is left out after the window. The
@@ -122,7 +122,7 @@ def _position(row: pa.Table) -> Position:
 def _row_proof(
     log: Log, entry: Entry, row: pa.Table, position: Position, others: Others | None
 ) -> tuple[int, list[bytes]]:
-    """The row's place in its commit and the proof of it, after comparing the row with what was logged."""
+    """Return the row's place in its commit and the proof of it, after comparing the row with what was logged."""
     known = Known.of(log, entry)
     at = (position.offset, position.index)
     index = next((n for n, r in enumerate(known.file.rows) if (r.offset, r.index) == at), None)
@@ -152,7 +152,7 @@ def _row_proof(
 
 
 def _oldest_stamp(reader: Reader, history: KeyHistory, origin: str, index: int) -> Stamped | None:
-    """The stamped checkpoint of the smallest size that holds entry `index`."""
+    """Return the stamped checkpoint of the smallest size that holds entry `index`."""
     for stamped in stamps(reader):
         if open_checkpoint(stamped.note, history, origin)[1].size > index:
             return stamped
@@ -171,7 +171,7 @@ def _proof(index: int, hashes: Sequence[bytes]) -> dict[str, Any]:
 
 
 def entry_to_json(entry: Entry) -> dict[str, Any]:
-    """A log entry as the evidence file has it: numbers, and hashes in hexadecimal."""
+    """Return a log entry as the evidence file has it: numbers, and hashes in hexadecimal."""
     return {
         "stream": entry.stream,
         "partition": entry.partition,
@@ -187,7 +187,7 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
 
 
 def row_to_json(row: pa.Table) -> dict[str, Any]:
-    """An archive row as the evidence file has it: nulls and `month` left out, each value in one spelling."""
+    """Return an archive row as the evidence file has it: nulls and `month` left out, each value in one spelling."""
     return {
         name: _value(row.column(name), kind)
         for name, (_, kind) in COLUMNS.items()

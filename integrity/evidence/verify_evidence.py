@@ -208,7 +208,7 @@ DOMAIN = b"lethe/integrity-hash/v1\x00"
 
 
 def _record(row: Object, entry: Object) -> str:
-    """The record's name, stream/partition/offset[/index], after checking that it is of that commit."""
+    """Return the record's name, stream/partition/offset[/index], after checking that it is of that commit."""
     for name in ("stream", "partition", "offset", "event_time", "integrity_hash"):
         _demand(name in row, f"the row lacks {name}")
     _text(entry, "stream")
@@ -258,7 +258,7 @@ COLUMNS = {
 
 
 def encode_row(row: Object) -> bytes:
-    """The canonical form of an archive row in JSON; `EvidenceError` for what is no value of its column."""
+    """Return the canonical form of an archive row in JSON; `EvidenceError` for what is no value of its column."""
     parts = [b"\x01"]
     _same_fields(row, set(COLUMNS), set(), "the row")
     for name, (number, kind) in COLUMNS.items():
@@ -305,7 +305,7 @@ def _microseconds(text: str, name: str) -> int:
 
 
 def encode_entry(entry: Object) -> bytes:
-    """The bytes of a log entry: docs/integrity.md, section 3."""
+    """Return the bytes of a log entry: docs/integrity.md, section 3."""
     stream = _text(entry, "stream").encode()
     _demand(0 < len(stream) < 250, "the entry's stream is not the name of one")
     numbers = [
@@ -420,7 +420,7 @@ def _short(text: str) -> bytes:
 
 
 def _note(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
-    """The text of a signed note, and name, key id and signature of every line below it."""
+    """Return the text of a signed note, and name, key id and signature of every line below it."""
     body, gap, lines = note.rpartition("\n\n")
     _demand(gap and body and lines.endswith("\n"), "a signed note is malformed")
     signatures = []
@@ -521,7 +521,7 @@ class Der:
 
     @classmethod
     def all(cls, data: bytes) -> list[Der]:
-        """The elements that fill `data`, one after the other."""
+        """Return the elements that fill `data`, one after the other."""
         found, at = [], 0
         while at < len(data):
             head, size = at + 2, data[at + 1]
@@ -537,13 +537,13 @@ class Der:
         return found
 
     def parts(self, tag: int = SEQUENCE) -> list[Der]:
-        """What is inside an element, which must have this tag."""
+        """Say what is inside an element, which must have this tag."""
         if self.tag != tag:
             raise ValueError("an element of another kind is expected")
         return Der.all(self.content)
 
     def oid(self) -> str:
-        """An object identifier in dotted form."""
+        """Return an object identifier in dotted form."""
         arcs, value = [], 0
         for byte in self.content if self.tag == OID else b"":
             value = value << 7 | byte & 127
@@ -554,7 +554,7 @@ class Der:
         return ".".join(map(str, [first, arcs[0] - 40 * first, *arcs[1:]]))
 
     def algorithm(self) -> str:
-        """The identifier of an algorithm without parameters."""
+        """Return the identifier of an algorithm without parameters."""
         oid, *parameters = self.parts()
         if [part.whole for part in parameters] not in ([], [b"\x05\x00"]):
             raise ValueError("an algorithm has parameters")
@@ -650,7 +650,7 @@ def _stamp_signature(
 
 
 def _named(attributes: dict[str, Der], certificate: x509.Certificate) -> bool:
-    """Whether the signed attributes name the certificate by its hash (RFC 5035, RFC 5816)."""
+    """Tell whether the signed attributes name the certificate by its hash (RFC 5035, RFC 5816)."""
     der = certificate.public_bytes(serialization.Encoding.DER)
     if OID_SIGNING_CERTIFICATE_V2 in attributes:
         algorithm, *name = attributes[OID_SIGNING_CERTIFICATE_V2].parts()[0].parts()[0].parts()
@@ -704,7 +704,7 @@ ROLES = ("origin", "destination")
 
 
 def _parties(file: Object, original: bytes | None) -> dict[str, str]:
-    """Who the original names, by role: the value, and where in the original it stands."""
+    """Say who the original names, by role: the value, and where in the original it stands."""
     if "parties" not in file:
         return {}
     _demand(isinstance(file["parties"], list) and file["parties"], "parties is not a list")
@@ -723,12 +723,12 @@ def _parties(file: Object, original: bytes | None) -> dict[str, str]:
 
 
 def party_text(value: str, pointer: str) -> str:
-    """How the summary names a party that the original names."""
+    """Say how the summary names a party that the original names."""
     return f"{value} (field {pointer} of the original)"
 
 
 def resolve(original: bytes, pointer: str) -> str:
-    """The text or number a JSON pointer (RFC 6901) leads to; raises `EvidenceError` when it leads nowhere."""
+    """Return the text or number a JSON pointer (RFC 6901) leads to; raises `EvidenceError` when it leads nowhere."""
     try:
         value = json.loads(original, parse_int=str, parse_float=str)
         _demand(pointer.startswith("/"), "a party's pointer is malformed")
@@ -749,7 +749,7 @@ def summary(
     index: int,
     stamped: datetime | None,
 ) -> list[str]:
-    """The plain-language summary of a record, one sentence an item, from what is proven of it alone."""
+    """Return the plain-language summary of a record, one sentence an item, from what is proven of it alone."""
     name = f"{row['stream']}/{row['partition']}/{row['offset']}" + (
         f"/{row['index']}" if "index" in row else ""
     )
@@ -783,7 +783,7 @@ def summary(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns 0 when the evidence holds, 1 when it does not. Wrong usage exits with 2."""
+    """Return the command line; returns 0 when the evidence holds, 1 when it does not. Wrong usage exits with 2."""
     parser = argparse.ArgumentParser(description="Verify a Lethe evidence file.")
     parser.add_argument("file", type=Path, help="the evidence file")
     parser.add_argument(

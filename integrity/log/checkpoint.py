@@ -23,7 +23,7 @@ class Checkpoint:
     extension: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """The text that is signed: three lines, and an extension line each."""
+        """Return the text that is signed: three lines, and an extension line each."""
         root = base64.b64encode(self.root).decode()
         return "".join(f"{line}\n" for line in (self.origin, str(self.size), root, *self.extension))
 
@@ -45,7 +45,7 @@ class Checkpoint:
 
 
 def cosigned_message(name: str, time: int, checkpoint: Checkpoint) -> bytes:
-    """The `cosigned_message` of C2SP tlog-cosignature: what ML-DSA-44 signs under the name `name`.
+    """Return the `cosigned_message` of C2SP tlog-cosignature: what ML-DSA-44 signs under the name `name`.
 
     `time` is in seconds since 1970, or 0 when nothing is said of it. Extension lines are not part of the
     message. Raises `ValueError` when the name or the origin is empty or longer than 255 bytes.

@@ -73,7 +73,7 @@ def commit_each(scopes: Sequence[pa.Table]) -> list[tuple[Commitment, list[bytes
 
 
 def ordered_scope(table: pa.Table) -> pa.Table:
-    """The rows with an `integrity_hash`, by offset and index, without index first; see `commit_rows`."""
+    """Return the rows with an `integrity_hash`, by offset and index, without index first; see `commit_rows`."""
     table = sort_scope(table)
     if table.num_rows < 2:
         return table
@@ -86,7 +86,7 @@ def ordered_scope(table: pa.Table) -> pa.Table:
 
 
 def sort_scope(table: pa.Table) -> pa.Table:
-    """The rows with an `integrity_hash`, by offset and index; a position may be there twice."""
+    """Return the rows with an `integrity_hash`, by offset and index; a position may be there twice."""
     if table.column("integrity_hash").null_count:
         table = table.filter(pc.is_valid(table.column("integrity_hash")))
     if ascends(table):
@@ -96,7 +96,7 @@ def sort_scope(table: pa.Table) -> pa.Table:
 
 
 def ascends(table: pa.Table) -> bool:
-    """Whether every row's position comes after the one before it."""
+    """Tell whether every row's position comes after the one before it."""
     if table.num_rows < 2:
         return True
     offset = table.column("offset")

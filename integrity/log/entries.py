@@ -83,7 +83,9 @@ class Entry:
         if not (
             STREAM_PATTERN.fullmatch(stream) and first <= last < 1 << 63 and (dated if count else nothing)
         ):
-            raise IntegrityError("log entry: it makes no sense")
+            raise IntegrityError(
+                "log entry: its offsets, counts or months contradict each other; bring the log back from the backup"
+            )
         months = (month_of(first_month), month_of(last_month)) if count else None
         return cls(stream, partition, first, last, commitment, leaves, months, version)
 
@@ -121,22 +123,22 @@ class LogCommit:
 
 
 def log_origin(name: str, stream: str, partition: int) -> str:
-    """The name of a topic-partition's log: `<signer's name>/<stream>/<partition>`."""
+    """Return the name of a topic-partition's log: `<signer's name>/<stream>/<partition>`."""
     return f"{name}/{stream}/{partition}"
 
 
 def of_replays(origin: str) -> bool:
-    """Whether an origin is that of the log of replays, which holds entries of every topic-partition."""
+    """Tell whether an origin is that of the log of replays, which holds entries of every topic-partition."""
     return origin.endswith(log_origin("", *REPLAYS))
 
 
 def replay_order(entry: Entry) -> tuple[int, str, int, int]:
-    """What ascends from entry to entry in the log of replays: their offsets do not, and may overlap."""
+    """Say what ascends from entry to entry in the log of replays: their offsets do not, and may overlap."""
     return entry.version, entry.stream, entry.partition, entry.first_offset
 
 
 def leaf_path(origin: str, entry: Entry) -> str:
-    """Where the leaf file of an entry is kept: by its first offset, or by its digest where offsets come again."""
+    """Say where the leaf file of an entry is kept: by its first offset, or by its digest where offsets come again."""
     return (
         f"leaves/{entry.leaves.hex()}" if of_replays(origin) else leaf_files.leaves_path(entry.first_offset)
     )
@@ -161,7 +163,7 @@ class Log:
         self._bundle: tuple[int, list[bytes]] = (-1, [])
 
     def bundle(self, number: int) -> list[bytes]:
-        """The entries `number * 256` and following, as bytes."""
+        """Return the entries `number * 256` and following, as bytes."""
         if self._bundle[0] != number:
             self._bundle = number, self._read(number)
         return self._bundle[1]
@@ -188,11 +190,11 @@ class Log:
         return entry
 
     def entries(self, start: int = 0) -> Iterator[Entry]:
-        """All entries from `start` on, in order."""
+        """Return all entries from `start` on, in order."""
         return (self.entry(index) for index in range(start, self.size))
 
     def covering(self, offset: int) -> tuple[int, Entry] | None:
-        """The entry whose commit covers the offset, with its index in the log; None when there is none.
+        """Return the entry whose commit covers the offset, with its index in the log; None when there is none.
 
         Not for the log of replays, where offsets do not ascend.
         """
@@ -209,7 +211,7 @@ class Log:
         return None
 
     def holding(self, position: Position) -> tuple[int, Entry] | None:
-        """The entry of the commit a record belongs to, with its index; None when there is none.
+        """Return the entry of the commit a record belongs to, with its index; None when there is none.
 
         In the log of replays that is the one whose leaf file has the record, elsewhere the one that covers its offset.
         """
@@ -226,7 +228,7 @@ class Log:
         return None
 
     def leaf_file(self, entry: Entry) -> bytes:
-        """The leaf file of a commit, empty when no row of it is in scope."""
+        """Return the leaf file of a commit, empty when no row of it is in scope."""
         if not entry.commitment.count:
             return b""
         path = leaf_path(self.origin, entry)

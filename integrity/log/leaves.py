@@ -54,7 +54,7 @@ class LeafFile:
     groups: Sequence[Group]
 
     def root(self) -> bytes:
-        """The root of the tree (32 bytes)."""
+        """Return the root of the tree (32 bytes)."""
         return merkle.root([group.root for group in self.groups])
 
     @property
@@ -64,14 +64,14 @@ class LeafFile:
 
 
 def leaves_path(first_offset: int) -> str:
-    """Where the leaf file of the commit that begins at `first_offset` is kept."""
+    """Say where the leaf file of the commit that begins at `first_offset` is kept."""
     return f"leaves/{number_path(first_offset)}"
 
 
 def commit_with_leaves(
     table: pa.Table, first_offset: int, whole: bool = False
 ) -> tuple[Commitment, bytes, tuple[Month, Month] | None]:
-    """The commitment of `commitment.commit_rows`, the leaf file, and its first and last month.
+    """Return the commitment of `commitment.commit_rows`, the leaf file, and its first and last month.
 
     The file is empty and the months are None when no row is in scope. It has all leaf hashes if `whole`, or if the
     rows are of several months; else those of groups.
@@ -85,7 +85,7 @@ def commit_with_leaves(
 def commit_each_with_leaves(
     tables: Sequence[tuple[pa.Table, int]], whole: bool = False
 ) -> list[tuple[Commitment, bytes, tuple[Month, Month] | None]]:
-    """The same for several partitions, each with its first offset, at the cost of little more than one."""
+    """Return the same for several partitions, each with its first offset, at the cost of little more than one."""
     if not tables:
         return []
     scopes = [ordered_scope(table) for table, _ in tables]
@@ -119,7 +119,7 @@ def _leaf_file(
 
 
 def encode_whole(rows: Sequence[Row], leaves: Sequence[bytes], first_offset: int) -> bytes:
-    """The leaf file of all leaf hashes, of at least one row."""
+    """Return the leaf file of all leaf hashes, of at least one row."""
     indexes = [-1 if row.index is None else row.index for row in rows]
     columns = ([row.offset for row in rows], indexes, [month_number(row.month) for row in rows])
     offsets, index, months = (np.array(column, np.int64) for column in columns)
@@ -178,7 +178,7 @@ def _read_grouped(data: bytes, number: int, first_offset: int) -> LeafFile:
 
 
 def digest(data: bytes) -> bytes:
-    """What a log entry holds of the leaf file: its SHA-256."""
+    """Say what a log entry holds of the leaf file: its SHA-256."""
     return sha256(data).digest()
 
 
@@ -188,7 +188,7 @@ def month_numbers(times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def month_of(number: int) -> Month:
-    """The month that is `number` months after January of year 0."""
+    """Return the month that is `number` months after January of year 0."""
     return Month(number // 12, number % 12 + 1)
 
 

@@ -26,14 +26,14 @@ def as_bytes(values: Numbers) -> Column:
 
 
 def join(columns: Sequence[Column]) -> bytes:
-    """The columns as bytes, row by row."""
+    """Return the columns as bytes, row by row."""
     data, there = (np.concatenate(parts, axis=1) for parts in zip(*columns, strict=True))
     joined: bytes = data[there].tobytes()
     return joined
 
 
 def read_number(data: bytes, at: int) -> tuple[int, int]:
-    """The number that begins at `at`, below 2 ** 70, and where it ends; raises `IntegrityError` for none."""
+    """Return the number that begins at `at`, below 2 ** 70, and where it ends; raises `IntegrityError` for none."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):

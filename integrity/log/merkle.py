@@ -30,7 +30,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def root(leaf_hashes: Sequence[bytes]) -> bytes:
-    """The Merkle tree hash of those leaves, in that order."""
+    """Return the Merkle tree hash of those leaves, in that order."""
     level = leaf_hashes or [EMPTY_ROOT]
     while len(level) > 1:
         level = _above(level)
@@ -38,7 +38,7 @@ def root(leaf_hashes: Sequence[bytes]) -> bytes:
 
 
 def subtree_roots(leaf_hashes: Sequence[bytes], height: int) -> list[bytes]:
-    """The roots of the subtrees of 2 ** `height` leaves each, the last one of those that are left.
+    """Return the roots of the subtrees of 2 ** `height` leaves each, the last one of those that are left.
 
     `root` of them is that of all the leaves.
     """
@@ -50,19 +50,19 @@ def subtree_roots(leaf_hashes: Sequence[bytes], height: int) -> list[bytes]:
 
 
 def _above(level: Sequence[bytes]) -> list[bytes]:
-    """The nodes above a level: a lone last one moves up unhashed, which is the split at the largest power of two."""
+    """Compute the nodes above a level: a lone last one moves up unhashed, the split at the largest power of two."""
     pairs = iter(level)
     above = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
     return above + list(level[len(level) & ~1 :])
 
 
 def split(size: int) -> int:
-    """The largest power of two smaller than `size` (which is at least 2): how many leaves go left."""
+    """Return the largest power of two smaller than `size` (which is at least 2): how many leaves go left."""
     return 1 << ((size - 1).bit_length() - 1)
 
 
 def inclusion_spans(index: int, size: int) -> list[Span]:
-    """The subtrees whose hashes prove leaf `index` of `size` (RFC 9162, section 2.1.3.1), from the leaf up.
+    """Return the subtrees whose hashes prove leaf `index` of `size` (RFC 9162, section 2.1.3.1), from the leaf up.
 
     Raises `ValueError` when there is no such leaf.
     """
@@ -82,7 +82,7 @@ def inclusion_spans(index: int, size: int) -> list[Span]:
 
 
 def consistency_spans(old_size: int, size: int) -> list[Span]:
-    """The subtrees whose hashes prove that the first `old_size` of `size` leaves are the old tree (2.1.4.1).
+    """Return the subtrees whose hashes prove that the first `old_size` of `size` leaves are the old tree (2.1.4.1).
 
     Empty for equal sizes. Raises `ValueError` for an old tree that is empty or larger: nothing can be proven
     of it.

@@ -125,7 +125,7 @@ class VerifierKey:
         return key
 
     def signed(self, signature: Signature) -> bool:
-        """Whether a line claims to be by this key."""
+        """Tell whether a line claims to be by this key."""
         return signature.name == self.name and signature.key_id == self.key_id
 
     def verify(self, text: str, signature: Signature) -> None:
@@ -158,7 +158,7 @@ def verify(note: Note, keys: Iterable[VerifierKey]) -> list[VerifierKey]:
 
 
 def is_name(text: str) -> bool:
-    """Whether a key may have this name: not empty, at most 255 bytes, no white space, no plus, no control."""
+    """Tell whether a key may have this name: not empty, at most 255 bytes, no white space, no plus, no control."""
     return bool(re.fullmatch(r"[^\s+\x00-\x1f]+", text)) and len(text.encode()) <= 255
 
 

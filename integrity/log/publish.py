@@ -157,7 +157,7 @@ def remember(memory: Memory, history: KeyHistory, origin: str, note: bytes) -> N
 
 
 def _not_in(log: Log | None, origin: str, commits: Iterable[LogCommit]) -> Iterator[LogCommit]:
-    """The commits that are not in the log yet, all of them after its last entry."""
+    """Yield the commits that are not in the log yet, all of them after its last entry."""
     replays = of_replays(origin)
     newest = log.entry(log.size - 1) if log and log.size else None
     for commit in commits:
@@ -194,7 +194,8 @@ def _holds(log: Log, commit: LogCommit, replays: bool) -> bool:
 def _as_left(
     reader: Reader, origin: str, commit: LogCommit, left_entries: Callable[[], Sequence[bytes]] = list
 ) -> LogCommit:
-    """The commit with the leaf file of all leaf hashes that an earlier release has put; as it is if there is none.
+    """Return the commit with the leaf file of all leaf hashes that an earlier release has put; as it is if there is
+    none.
 
     That release may have put the entry as well, or published it. `left_entries` are those at the commit's place in the
     log: one of them may be of such a leaf file that is gone.
@@ -220,7 +221,7 @@ def _as_left(
 
 
 def _left_behind(store: Store, number: int) -> dict[str, list[bytes]]:
-    """The bundles of this number that an interrupted publication left, in their several widths, by path."""
+    """Return the bundles of this number that an interrupted publication left, in their several widths, by path."""
     path = tile_path(ENTRIES, number)
     return {found: decode_bundle(store.get(found) or b"") for found in (path, *store.list(f"{path}.p"))}
 
@@ -230,7 +231,7 @@ def _at(left: Callable[[int], dict[str, list[bytes]]], number: int, place: int) 
 
 
 def _check_leftovers(store: Store, origin: str, number: int, entries: Sequence[bytes]) -> None:
-    """What an interrupted publication left behind must be what is published now.
+    """Check that what an interrupted publication left behind is what is published now.
 
     Otherwise the checkpoint was put back to an older one, or removed, and signing on would make a split view.
     """

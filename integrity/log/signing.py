@@ -128,7 +128,7 @@ class KeyHistory:
 
 
 def _introduction(sets: Sequence[KeySet]) -> Checkpoint:
-    """The checkpoint that brings in the last of `sets`."""
+    """Return the checkpoint that brings in the last of `sets`."""
     root = merkle.root([merkle.leaf_hash(str(keys).encode()) for keys in sets])
     lines = tuple(str(key) for key in sets[-1].keys)
     return Checkpoint(f"{sets[0].ed25519.name}/keys", len(sets), root, lines)
@@ -181,7 +181,7 @@ class Signer:
         )
 
     def to_bytes(self) -> bytes:
-        """The key file. It holds the private keys: it must be stored like one."""
+        """Return the key file. It holds the private keys: it must be stored like one."""
         content = {
             "format": FILE_FORMAT,
             "name": self.name,

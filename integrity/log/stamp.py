@@ -46,12 +46,12 @@ class Stamped:
 
     @staticmethod
     def folder(size: int) -> str:
-        """Where the stamped checkpoint of a log of that size is kept."""
+        """Say where the stamped checkpoint of a log of that size is kept."""
         return f"{FOLDER}/{number_path(size)}"
 
 
 def http_authority(url: str, roots: Sequence[Certificate], timeout: float) -> Authority:
-    """A time-stamp authority at a URL, spoken to as RFC 3161, section 3.4, says.
+    """Speak to a time-stamp authority at a URL as RFC 3161, section 3.4, says.
 
     `roots` are the certificates its answers must lead to, `timeout` is in seconds. Raises
     `ConfigurationError` for another scheme than http and https and without roots.
@@ -208,7 +208,7 @@ def stamp(store: Store, authority: Authority) -> Stamped | None:
 
 
 def stamps(reader: Reader) -> Iterator[Stamped]:
-    """All stamped checkpoints of a log, the smallest size first. Nothing of them is verified yet."""
+    """Yield all stamped checkpoints of a log, the smallest size first. Nothing of them is verified yet."""
     suffix = "/response"
     for path in sorted(reader.list(FOLDER), key=lambda path: (len(path), path)):
         if path.endswith(suffix):

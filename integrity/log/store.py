@@ -16,10 +16,10 @@ class Reader(Protocol):
     """What reading and verifying a log needs."""
 
     def get(self, path: str) -> bytes | None:
-        """The bytes at `path` or None. Raises `TransientError` when the store does not answer."""
+        """Return the bytes at `path` or None. Raises `TransientError` when the store does not answer."""
 
     def list(self, folder: str) -> list[str]:
-        """The paths of everything below `folder`, at any depth, sorted."""
+        """Return the paths of everything below `folder`, at any depth, sorted."""
 
 
 class Store(Reader, Protocol):

@@ -24,7 +24,7 @@ _PATH = re.compile(r"tile/(entries|0|[1-9][0-9]?)/((?:x[0-9]{3}/)*[0-9]{3})(?:\.
 
 
 def number_path(number: int) -> str:
-    """A number as path elements of three digits: 1234067 is `x001/x234/067`."""
+    """Write a number as path elements of three digits: 1234067 is `x001/x234/067`."""
     digits = str(number)
     digits = digits.zfill(-(-len(digits) // 3) * 3)
     groups = [digits[i : i + 3] for i in range(0, len(digits), 3)]
@@ -32,7 +32,7 @@ def number_path(number: int) -> str:
 
 
 def tile_path(level: int | str, number: int, width: int = WIDTH) -> str:
-    """Where a tile of hashes is kept, or a bundle of entries when `level` is `ENTRIES`."""
+    """Say where a tile of hashes is kept, or a bundle of entries when `level` is `ENTRIES`."""
     part = "" if width == WIDTH else f".p/{width}"
     return f"tile/{level}/{number_path(number)}{part}"
 
@@ -49,7 +49,7 @@ def parse_tile_path(path: str) -> tuple[int | str, int, int]:
 
 
 def tile_width(level: int, number: int, size: int) -> int:
-    """How many hashes the tile has in a tree of `size` leaves: 0 to 256."""
+    """Count how many hashes the tile has in a tree of `size` leaves: 0 to 256."""
     return max(0, min(WIDTH, (size >> (8 * level)) - number * WIDTH))
 
 
@@ -66,7 +66,7 @@ def edge_tiles(size: int) -> list[tuple[int, int, int]]:
 
 
 def edge_root(edge: dict[int, list[bytes]]) -> bytes:
-    """The root of a tree from the hashes in its unfinished tiles, by level."""
+    """Return the root of a tree from the hashes in its unfinished tiles, by level."""
     peaks: list[bytes] = []
     for level in sorted(edge, reverse=True):
         start, hashes = 0, edge[level]
@@ -83,7 +83,7 @@ def edge_root(edge: dict[int, list[bytes]]) -> bytes:
 
 
 def split_hashes(data: bytes) -> list[bytes]:
-    """The hashes of a tile."""
+    """Return the hashes of a tile."""
     return [data[i : i + HASH_SIZE] for i in range(0, len(data), HASH_SIZE)]
 
 
@@ -95,7 +95,7 @@ def encode_bundle(entries: Sequence[bytes]) -> bytes:
 
 
 def decode_bundle(data: bytes) -> list[bytes]:
-    """The entries of a bundle; raises `IntegrityError` when the lengths do not fit."""
+    """Return the entries of a bundle; raises `IntegrityError` when the lengths do not fit."""
     entries = []
     at = 0
     while at < len(data):
@@ -125,7 +125,7 @@ class TreeTiles:
             )
 
     def _tile(self, level: int, number: int) -> list[bytes]:
-        """The hashes of a tile that exists in this tree."""
+        """Return the hashes of a tile that exists in this tree."""
         width = tile_width(level, number, self.size)
         if width < WIDTH:
             return self.edge[level]
@@ -135,7 +135,7 @@ class TreeTiles:
         return hashes
 
     def subtree(self, level: int, index: int) -> bytes:
-        """The hash of the complete subtree over leaves `index * 256**level` and following."""
+        """Return the hash of the complete subtree over leaves `index * 256**level` and following."""
         return self.tile(level, index // WIDTH)[index % WIDTH]
 
     def _read(self, level: int, number: int, width: int) -> list[bytes]:
@@ -146,7 +146,7 @@ class TreeTiles:
         return hashes
 
     def span(self, low: int, high: int) -> bytes:
-        """The hash of the subtree over leaves `low` to `high`, as `merkle.inclusion_spans` names them."""
+        """Return the hash of the subtree over leaves `low` to `high`, as `merkle.inclusion_spans` names them."""
         size = high - low
         if size & (size - 1):
             middle = low + merkle.split(size)
@@ -165,14 +165,14 @@ class TreeTiles:
         return [self.span(low, high) for low, high in merkle.consistency_spans(old_size, self.size)]
 
     def root_at(self, old_size: int) -> bytes:
-        """The root this tree had with `old_size` leaves; raises `ValueError` for a size it never had."""
+        """Return the root this tree had with `old_size` leaves; raises `ValueError` for a size it never had."""
         if not 0 <= old_size <= self.size:
             raise ValueError(f"the tree never had {old_size} leaves")
         return self.span(0, old_size) if old_size else merkle.EMPTY_ROOT
 
 
 def read_tile(get: Get, level: int | str, number: int, width: int) -> bytes:
-    """The bytes of a tile or bundle; raises `IntegrityError` when it is missing.
+    """Return the bytes of a tile or bundle; raises `IntegrityError` when it is missing.
 
     An unfinished one may have been removed once the full one was there: then that one, which begins with it.
     """

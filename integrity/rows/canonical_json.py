@@ -49,7 +49,7 @@ def parse(data: bytes) -> dict[str, Json]:
 
 
 def canonical(value: dict[str, Json]) -> bytes:
-    """The RFC 8785 form of a parsed object; raises `CanonicalError` when it has none."""
+    """Return the RFC 8785 form of a parsed object; raises `CanonicalError` when it has none."""
     try:
         return rfc8785.dumps(value)
     except rfc8785.IntegerDomainError:

@@ -122,7 +122,7 @@ def encode_chunks(table: pa.Table) -> Iterator[EncodedRows]:
 
 
 def encode(table: pa.Table) -> EncodedRows:
-    """The canonical form of every row of `table`, in its order.
+    """Return the canonical form of every row of `table`, in its order.
 
     `table` has columns of `lethe.schemas.arrow.METADATA` (dictionary-encoded or not); `month` is left aside, a
     column that is absent counts as null. Raises `LetheError` for a column without an id, a position that is
@@ -236,7 +236,7 @@ class _Pieces:
         self.words, self.codes = [b""], None
 
     def join(self) -> EncodedRows:
-        """All parts of every row, in order."""
+        """Return all parts of every row, in order."""
         self._flush()
         parts = [pa.scalar(part, pa.binary()) if isinstance(part, bytes) else part for part in self.parts]
         joined = pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()), null_handling="skip")
@@ -287,5 +287,5 @@ def _as_binary(rows: int, validity: pa.Buffer | None, data: pa.Buffer, width: in
 
 
 def length(size: int) -> bytes:
-    """How the length of a string is written: one byte, or 0xFF and four."""
+    """Say how the length of a string is written: one byte, or 0xFF and four."""
     return bytes([size]) if size < LONG else bytes([LONG]) + size.to_bytes(4, "little")

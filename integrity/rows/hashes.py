@@ -27,12 +27,12 @@ _OUTER = bytes(byte ^ 0x5C for byte in range(256))
 
 
 def salt(salt_key: bytes, position: str) -> bytes:
-    """The salt (16 bytes) of the record at `position`, a `lethe.schemas.position.Position` as text."""
+    """Return the salt (16 bytes) of the record at `position`, a `lethe.schemas.position.Position` as text."""
     return hmac.digest(salt_key, position.encode(), "sha256")[:SALT_SIZE]
 
 
 def integrity_hash(salt: bytes, original: bytes) -> bytes:
-    """The salted hash (32 bytes) of the original."""
+    """Return the salted hash (32 bytes) of the original."""
     return sha256(DOMAIN + salt + original).digest()
 
 

@@ -37,7 +37,7 @@ def verify_archive(
     version: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Finding]:
-    """Every row in scope that is not as it was logged: altered, missing, added, duplicated or moved.
+    """Yield every row in scope that is not as it was logged: altered, missing, added, duplicated or moved.
 
     Only rows of `months` are compared; others have outlived the archive, or nobody asked for them. Entries of
     a metadata table version after `version` are left out: pin the table first, then open the log. The log
@@ -83,7 +83,9 @@ def verify_archive(
 
 
 def _leaf_file(log: Log, entry: Entry) -> Iterator[Finding]:
-    """What is wrong with the leaf file of a commit whose rows are as logged: they need it to be proven one by one."""
+    """Say what is wrong with the leaf file of a commit whose rows are as logged: they need it to be proven one by
+    one.
+    """
     try:
         log.leaf_file(entry)
     except IntegrityError as error:
@@ -101,7 +103,7 @@ Step = tuple[Entry | None, str]
 
 
 def _batches(log: Log, version: int | None) -> Iterator[list[Step]]:
-    """The entries of the log in order, as many together as are verified together."""
+    """Yield the entries of the log in order, as many together as are verified together."""
     steps: list[Step] = []
     count = 0
     for index in range(log.size):
@@ -122,7 +124,7 @@ def _batches(log: Log, version: int | None) -> Iterator[list[Step]]:
 
 
 def as_logged(batch: Batch, low: int, high: int, entry: Entry, months: Months) -> bool:
-    """Whether all rows of a commit are in the batch, and just as they were logged."""
+    """Tell whether all rows of a commit are in the batch, and just as they were logged."""
     expected = entry.commitment
     if entry.months is None or not months.touch(*entry.months):
         return low == high

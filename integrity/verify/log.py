@@ -35,7 +35,7 @@ def verify_log(
     known: Iterable[bytes] = (),
     stamp_roots: Sequence[Certificate] = (),
 ) -> Iterator[Finding]:
-    """Everything that is wrong with a log, without looking at the archive.
+    """Yield everything that is wrong with a log, without looking at the archive.
 
     `known` are signed checkpoints of this log seen earlier and kept elsewhere: without any, nobody can tell a
     log that was cut back together with its archive. Time stamps are verified when `stamp_roots` are given,
@@ -60,7 +60,7 @@ def verify_log(
 
 
 def _entries(log: Log) -> Iterator[Finding]:
-    """Every bundle against its tile, every tile against the one above, every entry against the one before."""
+    """Compare every bundle with its tile, every tile with the one above, every entry with the one before."""
     newest: Entry | None = None
     for number in range(-(-log.size // WIDTH)):
         try:
@@ -86,7 +86,7 @@ def _end(log: Log, entry: Entry) -> tuple[int | str, ...]:
 
 
 def _disorder(log: Log, entry: Entry, newest: Entry) -> str | None:
-    """What is wrong with the place of an entry behind the newest one so far."""
+    """Say what is wrong with the place of an entry behind the newest one so far."""
     if of_replays(log.origin):
         after = replay_order(entry) > replay_order(newest)
         return None if after else f"it is of version {entry.version}, not after version {newest.version}"
@@ -95,7 +95,7 @@ def _disorder(log: Log, entry: Entry, newest: Entry) -> str | None:
 
 
 def _earlier(log: Log, history: KeyHistory, signed: bytes, where: str) -> Iterator[Finding]:
-    """An earlier checkpoint must be of this log, signed, and one that the log has grown from."""
+    """Check that an earlier checkpoint is of this log, signed, and one that the log has grown from."""
     where = f"{log.origin} {where}"
     try:
         _, checkpoint, _ = open_checkpoint(signed, history, log.origin)

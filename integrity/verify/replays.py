@@ -55,7 +55,7 @@ def verify_replays(
 
 
 def only(rows: Rows, positions: Set[At], without: bool = False) -> Rows:
-    """The rows at the positions, or all others."""
+    """Yield the rows at the positions, or all others."""
     offsets = pa.array(sorted({offset for offset, _ in positions}), pa.int64())
 
     def chosen(first: int, last: int | None) -> Iterator[tuple[str | None, pa.Table]]:

@@ -38,15 +38,15 @@ class Months:
     last: Month | None = None
 
     def holds(self, month: Month) -> bool:
-        """Whether rows of the month are compared."""
+        """Tell whether rows of the month are compared."""
         return not (self.first and month < self.first) and not (self.last and month > self.last)
 
     def touch(self, first: Month, last: Month) -> bool:
-        """Whether any month from `first` to `last` is compared."""
+        """Tell whether any month from `first` to `last` is compared."""
         return not (self.first and last < self.first) and not (self.last and first > self.last)
 
     def keep(self, table: pa.Table) -> pa.Table:
-        """The rows of these months."""
+        """Return the rows of these months."""
         times = table.column("event_time")
         if self.first:
             table = table.filter(pc.greater_equal(times, _instant(self.first.start())))
@@ -94,7 +94,9 @@ class Batch:
             self._hash()
 
     def _readable(self, file: str | None, piece: pa.Table) -> pa.Table | None:
-        """The rows that can be compared at all, None for none: who tampers with a file may leave anything behind."""
+        """Return the rows that can be compared at all, None for none: who tampers with a file may leave anything
+        behind.
+        """
         where = file or "the archive"
         try:
             check_schema(piece.schema)
@@ -132,7 +134,7 @@ class Batch:
         return len(self.leaves)
 
     def first_from(self, offset: int) -> int:
-        """The number of the first row whose offset is at least this one."""
+        """Return the number of the first row whose offset is at least this one."""
         return bisect_left(self._offsets, offset)
 
     def digest(self, low: int, high: int) -> bytes:
@@ -148,15 +150,15 @@ class Batch:
         return state.digest()
 
     def positions(self, low: int, high: int) -> list[Position]:
-        """The positions of rows `low` to `high`, `high` excluded."""
+        """Return the positions of rows `low` to `high`, `high` excluded."""
         return _positions(self.table.slice(low, high - low))
 
     def file(self, row: int) -> str | None:
-        """The file a row came from, if known."""
+        """Return the file a row came from, if known."""
         return self.files[self._numbers[row].as_py()] if self._numbers is not None else None
 
     def without_hash(self, position: Position) -> str | None:
-        """Where a row stands at the position whose `integrity_hash` is null; None when there is none."""
+        """Say where a row stands at the position whose `integrity_hash` is null; None when there is none."""
         for file, table in self.unscoped:
             if position in _positions(table.filter(pc.equal(table.column("offset"), position.offset))):
                 return file or "the archive"
@@ -164,7 +166,7 @@ class Batch:
 
 
 def _one_by_one(table: pa.Table) -> tuple[EncodedRows, list[bytes]]:
-    """Rows and leaf hashes, both empty for a row that has no canonical form."""
+    """Return rows and leaf hashes, both empty for a row that has no canonical form."""
     forms: list[bytes] = []
     leaves: list[bytes] = []
     for row in range(table.num_rows):
@@ -188,7 +190,7 @@ def _instant(instant: datetime) -> pa.Scalar:
 
 
 def _misplaced(table: pa.Table, file: str | None) -> Iterator[Finding]:
-    """Rows whose partition of the archive is not the month they are of: it is not part of what was hashed."""
+    """Yield rows whose partition of the archive is not the month they are of: it is not part of what was hashed."""
     if "month" not in table.column_names:
         return
     for name in pc.unique(table.column("month")).to_pylist():

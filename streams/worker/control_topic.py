@@ -136,7 +136,7 @@ def _read(data: bytes | None) -> dict[str, Any] | str:
 
 
 def _wrong(request: Mapping[str, Any]) -> str | None:
-    """What is wrong with a request; never with anything of its values."""
+    """Say what is wrong with a request; never with anything of its values."""
     if not isinstance(request.get("id"), str) or not _UUID.fullmatch(request["id"]):
         return "id: a UUID is needed"
     if request.get("command") not in ("export", "erase", "erase.preview", "restrict", "lift"):

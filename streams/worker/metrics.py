@@ -94,7 +94,7 @@ class Metrics:
         self._holds.labels("overdue").set(overdue)
 
     def swept(self, forgotten: int | None) -> None:
-        """A sweep ran and forgot this much; None: something kept it from forgetting."""
+        """Note that a sweep ran and forgot this much; None: something kept it from forgetting."""
         self._sweeps.labels("failed" if forgotten is None else "ok").inc()
         self._forgotten.inc(forgotten or 0)
 
@@ -103,7 +103,7 @@ class Metrics:
         self._last_sweep.set(at.timestamp())
 
     def committed(self, batches: list[TransformedBatch], seconds: float) -> None:
-        """A commit has landed."""
+        """Note that a commit has landed."""
         self._commits.labels("ok").inc()
         self._seconds.observe(seconds)
         for batch in batches:
@@ -117,15 +117,15 @@ class Metrics:
                 self._rejected.labels(batch.stream, reason).inc(count)
 
     def fenced(self) -> None:
-        """A commit was refused because another worker owns a partition."""
+        """Note that a commit was refused because another worker owns a partition."""
         self._commits.labels("fenced").inc()
 
     def retried(self) -> None:
-        """A commit failed for a passing reason and is tried again."""
+        """Note that a commit failed for a passing reason and is tried again."""
         self._commits.labels("retried").inc()
 
     def restarted(self) -> None:
-        """A partition is read again from the table."""
+        """Note that a partition is read again from the table."""
         self._restarts.inc()
 
     def log_published(self, entries: int, waiting: int) -> None:
@@ -134,7 +134,7 @@ class Metrics:
         self._log_waiting.set(waiting)
 
     def log_failed(self, stream: str) -> None:
-        """A log could not be published."""
+        """Note that a log could not be published."""
         self._log_errors.labels(stream).inc()
 
     def stamped(self, logs: int, waiting: int) -> None:
@@ -143,12 +143,12 @@ class Metrics:
         self._unstamped.set(waiting)
 
     def stamp_failed(self, waiting: int) -> None:
-        """The time-stamp authority did not answer."""
+        """Note that the time-stamp authority did not answer."""
         self._stamp_errors.inc()
         self._unstamped.set(waiting)
 
     def lag(self, behind: Mapping[tuple[str, int], int]) -> None:
-        """The lag of the assigned partitions."""
+        """Set the lag of the assigned partitions."""
         self._lag.clear()
         for (stream, partition), messages in behind.items():
             self._lag.labels(stream, str(partition)).set(messages)

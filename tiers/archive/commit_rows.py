@@ -24,7 +24,7 @@ COLUMNS: Final = file_schema("metadata").names
 def rows_of_commit(
     warehouse: Warehouse, stream: str, partition: int, first: int, last: int, version: int
 ) -> pa.Table:
-    """Rows of a topic-partition from offset `first` to `last`, which version `version` of the table added."""
+    """Return rows of a topic-partition from offset `first` to `last`, which version `version` of the table added."""
     paths = _added(warehouse, version)
     parts = [warehouse.objects.get(f"metadata/{path}") for path in paths]
     here = (
@@ -46,7 +46,7 @@ def rows_of_commit(
 def archive_rows(
     warehouse: Warehouse, place: tuple[str, int], month: Month, first: int, last: int
 ) -> pa.Table:
-    """Rows of a topic-partition and month from offset `first` to `last`, as the handle of the archive sees it.
+    """Return rows of a topic-partition and month from offset `first` to `last`, as the handle of the archive sees it.
 
     Files that are damaged or gone are left out, and rows that lack a value every row has: they are missing.
     """
@@ -73,7 +73,7 @@ def archive_rows(
 
 
 def _as_far_as_they_go(data: bytes, month: str) -> pa.Table:
-    """The rows of a file that may have been tampered with; raises `ValueError` when it has other columns."""
+    """Return the rows of a file that may have been tampered with; raises `ValueError` when it has other columns."""
     rows = pq.ParquetFile(io.BytesIO(data)).read()
     try:
         check_schema(rows.schema)
@@ -91,7 +91,7 @@ def _as_far_as_they_go(data: bytes, month: str) -> pa.Table:
 
 
 def _added(warehouse: Warehouse, version: int) -> list[str]:
-    """The files that a version of the table added; empty when its log entry is gone or cannot be read."""
+    """Return the files that a version of the table added; empty when its log entry is gone or cannot be read."""
     data = warehouse.objects.get(f"metadata/_delta_log/{version:020d}.json")
     try:
         actions = [orjson.loads(line) for line in (data or b"").splitlines() if line.strip()]

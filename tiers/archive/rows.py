@@ -72,7 +72,7 @@ class Archive:
         wanted: str | None = None,
         on_file: Callable[[int, int], None] = lambda _done, _all: None,
     ) -> Archive:
-        """The table as its handle sees it, looked through once."""
+        """Return the table as its handle sees it, looked through once."""
         months = (str(first or ""), str(last or "~"))
         files = [f for f in files_of(table) if months[0] <= f.partition["month"] <= months[1]]
         archive = cls(objects, files, wanted)
@@ -86,7 +86,7 @@ class Archive:
     def rows(
         self, place: TopicPartition
     ) -> Callable[[int, int | None], Iterable[tuple[str | None, pa.Table]]]:
-        """Rows of a topic-partition, as `lethe.integrity.verify.row_batch.Rows` says."""
+        """Yield rows of a topic-partition, as `lethe.integrity.verify.row_batch.Rows` says."""
         groups = self.groups.get(place, [])
 
         def between(first: int, last: int | None) -> Iterator[tuple[str | None, pa.Table]]:
@@ -131,7 +131,7 @@ class Archive:
                 self.groups.setdefault(place, []).append(group)
 
     def _read(self, group: Group, place: TopicPartition) -> pa.Table | None:
-        """The rows of a topic-partition in a row group, by offset if the group is not ordered itself."""
+        """Return the rows of a topic-partition in a row group, by offset if the group is not ordered itself."""
         key = group.file.path, group.number, place
         if key in self._held:
             self._held.move_to_end(key)
@@ -178,7 +178,7 @@ class Archive:
 
 
 def _slice(table: pa.Table, group: Group, first: int, last: int | None) -> pa.Table:
-    """The rows of an offset range, of a table in the order of its offsets."""
+    """Return the rows of an offset range, of a table in the order of its offsets."""
     if group.first >= first and (last is None or group.last <= last):
         return table
     offsets = table.column("offset").to_numpy()
@@ -188,7 +188,7 @@ def _slice(table: pa.Table, group: Group, first: int, last: int | None) -> pa.Ta
 
 
 def _with_month(table: pa.Table, month: str) -> pa.Table:
-    """The rows with the month whose partition they lie in, if they are not all of that month.
+    """Return the rows with the month whose partition they lie in, if they are not all of that month.
 
     What a file says of its month itself is left out: the table does not go by it.
     """

@@ -99,22 +99,24 @@ class Registrar:
 
 
 def canonical(certificate: Mapping[str, Any]) -> bytes:
-    """The bytes of a certificate that are hashed: JSON, keys sorted, no white space."""
+    """Return the bytes of a certificate that are hashed: JSON, keys sorted, no white space."""
     return orjson.dumps(dict(certificate), option=orjson.OPT_SORT_KEYS)
 
 
 def path_of(number: int) -> str:
-    """Where certificate `number` lies."""
+    """Say where certificate `number` lies."""
     return f"{_FOLDER}/{number:08d}.json"
 
 
 def numbers(objects: Objects) -> list[int]:
-    """The numbers of the certificates there are, in order."""
+    """Return the numbers of the certificates there are, in order."""
     return sorted(int(m[1]) for p in objects.list(_FOLDER) if (m := _NAME.fullmatch(p)))
 
 
 def read(objects: Objects, number: int) -> dict[str, Any]:
-    """The document of certificate `number`, not verified; raises `IntegrityError` when it is missing or damaged."""
+    """Return the document of certificate `number`, not verified; raises `IntegrityError` when it is missing or
+    damaged.
+    """
     data = objects.get(path_of(number))
     if data is None:
         raise IntegrityError(f"there is no deletion certificate {number}")
@@ -122,7 +124,7 @@ def read(objects: Objects, number: int) -> dict[str, Any]:
 
 
 def parse(data: bytes) -> dict[str, Any]:
-    """A document from its bytes; raises `IntegrityError` when it is none."""
+    """Return a document from its bytes; raises `IntegrityError` when it is none."""
     try:
         document = orjson.loads(data[: _MOST_BYTES + 1])
         fields = {"certificate": dict, "proof": list, "checkpoint": str, "keys": list}
@@ -134,12 +136,14 @@ def parse(data: bytes) -> dict[str, Any]:
 
 
 def every(objects: Objects) -> Iterator[dict[str, Any]]:
-    """Every certificate, oldest first, not verified."""
+    """Return every certificate, oldest first, not verified."""
     return (read(objects, number)["certificate"] for number in numbers(objects))
 
 
 def verify(document: Mapping[str, Any], trusted: Sequence[VerifierKey]) -> dict[str, Any]:
-    """The certificate of a document; raises `IntegrityError` unless it is as it was signed under a trusted key."""
+    """Return the certificate of a document; raises `IntegrityError` unless it is as it was signed under a trusted
+    key.
+    """
     try:
         history = KeyHistory.parse([str(note).encode() for note in document["keys"]])
         history.trust(trusted)
@@ -180,7 +184,7 @@ def _origin(name: str) -> str:
 
 
 def _root(leaf: bytes, proof: Sequence[bytes]) -> bytes:
-    """The root of the tree whose last leaf is `leaf`: every hash of its inclusion proof stands on the left."""
+    """Return the root of the tree whose last leaf is `leaf`: every hash of its inclusion proof stands on the left."""
     node = leaf
     for left in proof:
         node = merkle.node_hash(left, node)
@@ -188,7 +192,7 @@ def _root(leaf: bytes, proof: Sequence[bytes]) -> bytes:
 
 
 def _proof_after(document: Mapping[str, Any]) -> list[bytes]:
-    """The inclusion proof of the leaf that comes next: the complete subtrees up to here, smallest first."""
+    """Return the inclusion proof of the leaf that comes next: the complete subtrees up to here, smallest first."""
     certificate = document["certificate"]
     peaks = [b64decode(h) for h in document["proof"]]
     node, number = merkle.leaf_hash(canonical(certificate)), int(certificate["number"])

@@ -38,7 +38,7 @@ class Journal:
 
     @classmethod
     def open(cls, objects: Objects, name: str, now: datetime) -> Journal:
-        """The journal of that name, begun now unless it has been begun before; racing callers get the same."""
+        """Return the journal of that name, begun now unless it has been begun before; racing callers get the same."""
         begun = now.astimezone(UTC).isoformat(timespec="microseconds")
         since = len(certificates.numbers(objects))
         head = {"name": name, "begun": begun, "since": since}
@@ -61,7 +61,7 @@ class Journal:
             self.objects.create(f"{_FOLDER}/{self.name}/{kind}-{sha256(data).hexdigest()[:16]}.json", data)
 
     def noted(self, kind: str) -> list[dict[str, Any]]:
-        """Every entry of a kind, each once."""
+        """Return every entry of a kind, each once."""
         prefix = f"{_FOLDER}/{self.name}/{kind}-"
         found: dict[bytes, dict[str, Any]] = {}
         for path in self.objects.list(f"{_FOLDER}/{self.name}"):
@@ -79,10 +79,12 @@ class Journal:
 
 
 def open_names(objects: Objects) -> list[str]:
-    """The names of what was begun and is not finished."""
+    """Return the names of what was begun and is not finished."""
     return sorted({p.split("/")[1] for p in objects.list(_FOLDER) if p.count("/") >= 2})
 
 
 def file_entry(table: str, path: str, size: int | None, rows: int | None) -> dict[str, Any]:
-    """A file as a journal and a certificate name it; the digest is the one it was named by when it was written."""
+    """Return a file as a journal and a certificate name it; the digest is the one it was named by when it was
+    written.
+    """
     return {"path": f"{table}/{path}", "bytes": size, "rows": rows, "sha256_64": digest_of(path)}

@@ -53,7 +53,7 @@ class Hashed:
 
 
 def hashed(batches: Sequence[TransformedBatch], whole: bool = False) -> dict[str, Hashed]:
-    """The rows in scope of each source, hashed; batches of a source follow on each other.
+    """Return the rows in scope of each source, hashed; batches of a source follow on each other.
 
     `whole` is for the log of replays, whose leaf files have all leaf hashes.
     """

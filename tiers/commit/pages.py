@@ -21,7 +21,9 @@ _WHERE: Final = ("month", "window_months", "stream", "partition")
 
 
 def to_pages(entries: pa.Table, ring: KeyRing) -> pa.Table:
-    """Rows of the originals table for entries (`lethe.schemas.transformed.ENTRIES`), in the order of their offsets."""
+    """Return rows of the originals table for entries (`lethe.schemas.transformed.ENTRIES`), in the order of their
+    offsets.
+    """
     rows: list[dict[str, Any]] = []
     for where, mine in _groups(entries):
         keys = ring.keys_for(Month.parse(where["month"]), where["window_months"], create=True)
@@ -42,7 +44,7 @@ def to_pages(entries: pa.Table, ring: KeyRing) -> pa.Table:
 
 
 def _groups(entries: pa.Table) -> Iterator[tuple[dict[str, Any], pa.Table]]:
-    """The entries of each month, window and topic-partition, by offset and index.
+    """Yield the entries of each month, window and topic-partition, by offset and index.
 
     They come almost in this order: nothing is moved unless it has to be, since moving is what costs.
     """

@@ -55,7 +55,7 @@ class Note:
         return _path(self.job, self.state)
 
     def encode(self) -> bytes:
-        """The note as bytes."""
+        """Return the note as bytes."""
         return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
 
     @classmethod
@@ -71,7 +71,7 @@ class Note:
 
 
 def notes(objects: Objects, table: str) -> list[Note]:
-    """The jobs of a table that are under way, or whose old files are still there for readers."""
+    """Return the jobs of a table that are under way, or whose old files are still there for readers."""
     found: dict[str, Note] = {}
     for path in objects.list(f"{FOLDER}/{table}"):
         if (data := objects.get(path)) is not None:
@@ -240,14 +240,16 @@ def tidy(objects: Objects, table: Table, now: datetime) -> int:
 
 
 def unfinished(objects: Objects, table: Table) -> Iterator[Job]:
-    """The jobs that a crash has left, or that another compactor is about; they are finished before others are begun."""
+    """Yield the jobs that a crash has left, or that another compactor is about; they are finished before others are
+    begun.
+    """
     for note in notes(objects, table.name):
         if note.state != "settled":
             yield note.job
 
 
 def free_files(objects: Objects, table: Table) -> Sequence[DataFile]:
-    """The files of a table that no unfinished job has, as its handle sees it."""
+    """Return the files of a table that no unfinished job has, as its handle sees it."""
     taken = {f.path for job in unfinished(objects, table) for f in job.inputs}
     return [f for f in files_of(table) if f.path not in taken]
 
@@ -257,7 +259,7 @@ def _path(job: Job, state: State) -> str:
 
 
 def _newest(objects: Objects, job: Job) -> Note:
-    """The note of a job as far as anyone has brought it; noted now if nobody has."""
+    """Return the note of a job as far as anyone has brought it; noted now if nobody has."""
     for state in reversed(STATES):
         path = _path(job, state)
         if (data := objects.get(path)) is not None:

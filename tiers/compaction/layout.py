@@ -45,23 +45,25 @@ class Place:
         return f"run-{self.job}-{self.number:05d}of{self.of:05d}"
 
     def may_hold(self, prefix: int) -> bool:
-        """Whether a token with this prefix (its first eight bytes) can be in the file, if it is one of identifiers."""
+        """Tell whether a token with this prefix (its first eight bytes) can be in the file, if it is one of
+        identifiers.
+        """
         return prefix * self.of // TOKENS == self.number
 
 
 def place_of(path: str) -> Place | None:
-    """Where the file at a path stands; None for one that no compaction wrote."""
+    """Say where the file at a path stands; None for one that no compaction wrote."""
     found = _NAME.search(path)
     return Place(found[1], int(found[2]), int(found[3])) if found else None
 
 
 def offset_column(table: str) -> str:
-    """The column that says where in its topic-partition a row of a table belongs."""
+    """Return the column that says where in its topic-partition a row of a table belongs."""
     return POSITION.get(table, "offset")
 
 
 def statistics(table: str, rows: int, bounds: list[tuple[str, int, int]]) -> str:
-    """What the table's log says of a file: how many rows, and between which positions unless they are in no order.
+    """Say what the table's log says of a file: how many rows, and between which positions unless they are in no order.
 
     Never anything of an identifier.
     """

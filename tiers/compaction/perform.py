@@ -40,7 +40,7 @@ _LAST: Final[Key] = ("\U0010ffff", 1 << 31, 1 << 62)
 
 
 def footers(objects: Objects, job: Job) -> list[Footer]:
-    """Where the rows of each row group of a job's inputs can be, as their footers say.
+    """Say where the rows of each row group of a job's inputs can be, as their footers say.
 
     Raises `FencedError` when an input is gone, `IntegrityError` when one cannot be read.
     """
@@ -133,7 +133,7 @@ class _Input:
                 raise ValueError("another number of rows than the table says")
 
     def read(self, schema: pa.Schema, lower: Bound, upper: Bound) -> Iterator[pa.Table]:
-        """The rows between two bounds (`upper` excluded), a row group at a time."""
+        """Yield the rows between two bounds (`upper` excluded), a row group at a time."""
         with _Reading(self.table, self.file):
             for number in range(self._opened.metadata.num_row_groups):
                 group = self._opened.metadata.row_group(number)
@@ -149,14 +149,14 @@ def _between(inputs: list[_Input], schema: pa.Schema, lower: Bound, upper: Bound
 
 
 def _schema(table: str) -> pa.Schema:
-    """The columns of a table's files, texts that repeat themselves as numbers of a dictionary."""
+    """Return the columns of a table's files, texts that repeat themselves as numbers of a dictionary."""
     wanted = [n for n in DICTIONARY[table] if pa.types.is_string(file_schema(table).field(n).type)]
     kind = pa.dictionary(pa.int32(), pa.string())
     return pa.schema([f.with_type(kind) if f.name in wanted else f for f in file_schema(table)])
 
 
 def _conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Rows with the columns of a schema, whoever wrote them; raises `ValueError` when a value is missing."""
+    """Return rows with the columns of a schema, whoever wrote them; raises `ValueError` when a value is missing."""
     columns = []
     for field in schema:
         if field.name not in rows.column_names:
@@ -174,7 +174,7 @@ def _conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _sorted(table: str, rows: pa.Table) -> pa.Table:
-    """Rows in the order of their table. Of equal ones the first stays first."""
+    """Return rows in the order of their table. Of equal ones the first stays first."""
     if rows.num_rows < 2:
         return rows
     if order := SORTED_BY.get(table):
@@ -189,7 +189,7 @@ def _sorted(table: str, rows: pa.Table) -> pa.Table:
 
 
 def _ranks(rows: pa.Table) -> npt.NDArray[np.int64]:
-    """The stream of each row as its place among all streams."""
+    """Return the stream of each row as its place among all streams."""
     streams = rows.column("stream").combine_chunks()
     if isinstance(streams, pa.ChunkedArray):
         streams = streams.chunk(0)
@@ -201,7 +201,7 @@ def _ranks(rows: pa.Table) -> npt.NDArray[np.int64]:
 
 
 def _mask(table: str, rows: pa.Table, lower: Bound, upper: Bound) -> Any:
-    """Which rows lie between two bounds."""
+    """Say which rows lie between two bounds."""
     if table == "identifiers":
         tokens = prefixes(rows.column("token").combine_chunks()) if rows.num_rows else np.empty(0, np.uint64)
         inside = np.ones(len(tokens), np.bool_)
@@ -226,7 +226,7 @@ def _before(table: str, rows: pa.Table, key: Key) -> Any:
 
 
 def _meets(table: str, group: pq.RowGroupMetaData, lower: Bound, upper: Bound) -> bool:
-    """Whether a row group can have rows between two bounds, as far as its footer says."""
+    """Tell whether a row group can have rows between two bounds, as far as its footer says."""
     if table == "identifiers":
         ends = ends_of(group, "token")
         if ends is None:

@@ -78,7 +78,7 @@ class Task:
     slices: tuple[tuple[Bound, Bound], ...]
 
     def to_json(self) -> str:
-        """The task as text, for an engine to carry."""
+        """Return the task as text, for an engine to carry."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
@@ -99,7 +99,7 @@ def _bound(raw: Any) -> Bound:
 
 
 def release() -> str:
-    """What has to be the same wherever tasks of one job run, so that they write the same bytes."""
+    """Say what has to be the same wherever tasks of one job run, so that they write the same bytes."""
     return f"lethe {lethe.__version__}, pyarrow {pa.__version__}"
 
 
@@ -111,7 +111,7 @@ def new_job(table: str, partition: Mapping[str, str], inputs: Iterable[DataFile]
 
 
 def runs_of(files: Iterable[DataFile]) -> list[list[DataFile]]:
-    """The runs that files of a partition make up, the smallest first. A file of a worker is a run of its own."""
+    """Return the runs that files of a partition make up, the smallest first. A file of a worker is a run of its own."""
     runs: dict[str, list[DataFile]] = {}
     for file in files:
         place = place_of(file.path)
@@ -120,7 +120,7 @@ def runs_of(files: Iterable[DataFile]) -> list[list[DataFile]]:
 
 
 def level_of(run: Sequence[DataFile]) -> int:
-    """How large a run is, in powers of sixteen of 4 KB."""
+    """Say how large a run is, in powers of sixteen of 4 KB."""
     level, size = 0, _size(run) // _SMALLEST
     while size >= RUNS:
         level, size = level + 1, size // RUNS
@@ -159,7 +159,7 @@ def _levels(table: str, runs: Sequence[list[DataFile]]) -> list[list[list[DataFi
 
 
 def _fitting(table: str, runs: Sequence[list[DataFile]]) -> int:
-    """How many runs have no more rows than are sorted at a time: small files are read once for each time."""
+    """Count how many runs have no more rows than are sorted at a time: small files are read once for each time."""
     rows = 0
     for count, run in enumerate(runs):
         rows += sum(f.rows for f in run)

@@ -53,7 +53,7 @@ class Filters:
         self._starts = np.array(ends, np.int64) - np.array(sizes, np.int64)
 
     def may_hold(self, hashed: int) -> npt.NDArray[np.bool_]:
-        """Whether a value with this hash can be in each of the row groups."""
+        """Tell whether a value with this hash can be in each of the row groups."""
         starts = self._starts + ((hashed >> 32) * self._blocks >> 32) * _BLOCK
         blocks = self._data[starts[:, None] + np.arange(_BLOCK)].view("<u4")
         low = hashed & 0xFFFFFFFF

@@ -51,13 +51,13 @@ _FALSE_POSITIVES: Final = 0.01
 
 
 def range_name(ranges: Sequence[tuple[str, int, int]]) -> str:
-    """A name for the offset ranges (source, first, last) a commit holds."""
+    """Return a name for the offset ranges (source, first, last) a commit holds."""
     text = json.dumps(sorted(ranges))
     return sha256(text.encode()).hexdigest()[:16]
 
 
 def by_partition(table: str, rows: pa.Table) -> Iterator[tuple[dict[str, Any], pa.Table]]:
-    """Rows of each partition of a table, with the partition's values."""
+    """Yield rows of each partition of a table, with the partition's values."""
     keys = PARTITIONED_BY[table]
     if not rows.num_rows:
         return
@@ -102,7 +102,7 @@ def _write(
 
 
 def by_token(rows: pa.Table, order: list[tuple[str, str]]) -> pa.Array:
-    """Where the rows belong in an order that begins with their tokens (binary(16), nulls last); uint64.
+    """Say where the rows belong in an order that begins with their tokens (binary(16), nulls last); uint64.
 
     Tokens are random: numbers of their first eight bytes sort them in a fifth of the time. Rows in which these are the
     same, mostly rows of one token, are put in order among themselves.
@@ -123,7 +123,7 @@ def by_token(rows: pa.Table, order: list[tuple[str, str]]) -> pa.Array:
 
 
 def prefixes(tokens: pa.FixedSizeBinaryArray) -> npt.NDArray[np.uint64]:
-    """The first eight bytes of each token as a number; the greatest there is where there is no token."""
+    """Return the first eight bytes of each token as a number; the greatest there is where there is no token."""
     start, count = tokens.offset, len(tokens)
     words = np.frombuffer(tokens.buffers()[1], ">u8", 2 * count, 16 * start) if count else np.empty(0, ">u8")
     numbers = words[::2].astype(np.uint64)

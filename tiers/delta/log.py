@@ -48,17 +48,17 @@ class Commit:
 
 
 def log_path(table: str, version: int) -> str:
-    """Where a commit of a table is, below the root of the warehouse."""
+    """Say where a commit of a table is, below the root of the warehouse."""
     return f"{table}/_delta_log/{version:020d}.json"
 
 
 def checkpoint_path(table: str) -> str:
-    """Where it says which checkpoint of a table's log is the newest."""
+    """Say where it says which checkpoint of a table's log is the newest."""
     return f"{table}/_delta_log/_last_checkpoint"
 
 
 def read_checkpoint(data: bytes) -> int | None:
-    """The version of the newest checkpoint; None where that cannot be read."""
+    """Return the version of the newest checkpoint; None where that cannot be read."""
     try:
         return int(orjson.loads(data)["version"])
     except (ValueError, TypeError, LookupError):
@@ -88,7 +88,9 @@ def append_commit(
     said: Mapping[str, str],
     partitioned_by: Sequence[str],
 ) -> bytes:
-    """The bytes of a commit that adds files. No two are the same: who finds these in the log has written them."""
+    """Return the bytes of a commit that adds files. No two are the same: who finds these in the log has written
+    them.
+    """
     info = {
         "timestamp": time.time_ns() // 1_000_000,
         "operation": "WRITE",

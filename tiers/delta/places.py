@@ -48,7 +48,7 @@ class Places(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """The place that is read next."""
+        """Return the place that is read next."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -127,7 +127,9 @@ def _start(column: pq.ColumnChunkMetaData) -> int:
 
 
 def ends_of(group: pq.RowGroupMetaData, name: str) -> tuple[Any, Any] | None:
-    """The least and the greatest value of a column in a row group, as the footer says; None if it says nothing."""
+    """Return the least and the greatest value of a column in a row group, as the footer says; None if it says
+    nothing.
+    """
     for at in range(group.num_columns):
         column = group.column(at)
         if column.path_in_schema == name:

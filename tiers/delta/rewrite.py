@@ -31,7 +31,7 @@ _DIGEST = re.compile(r"-([0-9a-f]{16})\.parquet")
 
 
 def files_of(table: Table, partition: dict[str, str] | None = None) -> list[DataFile]:
-    """The files of a table as its handle sees them, of one partition if asked, ordered by path."""
+    """Return the files of a table as its handle sees them, of one partition if asked, ordered by path."""
     actions = actions_of(table, partition).to_pylist()
     keys = PARTITIONED_BY[table.name]
     found = [
@@ -45,7 +45,7 @@ def files_of(table: Table, partition: dict[str, str] | None = None) -> list[Data
 
 
 def actions_of(table: Table, partition: dict[str, str] | None = None) -> pa.Table:
-    """What the log says of a table's files, of one partition if asked: a row each, as the library names it."""
+    """Say what the log says of a table's files, of one partition if asked: a row each, as the library names it."""
     actions = pa.table(table.delta.get_add_actions(flatten=True))
     for key, value in (partition or {}).items():
         actions = actions.filter(pc.equal(actions.column(f"partition.{key}").cast(pa.string()), value))
@@ -72,7 +72,7 @@ def replace(
 
 
 def read_file(objects: Objects, table: str, file: DataFile) -> pa.Table | None:
-    """The rows of one file with its partition's values; None when the file is gone.
+    """Return the rows of one file with its partition's values; None when the file is gone.
 
     Raises `IntegrityError` when it cannot be read, or lacks columns or values that every row has.
     """
@@ -94,12 +94,12 @@ def read_file(objects: Objects, table: str, file: DataFile) -> pa.Table | None:
 
 
 def range_of(file: DataFile) -> str:
-    """The part of a file's name that tells the offset ranges it was written for."""
+    """Return the part of a file's name that tells the offset ranges it was written for."""
     return Path(file.path).name.rsplit("-", 1)[0]
 
 
 def digest_of(path: str) -> str | None:
-    """The first 8 bytes of the SHA-256 of a file, as its name has it; None for a name of another kind."""
+    """Return the first 8 bytes of the SHA-256 of a file, as its name has it; None for a name of another kind."""
     found = _DIGEST.search(path)
     return found[1] if found else None
 
@@ -125,7 +125,7 @@ def delete_removed(objects: Objects, table: Table, keep: Collection[str] = ()) -
 
 
 def everything_below(objects: Objects, folder: str) -> list[str]:
-    """Every path below a folder, what a crashed writer left half-written included."""
+    """Return every path below a folder, what a crashed writer left half-written included."""
     found = set(objects.list(folder))
     root = Path(objects.root)
     if root.is_dir():

@@ -98,7 +98,7 @@ class Table:
             self._follow()
 
     def transaction(self, source: str) -> int | None:
-        """The last offset of a source this table holds, as seen by this handle."""
+        """Return the last offset of a source this table holds, as seen by this handle."""
         if source not in self._transactions:
             try:
                 self._transactions[source] = self._in_library(source)
@@ -169,7 +169,7 @@ class Table:
             self._objects.sync(log_path(self.name, version))
 
     def info_since(self, version: int, key: str) -> list[tuple[int, Any]]:
-        """What commits after `version` said under a key of their metadata: (version, parsed JSON), oldest first."""
+        """Say what commits after `version` said under a key of their metadata: (version, parsed JSON), oldest first."""
         # Commit by commit, from the log itself: the library's history counts from the newest version in the store,
         # which may be ahead of this handle when others are writing.
         said = []
@@ -384,7 +384,7 @@ class Table:
         return TransientError(f"table {self.name}: the store does not answer; is it reachable?")
 
     def _may_append(self) -> bool:
-        """Whether an append to the table needs nothing but what `lethe.tiers.delta.log` writes."""
+        """Tell whether an append to the table needs nothing but what `lethe.tiers.delta.log` writes."""
         protocol = self._library.protocol()
         return protocol.min_writer_version <= WRITER_VERSION and not protocol.writer_features
 

@@ -101,7 +101,7 @@ class LeafLists:
         keep(LogStore.of(self.warehouse.objects, *place), log, entry, known, here)
 
     def _unpublished(self, account: LedgerEntry, leaving: pa.Table) -> pa.Array:
-        """Whether the rows of a commit that its log does not have wait: not if it had it, and not for ever."""
+        """Tell whether the rows of a commit that its log does not have wait: not if it had it, and not for ever."""
         if account.version <= self._noted:
             raise IntegrityError("its log had it, and has it no more")
         if not self.patient:
@@ -109,7 +109,7 @@ class LeafLists:
         return _all(leaving, True)
 
     def _replayed(self, account: LedgerEntry, positions: set[At], leaving: pa.Table) -> pa.Array:
-        """Which rows wait because a replay may have added them that is not in the log of replays yet.
+        """Say which rows wait because a replay may have added them that is not in the log of replays yet.
 
         Which ones it has added only its rows tell: those in its offsets that the commit was logged without wait.
         """
@@ -138,7 +138,7 @@ class LeafLists:
             )  # fmt: skip
 
     def _places(self) -> dict[TopicPartition, list[LedgerEntry]]:
-        """The topic-partitions that there were commits of, with what was read of them."""
+        """Return the topic-partitions that there were commits of, with what was read of them."""
         if self._known is None:
             # The version first: what is published meanwhile is taken for unpublished, not for lost.
             self._noted = noted_version(self.warehouse)
@@ -170,7 +170,7 @@ class LeafLists:
 
 
 def _covering(known: list[LedgerEntry], offsets: npt.NDArray[np.int64]) -> Iterator[LedgerEntry]:
-    """The accounts that cover some of the offsets, which ascend."""
+    """Yield the accounts that cover some of the offsets, which ascend."""
     for account in known:
         low, high = np.searchsorted(offsets, account.first), np.searchsorted(offsets, account.last, "right")
         if low < high:
@@ -178,7 +178,7 @@ def _covering(known: list[LedgerEntry], offsets: npt.NDArray[np.int64]) -> Itera
 
 
 def _of(rows: pa.Table, place: TopicPartition) -> pa.Table:
-    """The rows of a topic-partition, by offset."""
+    """Return the rows of a topic-partition, by offset."""
     stream, partition = place
     same = pc.and_(
         pc.equal(rows["stream"], stream), pc.equal(rows["partition"], pa.scalar(partition, pa.int32()))

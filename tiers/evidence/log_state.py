@@ -36,7 +36,9 @@ class LogState:
 def log_states(
     warehouse: Warehouse, history: KeyHistory, now: datetime, late: timedelta | None
 ) -> Iterator[LogState]:
-    """The state of every log the ledger knows. `late`: how old a missing stamp may get; None: none is expected."""
+    """Yield the state of every log the ledger knows. `late`: how old a missing stamp may get; None: none is
+    expected.
+    """
     warehouse.publish()
     taken_in = pc.field("source") != REPLAYED
     rows, _ = read_ledger(warehouse, taken_in)
@@ -75,7 +77,7 @@ def _trouble(store: LogStore) -> str | None:
 
 
 def _unstamped(store: LogStore, log: Log, history: KeyHistory, before: datetime) -> bool:
-    """Whether the log has grown since its last stamp, and that is too long ago."""
+    """Tell whether the log has grown since its last stamp, and that is too long ago."""
     made = list(stamps(store))
     newest = made[-1] if made else None
     if newest is not None and newest.path == Stamped.folder(log.size):

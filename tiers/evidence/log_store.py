@@ -24,7 +24,7 @@ _TAKEN: Final = frozenset({".", "..", "keys", "published"})
 
 
 def folder_of(stream: str) -> str:
-    """The folder of a stream's logs. `=` is in no stream's name, so that no two have the same folder."""
+    """Return the folder of a stream's logs. `=` is in no stream's name, so that no two have the same folder."""
     # A store may write `~` in another way than it was given, and these names mean something else already.
     name = stream.replace("~", "=")
     return f"{FOLDER}/={name}" if name in _TAKEN else f"{FOLDER}/{name}"
@@ -49,11 +49,11 @@ class LogStore:
 
     @classmethod
     def of(cls, objects: Objects, stream: str, partition: int) -> LogStore:
-        """The store of a topic-partition's log."""
+        """Return the store of a topic-partition's log."""
         return cls(objects, f"{folder_of(stream)}/{partition}")
 
     def path(self, path: str) -> str:
-        """Where in the warehouse something of this log lies."""
+        """Say where in the warehouse something of this log lies."""
         return f"{self._folder}/{path}"
 
     def get(self, path: str) -> bytes | None:
@@ -122,7 +122,9 @@ def publish_history(objects: Objects, history: KeyHistory) -> None:
 
 
 def published_history(objects: Objects) -> KeyHistory | None:
-    """The chain of signing keys as the warehouse has it; None when there is none. To be tied to a trusted key."""
+    """Return the chain of signing keys as the warehouse has it; None when there is none. To be tied to a trusted
+    key.
+    """
     store = LogStore(objects, f"{FOLDER}/keys")
     notes: list[bytes] = []
     while (note := store.get(str(len(notes)))) is not None:
@@ -131,6 +133,6 @@ def published_history(objects: Objects) -> KeyHistory | None:
 
 
 def published_log(objects: Objects, history: KeyHistory, place: tuple[str, int]) -> Log | None:
-    """The log of a topic-partition as it is published; None when nothing of it is. Raises as `Log` does."""
+    """Return the log of a topic-partition as it is published; None when nothing of it is. Raises as `Log` does."""
     store = LogStore.of(objects, *place)
     return None if store.get(CHECKPOINT) is None else Log(store, history, log_origin(history.name, *place))

@@ -55,7 +55,7 @@ def evidence_of(
     now: datetime,
     stamp_roots: Sequence[Certificate] = (),
 ) -> Evidence:
-    """The evidence of a record: with its original while the month's keys open, without it afterwards.
+    """Return the evidence of a record: with its original while the month's keys open, without it afterwards.
 
     Raises `IntegrityError` when the record is not in the log, was not in scope or is not as it was logged.
     """
@@ -72,7 +72,7 @@ def evidence_of(
 
 
 def _logged(warehouse: Warehouse, history: KeyHistory, position: Position) -> tuple[Log, Month]:
-    """The log that has the record, and its month: that of its topic-partition, or that of the replays."""
+    """Return the log that has the record, and its month: that of its topic-partition, or that of the replays."""
     store = LogStore.of(warehouse.objects, position.stream, position.partition)
     own = Log(store, history, log_origin(history.name, position.stream, position.partition))
     if own.covering(position.offset) is None:
@@ -110,7 +110,7 @@ def _row(warehouse: Warehouse, position: Position, month: Month) -> pa.Table:
 def _original(
     warehouse: Warehouse, ring: KeyRing, position: Position, month: Month, row: pa.Table, now: datetime
 ) -> evidence.Original | None:
-    """The original from the window's pages, with its salt; None after the window, and when it was erased."""
+    """Return the original from the window's pages, with its salt; None after the window, and when it was erased."""
     for info in ring.list(now):
         if info.month != month or info.state != "live":
             continue
@@ -129,7 +129,7 @@ def _original(
 
 
 def _parties(row: pa.Table, original: bytes) -> list[tuple[str, str]]:
-    """Where in the original its origin and its destination stand, as the declaration of its format says."""
+    """Say where in the original its origin and its destination stand, as the declaration of its format says."""
     try:
         declared = formats.get(row.column("format")[0].as_py())
     except ConfigurationError:
@@ -147,7 +147,7 @@ def _parties(row: pa.Table, original: bytes) -> list[tuple[str, str]]:
 
 
 def _pointer(path: str) -> str:
-    """A declared path as a JSON pointer (RFC 6901); of a list its first element."""
+    """Return a declared path as a JSON pointer (RFC 6901); of a list its first element."""
     steps = []
     for name in path.split("."):
         steps.append(name.removesuffix("[]").replace("~", "~0").replace("/", "~1"))

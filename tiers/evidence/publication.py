@@ -190,7 +190,9 @@ class Publication:
         raise FencedError(f"the log {place[0]}/{place[1]} is published by others all the time")
 
     def _end(self, signer: Signer, place: TopicPartition) -> int | None:
-        """The last offset in a log, None when it has no entry. Never remembered: what is signed next follows on it."""
+        """Return the last offset in a log, None when it has no entry. Never remembered: what is signed next follows
+        on it.
+        """
         store = self._store(place)
         if place not in self._troubled and (trouble := store.get(TROUBLE)):
             self._troubled[place] = trouble.decode("utf-8", "replace")
@@ -262,7 +264,7 @@ class Publication:
         return LogStore.of(self._warehouse.objects, *place)
 
     def places(self) -> list[TopicPartition]:
-        """Every topic-partition there ever was a commit of, and the replays."""
+        """Return every topic-partition there ever was a commit of, and the replays."""
         self._warehouse.publish()
         return places(self._warehouse)
 
@@ -316,13 +318,13 @@ class Publication:
 
 
 def noted_version(warehouse: Warehouse) -> int:
-    """The version of the metadata table up to which every log is complete; -1 when nothing is noted."""
+    """Return the version of the metadata table up to which every log is complete; -1 when nothing is noted."""
     noted = warehouse.objects.get(PUBLISHED)
     return int(noted) if noted and noted.isdigit() else -1
 
 
 def _following(said: Sequence[LedgerEntry], end: int | None) -> list[LedgerEntry] | None:
-    """What of `said` comes right after the end of a log; None when something in between is missing.
+    """Say what of `said` comes right after the end of a log; None when something in between is missing.
 
     Every commit of a topic-partition follows on the one before it, so a hole is what is not known here; and a log that
     does not exist must begin with the first commit there ever was.
@@ -335,7 +337,7 @@ def _following(said: Sequence[LedgerEntry], end: int | None) -> list[LedgerEntry
 
 
 def _complete(place: TopicPartition, known: Sequence[LedgerEntry], end: int | None) -> list[LedgerEntry]:
-    """All that the ledger knows after the end of a log; raises `IntegrityError` for a hole in it."""
+    """Return all that the ledger knows after the end of a log; raises `IntegrityError` for a hole in it."""
     todo = [account for account in known if end is None or account.first > end]
     holes = [(a.last, b.first) for a, b in pairwise(todo) if b.first != a.last + 1]
     if todo and end is not None and todo[0].first != end + 1:

@@ -28,12 +28,12 @@ _LEAVES: Final = "leaves"
 
 
 def replay_log(warehouse: Warehouse, history: KeyHistory) -> Log | None:
-    """The log of replays as it is published; None when nothing was ever replayed and published."""
+    """Return the log of replays as it is published; None when nothing was ever replayed and published."""
     return published_log(warehouse.objects, history, REPLAYS)
 
 
 def unpublished(warehouse: Warehouse, history: KeyHistory) -> list[LedgerEntry]:
-    """What the ledger says of replays and their log lacks, in its order. Raises `IntegrityError` as `Log` does."""
+    """Say what the ledger says of replays and their log lacks, in its order. Raises `IntegrityError` as `Log` does."""
     log = replay_log(warehouse, history)
     end = replay_order(log.entry(log.size - 1)) if log and log.size else (-1, "", -1, -1)
     return [a for a in replays(warehouse) if (a.version, a.stream, a.partition, a.first) > end]
@@ -88,7 +88,7 @@ def _commit(warehouse: Warehouse, account: LedgerEntry) -> LogCommit:
 
 
 def _its_own(warehouse: Warehouse, account: LedgerEntry, rows: pa.Table) -> pa.Table:
-    """The rows at the positions of the leaf file that leads to the root the commit said.
+    """Return the rows at the positions of the leaf file that leads to the root the commit said.
 
     Nothing has signed it yet: a file that is not called by its digest is not as it was put.
     """

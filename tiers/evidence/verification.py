@@ -73,7 +73,7 @@ class Verifier:
     report: Report = field(default_factory=Report)
 
     def run(self) -> Iterator[Finding]:
-        """Every finding. The table is pinned first and the logs are opened after it, so that nothing is missed.
+        """Yield every finding. The table is pinned first and the logs are opened after it, so that nothing is missed.
 
         Commits after the pinned version are left out: their publication may still be on its way.
         """
@@ -107,7 +107,7 @@ class Verifier:
         return [*self.known, *(anchors.all_signed() if anchors else ())]
 
     def first_month(self) -> Month | None:
-        """The oldest month whose rows must all be there: expired ones are not missing.
+        """Return the oldest month whose rows must all be there: expired ones are not missing.
 
         Where countries have periods of their own, rows of a month leave the archive at different times, and a leaf
         file does not say of which country a row was: the shortest period decides.
@@ -121,7 +121,7 @@ class Verifier:
     def _replays(
         self, archive: Archive, ledger: pa.Table, elsewhere: dict[TopicPartition, set[At]]
     ) -> Iterator[Finding]:
-        """The log of replays; adds to `elsewhere` the rows that it answers for."""
+        """Yield the log of replays; adds to `elsewhere` the rows that it answers for."""
         if not ledger.num_rows and not self._known(REPLAYS):
             return
         log = yield from self._open(REPLAYS)
@@ -142,7 +142,7 @@ class Verifier:
     def _place(
         self, archive: Archive, ledger: pa.Table, place: TopicPartition, elsewhere: set[At]
     ) -> Iterator[Finding]:
-        """One topic-partition, without the rows that the log of replays answers for."""
+        """Yield one topic-partition, without the rows that the log of replays answers for."""
         stream, partition = place
         mine = ledger.filter(
             pc.and_(
@@ -189,7 +189,7 @@ class Verifier:
                 )
 
     def _waiting(self, ledger: pa.Table, entries: Sequence[Entry]) -> int | None:
-        """The first offset of commits that wait to be published, of rows that were authenticated; None for none.
+        """Return the first offset of commits that wait to be published, of rows that were authenticated; None for none.
 
         A worker publishes seconds after its commits.
         """
@@ -206,7 +206,7 @@ class Verifier:
         return self.warehouse.anchors.known_ledger_key if self.warehouse.anchors else None
 
     def _known(self, place: TopicPartition) -> bool:
-        """Whether there is a log, or a checkpoint of one that was kept elsewhere.
+        """Tell whether there is a log, or a checkpoint of one that was kept elsewhere.
 
         Rows may say that they are of any stream: what none can be called has no log, and becomes no path.
         """
@@ -217,7 +217,9 @@ class Verifier:
         return published or any(_origin(note) == origin for note in self._checkpoints())
 
     def _open(self, place: TopicPartition) -> Generator[Finding, None, Log | None]:
-        """A log, once it is verified. None: `verify_log` has named why, and nothing about its rows can be said."""
+        """Yield a log, once it is verified. None: `verify_log` has named why, and nothing about its rows can be
+        said.
+        """
         origin, reader = log_origin(self.history.name, *place), LogStore.of(self.warehouse.objects, *place)
         known = [note for note in self._checkpoints() if _origin(note) == origin]
         yield from verify_log(reader, self.history, origin, known, self.stamp_roots)
@@ -230,7 +232,9 @@ class Verifier:
         return log
 
     def _counted(self, log: Log) -> Generator[Finding, None, tuple[list[Entry], int | None]]:
-        """The entries of commits the pinned table has, and its version; None if the table has lost some of them."""
+        """Yield the entries of commits the pinned table has, and its version; None if the table has lost some of
+        them.
+        """
         entries = []
         for index in range(log.size):
             try:
@@ -268,7 +272,7 @@ class Verifier:
 
 
 def _before(rows: Rows, end: int) -> Rows:
-    """The rows before an offset."""
+    """Yield the rows before an offset."""
 
     def chosen(first: int, last: int | None) -> Iterator[tuple[str | None, pa.Table]]:
         last = end - 1 if last is None else min(last, end - 1)
@@ -292,7 +296,7 @@ def _origin(note: bytes) -> str:
 
 
 def _unaccounted(between: Rows, place: TopicPartition) -> Iterator[Finding]:
-    """Rows in scope of a topic-partition that neither ledger nor log has ever heard of."""
+    """Yield rows in scope of a topic-partition that neither ledger nor log has ever heard of."""
     for file, rows in between(0, None):
         if "integrity_hash" not in rows.column_names:
             continue
@@ -303,7 +307,7 @@ def _unaccounted(between: Rows, place: TopicPartition) -> Iterator[Finding]:
 
 
 def checkpoint_of(data: bytes) -> bytes:
-    """The signed checkpoint in a file: the note itself, or that of an evidence file. Raises `IntegrityError`."""
+    """Return the signed checkpoint in a file: the note itself, or that of an evidence file. Raises `IntegrityError`."""
     try:
         note = json.loads(data)["checkpoint"].encode() if data.lstrip().startswith(b"{") else data
         Checkpoint.parse(Note.parse(note).text)

@@ -63,7 +63,7 @@ class Hold:
         return f"hold.{self.id}"
 
     def overdue(self, now: datetime) -> bool:
-        """Whether its review date is past."""
+        """Tell whether its review date is past."""
         return now >= self.review
 
 
@@ -112,7 +112,7 @@ class Holds:
         return hold
 
     def known(self) -> list[Known]:
-        """Every hold there ever was, oldest first."""
+        """Return every hold there ever was, oldest first."""
         found = []
         for path in self._objects.list(_FOLDER):
             if path.endswith("/hold.json"):
@@ -124,11 +124,11 @@ class Holds:
         return sorted(found, key=lambda k: (k.placed, k.id))
 
     def active(self) -> list[Hold]:
-        """The holds in force. Raises rather than leave one out: then nothing may be deleted."""
+        """Return the holds in force. Raises rather than leave one out: then nothing may be deleted."""
         return [self._opened(k) for k in self.known() if k.released is None]
 
     def find(self, name: str) -> Hold:
-        """The hold in force with that reference or id; raises `LetheError` when there is none."""
+        """Return the hold in force with that reference or id; raises `LetheError` when there is none."""
         for hold in self.active():
             if name in (hold.reference, hold.id):
                 return hold
@@ -181,7 +181,7 @@ class Holds:
         return {path.split("/")[1] for path in listed if f"/records/{key_id}." in path}
 
     def covering(self, warehouse: Warehouse, part: Part, positions: set[Position]) -> dict[str, int]:
-        """How many of the records at the positions each hold covers, by hold id. Preserves nothing."""
+        """Count how many of the records at the positions each hold covers, by hold id. Preserves nothing."""
         return {hold.id: len(theirs) for hold, theirs in self._covering(warehouse, part, positions)}
 
     def _covering(
@@ -227,7 +227,7 @@ class Holds:
         return kept
 
     def records(self, hold: Hold) -> Iterator[dict[str, Any]]:
-        """The records a hold has preserved, each once; what the window still holds of it is not among them."""
+        """Yield the records a hold has preserved, each once; what the window still holds of it is not among them."""
         keys = self._ring.named(hold.key)
         found: dict[str, dict[str, Any]] = {}
         prefix = f"{_FOLDER}/{hold.id}/records"
@@ -277,13 +277,13 @@ class Holds:
             self._objects.delete(path)
 
     def unfinished(self) -> list[str]:
-        """The released holds of which something is left: a crash came in between."""
+        """Return the released holds of which something is left: a crash came in between."""
         paths = self._objects.list(_FOLDER)
         released = {p.split("/")[1] for p in paths if p.endswith("/released.json")}
         return sorted({p.split("/")[1] for p in paths if p.count("/") >= 3} & released)
 
     def waiting(self, hold: Hold) -> int:
-        """How many deletions wait for the release of a hold."""
+        """Count how many deletions wait for the release of a hold."""
         return len(self._objects.list(f"{_FOLDER}/{hold.id}/waiting"))
 
     def _put(self, hold: Hold, keys: MonthKeys, prefix: str, records: list[dict[str, Any]]) -> None:
@@ -321,7 +321,7 @@ class Holds:
 
 
 def _said(record: dict[str, Any]) -> int:
-    """How much a record that was preserved says."""
+    """Say how much a record that was preserved says."""
     return len(record["entries"]) + len(record["identifiers"]) + ("quarantine" in record)
 
 

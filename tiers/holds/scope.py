@@ -36,7 +36,7 @@ class Scope:
 
 
 def concerns(part: Part, scope: Scope) -> bool:
-    """Whether a scope's times leave anything of a partition's month."""
+    """Tell whether a scope's times leave anything of a partition's month."""
     start, end = part.month.start(), part.month.plus(1).start()
     return not (
         (scope.since is not None and scope.since >= end) or (scope.until is not None and scope.until <= start)
@@ -62,7 +62,8 @@ def mentioning(
 
 
 def covered(warehouse: Warehouse, part: Part, scope: Scope) -> set[Position]:
-    """The records of a partition that a scope covers, but for those of `mentioning`. Files are pruned by token; the
+    """Return the records of a partition that a scope covers, but for those of `mentioning`. Files are pruned by
+    token; the
     quarantine is read through.
     """
     if not concerns(part, scope):

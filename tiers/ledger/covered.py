@@ -32,7 +32,7 @@ class Covered:
         return cls({place: sorted(mine) for place, mine in ranges.items()})
 
     def commit(self, position: Position) -> int | None:
-        """The first offset of the commit that accounts for a position; None if none does."""
+        """Return the first offset of the commit that accounts for a position; None if none does."""
         mine = self._ranges.get((position.stream, position.partition), [])
         at = bisect_right(mine, (position.offset, 1 << 63)) - 1
         return mine[at][0] if at >= 0 and position.offset <= mine[at][1] else None

@@ -52,7 +52,7 @@ def require_ledger(warehouse: Warehouse, chosen: Any = None) -> pa.Table:
 
 
 def _conform(rows: pa.Table) -> pa.Table:
-    """The rows with the ledger's columns and types; raises `ValueError` where that changes or lacks a value."""
+    """Return the rows with the ledger's columns and types; raises `ValueError` where that changes or lacks a value."""
     columns = []
     for field in LEDGER:
         if field.name in rows.column_names:

@@ -76,7 +76,7 @@ def check(warehouse: Warehouse, on_stream: Callable[[int, int], None] | None = N
 
 
 def _expected(rows: pl.DataFrame) -> list[dict[str, Any]]:
-    """The rows of commits with what each table should hold of them, before replays."""
+    """Return the rows of commits with what each table should hold of them, before replays."""
     return [
         {
             **row,
@@ -110,7 +110,7 @@ def _sum(row: dict[str, Any]) -> Iterator[str]:
 
 
 def _ends(warehouse: Warehouse, rows: pl.DataFrame) -> Iterator[str]:
-    """A row missing behind the last one of a source leaves no gap; the archive's own position tells."""
+    """Compare ends with the archive's own position: a row missing behind the last one of a source leaves no gap."""
     warehouse.metadata.reload()
     for source, last in rows.group_by("source", maintain_order=True).agg(pl.col("last_offset").max()).rows():
         position = warehouse.metadata.transaction(source)
@@ -142,7 +142,9 @@ def _moved(said: list[dict[str, Any]], moved: pl.DataFrame) -> Iterator[str]:
 def _unexplained(
     short: list[tuple[str, int, Short]], gone: ExpectedLosses
 ) -> Iterator[tuple[str, int, Short]]:
-    """What is missing beyond all that certificates and notes say is gone; of that, nobody can tell which is which."""
+    """Say what is missing beyond all that certificates and notes say is gone; of that, nobody can tell which is
+    which.
+    """
     allowed = {"archive": gone.archive, "quarantine": gone.quarantine, "identifiers": gone.erased.total()}
     for table in _COUNTED:
         mine = [one for one in short if one[2].table == table]

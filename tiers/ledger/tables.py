@@ -50,7 +50,7 @@ class Tables:
         self._last = np.array([row["last_offset"] for row in said], np.int64)
 
     def compare(self) -> Iterator[str | Short]:
-        """Everything that differs."""
+        """Yield everything that differs."""
         for table, rows in (("archive", self.archive), ("quarantine", self.quarantine)):
             for offset, index, times in _twice(rows.select("offset", "index")):
                 yield f"record at offset {named([(offset, index)])} is in the {table} {times} times"
@@ -99,7 +99,9 @@ class Tables:
             yield int(at), int(counts[at])
 
     def _outside(self, table: str, rows: pl.DataFrame) -> Iterator[str]:
-        """Rows at offsets of no commit. A window table may be ahead of the ledger: beyond its end they do not count."""
+        """Yield rows at offsets of no commit. A window table may be ahead of the ledger: beyond its end they do not
+        count.
+        """
         offsets = np.unique(rows.get_column("offset").to_numpy())
         inside = np.zeros(len(offsets), np.bool_)
         for first, last in zip(self._first, self._last, strict=True):
@@ -132,7 +134,7 @@ class Tables:
         return f"{text}; {_UNTOLD}"
 
     def _missing(self, table: str, row: Row) -> set[At]:
-        """Which records of a commit a table lacks; none if that cannot be told."""
+        """Say which records of a commit a table lacks; none if that cannot be told."""
         archive, quarantine = self._in(self.archive, row), self._in(self.quarantine, row)
         lacking = {
             "archive": row["archive"] - _distinct(archive),
@@ -151,7 +153,7 @@ class Tables:
         return set()
 
     def _identifiers(self, row: Row, count: int) -> str | Short | None:
-        """What differs in the identifiers of a commit; None while nobody can say that it should not."""
+        """Say what differs in the identifiers of a commit; None while nobody can say that it should not."""
         archive, rows = self._in(self.archive, row), self._in(self.identifiers, row)
         months = set(archive.get_column("month").to_list()) | set(rows.get_column("month").to_list())
         if months & self._gone.months or (archive.height < row["archive"] and self._gone.archive):
@@ -189,7 +191,7 @@ class Tables:
 
 
 def dataset(warehouse: Warehouse, table: str) -> Any:
-    """The rows of a table as it is now."""
+    """Return the rows of a table as it is now."""
     handle = warehouse.metadata if table == "metadata" else warehouse.window[table]
     handle.reload()
     return handle.delta.to_pyarrow_dataset()
@@ -236,7 +238,7 @@ def _twice(rows: pl.DataFrame) -> list[tuple[int, int | None, int]]:
 
 
 def _rejected(rows: pl.DataFrame, quarantine: pl.DataFrame) -> pl.DataFrame:
-    """The identifier rows of records that are rejected: ahead of an archive row that never came."""
+    """Return the identifier rows of records that are rejected: ahead of an archive row that never came."""
     if not quarantine.height or not rows.height:
         return rows.clear()
     whole = quarantine.filter(pl.col("index").is_null()).get_column("offset")

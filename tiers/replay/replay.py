@@ -109,7 +109,7 @@ OnStep = Callable[[int, int], None]
 
 
 def preview(maintenance: MaintenanceContext, wanted: Wanted, attempt: Try, on_step: OnStep) -> Replayed:
-    """What a replay would do. Nothing is changed."""
+    """Say what a replay would do. Nothing is changed."""
     done, covered = Replayed(), Covered.by(maintenance.warehouse)
     for part, files in _chunks(maintenance, done, wanted, on_step):
         for some in _opened(maintenance, part, files, wanted, covered, done):
@@ -253,7 +253,7 @@ def _until_through(
 def _chunks(
     maintenance: MaintenanceContext, done: Replayed, wanted: Wanted, on_step: OnStep
 ) -> Iterator[tuple[Part, list[DataFile]]]:
-    """The files of the quarantine, some at a time; what lies in months that do not open any more is counted."""
+    """Yield the files of the quarantine, some at a time; what lies in months that do not open any more is counted."""
     handle = maintenance.warehouse.window["quarantine"]
     handle.reload()
     parts = {
@@ -286,7 +286,7 @@ def _opened(
     covered: Covered,
     done: Replayed,
 ) -> list[list[Rejected]]:
-    """The rejected records of some files, opened, by topic-partition and commit."""
+    """Return the rejected records of some files, opened, by topic-partition and commit."""
     found: dict[tuple[str, int, int], list[Rejected]] = {}
     for file in files:
         rows = read_file(maintenance.warehouse.objects, "quarantine", file)

@@ -61,7 +61,7 @@ class Ended:
         return f"archive-{self.month}"
 
     def stays(self, rows: pa.Table) -> Any:
-        """The mask of the rows that stay."""
+        """Return the mask of the rows that stay."""
         country = rows.column("country").cast(pa.string())
         if self.everyone:
             return pc.fill_null(pc.is_in(country, pa.array(sorted(self.kept), pa.string())), False)
@@ -69,7 +69,7 @@ class Ended:
 
 
 def ended(policy: RetentionPolicy, month: Month, now: datetime) -> Ended | None:
-    """What of an archive month must go by now; None if all of it may stay."""
+    """Say what of an archive month must go by now; None if all of it may stay."""
     year = month.year
     everyone = policy.archive_ended(year, None, now)
     gone = frozenset(c.country for c in policy.countries if policy.archive_ended(year, c.country, now))
@@ -81,7 +81,7 @@ def ended(policy: RetentionPolicy, month: Month, now: datetime) -> Ended | None:
 
 
 def due_archive(warehouse: Warehouse, policy: RetentionPolicy, now: datetime) -> list[Ended]:
-    """The archive months of which something has to go, oldest first.
+    """Return the archive months of which something has to go, oldest first.
 
     A month that some countries' rows stay in is looked into once: it is due again when its files change.
     """
@@ -107,7 +107,7 @@ def due_archive(warehouse: Warehouse, policy: RetentionPolicy, now: datetime) ->
 
 
 def preview_archive(warehouse: Warehouse, due: Ended) -> Outcome:
-    """What forgetting an archive month would take away."""
+    """Say what forgetting an archive month would take away."""
     files, rows = [], 0
     for file in files_of(warehouse.metadata, {"month": str(due.month)}):
         gone = _gone(warehouse, due, file)
@@ -262,7 +262,7 @@ def _gone(warehouse: Warehouse, due: Ended, file: DataFile) -> int:
 
 
 def _state(warehouse: Warehouse, due: Ended) -> str:
-    """A digest of what was looked at: the files of the month, and the countries."""
+    """Return a digest of what was looked at: the files of the month, and the countries."""
     paths = [f.path for f in files_of(warehouse.metadata, {"month": str(due.month)})]
     text = orjson.dumps([paths, due.everyone, sorted(due.gone), sorted(due.kept)])
     return sha256(text).hexdigest()[:32]

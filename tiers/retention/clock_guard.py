@@ -89,7 +89,7 @@ def note_run(objects: Objects, now: datetime, forced: bool) -> None:
 
 
 def newest_event(warehouse: Warehouse) -> datetime | None:
-    """The latest time of a communication among the files of the newest month; only their footers are read."""
+    """Return the latest time of a communication among the files of the newest month; only their footers are read."""
     warehouse.metadata.reload()
     files = [f for f in files_of(warehouse.metadata) if f.rows]
     if not files:

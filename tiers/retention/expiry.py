@@ -70,7 +70,9 @@ class Outcome:
 
 
 def due_months(warehouse: Warehouse, ring: KeyRing, now: datetime) -> list[Due]:
-    """The months that have to be forgotten, oldest first: by their keys, their rows, their files, their journals."""
+    """Return the months that have to be forgotten, oldest first: by their keys, their rows, their files, their
+    journals.
+    """
     found = {(k.month, k.window_months) for k in ring.list(now) if k.state == "ended"}
     found |= {key for name in open_names(warehouse.objects) if (key := _read_key_id(name))}
     for table in WINDOW_TABLES:
@@ -93,7 +95,7 @@ def _read_key_id(name: str) -> tuple[Month, int] | None:
 
 
 def preview(warehouse: Warehouse, due: Due) -> Outcome:
-    """What forgetting a month would take away."""
+    """Say what forgetting a month would take away."""
     files = [f for t in WINDOW_TABLES for f in files_of(warehouse.window[t], _partition(due))]
     rows, size = sum(f.rows for f in files), sum(f.size for f in files)
     return Outcome(due.key_id, "would forget", due.ended, len(files), rows, size)
@@ -236,7 +238,7 @@ def _delete_files(maintenance: MaintenanceContext, due: Due, journal: Journal) -
 
 
 def _check(maintenance: MaintenanceContext, due: Due) -> list[str]:
-    """What was checked, in words; raises `IntegrityError` when the month is not forgotten after all."""
+    """Say what was checked, in words; raises `IntegrityError` when the month is not forgotten after all."""
     maintenance.ring.evict()
     if any(
         k.key_id == due.key_id and k.state != "destroyed" for k in maintenance.ring.list(maintenance.clock())

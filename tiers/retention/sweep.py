@@ -99,7 +99,7 @@ def _tidy(maintenance: MaintenanceContext) -> None:
 
 
 def would_forget(maintenance: MaintenanceContext, policy: RetentionPolicy) -> list[Outcome]:
-    """What a sweep would forget now. Nothing is changed; the clock is not judged."""
+    """Say what a sweep would forget now. Nothing is changed; the clock is not judged."""
     now = maintenance.clock()
     months = [
         preview(maintenance.warehouse, due)

@@ -39,7 +39,7 @@ def message_ids(ids: dict[Position, set[bytes]], rows: pa.Table) -> pa.Table | N
 
 
 def quarantine(positions: set[Position], rows: pa.Table) -> pa.Table | None:
-    """Rows of rejected records, those at the positions without their values."""
+    """Return rows of rejected records, those at the positions without their values."""
     named = pa.array([position_of(r) in positions for r in rows.select(_POSITION).to_pylist()], pa.bool_())
     named = pc.and_(named, pc.is_valid(rows.column("sealed")))
     if not pc.any(named).as_py():
@@ -61,7 +61,7 @@ def pages(
 def _page(
     page: dict[str, Any], part: Part, gone: set[Position], mentioned: set[Position], sought: Spellings | None
 ) -> dict[str, Any] | None:
-    """A page without what has to go; itself if that is nothing, None if nothing is left."""
+    """Return a page without what has to go; itself if that is nothing, None if nothing is left."""
     place = page["stream"], page["partition"]
     ends = page["first_offset"], page["last_offset"]
     if not any((p.stream, p.partition) == place and ends[0] <= p.offset <= ends[1] for p in gone | mentioned):

@@ -95,7 +95,7 @@ class Erased:
     )
 
     def total(self, name: str) -> int:
-        """The sum of a count over all months."""
+        """Return the sum of a count over all months."""
         return sum(int(m[name]) for m in self.months)
 
 
@@ -107,7 +107,7 @@ def scan_for(
 
 
 def search(warehouse: Warehouse, part: Part, subjects: tuple[Subject, ...], scan: Scan) -> Found:
-    """What a partition holds of a person: by token, on the pages of those records, in the quarantine, and where the
+    """Say what a partition holds of a person: by token, on the pages of those records, in the quarantine, and where the
     kept texts of other people's records name them. Every page of the partition is opened for the last.
     """
     tokens = pa.array([subject_token(part.keys, s.kind, s.value) for s in subjects], pa.binary())
@@ -133,7 +133,7 @@ def search(warehouse: Warehouse, part: Part, subjects: tuple[Subject, ...], scan
 
 
 def preview_erasure(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Erased:
-    """What an erasure would take away, and what holds would keep of it. Nothing is changed."""
+    """Say what an erasure would take away, and what holds would keep of it. Nothing is changed."""
     scan = scan_for(maintenance.warehouse, subjects, maintenance.on_records)
     found = [
         f
@@ -292,7 +292,9 @@ def _said(found: Found) -> dict[str, Any]:
 def _order(
     found: Found, subjects: tuple[Subject, ...], scan: Scan
 ) -> Iterator[tuple[str, dict[str, int], Clean]]:
-    """The tables to rewrite in turn, what goes from each by the name it is counted under, and what cleans a file."""
+    """Yield the tables to rewrite in turn, what goes from each by the name it is counted under, and what cleans a
+    file.
+    """
     if found.quarantine:
         yield "quarantine", {"quarantine": len(found.quarantine)}, partial(clean.quarantine, found.quarantine)
     if found.ids:

@@ -102,14 +102,14 @@ def lift(objects: Objects, ring: KeyRing, subjects: tuple[Subject, ...]) -> bool
 
 
 def every(objects: Objects, ring: KeyRing) -> Iterator[Restriction]:
-    """The restrictions in force that open. `IntegrityError` for one of which every copy is damaged."""
+    """Yield the restrictions in force that open. `IntegrityError` for one of which every copy is damaged."""
     for name, copies in _copies(objects).items():
         if (found := _open(objects, ring, name, copies)) is not None:
             yield found
 
 
 def tokens(objects: Objects, ring: KeyRing, now: datetime) -> set[tuple[str, int, bytes]]:
-    """The tokens of every restricted person in every open month: (month, window, token)."""
+    """Return the tokens of every restricted person in every open month: (month, window, token)."""
     subjects = {s for r in every(objects, ring) for s in r.subjects}
     found: set[tuple[str, int, bytes]] = set()
     for info in ring.list(now) if subjects else ():
@@ -126,7 +126,7 @@ def tokens(objects: Objects, ring: KeyRing, now: datetime) -> set[tuple[str, int
 
 
 def concern(warehouse: Warehouse, ring: KeyRing, position: Position, now: datetime) -> bool:
-    """Whether a record names a restricted person, as far as its month still opens."""
+    """Tell whether a record names a restricted person, as far as its month still opens."""
     hidden = tokens(warehouse.objects, ring, now)
     columns = ["stream", "partition", "offset", "index", "month", "window_months", "token"]
     rows = select(warehouse.window["identifiers"], at([position]), columns) if hidden else ()
@@ -136,7 +136,7 @@ def concern(warehouse: Warehouse, ring: KeyRing, position: Position, now: dateti
 
 
 def named_in(objects: Objects, ring: KeyRing, value: bytes) -> bool:
-    """Whether raw bytes, such as those of a rejected record, name a restricted person."""
+    """Tell whether raw bytes, such as those of a rejected record, name a restricted person."""
     return any(mentions(value, restriction.subjects) for restriction in every(objects, ring))
 
 
@@ -184,7 +184,7 @@ def tidy(maintenance: MaintenanceContext) -> int:
 
 
 def _copies(objects: Objects) -> dict[str, list[_Copy]]:
-    """The copies of every restriction that is not over, newest month first, by name."""
+    """Return the copies of every restriction that is not over, newest month first, by name."""
     paths = objects.list(_FOLDER)
     over = {match[1] for p in paths if (match := _ENDED.fullmatch(p))}
     found: dict[str, list[_Copy]] = {}
@@ -196,7 +196,7 @@ def _copies(objects: Objects) -> dict[str, list[_Copy]]:
 
 
 def _open(objects: Objects, ring: KeyRing, name: str, copies: list[_Copy]) -> Restriction | None:
-    """A restriction, from the first of its copies that opens; None when all of their months are over."""
+    """Return a restriction, from the first of its copies that opens; None when all of their months are over."""
     damaged: str | None = None
     unread: LetheError | None = None
     for copy in copies:
@@ -250,7 +250,7 @@ def _remove_ended(objects: Objects) -> None:
 
 
 def _names(maintenance: MaintenanceContext, part: Part, subjects: tuple[Subject, ...]) -> bool:
-    """Whether a partition of the window has a row that a look-up for the person would find."""
+    """Tell whether a partition of the window has a row that a look-up for the person would find."""
     theirs = pa.array([subject_token(part.keys, s.kind, s.value) for s in subjects], pa.binary())
     rows = part.rows & pc.field("token").isin(theirs)
     return bool(select(maintenance.warehouse.window["identifiers"], rows, ["offset"]))

@@ -35,7 +35,7 @@ def build(
     audit: Iterable[Mapping[str, Any]],
     now: datetime,
 ) -> dict[str, Any]:
-    """The export as a value: records newest first, rejected records, and who has looked."""
+    """Return the export as a value: records newest first, rejected records, and who has looked."""
     records: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
     mentioned: list[dict[str, Any]] = []
@@ -116,7 +116,7 @@ def _record(
 
 
 def _recipients(records: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Who received the records' data: the accounts they belong to, the networks and routes that carried them."""
+    """Say who received the records' data: the accounts they belong to, the networks and routes that carried them."""
     seen = {
         (kind, str(value))
         for r in records
@@ -134,7 +134,8 @@ _COLUMNS: Final = (
 
 
 def as_files(export: Mapping[str, Any]) -> dict[str, bytes]:
-    """The files of an export by name: all of it as JSON; records, those of others that name the person, and who has
+    """Return the files of an export by name: all of it as JSON; records, those of others that name the person, and
+    who has
     looked as CSV (RFC 4180), a line each.
     """
     records = []

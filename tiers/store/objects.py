@@ -29,7 +29,7 @@ class Objects(Protocol):
     root: str
 
     def get(self, path: str) -> bytes | None:
-        """The object's bytes, None if there is none."""
+        """Return the object's bytes, None if there is none."""
 
     def get_range(self, path: str, start: int, length: int) -> bytes | None:
         """Some of an object's bytes, fewer where it ends before; None if there is no such object."""
@@ -47,17 +47,17 @@ class Objects(Protocol):
         """Remove an object; nothing happens if there is none."""
 
     def list(self, prefix: str) -> list[str]:
-        """Every path below a folder, sorted."""
+        """Return every path below a folder, sorted."""
 
     def url(self, path: str) -> str:
-        """The address of a table for a Delta reader."""
+        """Return the address of a table for a Delta reader."""
 
     def sync(self, path: str) -> None:
         """Make sure an object that somebody else wrote survives a power cut."""
 
 
 def open_objects(root: str, options: dict[str, str]) -> Objects:
-    """The store at a path or URL; raises `ConfigurationError` when it cannot be used."""
+    """Return the store at a path or URL; raises `ConfigurationError` when it cannot be used."""
     scheme = urlsplit(root).scheme
     if scheme in ("", "file"):
         return LocalObjects(Path(root.removeprefix("file://")))
@@ -82,7 +82,7 @@ class LocalObjects:
             raise ConfigurationError(f"warehouse {directory}: no right to write there; choose another root")
 
     def get(self, path: str) -> bytes | None:
-        """The object's bytes, None if there is none."""
+        """Return the object's bytes, None if there is none."""
         try:
             return (self._directory / path).read_bytes()
         except FileNotFoundError:
@@ -151,7 +151,7 @@ class LocalObjects:
             sync_directory(target.parent)
 
     def list(self, prefix: str) -> list[str]:
-        """Every path below a folder, sorted; unfinished files are not listed."""
+        """Return every path below a folder, sorted; unfinished files are not listed."""
         return sorted(self._walk(prefix))
 
     def _walk(self, prefix: str) -> Iterator[str]:
@@ -161,7 +161,7 @@ class LocalObjects:
                     yield str((Path(folder) / name).relative_to(self._directory))
 
     def url(self, path: str) -> str:
-        """The directory of a table."""
+        """Return the directory of a table."""
         return str(self._directory / path)
 
     def sync(self, path: str) -> None:
@@ -189,7 +189,7 @@ class StoreObjects:
             raise ConfigurationError(f"warehouse {root}: {type(error).__name__}; check `storage`") from error
 
     def get(self, path: str) -> bytes | None:
-        """The object's bytes, None if there is none."""
+        """Return the object's bytes, None if there is none."""
         try:
             return bytes(obstore.get(self._store, path).bytes())
         except FileNotFoundError:
@@ -252,7 +252,7 @@ class StoreObjects:
             raise _silent(error) from None
 
     def list(self, prefix: str) -> list[str]:
-        """Every path below a folder, sorted."""
+        """Return every path below a folder, sorted."""
         try:
             return sorted(
                 meta["path"] for page in obstore.list(self._store, prefix=prefix or None) for meta in page
@@ -261,7 +261,7 @@ class StoreObjects:
             raise _silent(error) from None
 
     def url(self, path: str) -> str:
-        """The URL of a table."""
+        """Return the URL of a table."""
         return f"{self.root}/{path}"
 
     def sync(self, path: str) -> None:

@@ -47,7 +47,7 @@ class Asked:
     missing: dict[str, str] = field(default_factory=dict)
 
     def hex(self) -> list[str]:
-        """Every token, as text."""
+        """Return every token, as text."""
         return sorted(
             {t.hex() for subjects, message in self.tokens.values() for t in (*subjects, message) if t}
         )
@@ -100,23 +100,23 @@ def find(warehouse: Warehouse, asked: Asked, query: Query) -> list[dict[str, Any
 
 
 def position_of(row: dict[str, Any]) -> Position:
-    """The position of a row of any table."""
+    """Return the position of a row of any table."""
     return Position(row["stream"], row["partition"], row["offset"], row["index"])
 
 
 def metadata_of(warehouse: Warehouse, rows: Sequence[dict[str, Any]]) -> dict[Position, dict[str, Any]]:
-    """The archive rows of records, by position."""
+    """Return the archive rows of records, by position."""
     found = _at(warehouse, warehouse.metadata, rows)
     return {position_of(row): row for row in found}
 
 
 def others_of(warehouse: Warehouse, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every identifier row of the records these rows belong to. It costs more than all the rest of a look-up."""
+    """Return every identifier row of the records these rows belong to. It costs more than all the rest of a look-up."""
     return _at(warehouse, warehouse.window["identifiers"], rows)
 
 
 def _at(warehouse: Warehouse, table: Table, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of a table at the positions of the given rows."""
+    """Return rows of a table at the positions of the given rows."""
     places: dict[tuple[str, ...], Where] = {}
     for row in rows:
         partition = tuple(str(row[key]) for key in PARTITIONED_BY[table.name])
@@ -129,7 +129,7 @@ def _at(warehouse: Warehouse, table: Table, rows: Sequence[dict[str, Any]]) -> l
 
 
 def value_of(row: dict[str, Any], ring: KeyRing) -> Subject | None:
-    """The address of an identifier row, decrypted; None if the row names no subject."""
+    """Return the address of an identifier row, decrypted; None if the row names no subject."""
     if row["token"] is None:
         return None
     keys = ring.keys_for(Month.parse(row["month"]), row["window_months"])
@@ -141,7 +141,7 @@ def value_of(row: dict[str, Any], ring: KeyRing) -> Subject | None:
 
 
 def masked(subject: Subject) -> str:
-    """An address with its middle hidden, for people who only need to tell parties apart."""
+    """Return an address with its middle hidden, for people who only need to tell parties apart."""
     value = subject.value
     if subject.kind == "email":
         name, _, domain = value.partition("@")

@@ -78,7 +78,7 @@ class Scan:
 
 
 def without_mentions(entry: dict[str, Any], sought: Spellings) -> tuple[bytes | None, list[str]]:
-    """What is left of an entry that names a person, and the texts that were taken out.
+    """Say what is left of an entry that names a person, and the texts that were taken out.
 
     Of window fields those that name them go; an original cannot be kept in part, since its hash is of all of it.
     """
@@ -101,13 +101,13 @@ def without_mentions(entry: dict[str, Any], sought: Spellings) -> tuple[bytes | 
 
 
 def tokens_of_ids(part: Part, sought: Spellings | None, entries: Iterable[dict[str, Any]]) -> set[bytes]:
-    """The tokens that texts naming the person have if one of them is the record's message id."""
+    """Return the tokens that texts naming the person have if one of them is the record's message id."""
     gone = {t for e in entries if sought is not None for t in without_mentions(e, sought)[1]}
     return {message_token(part.keys, text) for text in gone}
 
 
 def _texts(document: Any) -> Iterator[str]:
-    """Every text in a JSON document; numbers as they are written."""
+    """Yield every text in a JSON document; numbers as they are written."""
     if isinstance(document, dict):
         for key, value in document.items():
             yield key
@@ -122,5 +122,5 @@ def _texts(document: Any) -> Iterator[str]:
 
 
 def _cells(line: bytes) -> list[str]:
-    """What a delimited line may have as cells."""
+    """Say what a delimited line may have as cells."""
     return [cell.strip('"') for cell in line.decode("utf-8", "replace").split(",")]

@@ -21,7 +21,7 @@ _LONG = 7  # shorter values occur by chance, so they must stand alone
 
 
 def readings(value: bytes) -> list[str]:
-    """The texts a value may be read as, in lower case: as it is, unescaped, its numbers drawn together."""
+    """Return the texts a value may be read as, in lower case: as it is, unescaped, its numbers drawn together."""
     text = value.decode("utf-8", "replace")
     for _ in range(2):  # a record inside a text field of another one is escaped twice
         text = _ESCAPE.sub(lambda m: chr(int(m[1], 16)), text).replace("\\/", "/").replace('\\"', '"')
@@ -32,7 +32,7 @@ def readings(value: bytes) -> list[str]:
 
 
 def mentions(value: bytes, subjects: Iterable[Subject], others: Iterable[str] = ()) -> bool:
-    """Whether one of the subjects, or of the other texts (message ids, accounts), occurs in the value."""
+    """Tell whether one of the subjects, or of the other texts (message ids, accounts), occurs in the value."""
     subjects = tuple(subjects)
     wanted = {o.lower() for o in others if o}
     for subject in subjects:

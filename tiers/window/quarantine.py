@@ -21,7 +21,7 @@ _MOST_BYTES = 64 << 20
 def listed(
     warehouse: Warehouse, reason: str | None, format_name: str | None, limit: int
 ) -> list[dict[str, Any]]:
-    """Rows of the quarantine without their values, newest arrival first."""
+    """Return rows of the quarantine without their values, newest arrival first."""
     condition = None
     for column, value in (("reason", reason), ("format", format_name)):
         if value is not None:
@@ -49,7 +49,7 @@ def listed(
 
 
 def one(warehouse: Warehouse, position: Position) -> dict[str, Any]:
-    """The row at a position; raises `LetheError` if there is none."""
+    """Return the row at a position; raises `LetheError` if there is none."""
     handle = warehouse.window["quarantine"]
     handle.reload()
     here = (
@@ -64,7 +64,7 @@ def one(warehouse: Warehouse, position: Position) -> dict[str, Any]:
 
 
 def value_of(row: dict[str, Any], ring: KeyRing) -> bytes | None:
-    """The bytes that were kept of a rejected record; None if none were."""
+    """Return the bytes that were kept of a rejected record; None if none were."""
     if row["sealed"] is None:
         return None
     keys = ring.keys_for(Month.parse(row["month"]), row["window_months"])

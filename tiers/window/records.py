@@ -60,12 +60,12 @@ def open_parts(ring: KeyRing, now: datetime) -> Iterator[Part]:
 
 
 def partition_of(month: Month, window_months: int) -> dict[str, str]:
-    """The values of a partition of the window tables."""
+    """Return the values of a partition of the window tables."""
     return {"month": str(month), "window_months": str(window_months)}
 
 
 def select(table: Any, condition: Any, columns: list[str] | None = None) -> list[dict[str, Any]]:
-    """Rows of a table, freshly loaded, as dicts."""
+    """Return rows of a table, freshly loaded, as dicts."""
     table.reload()
     return list(table.delta.to_pyarrow_dataset().to_table(filter=condition, columns=columns).to_pylist())
 
@@ -79,7 +79,7 @@ def select_each(table: Any, condition: Any, columns: list[str] | None = None) ->
 
 
 def at(positions: Iterable[Position]) -> Any:
-    """The condition that a row has the offset of one of the positions (its index is not looked at)."""
+    """Return the condition that a row has the offset of one of the positions (its index is not looked at)."""
     places: dict[tuple[str, int], set[int]] = {}
     for position in positions:
         places.setdefault((position.stream, position.partition), set()).add(position.offset)
@@ -96,7 +96,7 @@ def at(positions: Iterable[Position]) -> Any:
 
 
 def subject_of(row: dict[str, Any], keys: MonthKeys) -> Subject | None:
-    """The address of an identifier row, opened with keys at hand; None if the row names no subject."""
+    """Return the address of an identifier row, opened with keys at hand; None if the row names no subject."""
     if row["token"] is None:
         return None
     if row["sealed"] is None:
@@ -107,7 +107,7 @@ def subject_of(row: dict[str, Any], keys: MonthKeys) -> Subject | None:
 
 
 def quarantined_value(row: dict[str, Any], keys: MonthKeys) -> bytes | None:
-    """The bytes that were kept of a rejected record, opened with keys at hand."""
+    """Return the bytes that were kept of a rejected record, opened with keys at hand."""
     if row["sealed"] is None:
         return None
     packed = open_value(keys, "quarantine", "sealed", str(position_of(row)), row["sealed"])
@@ -128,7 +128,7 @@ def entries_of(
 
 
 def pages_of(warehouse: Warehouse, part: Part, positions: set[Position]) -> list[dict[str, Any]]:
-    """The pages whose offsets some position lies in."""
+    """Return the pages whose offsets some position lies in."""
     if not positions:
         return []
     ranges: dict[tuple[str, int], list[int]] = {}
@@ -149,13 +149,13 @@ def pages_of(warehouse: Warehouse, part: Part, positions: set[Position]) -> list
 
 
 def touches(page: dict[str, Any], offsets: dict[tuple[str, int], list[int]]) -> bool:
-    """Whether one of the offsets lies in a page's range."""
+    """Tell whether one of the offsets lies in a page's range."""
     mine = offsets.get((page["stream"], page["partition"]), [])
     return any(page["first_offset"] <= offset <= page["last_offset"] for offset in mine)
 
 
 def open_entries(page: dict[str, Any], keys: MonthKeys) -> pa.Table:
-    """The entries of a row of the originals table."""
+    """Return the entries of a row of the originals table."""
     place = page["stream"], page["partition"], page["first_offset"], page["last_offset"]
     return open_page(keys, "originals", *place, page["page"])
 
@@ -163,7 +163,7 @@ def open_entries(page: dict[str, Any], keys: MonthKeys) -> pa.Table:
 def page_without(
     page: dict[str, Any], keys: MonthKeys, goes: Callable[[Position], bool]
 ) -> dict[str, Any] | None:
-    """A page without the entries of some records; itself if it has none of them, None if nothing is left."""
+    """Return a page without the entries of some records; itself if it has none of them, None if nothing is left."""
     entries = open_entries(page, keys)
     place = page["stream"], page["partition"]
     stays = pa.array([not goes(Position(*place, e["offset"], e["index"])) for e in
@@ -173,7 +173,7 @@ def page_without(
 
 
 def resealed(page: dict[str, Any], keys: MonthKeys, entries: pa.Table) -> dict[str, Any] | None:
-    """A page with other entries in its place: its range stays, since no two pages of a month share one.
+    """Return a page with other entries in its place: its range stays, since no two pages of a month share one.
 
     None for no entries.
     """
@@ -185,7 +185,9 @@ def resealed(page: dict[str, Any], keys: MonthKeys, entries: pa.Table) -> dict[s
 
 
 def gather(warehouse: Warehouse, part: Part, positions: set[Position]) -> list[dict[str, Any]]:
-    """All there is of records, opened and JSON-ready, ordered by position. Holds identifiers: seal it or show it."""
+    """Return all there is of records, opened and JSON-ready, ordered by position. Holds identifiers: seal it or show
+    it.
+    """
     if not positions:
         return []
     here = at(positions)
@@ -219,7 +221,7 @@ def gather(warehouse: Warehouse, part: Part, positions: set[Position]) -> list[d
 
 
 def plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as JSON can say it: times in ISO 8601, decimals and bytes as text."""
+    """Return a row as JSON can say it: times in ISO 8601, decimals and bytes as text."""
     return {name: _plain(value) for name, value in row.items()}
 
 

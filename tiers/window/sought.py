@@ -75,7 +75,7 @@ class Catalogue:
             self._files.setdefault(tuple(str(row[f"partition.{k}"]) for k in keys), []).append(listed)
 
     def files(self, partition: Sequence[str]) -> list[_Listed]:
-        """The files of a partition, given by its values in their order."""
+        """Return the files of a partition, given by its values in their order."""
         return self._files.get(tuple(partition), [])
 
 
@@ -109,7 +109,7 @@ class Footer:
         return found
 
     def filters(self, column: str) -> list[tuple[int, int]] | None:
-        """Where the Bloom filters of a column are and how long they are; None if a row group has none."""
+        """Say where the Bloom filters of a column are and how long they are; None if a row group has none."""
         if column not in self._filters:
             chunks = [self.metadata.row_group(group).column(self.columns[column]) for group in self.groups]
             places = [(c.bloom_filter_offset, c.bloom_filter_length) for c in chunks]
@@ -121,7 +121,7 @@ _footers: OrderedDict[tuple[str, str], Footer] = OrderedDict()
 
 
 def by_token(objects: Objects, table: Table, wanted: dict[tuple[str, str], Tokens]) -> list[dict[str, Any]]:
-    """Rows of the identifiers that carry tokens, by (month, window months): as dicts of the table's columns."""
+    """Return rows of the identifiers that carry tokens, by (month, window months): as dicts of the table's columns."""
 
     def plan(listed: Catalogue) -> list[Callable[[], list[dict[str, Any]]]]:
         work = []
@@ -140,7 +140,7 @@ def by_token(objects: Objects, table: Table, wanted: dict[tuple[str, str], Token
 def by_position(
     objects: Objects, table: Table, wanted: dict[tuple[str, ...], Where], columns: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
-    """Rows of a table at offsets, by the values of their partitions (those that begin with the given ones)."""
+    """Return rows of a table at offsets, by the values of their partitions (those that begin with the given ones)."""
 
     def plan(listed: Catalogue) -> list[Callable[[], list[dict[str, Any]]]]:
         work = []
@@ -260,7 +260,7 @@ def _by_statistics(footer: Footer, tokens: Iterable[bytes]) -> list[int]:
 def _by_filter(
     opened: Opened, footer: Footer, column: str, groups: list[int], values: Iterable[bytes]
 ) -> list[int]:
-    """The row groups that can have one of the values (plain bytes), as far as they have filters."""
+    """Return the row groups that can have one of the values (plain bytes), as far as they have filters."""
     hashes = [hash_of(value) for value in values]
     if not hashes or not groups:
         return []
@@ -288,7 +288,9 @@ def _taken(
     mask: Any,
     columns: Sequence[str] | None,
 ) -> list[dict[str, Any]]:
-    """The rows of a row group that a mask says, with their partition's values; only then are other columns read."""
+    """Return the rows of a row group that a mask says, with their partition's values; only then are other columns
+    read.
+    """
     if not pc.any(mask).as_py():
         return []
     schema = file_schema(table)
@@ -303,7 +305,7 @@ def _taken(
 
 
 def _between(keys: Sequence[Key], ends: tuple[Key, Key] | None) -> bool:
-    """Whether one of the positions can lie among rows that have these ends in each column."""
+    """Tell whether one of the positions can lie among rows that have these ends in each column."""
     if ends is None:
         return bool(keys)
     low, high = ends
