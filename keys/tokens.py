@@ -22,12 +22,11 @@ import re
 from binascii import unhexlify
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -39,6 +38,9 @@ from lethe.keys.secret import Secret
 from lethe.schemas.compiled import native
 from lethe.schemas.errors import IntegrityError
 from lethe.schemas.flat import bytes_of, ends_of, large
+
+if TYPE_CHECKING:  # only columns need it: a look-up makes its few tokens one by one, and starts without it
+    import polars as pl
 
 KIND_CODES = {"msisdn": 1, "email": 2, "ip": 3, "sip": 4, "chat": 5, "opaque": 6}
 """The code byte of each kind of subject. Part of the format: never change one, only add (at most 127)."""
@@ -77,6 +79,8 @@ def subject_tokens(keys: MonthKeys, kinds: pl.Series, values: pl.Series) -> pa.F
     `kinds` holds names (String, Enum or Categorical) or codes (any integer type), `values` text.
     `ValueError` for an unknown kind or columns of different length, `TypeError` for other types.
     """
+    import polars as pl
+
     if len(kinds) != len(values):
         raise ValueError("there must be one kind for each value")
     text, codes = _text(values), _kind_codes(kinds)
@@ -94,6 +98,8 @@ def _subject_blocks(
     text: pl.Series, plain: pa.LargeStringArray, codes: npt.NDArray[np.uint8]
 ) -> tuple[bytearray, npt.NDArray[np.bool_]]:
     """Return what `_blocks` does, without compiled code."""
+    import polars as pl
+
     hashed = _are_hashed(plain)
     blocks = np.empty((len(text), TOKEN_BYTES), np.uint8)
     blocks[:, 0] = codes
@@ -125,6 +131,8 @@ def needs_sealing(values: pl.Series) -> pl.Series:
 
     Boolean, without nulls: a null value needs nothing.
     """
+    import polars as pl
+
     return pl.Series(values.name, _are_hashed(large(_text(values))))
 
 
@@ -149,6 +157,8 @@ def message_token(keys: MonthKeys, message_id: str) -> bytes:
 
 def uuids(ids: pl.Series) -> pl.Series:
     """Return which message ids (text) are UUIDs in lower case: the token alone gives those back. Null counts as one."""
+    import polars as pl
+
     text = _text(ids)
     if _code is not None:
         return pl.Series(~_blocks(large(text))[1])
@@ -188,6 +198,8 @@ def message_tokens(keys: MonthKeys, ids: pl.Series) -> pa.FixedSizeBinaryArray:
 
 def _message_blocks(text: pl.Series) -> tuple[bytearray, npt.NDArray[np.bool_]]:
     """Return what `_blocks` does, without compiled code."""
+    import polars as pl
+
     shape = uuids(text)
     if text.null_count() or not shape.all():
         shaped = text.zip_with(shape, pl.Series([_UUID_HOLDER])).fill_null(_UUID_HOLDER)
@@ -265,6 +277,8 @@ def _padded(text: pa.LargeStringArray) -> npt.NDArray[np.uint8]:
 
 def _kind_codes(kinds: pl.Series) -> npt.NDArray[np.uint8]:
     """Return the code of each kind, 0 where there is no such kind."""
+    import polars as pl
+
     if kinds.dtype.is_integer():
         codes = kinds.cast(pl.Int64).fill_null(0).to_numpy()
         known: npt.NDArray[np.uint8] = np.where(np.isin(codes, list(_KIND_OF)), codes, 0).astype(np.uint8)
@@ -278,6 +292,8 @@ def _kind_codes(kinds: pl.Series) -> npt.NDArray[np.uint8]:
 
 
 def _text(values: pl.Series) -> pl.Series:
+    import polars as pl
+
     if values.dtype not in (pl.String, pl.Null, pl.Categorical, pl.Enum):
         raise TypeError(f"tokens are made of a column of text, not of {values.dtype}")
     return values.cast(pl.String)

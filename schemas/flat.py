@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
+
+if TYPE_CHECKING:  # a look-up of one person starts without it
+    import polars as pl
 
 
 def large(text: pl.Series) -> Any:
     """Return a String column as a `pa.LargeStringArray`, copied."""
-    return text.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    from polars import CompatLevel
+
+    return text.rechunk().to_arrow(compat_level=CompatLevel.oldest())
 
 
 def ends_of(array: pa.LargeStringArray) -> npt.NDArray[np.int64]:

@@ -6,7 +6,6 @@ import re
 from typing import Annotated, Final, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import polars as pl
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from lethe.schemas.declaration.vocabulary import (
@@ -96,6 +95,8 @@ class Condition(Declared):
                 re.compile(self.matches)
             except re.error:
                 raise ValueError("`matches` is no regular expression") from None
+            import polars as pl  # here: a look-up reads no declaration and starts without it
+
             try:  # as it will be used: without looking around or referring back, in time linear in the text
                 pl.Series([""]).str.contains(self.matches)
             except pl.exceptions.PolarsError:

@@ -53,11 +53,38 @@ def test_help_imports_nothing_that_works_on_records(arguments: tuple[str, ...], 
     assert packages & set(HEAVY) == set()
 
 
+NOT_FOR_A_LOOK_UP = {
+    "polars",
+    "faust",
+    "confluent_kafka",
+    "duckdb",
+    "aiokafka",
+    "prometheus_client",
+    "fsspec",
+}
+ASK = ("--case", "C", "--purpose", "p")
+
+
 def test_a_look_up_imports_no_stream_processor_and_no_query_engine(tmp_path: Path) -> None:
-    status, packages = imported("lookup", "+923001234567", "--case", "C", "--purpose", "p", cwd=tmp_path)
+    status, packages = imported("lookup", "+923001234567", *ASK, cwd=tmp_path)
     assert status == 1
-    assert packages & {"faust", "confluent_kafka", "duckdb", "aiokafka", "prometheus_client"} == set()
+    assert packages & NOT_FOR_A_LOOK_UP == set()
     assert "pyarrow" in packages, "the table's library is what a look-up is made of"
+
+
+def test_a_look_up_that_finds_something_imports_no_more_of_them(tmp_path: Path) -> None:
+    (tmp_path / "lethe.toml").write_text('root = "warehouse"\nkeys_dir = "keys"\n')
+    kind = ("--format", "infobip/sms-report")
+    for made in (("generate", *kind, "--count", "20", "--seed", "3", "--out", "r.ndjson"),
+                 ("ingest", "r.ndjson", *kind)):  # fmt: skip
+        assert imported(*made, cwd=tmp_path)[0] == 0
+    number = json.loads((tmp_path / "r.ndjson").read_bytes().splitlines()[0])["to"]
+    status, packages = imported("lookup", number, *ASK, cwd=tmp_path)
+    assert status == 0
+    entry = json.loads((tmp_path / "audit" / "audit.jsonl").read_bytes().splitlines()[-1])
+    assert (entry["action"], entry["count"] >= 1) == ("lookup", True), "it did find something"
+    assert "phonenumbers" in packages, "the number was read"
+    assert packages & NOT_FOR_A_LOOK_UP == set()
 
 
 def group() -> LazyGroup:
