@@ -14,13 +14,16 @@ _LONGEST_REASON = 500
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks. `law` is the reason of law to see a restricted person; `request` the id of a message that asked."""
+    """Who asks. `law` is the reason of law to see a restricted person; `request` the id of a message that asked;
+    `source` where the question came from, such as the name of a terminal.
+    """
 
     who: str
     case: str | None = None
     purpose: str | None = None
     law: str | None = None
     request: str | None = None
+    source: str | None = None
 
     @classmethod
     def of(
@@ -30,6 +33,7 @@ class Asker:
         purpose: str | None = None,
         law: str | None = None,
         request: str | None = None,
+        source: str | None = None,
     ) -> Asker:
         """Trim what was given to the lengths an audit entry holds; a blank reason of law is none."""
         return cls(
@@ -38,6 +42,7 @@ class Asker:
             None if purpose is None else purpose.strip()[:_LONGEST_REASON],
             (law or "").strip()[:_LONGEST_REASON] or None,
             request,
+            source,
         )
 
     def needs_reason(self) -> None:
@@ -48,6 +53,6 @@ class Asker:
 
 def record(runtime: Runtime, asker: Asker, action: str, **facts: Any) -> None:
     """Write an audit entry and return once it is durable; raises `ConfigurationError` when it cannot be written."""
-    said = {"case": asker.case, "purpose": asker.purpose, "request": asker.request}
+    said = {"source": asker.source, "case": asker.case, "purpose": asker.purpose, "request": asker.request}
     entry = {"who": asker.who, "action": action, **{k: v for k, v in said.items() if v is not None}, **facts}
     runtime.audit.append(entry, runtime.clock())

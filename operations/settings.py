@@ -304,4 +304,4 @@ def _refuse_unknown_variables(env: dict[str, str]) -> None:
             raise ConfigurationError(f"no setting is called {name}; see docs/configuration.md")
 
 
-_NOT_SETTINGS = frozenset({"LETHE_CONFIG", "LETHE_FAIL_POINT", "LETHE_NOW", "LETHE_USER"})
+_NOT_SETTINGS = frozenset({"LETHE_CONFIG", "LETHE_FAIL_POINT", "LETHE_NOW"})

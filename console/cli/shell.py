@@ -5,10 +5,11 @@ from __future__ import annotations
 import getpass
 import logging
 import os
+import pwd
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -30,6 +31,8 @@ if TYPE_CHECKING:  # each costs the help a part of a second: imported where it i
 
 FAILED = 1
 WRONG_USAGE = 2
+LOGIN: Final = Path("/proc/self/loginuid")
+_NO_LOGIN: Final = 2**32 - 1
 
 
 @dataclass
@@ -216,7 +219,7 @@ def asker(case: str | None = None, purpose: str | None = None, law: str | None =
     """Say who asks at this keyboard, for which case and why."""
     from lethe.operations.asker import Asker
 
-    return Asker.of(who(), case, purpose, law)
+    return Asker.of(who(), case, purpose, law, source=terminal())
 
 
 def typed(value: str) -> str:
@@ -230,8 +233,36 @@ def typed(value: str) -> str:
 
 
 def who() -> str:
-    """The person at the keyboard, for the audit log."""
-    return os.environ.get("LETHE_USER") or os.environ.get("SUDO_USER") or getpass.getuser()
+    """Return the user this process runs as, and who logged in where that is another: `root (login amal)`.
+
+    Both are the system's own word. No variable is asked: a person can set those to any name.
+    """
+    user, login = os.getuid(), _login()
+    return _name(user) if login is None or login == user else f"{_name(user)} (login {_name(login)})"
+
+
+def terminal() -> str | None:
+    """Return the name of the terminal the command was given at, such as `/dev/pts/3`; None where there is none."""
+    for stream in (0, 2):
+        with suppress(OSError):
+            return os.ttyname(stream)
+    return None
+
+
+def _login() -> int | None:
+    """Return who logged in, as the kernel keeps it through `su` and `sudo`; None for a service or another system."""
+    try:
+        found = int(LOGIN.read_text())
+    except (OSError, ValueError):
+        return None
+    return None if found == _NO_LOGIN else found
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:  # a container may run as a number that no line of its passwd names
+        return f"uid {user}"
 
 
 def _jsonable(value: Any) -> Any:

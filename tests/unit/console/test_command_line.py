@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from lethe.console.cli.shell import who
 
 LETHE = [str(Path(sys.executable).parent / "lethe")]
 ROOT = Path(__file__).parents[3]
@@ -95,14 +98,36 @@ def test_a_message_id_is_found(lethe: Lethe, record: dict[str, object]) -> None:
 
 def test_the_audit_log_holds_tokens_and_no_value(lethe: Lethe, record: dict[str, object]) -> None:
     number = str(record["to"]).lstrip("+")
-    lethe("lookup", number, "--case", "F-77", "--purpose", "audit test", LETHE_USER="inspector")
+    lethe("lookup", number, "--case", "F-77", "--purpose", "audit test", SUDO_USER="inspector", USER="inspector",
+          LOGNAME="inspector")  # fmt: skip
     text = (lethe.home / "audit" / "audit.jsonl").read_text()
     entry = json.loads(text.splitlines()[-1])
-    assert (entry["case"], entry["purpose"], entry["who"]) == ("F-77", "audit test", "inspector")
+    assert (entry["case"], entry["purpose"], entry["who"]) == ("F-77", "audit test", who())
     assert entry["count"] >= 1
     assert entry["tokens"]
     assert number not in text
     assert number[2:] not in text
+
+
+def test_nobody_asks_under_a_name_of_their_choice(lethe: Lethe, record: dict[str, object]) -> None:
+    before = (lethe.home / "audit" / "audit.jsonl").read_bytes()
+    ask = ("lookup", str(record["to"]), "--case", "C", "--purpose", "p")
+    assert lethe(*ask, status=1, LETHE_USER="inspector") == ""
+    assert "no setting is called LETHE_USER" in lethe.errors
+    assert (lethe.home / "audit" / "audit.jsonl").read_bytes() == before
+
+
+def test_the_entry_names_the_terminal(lethe: Lethe, record: dict[str, object]) -> None:
+    ask = [*LETHE, "lookup", str(record["to"]), "--case", "C", "--purpose", "p"]
+    ours, theirs = pty.openpty()
+    try:
+        for stdin, source in ((theirs, os.ttyname(theirs)), (subprocess.DEVNULL, None)):
+            subprocess.run(ask, env=lethe.env, cwd=lethe.home, stdin=stdin, capture_output=True, check=True)
+            entry = json.loads((lethe.home / "audit" / "audit.jsonl").read_bytes().splitlines()[-1])
+            assert entry.get("source") == source
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 def test_without_an_audit_entry_there_is_no_answer(lethe: Lethe, record: dict[str, object]) -> None:

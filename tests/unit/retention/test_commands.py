@@ -13,6 +13,7 @@ from click.testing import Result
 from retention_world import World, report
 from typer.testing import CliRunner
 
+from lethe.console.cli import shell
 from lethe.console.cli.main import app
 from lethe.operations import runtime as runtimes
 from lethe.operations.audit import AuditLog
@@ -32,7 +33,7 @@ class Prompt:
         self.config = world.folder / "lethe.toml"
         self.config.write_text(f'root = "{world.root}"\nkeys_dir = "{world.keys}"\n')
         monkeypatch.setattr(runtimes, "Runtime", lambda settings: Runtime(settings, lambda: world.now))
-        monkeypatch.setenv("LETHE_USER", "eve")
+        monkeypatch.setattr(shell, "who", lambda: "eve")
 
     def result(self, *arguments: str) -> Result:
         return CliRunner().invoke(app, ["--config", str(self.config), "--json", *arguments])
