@@ -83,7 +83,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "users": ("serve", "Accounts of the service."),
     "formats": ("formats", "The declared formats: what of a record goes where."),
-    "own-numbers": ("formats", ""),
+    "own-numbers": ("formats", "The site's own numbers, which are nobody's in particular."),
     "generate": ("traffic", "Made-up records in a real shape, one a line. Nobody's data is in them."),
     "demo": (
         "demo",

@@ -7,27 +7,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from cryptography import x509
 
 from lethe.console.cli.shell import Shell, asker, fail, moment, progress, shell
 from lethe.console.cli.window import CASE, LAW, PURPOSE, RECORD
-from lethe.integrity.evidence.check import check
-from lethe.integrity.log.note import VerifierKey
-from lethe.integrity.log.signing import KeyHistory
-from lethe.integrity.verify.findings import Finding
-from lethe.operations.asker import record as note
-from lethe.operations.proof.publisher import publication_of, stamp_roots
-from lethe.operations.proof.signer import load_signer
-from lethe.operations.proof.signing import history_of
-from lethe.operations.window.visibility import RestrictedError, hides_record
+from lethe.operations.proof import evidence, verify
 from lethe.schemas.errors import IntegrityError, LetheError
 from lethe.schemas.position import Position
-from lethe.schemas.retention.calendar import Month
-from lethe.tiers.evidence.proof import evidence_of
-from lethe.tiers.evidence.verification import Report, Verifier, checkpoint_of
 
 _SHOWN = 50
-_KEPT = 10_000
 
 
 def register(app: typer.Typer) -> None:
@@ -60,36 +47,18 @@ def verify_command(
     Example: lethe verify --since 2026-01-01
     """
     here = shell(context)
-    first, last = _month(since, "--since"), _month(until, "--until")
-    known = [checkpoint_of(_read(path)) for path in checkpoint or []]
-    findings: list[Finding] = []
-    more = 0
-    history = _trusted(here, key or [])
+    kept = [_read(path) for path in checkpoint or []]
+    wanted = verify.Wanted(stream, moment(since, "--since"), moment(until, "--until"), key or [], kept)
     with progress("rows verified", None, shown=not here.json) as update:
-        verifier = Verifier(
-            here.runtime.warehouse, history, here.settings.retention, here.runtime.clock(), stream, first, last,
-            known, stamp_roots(here.settings.integrity), update,
-        )  # fmt: skip
-        for finding in verifier.run():
-            if len(findings) < _KEPT:
-                findings.append(finding)
-            else:
-                more += 1
-    _answer(here, verifier.report, findings, more)
-    if findings:
-        fail(f"{len(findings) + more} finding(s): the archive or its log is not as it was", here.json)
+        done = verify.verify(here.runtime, wanted, update)
+    _answer(here, done.report, done.findings, done.more)
+    if done.findings:
+        fail(
+            f"{len(done.findings) + done.more} finding(s): the archive or its log is not as it was", here.json
+        )
 
 
-def _trusted(here: Shell, keys: list[str]) -> KeyHistory:
-    history = history_of(here.runtime)
-    if keys:
-        history.trust([VerifierKey.parse(key) for key in keys])
-    elif load_signer(here.settings.keys_dir) is None:
-        raise LetheError("whom to trust? give a verifier key with --key (lethe keys show prints it)")
-    return history
-
-
-def _answer(here: Shell, report: Report, findings: list[Finding], more: int) -> None:
+def _answer(here: Shell, report: verify.Report, findings: list[verify.Finding], more: int) -> None:
     months = {
         "since": str(report.first) if report.first else None,
         "until": str(report.last) if report.last else None,
@@ -142,34 +111,8 @@ def evidence_command(
     Example: lethe evidence cdr.sms-report/0/4711 --case F-2041 --purpose "court order 12/26" --out 4711.json
     """
     here = shell(context)
-    who = asker(case, purpose, law)
-    who.needs_reason()
     position = Position.parse(record)
-    runtime = here.runtime
-    if load_signer(here.settings.keys_dir) is not None:  # else this machine only reads
-        failures = publication_of(here.runtime).run().failures
-        if failure := failures.get((position.stream, position.partition)):
-            raise failure
-    if hides_record(runtime, who, position):
-        note(
-            runtime,
-            who,
-            "evidence",
-            record=str(position),
-            law=who.law,
-            original=False,
-            count=0,
-            restricted=True,
-        )
-        raise RestrictedError
-    roots = stamp_roots(here.settings.integrity)
-    found = evidence_of(
-        runtime.warehouse, runtime.ring, history_of(here.runtime), position, runtime.clock(), roots
-    )
-    note(
-        runtime, who, "evidence", record=str(position), law=who.law, original=found.has_original, count=1,
-        restricted=False,
-    )  # fmt: skip
+    found = evidence.evidence(here.runtime, asker(case, purpose, law), position)
     if out is None:
         typer.echo(found.file, nl=False)
         return
@@ -198,8 +141,7 @@ def verify_evidence_command(
     """
     here = shell(context)
     try:
-        roots = x509.load_pem_x509_certificates(_read(stamp_root)) if stamp_root else []
-        proven = check(_read(file), key, roots)
+        proven = evidence.check(_read(file), key, _read(stamp_root) if stamp_root else None)
     except IntegrityError as error:
         raise IntegrityError(f"{file}: not proven: {error}") from None
     except ValueError:
@@ -220,11 +162,6 @@ def verify_evidence_command(
 def _tell(here: Shell, lines: list[str]) -> None:
     for line in lines:
         here.out.print(line)
-
-
-def _month(text: str | None, what: str) -> Month | None:
-    at = moment(text, what)
-    return None if at is None else Month.of(at)
 
 
 def _read(path: Path) -> bytes:

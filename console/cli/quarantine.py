@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -10,20 +11,12 @@ from lethe.console.cli._root import new_app
 from lethe.console.cli.shell import Shell, asker, fail, progress, shell
 from lethe.console.cli.window import LAW, RECORD
 from lethe.operations.asker import record as note
-from lethe.operations.intake.replay import NO_DECLARATION, NO_ENVELOPE, replay
-from lethe.operations.window.visibility import RestrictedError, hides_value
+from lethe.operations.intake import quarantine
+from lethe.operations.intake.replay import Replayed, Wanted, replay
 from lethe.schemas.position import Position
-from lethe.streams.transform.batch import EXPLAINED
-from lethe.tiers.replay.replay import Replayed, Wanted
-from lethe.tiers.window import lookup, quarantine
 
 REASON = Annotated[str | None, typer.Option("--reason", help="Only records rejected for this reason.")]
 FORMAT = Annotated[str | None, typer.Option("--format", help="Only records of this format.")]
-_EXPLAINED = {
-    **EXPLAINED,
-    NO_DECLARATION: "no declaration of today is for the record",
-    NO_ENVELOPE: "the declaration has no envelope any more, which the record was an element of",
-}
 
 
 def register(app: typer.Typer) -> None:
@@ -46,10 +39,7 @@ def quarantine_list(
     Example: lethe quarantine list --reason bad_time
     """
     here = shell(context)
-    rows = quarantine.listed(here.runtime.warehouse, reason, format_name, limit)
-    for row in rows:
-        row["record"] = str(lookup.position_of(row))
-        row["explanation"] = _explained(row["reason"])
+    rows = [asdict(one) for one in quarantine.listed(here.runtime, reason, format_name, limit)]
     here.answer(
         rows,
         lambda: here.table(
@@ -79,31 +69,13 @@ def quarantine_show(
     """
     here = shell(context)
     position = Position.parse(record)
-    row = quarantine.one(here.runtime.warehouse, position)
-    row["record"], row["explanation"] = str(position), _explained(row["reason"])
-    sealed = row["sealed"]
-    if reveal:
-        if case is None or purpose is None:
-            raise typer.BadParameter("--reveal needs --case and --purpose")
-        runtime, who = here.runtime, asker(case, purpose, law)
-        who.needs_reason()
-        value = quarantine.value_of(row, runtime.ring)
-        hidden = hides_value(runtime, who, value or b"")
-        shown = int(value is not None and not hidden)
-        note(
-            runtime,
-            who,
-            "quarantine.reveal",
-            record=str(position),
-            law=who.law,
-            count=shown,
-            restricted=hidden,
-        )
-        if hidden:
-            raise RestrictedError
-        row["value"] = None if value is None else value.decode("utf-8", "backslashreplace")
-    row["kept"] = sealed is not None
-    del row["sealed"]
+    if not reveal:
+        found = quarantine.show(here.runtime, position)
+    elif case is None or purpose is None:
+        raise typer.BadParameter("--reveal needs --case and --purpose")
+    else:
+        found = quarantine.reveal(here.runtime, asker(case, purpose, law), position)
+    row = {**found.columns, **({"value": found.value} if found.revealed else {}), "kept": found.kept}
     here.answer(row, lambda: here.table("", ["", ""], [[k, v] for k, v in row.items()]))
 
 
@@ -153,7 +125,7 @@ def _show_replay(here: Shell, done: Replayed, dry_run: bool) -> None:
         ["tried", done.tried, "rejected records whose value is kept and opens"],
         [would, done.records, "records in the archive and the window, at their own positions"],
         ["of them late", done.late, "without identifiers: their window has ended"],
-        *([f"stayed: {why}", count, _explained(why)] for why, count in sorted(done.stays.items())),
+        *([f"stayed: {why}", count, quarantine.explained(why)] for why, count in sorted(done.stays.items())),
         [
             "no longer readable",
             done.unreadable,
@@ -167,7 +139,3 @@ def _show_replay(here: Shell, done: Replayed, dry_run: bool) -> None:
     here.table("", ["", "records", ""], rows, right=["records"])
     if done.records != done.left and not dry_run:
         here.say(f"{done.left} of the messages left the quarantine; envelopes hold several records")
-
-
-def _explained(reason: str) -> str:
-    return _EXPLAINED.get(reason, reason)

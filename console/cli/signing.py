@@ -9,11 +9,10 @@ import typer
 
 from lethe.console.cli._root import new_app
 from lethe.console.cli.shell import Shell, asker, progress, shell
-from lethe.integrity.log.signing import KeyHistory
 from lethe.operations.keys.check import check_keys
 from lethe.operations.keys.migrate import migrate
 from lethe.operations.proof.signer import signer_path
-from lethe.operations.proof.signing import history_of, make_keys, rotate_keys
+from lethe.operations.proof.signing import KeyHistory, history_of, make_keys, rotate_keys
 from lethe.schemas.errors import LetheError
 
 

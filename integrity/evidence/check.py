@@ -13,6 +13,8 @@ from lethe.integrity.evidence import verify_evidence
 from lethe.integrity.evidence.verify_evidence import Proven
 from lethe.schemas.errors import IntegrityError
 
+__all__ = ["Proven", "check"]
+
 
 def check(data: bytes, trusted: Sequence[str], stamp_roots: Sequence[Certificate] = ()) -> Proven:
     """Verify an evidence file, see `verify_evidence.verify`; raises `IntegrityError` if it does not hold."""

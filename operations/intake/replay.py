@@ -32,6 +32,8 @@ from lethe.tiers.replay import replay as tables
 from lethe.tiers.replay.replay import OnStep, Rejected, Replayed, Tried, Wanted
 from lethe.tiers.store.objects import open_objects
 
+__all__ = ["NO_DECLARATION", "NO_ENVELOPE", "Attempt", "Replayed", "Wanted", "replay"]
+
 NO_DECLARATION: Final = "no_declaration"
 """Why a record stays that no declaration of today is for."""
 NO_ENVELOPE: Final = "no_envelope"

@@ -1,3 +1,3 @@
 """What proves: the signing keys, and publication of the logs."""
 
-__all__ = ["publisher", "signer"]
+__all__ = ["evidence", "publisher", "signer", "verify"]

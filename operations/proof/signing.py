@@ -11,6 +11,8 @@ from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import LetheError
 from lethe.tiers.evidence.log_store import publish_history, published_history
 
+__all__ = ["KeyHistory", "history_of", "make_keys", "rotate_keys"]
+
 
 def history_of(runtime: Runtime) -> KeyHistory:
     """Return the chain of signing keys: that of the key directory, else that of the warehouse.

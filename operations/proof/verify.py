@@ -1,0 +1,77 @@
+"""Verify the archive against its signed log. No identifier is read: a verification leaves no audit entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from lethe.integrity.log.note import VerifierKey
+from lethe.integrity.log.signing import KeyHistory
+from lethe.integrity.verify.findings import Finding
+from lethe.operations.proof.publisher import stamp_roots
+from lethe.operations.proof.signer import load_signer
+from lethe.operations.proof.signing import history_of
+from lethe.operations.runtime import Runtime
+from lethe.schemas.errors import LetheError
+from lethe.schemas.retention.calendar import Month
+from lethe.tiers.evidence.verification import Report, Verifier, checkpoint_of
+
+__all__ = ["Finding", "Report", "Verified", "Wanted", "verify"]
+
+_KEPT: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to verify (rows of one stream, of the months of two times, both included) and what it has to agree with.
+
+    `keys`: verifier keys to trust, as text; none: those of the key directory. `checkpoints`: files with a signed
+    checkpoint, or evidence, that were kept elsewhere.
+    """
+
+    stream: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    keys: Sequence[str] = ()
+    checkpoints: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was compared, and the first 10,000 findings; `more`: how many there are besides."""
+
+    report: Report
+    findings: list[Finding]
+    more: int
+
+
+def verify(runtime: Runtime, wanted: Wanted, on_rows: Callable[[int, int | None], None]) -> Verified:
+    """Verify every row in scope, the ledger and the signed log; `on_rows` is told how many of how many are done.
+
+    Raises `LetheError` when nobody is trusted, or when a checkpoint cannot be read.
+    """
+    first, last = (None if time is None else Month.of(time) for time in (wanted.since, wanted.until))
+    known = [checkpoint_of(data) for data in wanted.checkpoints]
+    verifier = Verifier(
+        runtime.warehouse, _trusted(runtime, wanted.keys), runtime.settings.retention, runtime.clock(), wanted.stream,
+        first, last, known, stamp_roots(runtime.settings.integrity), on_rows,
+    )  # fmt: skip
+    findings: list[Finding] = []
+    more = 0
+    for finding in verifier.run():
+        if len(findings) < _KEPT:
+            findings.append(finding)
+        else:
+            more += 1
+    return Verified(verifier.report, findings, more)
+
+
+def _trusted(runtime: Runtime, keys: Sequence[str]) -> KeyHistory:
+    history = history_of(runtime)
+    if keys:
+        history.trust([VerifierKey.parse(key) for key in keys])
+    elif load_signer(runtime.settings.keys_dir) is None:
+        raise LetheError("whom to trust? give a verifier key with --key (lethe keys show prints it)")
+    return history
