@@ -63,7 +63,7 @@ class AuditLog:
             ) from None
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """Every entry, oldest first, each one checked; raises `IntegrityError` at the first that does not fit."""
+        """Yield every entry, oldest first, each one checked; raises `IntegrityError` at the first that does not fit."""
         if not self._file.exists():
             return
         public = self._key().public_key()
@@ -97,7 +97,9 @@ class AuditLog:
 
 
 def _last(file: Any) -> tuple[int, str]:
-    """Number and digest of the last line. A torn line, left by a crash, is cut off: its answer was never shown."""
+    """Return number and digest of the last line. A torn line, left by a crash, is cut off: its answer was never
+    shown.
+    """
     end = file.seek(0, os.SEEK_END)
     start = max(0, end - _LONGEST_LINE)
     file.seek(start)

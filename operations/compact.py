@@ -141,7 +141,7 @@ def _compact(
 
 
 def due(runtime: Runtime, asked: Asked) -> list[Merge]:
-    """What a compaction would do first. Nothing is changed."""
+    """Say what a compaction would do first. Nothing is changed."""
     found = []
     for name in asked.tables:
         table = Table(runtime.objects, name, runtime.storage)

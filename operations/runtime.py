@@ -31,7 +31,7 @@ Clock = Callable[[], datetime]
 
 
 def system_clock() -> datetime:
-    """The present instant in UTC."""
+    """Return the present instant in UTC."""
     return datetime.now(UTC)
 
 

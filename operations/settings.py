@@ -73,7 +73,7 @@ class Kafka(_Section):
 
     @model_validator(mode="after")
     def _log_in(self) -> Self:
-        """A log-in is complete, and nothing is set that would not be used."""
+        """Check that a log-in is complete, and that nothing is set that would not be used."""
         for name in ("sasl_password", "ssl_key_password", "oauth_client_secret"):
             if getattr(self, name) is not None and getattr(self, f"{name}_file") is not None:
                 raise ValueError(f"{name} and {name}_file are both set: keep one")
@@ -228,7 +228,9 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _log_names(self) -> Self:
-        """A log's name is `<log_name>/<stream>/<partition>`; a stream may get `~2` and so on behind its topic."""
+        """Return a log's name is `<log_name>/<stream>/<partition>`; a stream may get `~2` and so on behind its
+        topic.
+        """
         for topic in self.sources:
             if len(f"{self.integrity.log_name}/{topic}~999/99999".encode()) > _LONGEST_ORIGIN:
                 raise ValueError(f"integrity.log_name and the topic {topic} are too long together")
@@ -254,7 +256,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment before what `load` read from the file."""
+        """Return the environment before what `load` read from the file."""
         return env_settings, init_settings
 
 

@@ -1,18 +1,3 @@
-"""The `lethe` command line: parses, calls an operation, shows its answer."""
+"""The `lethe` command line: parses, calls a use case, shows its answer. Which module a command is in: `_root`."""
 
-__all__ = [
-    "archive",
-    "demo",
-    "formats",
-    "holds",
-    "main",
-    "operate",
-    "proof",
-    "quarantine",
-    "retention",
-    "rights",
-    "shell",
-    "signing",
-    "traffic",
-    "window",
-]
+__all__ = ["keeping", "main", "people", "running", "shell"]

@@ -108,7 +108,7 @@ class Shell:
 def progress(
     title: str, total: int | None, shown: bool = True
 ) -> Iterator[Callable[[int, int | None], None]]:
-    """A progress bar on standard error when it is a terminal; yields `update(done, total)`."""
+    """Yield a progress bar on standard error when it is a terminal; yields `update(done, total)`."""
     if not shown or not sys.stderr.isatty():
         yield _unseen
         return
@@ -203,7 +203,7 @@ def _read_from(config: Path | None) -> str:
 
 
 def moment(text: str | None, what: str) -> datetime | None:
-    """A time or date given on the command line, in UTC unless it says otherwise; wrong usage if it is none."""
+    """Return a time or date given on the command line, in UTC unless it says otherwise; wrong usage if it is none."""
     if text is None:
         return None
     try:

@@ -16,7 +16,7 @@ from lethe.tiers.store.objects import Objects, open_objects
 
 
 def pack(task: Task, root: str, config: Path | None) -> str:
-    """The text of a task of the warehouse at `root`, whose settings are in `config` wherever it runs."""
+    """Return the text of a task of the warehouse at `root`, whose settings are in `config` wherever it runs."""
     return orjson.dumps([task.to_json(), root, None if config is None else str(config)]).decode()
 
 
@@ -31,7 +31,7 @@ def perform_packed(text: str) -> str:
 
 
 def unpack(text: str) -> DataFile | None:
-    """The file that a task wrote; None if no row belonged in it."""
+    """Return the file that a task wrote; None if no row belonged in it."""
     raw = orjson.loads(text)
     return None if raw is None else DataFile(**raw)
 

@@ -61,7 +61,7 @@ def replay(
 
 @contextmanager
 def _keys_of_its_own(runtime: Runtime) -> Iterator[KeyRing]:
-    """A ring that is gone afterwards: what is only tried must not make the keys of a month."""
+    """Yield a ring that is gone afterwards: what is only tried must not make the keys of a month."""
     with tempfile.TemporaryDirectory(prefix="lethe-") as folder:
         provider = LocalProvider.initialise(Path(folder, "keys"))
         yield KeyRing(provider, open_objects(str(Path(folder, "ring")), {}), runtime.clock)
@@ -87,7 +87,7 @@ class _Run:
         self.landed |= {(offset, None) for offset, _ in self.landed if offset in wholes}
 
     def passes(self, one: Rejected) -> bool:
-        """Whether a record lands."""
+        """Tell whether a record lands."""
         return (one.position.offset, one.position.index) in self.landed
 
 
@@ -99,7 +99,7 @@ class Attempt:
     sources: dict[str, str]
 
     def __call__(self, records: Sequence[Rejected]) -> Tried:
-        """What passes and what does not, each record judged by the declaration that is its own today."""
+        """Say what passes and what does not, each record judged by the declaration that is its own today."""
         # Never a message and elements of it: which of the two a landed element was of could not be told.
         apart = {one.position.offset for one in records if one.position.index is not None}
         run = self._run(
@@ -122,7 +122,7 @@ class Attempt:
         return Tried(moved, frozenset(one.position for one in passing), stays)
 
     def _run(self, records: Sequence[Rejected]) -> _Run:
-        """One batch for each declaration, and for what is kept as it came apart from what is not."""
+        """Transform one batch for each declaration, and one for what is kept as it came."""
         run = _Run()
         groups: dict[tuple[str, str], tuple[Declaration, list[Rejected]]] = {}
         for one in records:
@@ -211,7 +211,7 @@ def _why(run: _Run, one: Rejected) -> str:
 
 
 def _moves(transformed: TransformedBatch, passing: Sequence[Rejected]) -> Counts:
-    """The counts of a transfer: nothing comes in, and what was rejected is split (or late) now.
+    """Return the counts of a transfer: nothing comes in, and what was rejected is split (or late) now.
 
     A message that turns out to be an envelope is several records, of which some may be rejected themselves.
     """

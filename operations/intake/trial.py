@@ -138,7 +138,7 @@ def _where(spec: FieldSpec | None, row: dict[str, Any], gone: set[str], roles: s
 
 
 def _leaves(node: Any, declared: set[str], path: str) -> list[tuple[str, str]]:
-    """Every value by its path; what is declared as a whole is one value."""
+    """Return every value by its path; what is declared as a whole is one value."""
     if path in declared or not isinstance(node, dict | list):
         if node is None:
             return []

@@ -58,7 +58,7 @@ def publication_of(runtime: Runtime) -> Publication:
 
 
 def stamp_roots(settings: Integrity) -> list[x509.Certificate]:
-    """The root certificates of the time-stamp authority; empty when none are configured."""
+    """Return the root certificates of the time-stamp authority; empty when none are configured."""
     path = settings.timestamp_roots
     if path is None:
         return []
@@ -71,7 +71,7 @@ def stamp_roots(settings: Integrity) -> list[x509.Certificate]:
 
 
 def authority_of(settings: Integrity) -> Authority | None:
-    """The time-stamp authority; None when none is configured."""
+    """Return the time-stamp authority; None when none is configured."""
     if settings.timestamp_url is None:
         return None
     return http_authority(settings.timestamp_url, stamp_roots(settings), _STAMP_TIMEOUT)

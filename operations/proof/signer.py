@@ -20,12 +20,12 @@ FILE_NAME = "log.signing"
 
 
 def signer_path(keys_dir: Path) -> Path:
-    """Where the signer's key file lies."""
+    """Say where the signer's key file lies."""
     return keys_dir / FILE_NAME
 
 
 def load_signer(keys_dir: Path) -> Signer | None:
-    """The signer of this installation, None when none was made yet."""
+    """Return the signer of this installation, None when none was made yet."""
     path = signer_path(keys_dir)
     with explained(f"cannot read the signer's key file {path}"):
         if not path.exists():
@@ -40,7 +40,7 @@ def load_signer(keys_dir: Path) -> Signer | None:
 
 
 def make_signer(keys_dir: Path, name: str, now: datetime) -> Signer:
-    """The signer of this installation, made if there is none: racing callers end with the same one."""
+    """Return the signer of this installation, made if there is none: racing callers end with the same one."""
     if (known := load_signer(keys_dir)) is not None:
         return known
     with explained(f"cannot write the signer's key file in {keys_dir}"):
@@ -56,7 +56,7 @@ def make_signer(keys_dir: Path, name: str, now: datetime) -> Signer:
 
 
 def signer_of(runtime: Runtime) -> Signer:
-    """The signer of this installation, made together with a new warehouse.
+    """Return the signer of this installation, made together with a new warehouse.
 
     Raises `ConfigurationError` when the warehouse has been signed for before and the key file is gone: other keys
     under the same name would make a second log beside the one that was signed.

@@ -23,7 +23,7 @@ _MERGING: Final = 1_200.0
 
 
 def registrar(runtime: Runtime) -> Registrar:
-    """Who signs the deletion certificates. The key directory is looked at first: a missing one is an error."""
+    """Say who signs the deletion certificates. The key directory is looked at first: a missing one is an error."""
     return Registrar(runtime.objects, signer_of(runtime))
 
 
@@ -33,7 +33,7 @@ def maintenance_context(
     on_step: Callable[[str], None] = lambda _: None,
     on_records: Callable[[int], None] = lambda _: None,
 ) -> MaintenanceContext:
-    """What forgetting works with. A warehouse of its own: the sweep may run in another thread than the commits."""
+    """Say what forgetting works with. A warehouse of its own: the sweep may run in another thread than the commits."""
     warehouse = runtime.new_warehouse()
     return MaintenanceContext(
         warehouse, runtime.ring, registrar(runtime), runtime.clock, forced, on_step, on_records

@@ -154,6 +154,6 @@ def _counterpart(
 
 
 def _business(row: dict[str, Any], metadata: dict[str, Any]) -> str | None:
-    """The business at the other end of a record, as the archive names it."""
+    """Return the business at the other end of a record, as the archive names it."""
     business: str | None = metadata["recipient"] if row["role"] == "sender" else metadata["sender"]
     return business

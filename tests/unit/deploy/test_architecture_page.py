@@ -28,3 +28,9 @@ def test_every_function_it_names_is_in_its_file() -> None:
 def test_it_shows_every_room() -> None:
     for room in {*ROOMS} - {"deploy"}:
         assert f"{room}/" in PAGE, room
+
+
+def test_no_room_is_a_corridor() -> None:
+    for folder in {file.parent for room in ROOMS for file in (ROOT / room).rglob("*.py")}:
+        modules = [f for f in folder.glob("*.py") if f.name != "__init__.py"]
+        assert len(modules) <= 14, f"{folder.relative_to(ROOT)} has {len(modules)} modules"

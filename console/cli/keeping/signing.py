@@ -29,17 +29,17 @@ def register(app: typer.Typer) -> None:
 
 
 def keys_list(context: typer.Context) -> None:
-    """The months there are keys for: live, ended or destroyed, and when they end."""
-    here = shell(context)
-    now = here.runtime.clock()
+    """Return the months there are keys for: live, ended or destroyed, and when they end."""
+    invocation = shell(context)
+    now = invocation.runtime.clock()
     rows = [
         {"month": str(k.month), "window_months": k.window_months, "key": k.key_id, "state": k.state,
          "created": k.created, "ends": k.ends}
-        for k in here.runtime.ring.list(now)
+        for k in invocation.runtime.ring.list(now)
     ]  # fmt: skip
     columns = ["month", "window_months", "key", "state", "created", "ends"]
-    here.answer(
-        rows, lambda: here.table("Keys of the months", columns, [[r[c] for c in columns] for r in rows])
+    invocation.answer(
+        rows, lambda: invocation.table("Keys of the months", columns, [[r[c] for c in columns] for r in rows])
     )
 
 
@@ -48,11 +48,13 @@ def keys_check(context: typer.Context) -> None:
 
     Example: lethe keys check
     """
-    here = shell(context)
-    reports = list(check_keys(here.runtime.ring, here.runtime.clock()))
+    invocation = shell(context)
+    reports = list(check_keys(invocation.runtime.ring, invocation.runtime.clock()))
     columns = ["key", "state", "opens", "gone since", "trouble"]
     rows = [[r.key_id, r.state, "yes" if r.opens else "no", r.gone, r.trouble] for r in reports]
-    here.answer([asdict(r) for r in reports], lambda: here.table("Keys, each tried just now", columns, rows))
+    invocation.answer(
+        [asdict(r) for r in reports], lambda: invocation.table("Keys, each tried just now", columns, rows)
+    )
     wrong = [r for r in reports if r.trouble]
     if wrong:
         raise LetheError(f"{wrong[0].key_id}: {wrong[0].trouble}; {wrong[0].advice}")
@@ -69,13 +71,13 @@ def keys_migrate(
 
     Example: lethe keys migrate --to hsm
     """
-    here = shell(context)
-    with progress("keys moved", None, shown=not here.json) as update:
-        moved = list(migrate(here.runtime, asker(), to, update))
+    invocation = shell(context)
+    with progress("keys moved", None, shown=not invocation.json) as update:
+        moved = list(migrate(invocation.runtime, asker(), to, update))
     changed = [m for m in moved if m.changed]
-    here.answer(
+    invocation.answer(
         [asdict(m) for m in moved],
-        lambda: here.say(
+        lambda: invocation.say(
             f"{len(changed)} key(s) moved to {to}, {len(moved) - len(changed)} were there already."
         ),
     )
@@ -86,17 +88,17 @@ def keys_init(context: typer.Context) -> None:
 
     Example: lethe keys init
     """
-    here = shell(context, makes=True)
-    _show(here, make_keys(here.runtime))
+    invocation = shell(context, makes=True)
+    _show(invocation, make_keys(invocation.runtime))
 
 
 def keys_show(context: typer.Context) -> None:
-    """The verifier keys: what somebody needs to check evidence, a log or a certificate. They are public.
+    """Return the verifier keys: what somebody needs to check evidence, a log or a certificate. They are public.
 
     Example: lethe keys show
     """
-    here = shell(context)
-    _show(here, history_of(here.runtime))
+    invocation = shell(context)
+    _show(invocation, history_of(invocation.runtime))
 
 
 def keys_rotate(context: typer.Context) -> None:
@@ -106,28 +108,28 @@ def keys_rotate(context: typer.Context) -> None:
 
     Example: lethe keys rotate
     """
-    here = shell(context)
-    with progress("logs signed", None, shown=not here.json) as update:
-        history = rotate_keys(here.runtime, update)
-    _show(here, history)
+    invocation = shell(context)
+    with progress("logs signed", None, shown=not invocation.json) as update:
+        history = rotate_keys(invocation.runtime, update)
+    _show(invocation, history)
 
 
-def _show(here: Shell, history: KeyHistory) -> None:
+def _show(invocation: Shell, history: KeyHistory) -> None:
     current = history.sets[-1]
     answer = {
         "name": history.name,
         "set": len(history.sets),
         "keys": [str(key) for key in current.keys],
         "earlier": [str(key) for keys in history.sets[:-1] for key in keys.keys],
-        "file": str(signer_path(here.settings.keys_dir)),
+        "file": str(signer_path(invocation.settings.keys_dir)),
     }
 
     def show() -> None:
-        here.say(
+        invocation.say(
             f"Signs as {history.name}, key set {len(history.sets)}. Give these verifier keys to whoever has to check:"
         )
         # As they are, a line each: to be copied, and never to be broken.
         for key in current.keys:
             typer.echo(str(key))
 
-    here.answer(answer, show)
+    invocation.answer(answer, show)

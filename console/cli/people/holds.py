@@ -40,7 +40,7 @@ def hold_place(
 
     Example: lethe hold place --authority "High Court" --reference HC-7 --review 2027-01-31 --subject +923001234567
     """
-    here = shell(context)
+    invocation = shell(context)
     review_at = moment(review, "--review")
     assert review_at is not None  # noqa: S101  (a text was given)
     order = hold.Order(
@@ -48,41 +48,43 @@ def hold_place(
         moment(since, "--since"), moment(until, "--until"),
     )  # fmt: skip
     try:
-        placed = hold.place(here.runtime, asker(), order)
+        placed = hold.place(invocation.runtime, asker(), order)
     except InputError as error:
         raise typer.BadParameter(str(error)) from None
 
     def say() -> None:
-        here.say(f"hold {placed.reference} ({placed.hold}) is in force until it is released")
+        invocation.say(f"hold {placed.reference} ({placed.hold}) is in force until it is released")
         if placed.records:
-            here.say(f"it covers {placed.records} records in {len(placed.months)} months so far")
+            invocation.say(f"it covers {placed.records} records in {len(placed.months)} months so far")
         else:
-            here.say(
+            invocation.say(
                 "it covers NOTHING that is here now: look whether what it names is written as the records have it"
             )
 
-    here.answer(asdict(placed), say)
+    invocation.answer(asdict(placed), say)
 
 
 def hold_list(context: typer.Context) -> None:
-    """Every hold: in force, overdue for review, or released."""
-    here = shell(context)
-    rows = [asdict(listed) for listed in hold.every(here.runtime)]
+    """Return every hold: in force, overdue for review, or released."""
+    invocation = shell(context)
+    rows = [asdict(listed) for listed in hold.every(invocation.runtime)]
     columns = ["hold", "state", "reference", "authority", "placed", "review", "released"]
-    here.answer(rows, lambda: here.table("Holds", columns, [[r[c] for c in columns] for r in rows]))
+    invocation.answer(
+        rows, lambda: invocation.table("Holds", columns, [[r[c] for c in columns] for r in rows])
+    )
 
 
 def hold_show(
     context: typer.Context,
     reference: Annotated[str, typer.Argument(help="The hold's reference or id.")],
 ) -> None:
-    """One hold in force: what it covers (counted, not named), what is set aside, what waits for it.
+    """Return one hold in force: what it covers (counted, not named), what is set aside, what waits for it.
 
     Example: lethe hold show HC-7
     """
-    here = shell(context)
-    answer = asdict(hold.show(here.runtime, asker(), reference))
-    here.answer(answer, lambda: here.table("", ["", ""], [[k, v] for k, v in answer.items()]))
+    invocation = shell(context)
+    answer = asdict(hold.show(invocation.runtime, asker(), reference))
+    invocation.answer(answer, lambda: invocation.table("", ["", ""], [[k, v] for k, v in answer.items()]))
 
 
 def hold_release(
@@ -93,16 +95,16 @@ def hold_release(
 
     Example: lethe hold release HC-7
     """
-    here = shell(context)
-    released = hold.release(here.runtime, asker(), reference)
+    invocation = shell(context)
+    released = hold.release(invocation.runtime, asker(), reference)
     answer = {
         "hold": released.hold,
         "certificate": released.certificate,
         "completed": released.completed,
     }
-    here.answer(
+    invocation.answer(
         answer,
-        lambda: here.say(
+        lambda: invocation.say(
             f"hold {released.reference} is released, {released.completed} deletion(s) that had waited are complete "
             f"(certificate {released.certificate})"
         ),

@@ -58,20 +58,20 @@ def lookup_command(
 
     Example: lethe lookup "+92 300 1234567" --case F-2041 --purpose "account take-over"
     """
-    here = shell(context)
+    invocation = shell(context)
     who, text = asker(case, purpose, law), typed(value)
     period = moment(since, "--since"), moment(until, "--until")
     if hold is not None:
-        held = lookup.lookup_held(here.runtime, who, text, hold, *period)
-        here.answer(_told(held), lambda: _show_held(here, held))
+        held = lookup.lookup_held(invocation.runtime, who, text, hold, *period)
+        invocation.answer(_told(held), lambda: _show_held(invocation, held))
         return
-    found = lookup.lookup(here.runtime, who, text, *period)
+    found = lookup.lookup(invocation.runtime, who, text, *period)
     if found.unread_number:
         fail(
             "nothing found, and what was given cannot be read as a phone number: write it with + and its country code",
-            here.json,
+            invocation.json,
         )
-    here.answer(_told(found), lambda: _show(here, found))
+    invocation.answer(_told(found), lambda: _show(invocation, found))
 
 
 def _told(found: lookup.Communications) -> list[dict[str, Any]]:
@@ -79,21 +79,21 @@ def _told(found: lookup.Communications) -> list[dict[str, Any]]:
     return told + [{"missing": key_id, "why": why} for key_id, why in found.missing.items()]
 
 
-def _show_held(here: Shell, found: lookup.Communications) -> None:
+def _show_held(invocation: Shell, found: lookup.Communications) -> None:
     if found.restricted:
-        here.say(RESTRICTED)
+        invocation.say(RESTRICTED)
     records = found.records
-    here.table(
+    invocation.table(
         f"{len(records)} communication(s) set aside", _HELD, [[r.get(c) for c in _HELD] for r in records]
     )
 
 
-def _show(here: Shell, found: lookup.Communications) -> None:
+def _show(invocation: Shell, found: lookup.Communications) -> None:
     if found.restricted:
-        here.say(RESTRICTED)
+        invocation.say(RESTRICTED)
     for key_id, why in found.missing.items():
-        here.say(f"{key_id} could not be looked through, records of it may be missing here: {why}")
-    here.table(
+        invocation.say(f"{key_id} could not be looked through, records of it may be missing here: {why}")
+    invocation.table(
         f"{len(found.records)} communication(s) inside the window",
         ["time (UTC)", "record", "role", "kind", "channel", "direction", "counterpart", "status", "account", "country"],
         [
@@ -103,7 +103,7 @@ def _show(here: Shell, found: lookup.Communications) -> None:
         ],
     )  # fmt: skip
     if not found.records and not found.restricted and not found.missing:
-        here.say(
+        invocation.say(
             "Nothing inside the window. Older identifiers have been forgotten; a number needs its country code."
         )
 
@@ -115,7 +115,7 @@ def reveal_command(
 
     Example: lethe reveal cdr.sms-report/0/4711 --case F-2041 --purpose "whom did the fraudster write to"
     """
-    here = shell(context)
-    found = reveal.reveal(here.runtime, asker(case, purpose, law), Position.parse(record))
+    invocation = shell(context)
+    found = reveal.reveal(invocation.runtime, asker(case, purpose, law), Position.parse(record))
     rows = [[p.role, p.kind, p.value] for p in found.parties]
-    here.answer(asdict(found), lambda: here.table(found.record, ["role", "kind", "value"], rows))
+    invocation.answer(asdict(found), lambda: invocation.table(found.record, ["role", "kind", "value"], rows))

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from lethe.console.cli._root import new_app
+from lethe.console.cli.people.window import LAW, RECORD
 from lethe.console.cli.shell import Shell, asker, fail, progress, shell
-from lethe.console.cli.window import LAW, RECORD
 from lethe.operations.asker import record as note
 from lethe.operations.intake import quarantine
 from lethe.operations.intake.replay import Replayed, Wanted, replay
@@ -34,15 +34,15 @@ def quarantine_list(
     format_name: FORMAT = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most this many.")] = 100,
 ) -> None:
-    """The rejected records, without their values.
+    """Return the rejected records, without their values.
 
     Example: lethe quarantine list --reason bad_time
     """
-    here = shell(context)
-    rows = [asdict(one) for one in quarantine.listed(here.runtime, reason, format_name, limit)]
-    here.answer(
+    invocation = shell(context)
+    rows = [asdict(one) for one in quarantine.listed(invocation.runtime, reason, format_name, limit)]
+    invocation.answer(
         rows,
-        lambda: here.table(
+        lambda: invocation.table(
             f"{len(rows)} rejected record(s)",
             ["record", "reason", "field", "explanation", "format", "received (UTC)", "month"],
             [
@@ -63,20 +63,20 @@ def quarantine_show(
     purpose: Annotated[str | None, typer.Option("--purpose", help="What the answer is needed for.")] = None,
     law: LAW = None,
 ) -> None:
-    """One rejected record: why, and with --reveal what it was.
+    """Return one rejected record: why, and with --reveal what it was.
 
     Example: lethe quarantine show cdr.sms-report/0/4711 --reveal --case Q-7 --purpose "mend the producer"
     """
-    here = shell(context)
+    invocation = shell(context)
     position = Position.parse(record)
     if not reveal:
-        found = quarantine.show(here.runtime, position)
+        found = quarantine.show(invocation.runtime, position)
     elif case is None or purpose is None:
         raise typer.BadParameter("--reveal needs --case and --purpose")
     else:
-        found = quarantine.reveal(here.runtime, asker(case, purpose, law), position)
+        found = quarantine.reveal(invocation.runtime, asker(case, purpose, law), position)
     row = {**found.columns, **({"value": found.value} if found.revealed else {}), "kept": found.kept}
-    here.answer(row, lambda: here.table("", ["", ""], [[k, v] for k, v in row.items()]))
+    invocation.answer(row, lambda: invocation.table("", ["", ""], [[k, v] for k, v in row.items()]))
 
 
 def quarantine_replay(
@@ -93,15 +93,15 @@ def quarantine_replay(
 
     Example: lethe quarantine replay --reason unknown_value --format acme/sms --dry-run
     """
-    here = shell(context)
+    invocation = shell(context)
     who, wanted = asker(), {"reason": reason, "format": format_name}
     if not dry_run:
-        note(here.runtime, who, "quarantine.replay", **wanted)
-    with progress("rejected records", None, shown=not here.json) as update:
-        done, log_error = replay(here.runtime, Wanted(reason, format_name), dry_run, update)
+        note(invocation.runtime, who, "quarantine.replay", **wanted)
+    with progress("rejected records", None, shown=not invocation.json) as update:
+        done, log_error = replay(invocation.runtime, Wanted(reason, format_name), dry_run, update)
     if not dry_run:
         counts = {"tried": done.tried, "count": done.records}
-        note(here.runtime, who, "quarantine.replay.done", **wanted, **counts)
+        note(invocation.runtime, who, "quarantine.replay.done", **wanted, **counts)
     answer = {
         "dry_run": dry_run,
         "tried": done.tried,
@@ -114,12 +114,12 @@ def quarantine_replay(
         "unreadable": done.unreadable,
         "uncommitted": done.uncommitted,
     }
-    here.answer(answer, lambda: _show_replay(here, done, dry_run))
+    invocation.answer(answer, lambda: _show_replay(invocation, done, dry_run))
     if log_error is not None:
-        fail(f"the records have landed, but {log_error}", here.json)
+        fail(f"the records have landed, but {log_error}", invocation.json)
 
 
-def _show_replay(here: Shell, done: Replayed, dry_run: bool) -> None:
+def _show_replay(invocation: Shell, done: Replayed, dry_run: bool) -> None:
     would = "would land" if dry_run else "landed"
     rows: list[list[object]] = [
         ["tried", done.tried, "rejected records whose value is kept and opens"],
@@ -136,6 +136,6 @@ def _show_replay(here: Shell, done: Replayed, dry_run: bool) -> None:
         rows.append(
             ["not committed yet", done.uncommitted, "of a commit that is on its way; run it again later"]
         )
-    here.table("", ["", "records", ""], rows, right=["records"])
+    invocation.table("", ["", "records", ""], rows, right=["records"])
     if done.records != done.left and not dry_run:
-        here.say(f"{done.left} of the messages left the quarantine; envelopes hold several records")
+        invocation.say(f"{done.left} of the messages left the quarantine; envelopes hold several records")

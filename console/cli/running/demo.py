@@ -71,22 +71,22 @@ def demo_command(
     """
     from lethe.testing.brokers.embedded import EmbeddedBroker
 
-    here = shell(context)
+    invocation = shell(context)
     _empty(directory)
     with EmbeddedBroker(log=directory / "broker.log") as broker:
         config = directory / "lethe.toml"
         config.write_text(_CONFIG.format(root=directory, bootstrap=broker.bootstrap), "utf-8")
-        demo = Shell(config=config, json=here.json, makes=True)
+        demo = Shell(config=config, json=invocation.json, makes=True)
         for topic in DEFAULT_SOURCES:
             broker.create_topic(topic, _PARTITIONS)
         subject = _produce(demo, broker.bootstrap, records)
         started = time.monotonic()
-        from lethe.console.cli.operate import run_worker
+        from lethe.console.cli.running.operate import run_worker
 
         run_worker(demo, stop_at_end=True)
         seconds = time.monotonic() - started
     report = _report(demo, subject, seconds)
-    here.answer(report, lambda: _show(demo, report, directory))
+    invocation.answer(report, lambda: _show(demo, report, directory))
 
 
 def _empty(directory: Path) -> None:
@@ -99,7 +99,7 @@ def _empty(directory: Path) -> None:
 
 def _produce(demo: Shell, bootstrap: str, records: int) -> str:
     """Produce the traffic; returns a number that occurs often, to be looked up."""
-    from lethe.console.cli.traffic import produce
+    from lethe.console.cli.running.traffic import produce
 
     now = datetime.now(UTC)
     until = datetime(now.year, now.month, 1, tzinfo=UTC)

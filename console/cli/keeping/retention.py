@@ -54,29 +54,29 @@ def expire_command(
 
     Example: lethe expire --dry-run
     """
-    here = shell(context)
+    invocation = shell(context)
     why = (reason or "").strip()[:500]
     if force and not why:
         raise typer.BadParameter("--force needs a --reason")
     if now is not None and not dry_run:
         raise typer.BadParameter("--now is for previews and destroys nothing: add --dry-run")
     if dry_run:
-        outcomes = expire.preview(here.runtime, moment(now, "--now"))
+        outcomes = expire.preview(invocation.runtime, moment(now, "--now"))
     elif not force:
-        with progress("forgetting", None, shown=not here.json):
-            outcomes = expire.expire(here.runtime, asker())
+        with progress("forgetting", None, shown=not invocation.json):
+            outcomes = expire.expire(invocation.runtime, asker())
     else:
-        agreed = set(yes_destroy or ()) or _agreed(here)
-        with progress("forgetting", None, shown=not here.json):
-            outcomes = expire.expire_forced(here.runtime, asker(), why, agreed)
-    here.answer([asdict(o) for o in outcomes], lambda: _show(here, outcomes))
+        agreed = set(yes_destroy or ()) or _agreed(invocation)
+        with progress("forgetting", None, shown=not invocation.json):
+            outcomes = expire.expire_forced(invocation.runtime, asker(), why, agreed)
+    invocation.answer([asdict(o) for o in outcomes], lambda: _show(invocation, outcomes))
 
 
-def _agreed(here: Shell) -> set[str]:
+def _agreed(invocation: Shell) -> set[str]:
     """Ask for the name of each month that a forced sweep destroys, typed out. Without a terminal there is nobody."""
-    if here.json or not sys.stdin.isatty():
+    if invocation.json or not sys.stdin.isatty():
         return set()
-    due = expire.preview(here.runtime)
+    due = expire.preview(invocation.runtime)
     for outcome in due:
         name = expire.named(outcome)
         typed = typer.prompt(f"{outcome.rows} rows of {name} are destroyed for ever. Type {name} to agree")
@@ -85,30 +85,31 @@ def _agreed(here: Shell) -> set[str]:
     return {expire.named(outcome) for outcome in due}
 
 
-def _show(here: Shell, outcomes: list[expire.Outcome]) -> None:
+def _show(invocation: Shell, outcomes: list[expire.Outcome]) -> None:
     if not outcomes:
-        here.say("Nothing is due.")
+        invocation.say("Nothing is due.")
         return
     columns = ["what", "state", "due", "files", "rows", "bytes", "held", "certificate"]
-    here.table("", columns, [[asdict(o)[c] for c in columns] for o in outcomes], right=columns[3:])
+    invocation.table("", columns, [[asdict(o)[c] for c in columns] for o in outcomes], right=columns[3:])
     if waiting := sum(o.rows_waiting for o in outcomes):
-        here.say(
+        invocation.say(
             f"waiting: {waiting} rows of the archive stay until their commits are in the integrity log; lethe doctor "
             "says what keeps them from being published"
         )
     if any(o.state == "waiting" and not o.rows_waiting for o in outcomes):
-        here.say(
+        invocation.say(
             "waiting: unreadable already; files of unfinished commits are removed by a sweep an hour from now"
         )
 
 
 def certificates_list(context: typer.Context) -> None:
-    """The certificates there are, oldest first."""
-    here = shell(context)
-    rows = [asdict(listed) for listed in certificates.every(here.runtime)]
+    """Return the certificates there are, oldest first."""
+    invocation = shell(context)
+    rows = [asdict(listed) for listed in certificates.every(invocation.runtime)]
     columns = ["number", "kind", "what", "due", "done", "files", "rows"]
-    here.answer(
-        rows, lambda: here.table("Deletion certificates", columns, [[r[c] for c in columns] for r in rows])
+    invocation.answer(
+        rows,
+        lambda: invocation.table("Deletion certificates", columns, [[r[c] for c in columns] for r in rows]),
     )
 
 
@@ -119,20 +120,20 @@ def certificates_show(
         Path | None, typer.Option("--out", help="Copy its file, to be verified elsewhere.")
     ] = None,
 ) -> None:
-    """One certificate, complete.
+    """Return one certificate, complete.
 
     Example: lethe certificates show 0 --out certificate.json
     """
-    here = shell(context)
-    document = certificates.read(here.runtime, number)
+    invocation = shell(context)
+    document = certificates.read(invocation.runtime, number)
     if out is not None:
         try:
             out.write_bytes(document.file)
         except OSError as error:
             raise LetheError(f"{out}: {error.strerror}") from None
     certificate = document.certificate
-    here.answer(
-        certificate, lambda: here.table("", ["", ""], [[k, _cell(v)] for k, v in certificate.items()])
+    invocation.answer(
+        certificate, lambda: invocation.table("", ["", ""], [[k, _cell(v)] for k, v in certificate.items()])
     )
 
 
@@ -157,8 +158,8 @@ def certificates_verify(
 
     Example: lethe certificates verify certificate.json --key "lethe+…"
     """
-    here = shell(context)
-    trusted = certificates.trusted(key) if key else certificates.own_keys(here.runtime)
+    invocation = shell(context)
+    trusted = certificates.trusted(key) if key else certificates.own_keys(invocation.runtime)
     if file is not None:
         try:
             data = file.read_bytes()
@@ -167,9 +168,9 @@ def certificates_verify(
         certificates.verify(data, trusted)
         count = 1
     else:
-        count = certificates.verify_all(here.runtime, trusted)
-    here.answer(
-        {"ok": True, "verified": count}, lambda: here.say(f"{count} certificate(s) verified", "green")
+        count = certificates.verify_all(invocation.runtime, trusted)
+    invocation.answer(
+        {"ok": True, "verified": count}, lambda: invocation.say(f"{count} certificate(s) verified", "green")
     )
 
 
@@ -178,12 +179,12 @@ def policy_explain(
     value: Annotated[str, typer.Argument(help="A phone number or address, or a country such as PK.")],
     date: Annotated[str, typer.Argument(help="The day of the communication, such as 2026-02-28.")],
 ) -> None:
-    """Which period applies to a communication, until when what is kept, and why.
+    """Say which period applies to a communication, until when what is kept, and why.
 
     Example: lethe policy explain +923001234567 2026-02-28
     """
-    here = shell(context)
+    invocation = shell(context)
     when = moment(date, "DATE")
     assert when is not None  # noqa: S101  (a text was given)
-    answer = asdict(policy.explain(here.runtime, value, when))
-    here.answer(answer, lambda: here.table("", ["", ""], [[k, v] for k, v in answer.items()]))
+    answer = asdict(policy.explain(invocation.runtime, value, when))
+    invocation.answer(answer, lambda: invocation.table("", ["", ""], [[k, v] for k, v in answer.items()]))

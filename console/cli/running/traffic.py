@@ -53,7 +53,7 @@ def generate_command(
 
     Example: lethe generate --format infobip/sms-report --count 1000 --seed 1 --out records.ndjson
     """
-    here = shell(context)
+    invocation = shell(context)
     if format_name not in FORMATS:
         raise typer.BadParameter(f"traffic can be made for {', '.join(FORMATS)}", param_hint="--format")
     if out is not None and topic is not None:
@@ -69,7 +69,9 @@ def generate_command(
         if topic is not None:
             from lethe.streams.broker.client import client_options
 
-            written = produce(here.settings.bootstrap, topic, counted, client_options(here.settings))
+            written = produce(
+                invocation.settings.bootstrap, topic, counted, client_options(invocation.settings)
+            )
         elif out is not None:
             written = _write(out, counted)
         else:
@@ -77,7 +79,9 @@ def generate_command(
                 sys.stdout.buffer.write(record + b"\n")
             return
     target = str(out) if out else topic
-    here.answer({"written": written, "to": target}, lambda: here.say(f"{written:,} records to {target}"))
+    invocation.answer(
+        {"written": written, "to": target}, lambda: invocation.say(f"{written:,} records to {target}")
+    )
 
 
 def _counted(records: Iterator[bytes], update: object) -> Iterator[bytes]:

@@ -52,21 +52,21 @@ def serve_command(
 
     from lethe.console.web.app import make_app
 
-    here = shell(context)
-    settings = here.settings.serve
+    invocation = shell(context)
+    settings = invocation.settings.serve
     if (settings.certificate is None) != (settings.private_key is None):
         raise ConfigurationError("serve.certificate and serve.private_key are set together, or not at all")
     address = host or settings.host
     if settings.certificate is None and address not in ("127.0.0.1", "::1", "localhost"):
-        here.say(
+        invocation.say(
             "Without serve.certificate the service speaks plain HTTP: put a proxy with TLS in front of it."
         )
-    service = _service(here)
+    service = _service(invocation)
     if not service.accounts.all():
-        here.say("There are no accounts yet: lethe users add NAME --role administrator")
+        invocation.say("There are no accounts yet: lethe users add NAME --role administrator")
     scheme = "http" if settings.certificate is None else "https"
     chosen = settings.port if port is None else port
-    here.say(f"Serving on {scheme}://{address}:{chosen} until interrupted.")
+    invocation.say(f"Serving on {scheme}://{address}:{chosen} until interrupted.")
     # The server raises the signal that ended it once more when it is done: being told to stop is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
@@ -97,15 +97,15 @@ def add_command(
 
     Example: lethe users add amal --role investigator
     """
-    here = shell(context)
-    service = _service(here)
+    invocation = shell(context)
+    service = _service(invocation)
     password = None if provider else secrets.token_urlsafe(12)
     roles = _roles(role or [])
     person = service.accounts.add(name, display, roles, password)
     service.audit({"who": who(), "action": "account.add", "account": person.name, "roles": sorted(roles)})
     answer = {"name": person.name, "roles": sorted(person.roles), "password": password}
     told = "signs in through the identity provider" if password is None else f"first password: {password}"
-    here.answer(answer, lambda: here.say(f"{person.name} was added; {told}"))
+    invocation.answer(answer, lambda: invocation.say(f"{person.name} was added; {told}"))
 
 
 def list_command(context: typer.Context) -> None:
@@ -113,15 +113,15 @@ def list_command(context: typer.Context) -> None:
 
     Example: lethe users list
     """
-    here = shell(context)
-    people = _service(here).accounts.all()
+    invocation = shell(context)
+    people = _service(invocation).accounts.all()
     rows: list[dict[str, Any]] = [
         {"name": p.name, "roles": sorted(p.roles), "closed": p.disabled, "second_factor": p.enrolled}
         for p in people
     ]
-    here.answer(
+    invocation.answer(
         rows,
-        lambda: here.table(
+        lambda: invocation.table(
             f"{len(rows)} account(s)",
             ["name", "roles", "closed", "second factor"],
             [[r["name"], ", ".join(r["roles"]), r["closed"], r["second_factor"]] for r in rows],
@@ -150,33 +150,36 @@ def password_command(context: typer.Context, name: NAME) -> None:
 
     Example: lethe users password amal
     """
-    here = shell(context)
-    service = _service(here)
+    invocation = shell(context)
+    service = _service(invocation)
     account = _account(service, name)
     password = secrets.token_urlsafe(12)
     service.audit({"who": who(), "action": "account.password", "account": name})
     service.accounts.set_password(account, password)
-    here.answer({"name": name, "password": password}, lambda: here.say(f"new password: {password}"))
+    invocation.answer(
+        {"name": name, "password": password}, lambda: invocation.say(f"new password: {password}")
+    )
 
 
 def _set(context: typer.Context, name: str, closed: bool) -> None:
-    here = shell(context)
-    service = _service(here)
+    invocation = shell(context)
+    service = _service(invocation)
     account = _account(service, name)
     word = "close" if closed else "open"
     service.audit({"who": who(), "action": f"account.{word}", "account": name})
     service.accounts.disable(account, closed)
-    here.answer(
-        {"name": name, "closed": closed}, lambda: here.say(f"{name}: {word}d" if closed else f"{name}: open")
+    invocation.answer(
+        {"name": name, "closed": closed},
+        lambda: invocation.say(f"{name}: {word}d" if closed else f"{name}: open"),
     )
 
 
-def _service(here: Shell) -> Service:
+def _service(invocation: Shell) -> Service:
     try:
         from lethe.console.web.service import Service
     except ImportError:
         raise ConfigurationError("the service is an extra: pip install 'lethe[serve]'") from None
-    return Service.open(here.runtime)
+    return Service.open(invocation.runtime)
 
 
 def _account(service: Service, name: str) -> str:

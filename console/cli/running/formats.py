@@ -48,11 +48,11 @@ def check_own_command(
 
     Example: lethe own-numbers check own-numbers.txt
     """
-    here = shell(context)
+    invocation = shell(context)
     found = read_own_numbers(file)
-    here.answer(
+    invocation.answer(
         {"stretches": found.count},
-        lambda: here.say(f"[green]the file is sound[/green]: {found.count:,} numbers and ranges"),
+        lambda: invocation.say(f"[green]the file is sound[/green]: {found.count:,} numbers and ranges"),
     )
 
 
@@ -61,11 +61,11 @@ def list_command(context: typer.Context) -> None:
 
     Example: lethe formats list
     """
-    here = _with_settings(context)
+    invocation = _with_settings(context)
     known = list(formats.known().values())
-    here.answer(
+    invocation.answer(
         [{"name": f.name, "version": f.version, "title": f.title} for f in known],
-        lambda: here.table(
+        lambda: invocation.table(
             "", ["format", "version", "what it is"], [[f.name, f.version, f.title] for f in known]
         ),
     )
@@ -78,8 +78,8 @@ def show_command(
 
     Example: lethe formats show infobip/sms-report
     """
-    here = _with_settings(context)
-    _show(here, formats.get(name))
+    invocation = _with_settings(context)
+    _show(invocation, formats.get(name))
 
 
 def check_command(
@@ -89,11 +89,11 @@ def check_command(
 
     Example: lethe formats check acme-sms.toml
     """
-    here = shell(context)
+    invocation = shell(context)
     declared = _read(file)
     formats.formats_of(declared)
-    _show(here, declared)
-    here.say("the declaration is sound; `lethe formats try` shows what becomes of a sample", "green")
+    _show(invocation, declared)
+    invocation.say("the declaration is sound; `lethe formats try` shows what becomes of a sample", "green")
 
 
 def try_command(
@@ -107,7 +107,7 @@ def try_command(
 
     Example: lethe formats try acme-sms.toml sample.ndjson
     """
-    here = _with_settings(context)
+    invocation = _with_settings(context)
     declared = _read(Path(declaration)) if declaration.endswith(".toml") else formats.get(declaration)
     if isinstance(declared, Kinds):
         raise LetheError(
@@ -120,19 +120,19 @@ def try_command(
         raise LetheError(f"{sample}: {error.strerror}") from None
     with tempfile.TemporaryDirectory(prefix="lethe-try-") as folder:
         outcomes = try_out(list(lines), declared, Path(folder))
-    here.answer([_as_json(o) for o in outcomes], lambda: _print(here, outcomes))
+    invocation.answer([_as_json(o) for o in outcomes], lambda: _print(invocation, outcomes))
     refused = sum(o.reason is not None for o in outcomes)
     if refused:
-        fail(f"{refused} of {len(outcomes)} record(s) would be quarantined", here.json)
+        fail(f"{refused} of {len(outcomes)} record(s) would be quarantined", invocation.json)
 
 
 def _with_settings(context: typer.Context) -> Shell:
-    """The shell, its configured formats known: reading the settings reads `formats_dir`."""
-    here = shell(context)
-    directory = getattr(here.settings, "formats_dir", None)
+    """Return the shell, its configured formats known: reading the settings reads `formats_dir`."""
+    invocation = shell(context)
+    directory = getattr(invocation.settings, "formats_dir", None)
     if directory is not None:
         formats.use_directory(directory)
-    return here
+    return invocation
 
 
 def _read(file: Path) -> Declaration:
@@ -144,19 +144,21 @@ def _read(file: Path) -> Declaration:
         raise ConfigurationError(f"{file}: not UTF-8") from None
 
 
-def _show(here: Shell, declared: Declaration) -> None:
+def _show(invocation: Shell, declared: Declaration) -> None:
     if isinstance(declared, Kinds):
         told = f"header {declared.header}" if declared.header else f"field {declared.by_field}"
         rows = [[word, name] for word, name in declared.kinds.items()]
-        here.answer(described(declared), lambda: here.table(declared.title, [told, "format"], rows))
+        invocation.answer(
+            described(declared), lambda: invocation.table(declared.title, [told, "format"], rows)
+        )
         return
     fields = [
         [spec.path, Text(spec.class_, style=_COLOURS[_part(spec)]), goes_to(spec)] for spec in declared.fields
     ]
-    here.answer(described(declared), lambda: _table(here, declared.title, fields))
+    invocation.answer(described(declared), lambda: _table(invocation, declared.title, fields))
 
 
-def _table(here: Shell, title: str, rows: list[list[Any]]) -> None:
+def _table(invocation: Shell, title: str, rows: list[list[Any]]) -> None:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", header_style="bold")
@@ -164,7 +166,7 @@ def _table(here: Shell, title: str, rows: list[list[Any]]) -> None:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    here.out.print(table)
+    invocation.out.print(table)
 
 
 def _part(spec: FieldSpec) -> str:
@@ -172,12 +174,12 @@ def _part(spec: FieldSpec) -> str:
 
 
 def described(declared: Declaration) -> dict[str, Any]:
-    """A declaration as JSON: as written, defaults left out."""
+    """Return a declaration as JSON: as written, defaults left out."""
     return declared.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
 def goes_to(spec: FieldSpec) -> str:
-    """Where a field ends, in a few words."""
+    """Say where a field ends, in a few words."""
     if spec.class_ == "content":
         return "nowhere: dropped and counted"
     if spec.class_ == "window":
@@ -199,24 +201,24 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _print(here: Shell, outcomes: list[Outcome]) -> None:
+def _print(invocation: Shell, outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
-        _print_one(here, outcome)
+        _print_one(invocation, outcome)
 
 
-def _print_one(here: Shell, outcome: Outcome) -> None:
-    here.out.print(Text(f"record {outcome.record}", style="bold"))
+def _print_one(invocation: Shell, outcome: Outcome) -> None:
+    invocation.out.print(Text(f"record {outcome.record}", style="bold"))
     if outcome.reason is not None:
         detail = f" ({outcome.detail})" if outcome.detail else ""
-        here.out.print(Text(f"  quarantine: {EXPLAINED[outcome.reason]}{detail}", style="bold red"))
+        invocation.out.print(Text(f"  quarantine: {EXPLAINED[outcome.reason]}{detail}", style="bold red"))
     for placed in outcome.fields:
-        here.out.print(_line(placed))
+        invocation.out.print(_line(placed))
     if outcome.archive:
-        here.out.print(
+        invocation.out.print(
             Text("  the archive's row: " + orjson.dumps(outcome.archive, default=str).decode(), style="green")
         )
     if outcome.redacted:
-        here.out.print(Text(f"  taken out of the row: {outcome.redacted}", style="red"))
+        invocation.out.print(Text(f"  taken out of the row: {outcome.redacted}", style="red"))
 
 
 def _line(placed: Placed) -> Text:

@@ -42,18 +42,18 @@ def export_command(
 
     Example: lethe export +923001234567 --case DSR-12 --out dsr-12
     """
-    here = shell(context)
+    invocation = shell(context)
     who, text = asker(case), typed(value)
-    with progress("records looked through", None, shown=not here.json and out is not None) as update:
-        copy = export.export(here.runtime, who, text, lambda done: update(done, None))
+    with progress("records looked through", None, shown=not invocation.json and out is not None) as update:
+        copy = export.export(invocation.runtime, who, text, lambda done: update(done, None))
     files = copy.files()
     if out is None:
         sys.stdout.write(files["export.json"].decode())
         return
     written = export.write_files(out, files)
-    here.answer(
+    invocation.answer(
         {"records": copy.records, "files": written},
-        lambda: here.say(f"{copy.records} record(s) in {', '.join(written)}"),
+        lambda: invocation.say(f"{copy.records} record(s) in {', '.join(written)}"),
     )
 
 
@@ -68,47 +68,51 @@ def erase_command(
 
     Example: lethe erase +923001234567 --dry-run
     """
-    here = shell(context)
+    invocation = shell(context)
     who, text = asker(case), typed(value)
-    with progress("records looked through", None, shown=not here.json) as update:
-        preview = erase.preview(here.runtime, who, text, lambda done: update(done, None))
+    with progress("records looked through", None, shown=not invocation.json) as update:
+        preview = erase.preview(invocation.runtime, who, text, lambda done: update(done, None))
     if dry_run or not preview.found:
-        here.answer(asdict(preview), lambda: _show(here, preview))
+        invocation.answer(asdict(preview), lambda: _show(invocation, preview))
         return
-    if not here.json:
-        _show(here, preview)
-    if not (yes or here.json) and sys.stdin.isatty():
+    if not invocation.json:
+        _show(invocation, preview)
+    if not (yes or invocation.json) and sys.stdin.isatty():
         typer.confirm("Erase this for ever?", abort=True)
-    with progress("records looked through", None, shown=not here.json) as update:
-        erased = erase.erase(here.runtime, who, text, lambda done: update(done, None))
+    with progress("records looked through", None, shown=not invocation.json) as update:
+        erased = erase.erase(invocation.runtime, who, text, lambda done: update(done, None))
     waits = (
         f"; {erased.total('held')} record(s) are under a hold and wait for its release"
         if erased.holds
         else ""
     )
-    here.answer(asdict(erased), lambda: here.say(f"erased, certificate {erased.certificate}{waits}", "green"))
+    invocation.answer(
+        asdict(erased), lambda: invocation.say(f"erased, certificate {erased.certificate}{waits}", "green")
+    )
 
 
-def _show(here: Shell, preview: Erasure) -> None:
+def _show(invocation: Shell, preview: Erasure) -> None:
     if not preview.found:
-        here.say("Nothing about this person is in the window.")
+        invocation.say("Nothing about this person is in the window.")
         return
     rows: list[list[Any]] = [
         [", ".join(m[c]) if c == "holds" else m[c] for c in _COLUMNS] for m in preview.months
     ]
-    here.table(
+    invocation.table(
         "What is erased, by month: rows, originals, rejected records, texts in records of others",
         _COLUMNS,
         rows,
         right=_COLUMNS[1:8],
     )
     if evidence := preview.total("evidence"):
-        here.say(
+        invocation.say(
             f"{evidence} original(s) of records of others name this person and go whole: they cannot be produced as "
             "evidence any more, while their archive rows stay proven; a hold on those records keeps them"
         )
     for hold in preview.holds:
-        here.say(f"held: {hold.reference} by order of {hold.authority}; erased when that hold is released")
+        invocation.say(
+            f"held: {hold.reference} by order of {hold.authority}; erased when that hold is released"
+        )
 
 
 def restrict_command(
@@ -121,7 +125,7 @@ def restrict_command(
 
     Example: lethe restrict +923001234567 --case DSR-14
     """
-    here = shell(context)
+    invocation = shell(context)
     ask = restrict.lift if lift else restrict.restrict
-    done = ask(here.runtime, asker(case), typed(value))
-    here.answer(asdict(done), lambda: here.say(done.state))
+    done = ask(invocation.runtime, asker(case), typed(value))
+    invocation.answer(asdict(done), lambda: invocation.say(done.state))

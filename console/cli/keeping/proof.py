@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from lethe.console.cli.people.window import CASE, LAW, PURPOSE, RECORD
 from lethe.console.cli.shell import Shell, asker, fail, moment, progress, shell
-from lethe.console.cli.window import CASE, LAW, PURPOSE, RECORD
 from lethe.operations.proof import evidence, verify
 from lethe.schemas.errors import IntegrityError, LetheError
 from lethe.schemas.position import Position
@@ -46,19 +46,20 @@ def verify_command(
 
     Example: lethe verify --since 2026-01-01
     """
-    here = shell(context)
+    invocation = shell(context)
     kept = [_read(path) for path in checkpoint or []]
     wanted = verify.Wanted(stream, moment(since, "--since"), moment(until, "--until"), key or [], kept)
-    with progress("rows verified", None, shown=not here.json) as update:
-        done = verify.verify(here.runtime, wanted, update)
-    _answer(here, done.report, done.findings, done.more)
+    with progress("rows verified", None, shown=not invocation.json) as update:
+        done = verify.verify(invocation.runtime, wanted, update)
+    _answer(invocation, done.report, done.findings, done.more)
     if done.findings:
         fail(
-            f"{len(done.findings) + done.more} finding(s): the archive or its log is not as it was", here.json
+            f"{len(done.findings) + done.more} finding(s): the archive or its log is not as it was",
+            invocation.json,
         )
 
 
-def _answer(here: Shell, report: verify.Report, findings: list[verify.Finding], more: int) -> None:
+def _answer(invocation: Shell, report: verify.Report, findings: list[verify.Finding], more: int) -> None:
     months = {
         "since": str(report.first) if report.first else None,
         "until": str(report.last) if report.last else None,
@@ -80,22 +81,22 @@ def _answer(here: Shell, report: verify.Report, findings: list[verify.Finding], 
 
     def show() -> None:
         for finding in findings[:_SHOWN]:
-            here.out.print(str(finding), style="red")
+            invocation.out.print(str(finding), style="red")
         if len(findings) > _SHOWN:
-            here.say(f"… and {len(findings) + more - _SHOWN:,} more; --json lists them")
-        here.say(
+            invocation.say(f"… and {len(findings) + more - _SHOWN:,} more; --json lists them")
+        invocation.say(
             f"{report.rows:,} rows in scope of {report.entries:,} commits in {report.logs:,} log(s) compared, "
             f"from month {report.first} on" + (f" to {report.last}" if report.last else "")
         )
         if report.unpublished:
-            here.say(
+            invocation.say(
                 f"{report.unpublished} commit(s) are not in the log yet and were not compared: a worker publishes "
                 "them within seconds, lethe ingest does when it starts"
             )
         if not findings:
-            here.say("every row in scope is as it was logged, none is missing, none was added", "green")
+            invocation.say("every row in scope is as it was logged, none is missing, none was added", "green")
 
-    here.answer(answer, show)
+    invocation.answer(answer, show)
 
 
 def evidence_command(
@@ -110,17 +111,17 @@ def evidence_command(
 
     Example: lethe evidence cdr.sms-report/0/4711 --case F-2041 --purpose "court order 12/26" --out 4711.json
     """
-    here = shell(context)
+    invocation = shell(context)
     position = Position.parse(record)
-    found = evidence.evidence(here.runtime, asker(case, purpose, law), position)
+    found = evidence.evidence(invocation.runtime, asker(case, purpose, law), position)
     if out is None:
         typer.echo(found.file, nl=False)
         return
     _write(out, found.file)
-    here.answer(
+    invocation.answer(
         {"record": str(position), "file": str(out), "original": found.has_original, "stamped": found.stamped,
          "summary": found.summary},
-        lambda: _tell(here, [f"Evidence written to {out}.", *found.summary]),
+        lambda: _tell(invocation, [f"Evidence written to {out}.", *found.summary]),
     )  # fmt: skip
 
 
@@ -139,7 +140,7 @@ def verify_evidence_command(
 
     Example: lethe verify-evidence 4711.json --key "lethe+9fae8bda+…"
     """
-    here = shell(context)
+    invocation = shell(context)
     try:
         proven = evidence.check(_read(file), key, _read(stamp_root) if stamp_root else None)
     except IntegrityError as error:
@@ -150,18 +151,20 @@ def verify_evidence_command(
         if proven.original is None:
             raise LetheError("the original is not in this file")
         _write(original, proven.original)
-    here.answer(
+    invocation.answer(
         {"proven": True, "record": proven.record, "summary": proven.summary, "stamped": proven.stamped,
          "authority_known": proven.authority_known, "original": proven.original is not None},
-        lambda: _tell(here, ["PROVEN: the record is unaltered since it was logged.", *proven.summary]),
+        lambda: _tell(invocation, ["PROVEN: the record is unaltered since it was logged.", *proven.summary]),
     )  # fmt: skip
     if proven.stamped and not proven.authority_known:
-        here.say("Who made the time stamp was not checked: give the authority's root with --stamp-root.")
+        invocation.say(
+            "Who made the time stamp was not checked: give the authority's root with --stamp-root."
+        )
 
 
-def _tell(here: Shell, lines: list[str]) -> None:
+def _tell(invocation: Shell, lines: list[str]) -> None:
     for line in lines:
-        here.out.print(line)
+        invocation.out.print(line)
 
 
 def _read(path: Path) -> bytes:
@@ -172,7 +175,7 @@ def _read(path: Path) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """A new file that only its owner can read: it may hold identifiers."""
+    """Return a new file that only its owner can read: it may hold identifiers."""
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(data)

@@ -26,11 +26,11 @@ def sql_command(
 
     Example: lethe sql "SELECT account, month, count(*), sum(price) FROM metadata GROUP BY ALL ORDER BY ALL"
     """
-    here = shell(context)
-    found = archive.query(here.runtime, statement)
-    here.answer(
+    invocation = shell(context)
+    found = archive.query(invocation.runtime, statement)
+    invocation.answer(
         found.dicts(),
-        lambda: here.table("", found.columns, found.rows) if found.columns else here.say("done"),
+        lambda: invocation.table("", found.columns, found.rows) if found.columns else invocation.say("done"),
     )
 
 
@@ -45,28 +45,28 @@ def ledger_command(
 
     Example: lethe ledger --check
     """
-    here = shell(context)
+    invocation = shell(context)
     if check:
-        with progress("checking", None, shown=not here.json) as update:
-            findings = ledger.check(here.runtime, update)
-        here.answer({"ok": not findings, "findings": findings}, lambda: _said(here, findings))
+        with progress("checking", None, shown=not invocation.json) as update:
+            findings = ledger.check(invocation.runtime, update)
+        invocation.answer({"ok": not findings, "findings": findings}, lambda: _said(invocation, findings))
         if findings:
-            fail(f"{len(findings)} finding(s): ledger and tables do not agree", here.json)
+            fail(f"{len(findings)} finding(s): ledger and tables do not agree", invocation.json)
         return
-    rows = [asdict(summary) for summary in ledger.by_partition(here.runtime, stream)]
+    rows = [asdict(summary) for summary in ledger.by_partition(invocation.runtime, stream)]
     columns = ["stream", "partition", "last_offset", "commits", "records", "split", "late", "rejected", "tombstones",
                "redacted", "in_scope"]  # fmt: skip
-    here.answer(
+    invocation.answer(
         rows,
-        lambda: here.table(
+        lambda: invocation.table(
             "Where each record went (records = split + late + rejected + tombstones)", columns,
             [[r[c] for c in columns] for r in rows], right=columns[2:],
         ),
     )  # fmt: skip
 
 
-def _said(here: Shell, findings: list[str]) -> None:
+def _said(invocation: Shell, findings: list[str]) -> None:
     for finding in findings:
-        here.out.print(finding, style="red")
+        invocation.out.print(finding, style="red")
     if not findings:
-        here.say("every offset is accounted for, and the tables hold what the ledger says", "green")
+        invocation.say("every offset is accounted for, and the tables hold what the ledger says", "green")

@@ -30,17 +30,17 @@ def tables_command(context: typer.Context, month: MONTH = None, table: TABLE = N
 
     Example: lethe tables --month 2026-11
     """
-    here = shell(context)
-    parts = overview(here.runtime, _asked(month, table))
+    invocation = shell(context)
+    parts = overview(invocation.runtime, _asked(month, table))
     columns = ["table", "month", "files", "rows", "bytes", "runs by level", "merges due"]
     rows = [
         [p.table, p.partition.get("month", ""), f"{p.files:,}", f"{p.rows:,}", f"{p.bytes:,}",
          ", ".join(f"{level}: {count}" for level, count in p.levels.items()), p.due]
         for p in parts
     ]  # fmt: skip
-    here.answer(
+    invocation.answer(
         [asdict(p) for p in parts],
-        lambda: here.table("", columns, rows, right=("files", "rows", "bytes", "merges due")),
+        lambda: invocation.table("", columns, rows, right=("files", "rows", "bytes", "merges due")),
     )
 
 
@@ -67,10 +67,10 @@ def compact_command(
 
     Example: lethe compact --month 2026-10 --whole
     """
-    here = shell(context)
+    invocation = shell(context)
     asked = _asked(month, table, whole)
     if dry_run:
-        _show(here, due(here.runtime, asked), "would be merged")
+        _show(invocation, due(invocation.runtime, asked), "would be merged")
         return
     chosen = open_engine(engine, address, workers)
     with progress("merges", None) as update:
@@ -81,17 +81,17 @@ def compact_command(
             update(len(made), None)
 
         try:
-            compact(here.runtime, asked, chosen, here.config, merged)
+            compact(invocation.runtime, asked, chosen, invocation.config, merged)
         finally:
             chosen.close()
-    _show(here, made, "merged")
+    _show(invocation, made, "merged")
 
 
 def _asked(month: str | None, table: str | None, whole: bool = False) -> Asked:
     return Asked(tuple(TABLES) if table is None else (table,), month, whole)
 
 
-def _show(here: Shell, merges: list[Merge], what: str) -> None:
+def _show(invocation: Shell, merges: list[Merge], what: str) -> None:
     columns = ["table", "month", "files", "rows", "bytes", "files after", "bytes after"]
     rows = [
         [m.table, m.partition.get("month", ""), f"{m.files_before:,}", f"{m.rows:,}", f"{m.bytes_before:,}",
@@ -102,6 +102,8 @@ def _show(here: Shell, merges: list[Merge], what: str) -> None:
         f"{len(merges)} group(s) of files {what}" if merges else "Nothing is due: the files are few enough."
     )
     if not merges:
-        here.answer([], lambda: here.say(title))
+        invocation.answer([], lambda: invocation.say(title))
         return
-    here.answer([asdict(m) for m in merges], lambda: here.table(title, columns, rows, right=columns[2:]))
+    invocation.answer(
+        [asdict(m) for m in merges], lambda: invocation.table(title, columns, rows, right=columns[2:])
+    )

@@ -41,11 +41,11 @@ def worker_command(
 
     Example: lethe worker --stop-at-end
     """
-    here = shell(context, makes=True)
-    run_worker(here, stop_at_end, accept_gap)
+    invocation = shell(context, makes=True)
+    run_worker(invocation, stop_at_end, accept_gap)
 
 
-def run_worker(here: Shell, stop_at_end: bool, accept_gap: bool = False) -> None:
+def run_worker(invocation: Shell, stop_at_end: bool, accept_gap: bool = False) -> None:
     """Run a worker in this process; with a terminal it shows a progress bar when it stops at the end."""
     from lethe.streams.worker.worker import (  # here: Faust alone takes a third of a second to import
         Progress,
@@ -53,19 +53,19 @@ def run_worker(here: Shell, stop_at_end: bool, accept_gap: bool = False) -> None
     )
 
     bar = stop_at_end and sys.stderr.isatty()
-    set_up("ERROR" if bar else here.settings.log_level)
+    set_up("ERROR" if bar else invocation.settings.log_level)
     with progress("records committed", None, shown=bar) as update:
 
         def moved(state: Progress) -> None:
             update(state.committed, max(state.total, state.committed) or None)
 
         worker = Worker(
-            here.runtime,
+            invocation.runtime,
             stop_at_end=stop_at_end,
             accept_gap=accept_gap,
             on_progress=moved,
             # One that only catches up answers no requests and forgets nothing: it would be gone in the middle.
-            attach=None if stop_at_end else partial(_attach_control, here.runtime),
+            attach=None if stop_at_end else partial(_attach_control, invocation.runtime),
         )
         worker.run()
 
@@ -93,17 +93,17 @@ def ingest_command(
     from lethe.operations.intake.ingest import ingest
     from lethe.schemas.declaration import format as formats
 
-    here = shell(context, makes=True)
-    formats.use_directory(here.settings.formats_dir)
+    invocation = shell(context, makes=True)
+    formats.use_directory(invocation.settings.formats_dir)
     formats.get(format_name)
     set_up("ERROR")
     reports: list[dict[str, Any]] = []
     failed: list[str] = []
     total = sum(Path(f).stat().st_size for f in files if f != "-" and Path(f).is_file())
     read = 0
-    with progress("bytes read", total or None, shown=not here.json) as update:
+    with progress("bytes read", total or None, shown=not invocation.json) as update:
         for file in files:
-            report = ingest(here.runtime, file, format_name, partial(_moved, update, read))
+            report = ingest(invocation.runtime, file, format_name, partial(_moved, update, read))
             read += Path(file).stat().st_size if file != "-" else 0
             update(read, None)
             counts = report.counts
@@ -116,15 +116,15 @@ def ingest_command(
                 }
             )  # fmt: skip
     columns = ["file", "stream", "already", "records", "split", "late", "rejected"]
-    here.answer(
+    invocation.answer(
         reports,
-        lambda: here.table(
+        lambda: invocation.table(
             "already: lines that an earlier run had taken in", columns, [[r[c] for c in columns] for r in reports],
             right=columns[2:],
         ),
     )  # fmt: skip
     if failed:
-        fail(f"the records are in, but not the integrity log: {failed[0]}", here.json)
+        fail(f"the records are in, but not the integrity log: {failed[0]}", invocation.json)
 
 
 def _moved(update: Callable[[int, int | None], None], before: int, at: int) -> None:
@@ -152,19 +152,21 @@ def doctor_command(context: typer.Context) -> None:
     """
     from lethe.operations.health.doctor import checks
 
-    here = shell(context, makes=True)  # it makes none: it says that there is none, and looks at the rest
+    invocation = shell(
+        context, makes=True
+    )  # it makes none: it says that there is none, and looks at the rest
     results = []
-    for check in checks(here.runtime, _broker):
+    for check in checks(invocation.runtime, _broker):
         results.append(check)
-        if not here.json:
+        if not invocation.json:
             mark, style = _MARKS[check.state]
-            here.out.print(mark, style=style, end="")
-            here.say(f" {check.what}: {check.found}" + (f" -> {check.advice}" if check.advice else ""))
+            invocation.out.print(mark, style=style, end="")
+            invocation.say(f" {check.what}: {check.found}" + (f" -> {check.advice}" if check.advice else ""))
     wrong = [c for c in results if c.state == "wrong"]
-    if here.json:
-        here.answer(
+    if invocation.json:
+        invocation.answer(
             [{"what": c.what, "state": c.state, "found": c.found, "advice": c.advice} for c in results],
             lambda: None,
         )
     if wrong:
-        fail(f"{len(wrong)} of {len(results)} checks found something wrong", here.json)
+        fail(f"{len(wrong)} of {len(results)} checks found something wrong", invocation.json)

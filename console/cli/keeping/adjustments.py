@@ -30,14 +30,14 @@ def run_command(
     """
     from lethe.operations import adjustments
 
-    here = shell(context)
+    invocation = shell(context)
     only = None if month is None else _month(month)
-    with progress("months", None, shown=not here.json) as update:
-        found = adjustments.run(here.runtime, only, update)
+    with progress("months", None, shown=not invocation.json) as update:
+        found = adjustments.run(invocation.runtime, only, update)
     rows = [{"month": str(a.month), "new": a.new, "total": a.total} for a in found]
-    here.answer(
+    invocation.answer(
         rows,
-        lambda: here.table(
+        lambda: invocation.table(
             "Set apart: not to be billed",
             ["month", "new", "total"],
             [[*r.values()] for r in rows],
@@ -57,13 +57,13 @@ def list_command(
     """
     from lethe.operations import adjustments
 
-    here = shell(context)
-    found = adjustments.listed(here.runtime, _month(month))
+    invocation = shell(context)
+    found = adjustments.listed(invocation.runtime, _month(month))
     rows = found.head(limit).to_dicts()
     shown = f"{len(rows)} of {found.height:,}" if len(rows) < found.height else f"{found.height:,}"
-    here.answer(
+    invocation.answer(
         rows,
-        lambda: here.table(
+        lambda: invocation.table(
             f"{shown} row(s) not to be billed",
             found.columns,
             [[*r.values()] for r in rows],

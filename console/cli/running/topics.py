@@ -41,11 +41,13 @@ def create_command(
     from lethe.streams.broker.topics import create
     from lethe.streams.worker.control_topic import own_topics
 
-    here = shell(context)
-    settings = here.settings
+    invocation = shell(context)
+    settings = invocation.settings
     config = {"retention.ms": str(int(retention_hours * 3_600_000)), "cleanup.policy": "delete"}
     replicas = settings.kafka.replication
     sources = [NewTopic(topic, partitions, replicas, config=config) for topic in sorted(settings.sources)]
     made = create(settings, [*sources, *own_topics(settings)])
     rows = [{"topic": topic, "state": "made" if new else "was there"} for topic, new in made.items()]
-    here.answer(rows, lambda: here.table("", ["topic", "state"], [[r["topic"], r["state"]] for r in rows]))
+    invocation.answer(
+        rows, lambda: invocation.table("", ["topic", "state"], [[r["topic"], r["state"]] for r in rows])
+    )

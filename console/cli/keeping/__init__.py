@@ -1,0 +1,3 @@
+"""Commands over the archive: what is kept how long, proven, billed."""
+
+__all__ = ["adjustments", "archive", "proof", "retention", "signing"]
