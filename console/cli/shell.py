@@ -103,6 +103,11 @@ class Shell:
         if not self.json:
             self.out.print(escaped(line), style=style)
 
+    def line(self, text: str) -> None:
+        """Print one line as it is: a terminal may break it, but no name or number in it is folded."""
+        if not self.json:
+            self.out.print(escaped(text), soft_wrap=True)
+
 
 @contextmanager
 def progress(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from datetime import UTC
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -18,6 +19,8 @@ LAW = Annotated[
 ]
 PURPOSE = Annotated[str, typer.Option("--purpose", help="What the answer is needed for.")]
 RECORD = Annotated[str, typer.Argument(help="A record's name: STREAM/PARTITION/OFFSET[/INDEX].")]
+_WIDE: Final = 120
+"""From this many characters on a table of look-ups fits without folding."""
 _HELD = (
     "event_time",
     "record",
@@ -93,19 +96,36 @@ def _show(invocation: Shell, found: lookup.Communications) -> None:
         invocation.say(RESTRICTED)
     for key_id, why in found.missing.items():
         invocation.say(f"{key_id} could not be looked through, records of it may be missing here: {why}")
-    invocation.table(
-        f"{len(found.records)} communication(s) inside the window",
-        ["time (UTC)", "record", "role", "kind", "channel", "direction", "counterpart", "status", "account", "country"],
-        [
-            [a["event_time"], a["record"], a["role"], a["kind"], a["channel"], a["direction"], a["counterpart"],
-             a["status_group"], a["account"], a["country"]]
-            for a in found.records
-        ],
-    )  # fmt: skip
+    title = f"{len(found.records)} communication(s) inside the window"
+    if invocation.out.width < _WIDE:
+        _show_narrow(invocation, title, found.records)
+    else:
+        invocation.table(
+            title,
+            ["time (UTC)", "record", "role", "kind", "channel", "direction", "counterpart", "status", "account",
+             "country"],
+            [
+                [a["event_time"], a["record"], a["role"], a["kind"], a["channel"], a["direction"], a["counterpart"],
+                 a["status_group"], a["account"], a["country"]]
+                for a in found.records
+            ],
+        )  # fmt: skip
     if not found.records and not found.restricted and not found.missing:
         invocation.say(
             "Nothing inside the window. Older identifiers have been forgotten; a number needs its country code."
         )
+
+
+def _show_narrow(invocation: Shell, title: str, records: list[dict[str, Any]]) -> None:
+    """Print two lines a record: no time, number or name is folded, which would be misread."""
+    invocation.say(title)
+    for a in records:
+        when = f"{a['event_time'].astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+        what = " ".join(filter(None, (a["channel"], a["direction"], a["status_group"])))
+        other = f" with {a['counterpart']}" if a["counterpart"] else ""
+        invocation.line(f"{when}  {a['role']}, {what}{other}")
+        rest = [v for v in (a["account"], a["country"]) if v]
+        invocation.line(f"{'':21}{a['record']}{'  ' if rest else ''}{', '.join(rest)}")
 
 
 def reveal_command(
