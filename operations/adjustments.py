@@ -31,7 +31,7 @@ def run(
     on_month: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> list[Adjusted]:
     """Look through every month of the window (or one) and write what is new; returns what was found in each."""
-    warehouse = _warehouse(runtime)
+    warehouse = runtime.new_warehouse()
     chosen = [m for m in _files(warehouse) if only is None or m == only]
     done = []
     for number, month in enumerate(chosen):
@@ -51,7 +51,7 @@ def run_due(runtime: Runtime, ending: set[Month]) -> list[Adjusted]:
     2. Write what is new. A crash here leaves the month to be looked through again, which finds nothing new.
     3. Note the files: the month is left alone until it has others.
     """
-    warehouse, now = _warehouse(runtime), runtime.clock()
+    warehouse, now = runtime.new_warehouse(), runtime.clock()
     done = []
     for month, digest in _files(warehouse).items():
         # Step 1
@@ -73,11 +73,6 @@ def run_due(runtime: Runtime, ending: set[Month]) -> list[Adjusted]:
 def listed(runtime: Runtime, month: Month) -> pl.DataFrame:
     """List what is set apart in a month: positions and reasons."""
     return known(runtime.warehouse, month).sort("stream", "partition", "offset", "index")
-
-
-def _warehouse(runtime: Runtime) -> Warehouse:
-    """Open handles of one's own: the leader runs this in another thread than the commits."""
-    return Warehouse(runtime.objects, runtime.storage, runtime.clock)
 
 
 def _files(warehouse: Warehouse) -> dict[Month, str]:
