@@ -129,7 +129,9 @@ class ReplayPlant(Plant):
     def twin(self, directory: Path) -> ReplayPlant:
         """An empty plant with the same keys: what it seals and hashes can be compared."""
         other = ReplayPlant(directory, self.ahead, settings=self.settings)
-        shutil.copytree(self.directory / "keys", directory / "keys")
+        # Not what the other warehouse has signed: this one begins a history of its own.
+        apart = shutil.ignore_patterns("log.signed", "ledger.key")
+        shutil.copytree(self.directory / "keys", directory / "keys", ignore=apart)
         shutil.copytree(self.directory / "warehouse" / "_keys", directory / "warehouse" / "_keys")
         return other
 

@@ -227,8 +227,13 @@ def small_disk(tmp_path: Path):
 class TestExitStatus:
     def test_0_for_help_and_for_what_is_done(self, bare_site: Site) -> None:
         assert bare_site.run("--help").returncode == 0
+        done = bare_site.run("formats", "list", "--json")
+        assert (done.returncode, len(json.loads(done.stdout)) > 20) == (0, True)
+
+    def test_1_where_there_is_no_warehouse_and_none_is_made(self, bare_site: Site) -> None:
         done = bare_site.run("keys", "list", "--json")
-        assert (done.returncode, json.loads(done.stdout)) == (0, [])
+        assert done.returncode == 1
+        assert b"there is no warehouse" in done.stderr.encode() if isinstance(done.stderr, str) else done.stderr
 
     def test_1_for_what_failed_as_json_too(self, bare_site: Site) -> None:
         done = bare_site.run("--json", "sql", "SELEC")

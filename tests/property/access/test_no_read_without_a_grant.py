@@ -45,6 +45,7 @@ class Sequences(RuleBasedStateMachine):
         self.cases: dict[str, str] = {}
         self.roles: dict[str, set[Role]] = {}
         self.closed: set[str] = set()
+        self.opened = 0
         self.grants: list[dict[str, object]] = []
         for name in PEOPLE:
             first = {Role.INVESTIGATOR, Role.APPROVER} if name != "carl" else {Role.APPROVER}
@@ -124,8 +125,8 @@ class Sequences(RuleBasedStateMachine):
     @rule(name=WHO)
     def reopen_another(self, name: str) -> None:
         if name in self.closed and Role.INVESTIGATOR in self.roles[name]:
-            count = len(self.grants) + len(self.closed)
-            self.cases[name] = self.world.case(self.now(name), f"F-{name}-{count}-{self.world.now:%j%H%M}").id
+            self.opened += 1
+            self.cases[name] = self.world.case(self.now(name), f"F-{name}-{self.opened}").id
             self.closed.discard(name)
             for grant in self.grants:
                 if grant["who"] == name:

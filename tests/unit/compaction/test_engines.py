@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,12 @@ def kill_one_of_the_pool(killed: list[int]) -> None:
     for _ in range(200):
         time.sleep(0.05)
         for server in psutil.Process().children():
-            if "forkserver" in " ".join(server.cmdline()) and (workers := server.children()):
-                time.sleep(0.5)
-                os.kill(workers[0].pid, signal.SIGKILL)
-                killed.append(workers[0].pid)
-                return
+            with suppress(psutil.NoSuchProcess):  # one that ends while it is looked at
+                if "forkserver" in " ".join(server.cmdline()) and (workers := server.children()):
+                    time.sleep(0.5)
+                    os.kill(workers[0].pid, signal.SIGKILL)
+                    killed.append(workers[0].pid)
+                    return
 
 
 def test_all_engines_write_the_same_bytes(make_world: Callable[..., World]) -> None:
