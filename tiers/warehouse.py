@@ -268,6 +268,7 @@ class Warehouse:
         """Return the same up to the newest metadata commit this handle has seen; whoever made a later one derives
         that.
         """
+        self.ledger.add_missing_columns()  # it looks at the newest version: not between a look and its commit
         for _ in range(_TRIES):
             self.ledger.reload()
             done = self.ledger.transaction(_PUBLISHED)
@@ -275,7 +276,6 @@ class Warehouse:
             said = self.metadata.info_since(-1 if done is None else done, ledger.COMMIT_INFO)
             if not said:
                 return
-            self.ledger.add_missing_columns()
             rows = ledger.rows(said)
             files = write_files(
                 self.objects,
