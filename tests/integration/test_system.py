@@ -233,7 +233,7 @@ class TestExitStatus:
     def test_1_where_there_is_no_warehouse_and_none_is_made(self, bare_site: Site) -> None:
         done = bare_site.run("keys", "list", "--json")
         assert done.returncode == 1
-        assert b"there is no warehouse" in done.stderr.encode() if isinstance(done.stderr, str) else done.stderr
+        assert "there is no warehouse" in str(done.stderr)
 
     def test_1_for_what_failed_as_json_too(self, bare_site: Site) -> None:
         done = bare_site.run("--json", "sql", "SELEC")
