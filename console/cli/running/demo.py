@@ -195,7 +195,10 @@ def _show(demo: Shell, report: dict[str, Any], directory: Path) -> None:
             f"  {command} quarantine list\n"
             f"  {command} ledger --check\n"
             f"  {command} verify\n"
-            f"  {command} keys list",
+            f"  {command} keys list\n\n"
+            "In a browser:\n"
+            f"  {command} users add amal --role investigator\n"
+            f"  {command} serve",
             title="Where everything is",
             title_align="left",
         )
