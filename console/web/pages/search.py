@@ -43,6 +43,7 @@ class Found:
     pages: int
     restricted: bool
     unread: bool
+    missing: list[str]
     chart: Bars | None
     facets: list[tuple[str, list[tuple[str, int]]]]
 
@@ -73,10 +74,12 @@ def find(service: Service, who: SignedIn, form: dict[str, str]) -> Found:
     asker = Asker.of(who.person.name, case.reference, case.purpose)
     rows: list[dict[str, Any]] = []
     restricted = unread = False
+    missing: set[str] = set()
     for number, value in enumerate(values, 1):
         answer = lookup(service.runtime, asker, value, since, until)
         restricted |= answer.restricted
         unread |= answer.unread_number
+        missing |= set(answer.missing)
         rows += [{**row, "value": number} for row in answer.records]
     service.desk.took(grant.id, len(rows))
     rows.sort(key=lambda r: r["event_time"], reverse=True)
@@ -90,6 +93,7 @@ def find(service: Service, who: SignedIn, form: dict[str, str]) -> Found:
         pages,
         restricted,
         unread,
+        sorted(missing),
         days([r["event_time"] for r in rows], since, until) if rows else None,
         [
             (title, Counter(str(r[name]) for r in rows if r[name] is not None).most_common(5))

@@ -191,3 +191,15 @@ def test_the_api_looks_up_like_the_page(site: Site) -> None:
     wrong = client.post("/api/search", headers=bearer, json={"case": case["id"], "values": []})
     assert wrong.status_code == 422
     assert client.get("/api/openapi.json").json()["info"]["title"] == "Lethe"
+
+
+def test_a_month_whose_keys_do_not_open_is_named(site: Site) -> None:
+    browser = site.signed_in("amal", Role.INVESTIGATOR)
+    case = case_of(browser.post("/cases", reference="F-1", title="", purpose="fraud"))
+    wrapped = next((site.world.root / "_keys").glob("2025-03*.json"))
+    wrapped.write_bytes(b"{}")
+    site.service.runtime.ring.evict()
+    page = browser.post("/search", values=HER, case=case)
+    assert "Not all was looked through" in page
+    assert "2025-03.w12" in page
+    assert "Nothing inside the window" not in page
