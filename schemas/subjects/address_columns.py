@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import phonenumbers
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from lethe.schemas.flat import bytes_of, ends_of, large
 from lethe.schemas.subjects.addresses import CHAT_CHANNELS, EMAIL, JID_HOSTS, NUMBERED, Reading, read
@@ -101,14 +103,28 @@ def _all_numbers(values: pl.Series) -> pl.DataFrame | None:
         beginnings = _beginnings_of(numbers)
     if beginnings is None or not _MAY_BEGIN[beginnings].all():
         return None
-    if _LOOK_AT[beginnings].any():
-        coded = numbers.to_arrow().dictionary_encode()
-        known = [None if n in NUMBERS else canonical_number(n) for n in coded.dictionary.to_pylist()]
-        numbers = pl.Series(known, dtype=pl.String)[pl.Series(coded.indices).cast(pl.UInt32)]
+    look = _LOOK_AT[beginnings]
+    if look.any():
+        numbers = _respelt(numbers, look)
     kinds = pl.Series(["msisdn"]).new_from_index(0, len(values))
     if numbers.null_count():
         kinds = kinds.set(numbers.is_null(), None)
     return pl.DataFrame({"kind": kinds, "value": numbers})
+
+
+def _respelt(numbers: pl.Series, look: npt.NDArray[np.bool_]) -> pl.Series:
+    """Replace those of the numbers that are `look` for (one mark for each that is not null) by the spelling stored.
+
+    They are few in most traffic, so the others are left as they are.
+    """
+    texts = numbers.to_arrow().cast(pa.large_string())
+    marks = np.zeros(len(texts), np.bool_)
+    marks[pc.is_valid(texts).to_numpy(zero_copy_only=False)] = look
+    mask = pa.array(marks)
+    coded = texts.filter(mask).dictionary_encode()
+    known = [None if n in NUMBERS else canonical_number(n) for n in coded.dictionary.to_pylist()]
+    spelt = pa.array(known, pa.large_string()).take(coded.indices)
+    return pl.Series(numbers.name, pc.replace_with_mask(texts, mask, spelt))
 
 
 def _marked(beginnings: Iterable[str]) -> npt.NDArray[np.bool_]:
