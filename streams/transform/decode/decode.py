@@ -100,21 +100,26 @@ def decode(values: Sequence[bytes | None], fmt: Format, max_bytes: int) -> Decod
     """Parse the values of a batch; every value ends in the frame or among the rejects, none in both."""
     rejects: list[Reject] = []
     given = _take_out(values, max_bytes, rejects)
-    if _MARK in given.data:  # a file's first record may begin with it
-        given = _Values.of([value.removeprefix(_MARK) for value in given.values], given.rows)
     if fmt.encoding == "csv":
-        given = _single_lines(given, rejects)
+        given = _single_lines(_unmarked(given), rejects)
         given = _Values.of(*to_json(given.values, given.rows, fmt, rejects))
     usual, given = _usual(given, fmt)
     if usual is not None and not given.values:
         return replace(usual, rejects=rejects)
-    given = _validate(_single_lines(given, rejects), fmt, rejects)
+    given = _validate(_single_lines(_unmarked(given), rejects), fmt, rejects)
     try:
         decoded = _columns(given, fmt)
     except NotJsonError:
         decoded = _columns(_validate(given, fmt, rejects, thorough=True), fmt)
     decoded = replace(decoded, rejects=rejects + decoded.rejects)
     return decoded if usual is None else _together(usual, decoded)
+
+
+def _unmarked(given: _Values) -> _Values:
+    """Take the byte-order mark off values that begin with it, as the first of a file may."""
+    if _MARK not in given.data:
+        return given
+    return _Values.of([value.removeprefix(_MARK) for value in given.values], given.rows)
 
 
 def _take_out(values: Sequence[bytes | None], max_bytes: int, rejects: list[Reject]) -> _Values:
