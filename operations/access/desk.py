@@ -14,6 +14,7 @@ import orjson
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from lethe.keys.monthkeys import MonthKeys
 from lethe.keys.ring import KeyRing
 from lethe.keys.sealing import open_value, seal_value
 from lethe.operations.access import tables
@@ -98,8 +99,8 @@ class Desk:
         with self._database.begin() as session:
             case = owned(session, person, case_id, must_be_open=True)
             keys = self._ring.named(key_name(case_id))
-            texts = sorted({v.strip() for v in values if v.strip()})
-            target = value_digest(keys, "\0".join(texts)) if texts and action in OF_WEIGHT else ""
+            texts = _texts(values)
+            target = _target(keys, texts) if action in OF_WEIGHT else ""
             scope = Scope(action, case.id, case.purpose, *months, rows, target)
             ends = now + (BREAK_GLASS if break_glass else LASTS)
             check_request(scope, person.may(), now, ends)
@@ -186,8 +187,7 @@ class Desk:
             case = owned(session, person, read.case, must_be_open=True)
             if read.action in OF_WEIGHT:
                 keys = self._ring.named(key_name(case.id))
-                texts = sorted({v.strip() for v in values if v.strip()})
-                target = value_digest(keys, "\0".join(texts)) if texts else ""
+                target = _target(keys, _texts(values))
                 read = Read(
                     person.id, read.action, case.id, read.first_month, read.last_month, read.rows, target
                 )
@@ -273,6 +273,16 @@ class Desk:
                 f"at most {self._daily} different subjects a day (UTC); go on tomorrow, or have a colleague look"
             )
         session.add_all(tables.DailyCount(account=person.id, day=day, digest=d) for d in new)
+
+
+def _texts(values: Sequence[str]) -> list[str]:
+    """Give what is asked of, each once and in order: however it is listed, it is the same request."""
+    return sorted({v.strip() for v in values if v.strip()})
+
+
+def _target(keys: MonthKeys, texts: Sequence[str]) -> str:
+    """Name the subjects a grant of weight is for by a keyed digest; nothing for none."""
+    return value_digest(keys, "\0".join(texts)) if texts else ""
 
 
 def grant_of(row: tables.GrantRow) -> Grant:
