@@ -227,6 +227,24 @@ def asker(case: str | None = None, purpose: str | None = None, law: str | None =
     return Asker.of(who(), case, purpose, law, source=terminal())
 
 
+def at_a_terminal() -> bool:
+    """Tell whether there is a person to ask."""
+    return sys.stdin.isatty()
+
+
+def agree(invocation: Shell, yes: bool, what: str, word: str) -> None:
+    """Ask for `word`, typed out, before `what` is destroyed for ever; `yes` says that it was agreed to already.
+
+    Raises wrong usage where there is nobody to ask, and `Abort` when another word is typed.
+    """
+    if yes:
+        return
+    if invocation.json or not at_a_terminal():
+        raise typer.BadParameter(f"nothing was done: {what}; without a terminal add --yes to agree")
+    if typer.prompt(f"{what}. Type {word} to agree", default="", show_default=False).strip() != word:
+        raise typer.Abort
+
+
 def typed(value: str) -> str:
     """Return the value of an argument; `-` reads it from a prompt or standard input, where nobody else sees it.
 

@@ -145,6 +145,23 @@ def show(runtime: Runtime, asker: Asker, reference: str) -> Shown:
     return shown
 
 
+@dataclass(frozen=True, slots=True)
+class Releasing:
+    """What a release would destroy: the hold by the name it is known by, and the records it alone keeps."""
+
+    hold: str
+    name: str
+    records: int
+
+
+def before_release(runtime: Runtime, reference: str) -> Releasing:
+    """Say what a release would destroy; raises `LetheError` when there is no such hold. Changes nothing."""
+    holds = _holds(runtime)
+    hold_id, name = _to_release(holds, reference)
+    records = 0 if name == hold_id else sum(1 for _ in holds.records(holds.find(hold_id)))
+    return Releasing(hold_id, name, records)
+
+
 def release(runtime: Runtime, asker: Asker, reference: str) -> Released:
     """Release a hold, by its reference or id: its key is destroyed, and what had waited for it is forgotten.
 

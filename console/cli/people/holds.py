@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lethe.console.cli._root import new_app
-from lethe.console.cli.shell import asker, moment, shell, typed
+from lethe.console.cli.shell import agree, asker, moment, shell, typed
 from lethe.operations.retention import hold
 from lethe.schemas.errors import InputError
 
@@ -90,12 +90,16 @@ def hold_show(
 def hold_release(
     context: typer.Context,
     reference: Annotated[str, typer.Argument(help="The hold's reference or id.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Agree to it; needed without a terminal.")] = False,
 ) -> None:
     """Release a hold: its key is destroyed, and what had waited for it is forgotten.
 
     Example: lethe hold release HC-7
     """
     invocation = shell(context)
+    ends = hold.before_release(invocation.runtime, reference)
+    what = f"{ends.records} record(s) kept only for the hold {ends.name} are destroyed for ever"
+    agree(invocation, yes, what, ends.name)
     released = hold.release(invocation.runtime, asker(), reference)
     answer = {
         "hold": released.hold,

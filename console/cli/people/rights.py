@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lethe.console.cli.shell import Shell, asker, progress, shell, typed
+from lethe.console.cli.shell import Shell, agree, asker, progress, shell, typed
 from lethe.operations.rights import erase, export, restrict
 from lethe.operations.rights.erase import COUNTS, Erasure
 
@@ -61,7 +61,7 @@ def erase_command(
     context: typer.Context,
     value: VALUE,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only the preview.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask on a terminal.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree to it; needed without a terminal.")] = False,
     case: CASE = "data subject request",
 ) -> None:
     """Erase a person from the window: preview, then every row and page entry, then the files that held them.
@@ -77,8 +77,7 @@ def erase_command(
         return
     if not invocation.json:
         _show(invocation, preview)
-    if not (yes or invocation.json) and sys.stdin.isatty():
-        typer.confirm("Erase this for ever?", abort=True)
+    agree(invocation, yes, "what the preview lists is erased for ever", "erase")
     with progress("records looked through", None, shown=not invocation.json) as update:
         erased = erase.erase(invocation.runtime, who, text, lambda done: update(done, None))
     waits = (

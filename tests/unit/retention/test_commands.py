@@ -117,12 +117,12 @@ def test_a_hold_from_order_to_release(lethe: Prompt) -> None:
     named = lethe.run("lookup", "m-00000002", *LOOK, "--hold", "HC-7")
     assert [(f["record"], f["roles"]) for f in named] == [(named[0]["record"], ["mentioned"])]
     assert named[0]["record"].endswith("/2")
-    assert lethe.run("hold", "release", "HC-7")["completed"] == 1
+    assert lethe.run("hold", "release", "HC-7", "--yes")["completed"] == 1
     assert lethe.run("hold", "list")[0]["state"] == "released"
     with pytest.raises(LetheError, match="no hold in force"):
         lethe.run("lookup", HER, *LOOK, "--hold", "HC-7")
     with pytest.raises(LetheError, match="released already"):
-        lethe.run("hold", "release", placed["hold"])
+        lethe.run("hold", "release", placed["hold"], "--yes")
     actions = [e["action"] for e in lethe.audit()]
     assert [a for a in actions if a.startswith("hold")] == ["hold.place", "hold.show", "hold.release"]
 
@@ -160,10 +160,50 @@ def test_erase_previews_then_erases(lethe: Prompt) -> None:
     preview = lethe.run("erase", HER, "--dry-run")
     assert preview["months"][0]["identifiers"] == 2
     assert len(lethe.run("lookup", HER, *LOOK)) == 2
-    assert lethe.run("erase", HER)["certificate"] == 0
+    assert lethe.run("erase", HER, "--yes")["certificate"] == 0
     assert lethe.run("lookup", HER, *LOOK) == []
     assert lethe.run("erase", HER)["certificate"] is None
     assert "Nothing about this person" in lethe.plain("erase", HER)
+
+
+@pytest.mark.parametrize("command", [("erase", HER), ("hold", "release", "HC-9")])
+def test_what_destroys_asks_and_without_a_terminal_needs_a_yes(
+    lethe: Prompt, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lethe.run(
+        "hold",
+        "place",
+        "--authority",
+        "A",
+        "--reference",
+        "HC-9",
+        "--review",
+        "2025-12-31",
+        "--account",
+        "acme",
+    )
+    config = ["--config", str(lethe.config)]
+
+    def stood() -> bool:
+        return (
+            lethe.run("hold", "list")[0]["state"] == "in force" and len(lethe.run("lookup", HER, *LOOK)) == 2
+        )
+
+    for options in (["--json"], []):
+        refused = CliRunner().invoke(app, [*config, *options, *command])
+        assert refused.exit_code == 2, refused.output
+        assert "--yes" in refused.output
+        assert HER not in refused.output
+    monkeypatch.setattr(shell, "at_a_terminal", lambda: True)
+    word = "erase" if command[0] == "erase" else "HC-9"
+    for typed in ("y", "yes", "", f"{word}x"):
+        refused = CliRunner().invoke(app, [*config, *command], input=f"{typed}\n")
+        assert refused.exit_code == 1, refused.output
+        assert word in refused.output
+    assert stood()
+    done = CliRunner().invoke(app, [*config, *command], input=f"{word}\n")
+    assert done.exit_code == 0, done.output
+    assert not stood()
 
 
 def test_a_restricted_person_is_shown_to_the_law_alone(lethe: Prompt) -> None:
@@ -247,7 +287,7 @@ def test_no_command_leaves_an_identifier_behind(lethe: Prompt) -> None:
     )
     lethe.run("restrict", HER)
     lethe.run("export", HER)
-    lethe.run("erase", HER)
+    lethe.run("erase", HER, "--yes")
     world = lethe.world
     scanned = [p for folder in (world.root, world.keys, world.folder / "audit") for p in folder.rglob("*")]
     assert len(scanned) > 20
