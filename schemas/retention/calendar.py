@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 
 WINDOW_MONTHS = 12
 ARCHIVE_YEARS = 10
@@ -57,6 +57,8 @@ def window_end(month: Month, window_months: int = WINDOW_MONTHS) -> datetime:
 
 def archive_end(year: int, archive_years: int = ARCHIVE_YEARS) -> datetime:
     """Return the first instant at which the metadata of a year's communications may no longer be kept."""
+    if year + archive_years >= MAXYEAR:
+        return datetime.max.replace(tzinfo=UTC)
     return datetime(year + archive_years + 1, 1, 1, tzinfo=UTC)
 
 

@@ -1,23 +1,85 @@
-"""Who is kept for how long: the default periods and those of single countries, as a value without a clock."""
+"""Who is kept for how long: the default periods, and the floors and ceilings of single countries.
+
+`RetentionPolicy.period` is the one place where a period is decided: ingestion, expiry and explanation ask it.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from lethe.schemas.retention.calendar import ARCHIVE_YEARS, WINDOW_MONTHS, Month, window_end
+from lethe.schemas.retention.calendar import ARCHIVE_YEARS, WINDOW_MONTHS, Month
+from lethe.schemas.retention.data_class import TERMS, DataClass
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """How long one class of data is kept: `length` in the class's unit, and the rule that decided.
+
+    `rule`: `PK>=24` (a floor of PK), `DE<=6` (a ceiling of DE); None where the default stands.
+    """
+
+    data_class: DataClass
+    length: int
+    rule: str | None
+    country: str | None  # whose rule it is
+
+    def ends(self, month: Month) -> datetime:
+        """Return the first instant at which a month's data may no longer be kept."""
+        return TERMS[self.data_class].ends(month, self.length)
 
 
 class CountryPeriod(BaseModel):
-    """Other periods for the end users of one country, and why."""
+    """Other periods for the end users of one country, and why.
+
+    `at_least` and `at_most` are floors and ceilings by class of data. `window_months` and `archive_years` are the short
+    way: a floor where they are longer than the default, a ceiling where they are shorter.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     country: str = Field(pattern=r"^[A-Z]{2}$", description="ISO 3166 alpha-2 code of the end user's country")
     window_months: int | None = Field(None, ge=1, le=120)
     archive_years: int | None = Field(None, ge=0, le=100)
+    at_least: dict[DataClass, int] = Field(default_factory=dict, description="what the law says: a floor")
+    at_most: dict[DataClass, int] = Field(default_factory=dict, description="what was promised: a ceiling")
     reason: str = Field(min_length=3, max_length=500, description="the clause that asks for it")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in ("at_least", "at_most"):
+            for of, length in getattr(self, name).items():
+                terms = TERMS[of]
+                if not terms.least <= length <= terms.most:
+                    raise ValueError(
+                        f"{name}.{of} of {self.country}: {terms.least} to {terms.most} {terms.unit}"
+                    )
+                if self._short(of) is not None:
+                    raise ValueError(f"{name}.{of} of {self.country}: the short form says another period")
+        for of in self.at_least.keys() & self.at_most.keys():
+            if self.at_least[of] > self.at_most[of]:
+                raise ValueError(f"at_least.{of} of {self.country} is more than its at_most")
+        return self
+
+    def _short(self, data_class: DataClass) -> int | None:
+        return {
+            DataClass.IDENTIFIERS: self.window_months,
+            DataClass.ARCHIVE: self.archive_years,
+        }.get(data_class)
+
+    def floor(self, data_class: DataClass, default: int) -> int | None:
+        """Return how long data of that class is kept at least."""
+        short = self._short(data_class)
+        return short if short is not None and short > default else self.at_least.get(data_class)
+
+    def ceiling(self, data_class: DataClass, default: int) -> int | None:
+        """Return how long data of that class is kept at most."""
+        short = self._short(data_class)
+        return short if short is not None and short < default else self.at_most.get(data_class)
 
 
 class RetentionPolicy(BaseModel):
@@ -37,30 +99,43 @@ class RetentionPolicy(BaseModel):
             raise ValueError("a country has one period")
         return countries
 
+    def default(self, data_class: DataClass) -> int:
+        """Return how long data of a class is kept where no country says otherwise."""
+        return {
+            DataClass.IDENTIFIERS: self.window_months,
+            DataClass.ARCHIVE: self.archive_years,
+        }[data_class]
+
+    def period(self, data_class: DataClass, countries: Iterable[str | None]) -> Period:
+        """Decide how long data of a class is kept, of a record whose end users are of these countries (if known).
+
+        The default, cut to the shortest ceiling of the countries, then lengthened to their longest floor: where two
+        countries disagree, the law of one outranks the promise made for the other.
+        """
+        default = self.default(data_class)
+        among = frozenset(countries)
+        mine = [c for c in self.countries if c.country in among]
+        found = Period(data_class, default, None, None)
+        ceilings = [(n, c.country) for c in mine if (n := c.ceiling(data_class, default)) is not None]
+        if ceilings and (shortest := min(ceilings))[0] < found.length:
+            found = Period(data_class, shortest[0], f"{shortest[1]}<={shortest[0]}", shortest[1])
+        floors = [(-n, c.country) for c in mine if (n := c.floor(data_class, default)) is not None]
+        if floors and -(longest := min(floors))[0] > found.length:
+            found = Period(data_class, -longest[0], f"{longest[1]}>={-longest[0]}", longest[1])
+        return found
+
+    def lengths(self, data_class: DataClass) -> tuple[int, ...]:
+        """Return every length that a period of the class can have, shortest first."""
+        default = self.default(data_class)
+        bounds = [bound(data_class, default) for c in self.countries for bound in (c.floor, c.ceiling)]
+        return tuple(sorted({default, *(b for b in bounds if b is not None)}))
+
     def for_country(self, country: str | None) -> CountryPeriod | None:
-        """Return the period set for that country, if there is one."""
+        """Return what is set for that country, if anything is."""
         return next((c for c in self.countries if c.country == country), None)
 
-    def window_of(self, country: str | None) -> int:
-        """Months the identifiers of that country's end users are kept."""
-        period = self.for_country(country)
-        return self.window_months if period is None or period.window_months is None else period.window_months
-
-    def archive_of(self, country: str | None) -> int:
-        """Years the metadata of that country's end users is kept."""
-        period = self.for_country(country)
-        return self.archive_years if period is None or period.archive_years is None else period.archive_years
-
-    def windows(self) -> tuple[int, ...]:
-        """Return every window length in force, shortest first."""
-        return tuple(sorted({self.window_months, *(self.window_of(c.country) for c in self.countries)}))
-
-    def window_ended(self, month: Month, country: str | None, now: datetime) -> bool:
-        """Tell whether the identifiers of that month and country may no longer be readable."""
-        return window_end(month, self.window_of(country)) <= now
-
-    def archive_ended(self, year: int, country: str | None, now: datetime) -> bool:
-        """Tell whether the metadata of that year and country may no longer be kept."""
-        return now.astimezone(UTC).year > year + self.archive_of(
-            country
-        )  # `archive_end`, without its last year
+    def ended(
+        self, data_class: DataClass, month: Month, countries: Iterable[str | None], now: datetime
+    ) -> bool:
+        """Tell whether data of that class, of a month's communication between these countries, may be kept no more."""
+        return self.period(data_class, countries).ends(month) <= now

@@ -24,6 +24,7 @@ from lethe.keys.anchors import LedgerKey
 from lethe.schemas.errors import IntegrityError, LetheError
 from lethe.schemas.position import STREAM_PATTERN
 from lethe.schemas.retention.calendar import Month
+from lethe.schemas.retention.data_class import DataClass
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.tiers.archive.rows import Archive
 from lethe.tiers.commit import ledger_entries
@@ -112,9 +113,7 @@ class Verifier:
         Where countries have periods of their own, rows of a month leave the archive at different times, and a leaf
         file does not say of which country a row was: the shortest period decides.
         """
-        years = min(
-            [self.policy.archive_years, *(self.policy.archive_of(c.country) for c in self.policy.countries)]
-        )
+        years = self.policy.lengths(DataClass.ARCHIVE)[0]
         kept = Month(self.now.year - years, 1)
         return max(kept, self.since) if self.since else kept
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lethe.schemas.errors import FencedError, IntegrityError
-from lethe.schemas.retention.calendar import Month, archive_end
+from lethe.schemas.retention.calendar import Month
+from lethe.schemas.retention.data_class import DataClass
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.tiers.certificates.certificates import DELETION
 from lethe.tiers.certificates.journal import Journal, file_entry, open_names
@@ -70,14 +71,17 @@ class Ended:
 
 def ended(policy: RetentionPolicy, month: Month, now: datetime) -> Ended | None:
     """Say what of an archive month must go by now; None if all of it may stay."""
-    year = month.year
-    everyone = policy.archive_ended(year, None, now)
-    gone = frozenset(c.country for c in policy.countries if policy.archive_ended(year, c.country, now))
+    everyone = policy.ended(DataClass.ARCHIVE, month, (), now)
+    gone = frozenset(
+        c.country for c in policy.countries if policy.ended(DataClass.ARCHIVE, month, (c.country,), now)
+    )
     kept = frozenset(c.country for c in policy.countries) - gone
     if not everyone and not gone:
         return None
-    years = [policy.archive_of(c) for c in gone] + ([policy.archive_years] if everyone else [])
-    return Ended(month, everyone, gone, kept if everyone else frozenset(), archive_end(year, max(years)))
+    over = [policy.period(DataClass.ARCHIVE, (c,)).ends(month) for c in gone]
+    if everyone:
+        over.append(policy.period(DataClass.ARCHIVE, ()).ends(month))
+    return Ended(month, everyone, gone, kept if everyone else frozenset(), max(over))
 
 
 def due_archive(warehouse: Warehouse, policy: RetentionPolicy, now: datetime) -> list[Ended]:

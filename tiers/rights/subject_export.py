@@ -17,7 +17,8 @@ import orjson
 
 from lethe.keys.tokens import subject_token
 from lethe.schemas.position import Position
-from lethe.schemas.retention.calendar import archive_end, window_end
+from lethe.schemas.retention.calendar import Month, window_end
+from lethe.schemas.retention.data_class import DataClass
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.schemas.subjects.addresses import Subject
 from lethe.tiers.maintenance import MaintenanceContext
@@ -95,7 +96,8 @@ def _record(
     metadata = record["metadata"]
     mine = [i for i in record["identifiers"] if Subject(i["kind"], i["value"]) in subjects]
     others = [i for i in record["identifiers"] if i not in mine]
-    year = datetime.fromisoformat(metadata["event_time"]).year
+    archived = policy.period(DataClass.ARCHIVE, (metadata["country"],))
+    month = Month.of(datetime.fromisoformat(metadata["event_time"]))
     return {
         "record": record["record"],
         "event_time": metadata["event_time"],
@@ -110,8 +112,8 @@ def _record(
         "withheld": len(record["entries"]) if others else 0,
         "identifiers_kept_until": window_ends.isoformat(),
         "identifiers_period": f"{window} months after the month of the communication",
-        "metadata_kept_until": archive_end(year, policy.archive_of(metadata["country"])).isoformat(),
-        "metadata_period": f"{policy.archive_of(metadata['country'])} years following the year of the communication",
+        "metadata_kept_until": archived.ends(month).isoformat(),
+        "metadata_period": f"{archived.length} years following the year of the communication",
     }  # fmt: skip
 
 

@@ -176,7 +176,10 @@ def certificates_verify(
 
 def policy_explain(
     context: typer.Context,
-    value: Annotated[str, typer.Argument(help="A phone number or address, or a country such as PK.")],
+    value: Annotated[
+        str,
+        typer.Argument(help="A phone number or address, or a country; several of one record: PK,GB."),
+    ],
     date: Annotated[str, typer.Argument(help="The day of the communication, such as 2026-02-28.")],
 ) -> None:
     """Say which period applies to a communication, until when what is kept, and why.
@@ -186,5 +189,16 @@ def policy_explain(
     invocation = shell(context)
     when = moment(date, "DATE")
     assert when is not None  # noqa: S101  (a text was given)
-    answer = asdict(policy.explain(invocation.runtime, value, when))
-    invocation.answer(answer, lambda: invocation.table("", ["", ""], [[k, v] for k, v in answer.items()]))
+    found = policy.explain(invocation.runtime, value, when)
+    columns = ["data", "kept for", "until", "still kept", "rule", "why"]
+    invocation.answer(
+        asdict(found),
+        lambda: invocation.table(
+            f"{', '.join(found.countries) or 'no country'} ({found.country_found}), {found.month}",
+            columns,
+            [
+                [p.data_class, f"{p.length} {p.unit}", p.kept_until, p.kept, p.rule, p.reason]
+                for p in found.periods
+            ],
+        ),
+    )

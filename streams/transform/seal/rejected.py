@@ -16,6 +16,7 @@ from lethe.schemas.arrow import QUARANTINE
 from lethe.schemas.declaration.format import Format
 from lethe.schemas.errors import ExpiredKeyError
 from lethe.schemas.retention.calendar import Month
+from lethe.schemas.retention.data_class import DataClass
 from lethe.streams.transform.batch import Load, Reason, Reject
 from lethe.streams.transform.seal.originals import quarantined
 from lethe.streams.transform.split.rules import Rules
@@ -52,7 +53,7 @@ def _row(
     message = reject.value if reject.value is not None else load.values[reject.row]
     if reject.reason == Reason.NO_COMMUNICATION:
         message = None  # counted, and no more
-    if message is not None and not policy.window_ended(month, None, now):
+    if message is not None and not policy.ended(DataClass.IDENTIFIERS, month, (), now):
         kept = quarantined(message, None if reject.value is not None else reject.index, fmt)
         keys = _keys(ring, month, policy.window_months) if kept is not None else None
         if kept is not None and keys is not None:

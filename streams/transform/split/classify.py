@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from lethe.schemas.retention.calendar import Month, first_open_month
+from lethe.schemas.retention.calendar import Month
+from lethe.schemas.retention.data_class import DataClass
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.schemas.subjects.geography import country_of_mcc, country_of_prefix
 from lethe.streams.transform.batch import Reason
@@ -51,14 +52,18 @@ def classify(
     policy = rules.retention
     countries = _countries(records, people)
     months, month = _months(records.get_column("event_time"), now + rules.future, rejections)
-    windows = _windows(countries, policy)
-    first_open = {w: first_open_month(now, w) for w in policy.windows()}
+    sets, of_set = _sets(countries, policy, records.height)
+    in_window = [policy.period(DataClass.IDENTIFIERS, among) for among in sets]
+    in_archive = [policy.period(DataClass.ARCHIVE, among) for among in sets]
     late = np.zeros(records.height, np.bool_)
     for at, one in enumerate(months):
-        if ended := [w for w, first in first_open.items() if one < first]:
-            late |= (month == at) & np.isin(windows, ended)
-        if policy.archive_ended(one.year, None, now):
-            rejections.add(pl.Series(month == at), Reason.TOO_OLD)
+        over = np.array([period.ends(one) <= now for period in in_window])
+        gone = np.array([period.ends(one) <= now for period in in_archive])
+        if over.any():
+            late |= (month == at) & over[of_set]
+        if gone.any():
+            rejections.add(pl.Series((month == at) & gone[of_set]), Reason.TOO_OLD)
+    windows = np.array([period.length for period in in_window])[of_set]
     return records.hstack(
         [
             _named(countries.names, _of_records(countries, records.height)).alias("country"),
@@ -129,16 +134,31 @@ def _of_records(countries: _Countries, height: int) -> Codes:
     return np.where(found >= 0, found, countries.networks)
 
 
-def _windows(countries: _Countries, policy: RetentionPolicy) -> Codes:
-    """Return how many months the identifiers of each record are kept: the shortest that any of its countries says."""
-    height = len(countries.networks)
+def _sets(countries: _Countries, policy: RetentionPolicy, height: int) -> tuple[list[tuple[str, ...]], Codes]:
+    """Return the sets of countries of which a record is, as far as periods depend on them, and which each record has.
+
+    They are few, so that a period is decided once for each, by the policy itself.
+    """
     if not policy.countries:
-        return np.full(height, policy.window_months, np.int64)
-    none = np.iinfo(np.int64).max
-    lengths = np.array([*map(policy.window_of, countries.names), none], np.int64)  # -1 is the last of them
-    shortest = lengths[countries.networks]
-    np.minimum.at(shortest, countries.records, lengths[countries.persons])
-    return np.where(shortest == none, policy.window_months, shortest)
+        return [()], np.zeros(height, np.int64)
+    first = _of_records(countries, height)
+    width = len(countries.names) + 1
+    sets: list[tuple[str, ...]] = [*((name,) for name in countries.names), ()]
+    found = np.where(first < 0, width - 1, first)
+    other = countries.persons != first[countries.records]
+    abroad = (countries.networks >= 0) & (countries.networks != first)
+    pairs = np.unique(
+        np.concatenate([countries.records[other], np.flatnonzero(abroad)]) * width
+        + np.concatenate([countries.persons[other], countries.networks[abroad]])
+    )
+    who, also = np.divmod(pairs, width)
+    while len(who):  # once for most batches: a third country of one record is rare
+        ahead = np.r_[True, who[1:] != who[:-1]]
+        grown, of = np.unique(found[who[ahead]] * width + also[ahead], return_inverse=True)
+        found[who[ahead]] = len(sets) + of
+        sets += [(*sets[key // width], countries.names[key % width]) for key in grown.tolist()]
+        who, also = who[~ahead], also[~ahead]
+    return sets, found
 
 
 def _in_scope(countries: _Countries, rules: Rules, height: int) -> Mask:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lethe.integrity.log.signing import Signer
 from lethe.schemas.errors import IntegrityError
 from lethe.schemas.retention.calendar import Month, archive_end, window_end
+from lethe.schemas.retention.data_class import DataClass
 from lethe.schemas.retention.policy import CountryPeriod, RetentionPolicy
 from lethe.schemas.subjects.addresses import Subject
 from lethe.tiers.certificates import certificates
@@ -44,16 +45,20 @@ def test_a_record_is_kept_its_full_period_and_not_a_microsecond_longer(
     when: datetime, policy: RetentionPolicy, country: str | None
 ) -> None:
     month = Month.of(when)
-    end = window_end(month, policy.window_of(country))
-    assert not policy.window_ended(month, country, end - MICROSECOND)
-    assert policy.window_ended(month, country, end)
+    window = policy.period(DataClass.IDENTIFIERS, (country,))
+    end = window.ends(month)
+    assert end == window_end(month, window.length)
+    assert not policy.ended(DataClass.IDENTIFIERS, month, (country,), end - MICROSECOND)
+    assert policy.ended(DataClass.IDENTIFIERS, month, (country,), end)
     assert (end.day, end.hour, end.minute, end.second, end.microsecond, end.tzinfo) == (1, 0, 0, 0, 0, UTC)
     months = (end.year - month.year) * 12 + end.month - month.number
-    assert months == policy.window_of(country) + 1
+    assert months == window.length + 1
     year = when.astimezone(UTC).year
-    last = archive_end(year, policy.archive_of(country))
-    assert not policy.archive_ended(year, country, last - MICROSECOND)
-    assert policy.archive_ended(year, country, last)
+    archive = policy.period(DataClass.ARCHIVE, (country,))
+    last = archive.ends(month)
+    assert last == archive_end(year, archive.length)
+    assert not policy.ended(DataClass.ARCHIVE, month, (country,), last - MICROSECOND)
+    assert policy.ended(DataClass.ARCHIVE, month, (country,), last)
 
 
 @given(policies(), st.integers(2000, 2020), INSTANTS, st.sampled_from((None, "FR", *COUNTRIES)))
@@ -65,7 +70,7 @@ def test_an_archive_row_goes_exactly_when_its_countrys_period_is_over(
     found = ended(policy, Month(year, 6), now)
     row = pa.table({"country": pa.array([country], pa.string())})
     stays = True if found is None else found.stays(row)[0].as_py() and not found.whole
-    assert stays is not policy.archive_ended(year, country, now)
+    assert stays is not policy.ended(DataClass.ARCHIVE, Month(year, 6), (country,), now)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +18,7 @@ from lethe.integrity.verify.findings import Finding, Kind
 from lethe.operations.proof.signer import load_signer
 from lethe.schemas.errors import IntegrityError
 from lethe.schemas.position import Position
+from lethe.schemas.retention.data_class import DataClass
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.tiers.certificates import certificates
 from lethe.tiers.delta.files import parquet_bytes
@@ -207,12 +207,12 @@ def test_policy_explain_names_the_rule_and_the_instants(value: str) -> None:
         {"countries": [{"country": "PK", "window_months": 24, "reason": "clause 9"}]}
     )
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    answer = asdict(explained(policy, value, datetime(2024, 2, 29, 23, tzinfo=UTC), now))
-    assert answer["rule"] == "of PK"
-    assert answer["reason"] == "clause 9"
-    assert answer["identifiers_kept_until"] == datetime(2026, 3, 1, tzinfo=UTC)
-    assert answer["identifiers_readable"] is True
-    assert answer["metadata_kept_until"] == datetime(2035, 1, 1, tzinfo=UTC)
+    answer = explained(policy, value, datetime(2024, 2, 29, 23, tzinfo=UTC), now)
+    window, archive = answer.of(DataClass.IDENTIFIERS), answer.of(DataClass.ARCHIVE)
+    assert (window.rule, window.reason) == ("PK>=24", "clause 9")
+    assert window.kept_until == datetime(2026, 3, 1, tzinfo=UTC)
+    assert window.kept is True
+    assert (archive.rule, archive.kept_until) == ("default", datetime(2035, 1, 1, tzinfo=UTC))
     assert "3001234567" not in str(answer)
 
 
@@ -221,5 +221,5 @@ def test_policy_explain_reads_a_number_as_a_look_up_does(value: str) -> None:
     from lethe.operations.retention.policy import explained
 
     when, now = datetime(2024, 2, 29, 23, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
-    answer = explained(RetentionPolicy(), value, when, now, countries=("PK",))
-    assert (answer.country, answer.country_found) == ("PK", "by the number's country code")
+    answer = explained(RetentionPolicy(), value, when, now, lines=("PK",))
+    assert (answer.countries, answer.country_found) == (("PK",), "by the number's country code")
