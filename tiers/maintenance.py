@@ -8,6 +8,7 @@ from datetime import datetime
 
 from lethe.keys.ring import KeyRing
 from lethe.tiers.certificates.certificates import Registrar
+from lethe.tiers.holds.definition import Hold
 from lethe.tiers.holds.holds import Holds
 from lethe.tiers.warehouse import Warehouse
 
@@ -23,6 +24,10 @@ class MaintenanceContext:
     forced: bool = False
     on_step: Callable[[str], None] = field(default=lambda _: None)
     on_records: Callable[[int], None] = field(default=lambda _: None)  # how many have been looked through
+
+    on_release: Callable[[Hold], None] = field(
+        default=lambda _: None
+    )  # before a hold that has ended is released
 
     @property
     def holds(self) -> Holds:

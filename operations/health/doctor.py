@@ -19,6 +19,7 @@ from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import LetheError
 from lethe.tiers.evidence.log_state import log_states
 from lethe.tiers.evidence.log_store import published_history
+from lethe.tiers.holds import coverage
 from lethe.tiers.holds.holds import Holds
 from lethe.tiers.replay.lease import begun
 from lethe.tiers.retention import clock_guard as clockguard
@@ -33,6 +34,8 @@ class Check:
     found: str
     advice: str = ""
 
+
+_ENDS_SOON: Final = timedelta(days=7)
 
 Probe = Callable[[Runtime], str]
 """Looks at something outside and says what it found; raises `LetheError` with what is wrong."""
@@ -150,12 +153,22 @@ def _replay(runtime: Runtime, what: str) -> Iterator[Check]:
 
 def _holds(runtime: Runtime, what: str) -> Iterator[Check]:
     now = runtime.clock()
-    active = Holds(runtime.objects, runtime.ring).active()
+    holds = Holds(runtime.objects, runtime.ring)
+    active = holds.active()
     overdue = [h for h in active if h.overdue(now)]
+    ending = [h for h in active if h.ends is not None and now >= h.ends - _ENDS_SOON]
+    for lost in coverage.known_differences(holds):
+        said = f"{lost.month}: it covered {lost.said} record(s), there are {lost.found}"
+        yield Check(f"hold {lost.hold}", "wrong", said,
+                    "something took records away that it keeps: bring the tables back from the backup")  # fmt: skip
+    if ending:
+        names = ", ".join(h.reference for h in ending[:5])
+        yield Check(what, "warning", f"{names}: released by the sweep within a week",
+                    "`lethe hold extend` gives a hold more days")  # fmt: skip
     text = f"{len(active)} in force, {len(overdue)} overdue for review"
     if overdue:
         names = ", ".join(h.reference for h in overdue[:5])
-        yield Check(what, "warning", text, f"review {names}; `lethe hold release` ends a hold")
+        yield Check(what, "warning", text, f"review {names}; `lethe hold extend` or `lethe hold release`")
     else:
         yield Check(what, "ok", text)
 

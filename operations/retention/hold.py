@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from lethe.operations.asker import Asker, record
 from lethe.operations.retention.sweep import registrar
 from lethe.operations.runtime import Runtime
 from lethe.operations.window.identify import identify
 from lethe.schemas.errors import InputError, LetheError
+from lethe.tiers.holds import coverage
 from lethe.tiers.holds.holds import Holds
 from lethe.tiers.holds.release import finish_release
 from lethe.tiers.holds.scope import Scope
+from lethe.tiers.rights import restrictions
 
 _LONGEST = 200
 
@@ -33,6 +35,7 @@ class Order:
     messages: Sequence[str] = ()
     since: datetime | None = None
     until: datetime | None = None
+    days: int | None = None  # after which it ends by itself, unless it is extended
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,17 @@ class Placed:
     review: datetime
     records: int  # that it covers now
     months: list[str]  # those they lie in
+    ends: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """The dates a hold has from now on."""
+
+    hold: str
+    reference: str
+    review: datetime
+    ends: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +70,7 @@ class Listed:
     authority: str | None
     placed: datetime
     review: datetime
+    ends: datetime | None
     released: datetime | None
 
 
@@ -68,6 +83,7 @@ class Shown:
     authority: str
     placed: datetime
     review: datetime
+    ends: datetime | None
     overdue: bool
     covers: dict[str, int]
     since: datetime | None
@@ -98,10 +114,36 @@ def place(runtime: Runtime, asker: Asker, order: Order) -> Placed:
     countries = runtime.settings.line_countries
     subjects = tuple(s for text in order.people for s in identify(text, countries).candidates)
     scope = Scope(subjects, tuple(order.accounts), tuple(order.messages), order.since, order.until)
-    hold = _holds(runtime).place(authority, reference, order.review, scope, now)
+    ends = None if order.days is None else now + timedelta(days=order.days)
+    hold = _holds(runtime).place(authority, reference, order.review, scope, now, ends)
+    restrictions.carry_to_hold(runtime.objects, runtime.ring, hold)
     record(runtime, asker, "hold.place", hold=hold.id, reference=hold.reference, authority=hold.authority)
-    months = _holds(runtime).covers(runtime.warehouse, hold, now)
-    return Placed(hold.id, hold.reference, hold.review, sum(months.values()), sorted(months))
+    months = coverage.count(runtime.warehouse, _holds(runtime), runtime.ring, hold, now)
+    return Placed(hold.id, hold.reference, hold.review, sum(months.values()), sorted(months), hold.ends)
+
+
+def extend(
+    runtime: Runtime, asker: Asker, reference: str, reason: str, days: int | None, review: datetime | None
+) -> Extended:
+    """Give a hold more days before it ends by itself, another review date, or both. Raises `InputError` if neither.
+
+    The days count from its end, or from now where it has none. What it covers never changes.
+    """
+    now, holds = runtime.clock(), _holds(runtime)
+    if days is None and review is None:
+        raise InputError("say for how many --days, until which --review, or both")
+    if not reason.strip():
+        raise InputError("--reason says why it is extended; a blank is none")
+    if review is not None and review <= now:
+        raise InputError("--review lies in the future")
+    hold = holds.find(reference)
+    ends = hold.ends if days is None else max(hold.ends or now, now) + timedelta(days=days)
+    record(
+        runtime, asker, "hold.extend", hold=hold.id, reference=hold.reference, reason=reason.strip()[:500],
+        ends=None if ends is None else ends.isoformat(),
+    )  # fmt: skip
+    extended = holds.extend(hold, review or hold.review, ends)
+    return Extended(hold.id, hold.reference, extended.review, extended.ends)
 
 
 def every(runtime: Runtime) -> list[Listed]:
@@ -114,7 +156,9 @@ def every(runtime: Runtime) -> list[Listed]:
         state = "released" if known.released else "overdue" if known.review <= now else "in force"
         reference, authority = (hold.reference, hold.authority) if hold else (None, None)
         listed.append(
-            Listed(known.id, state, reference, authority, known.placed, known.review, known.released)
+            Listed(
+                known.id, state, reference, authority, known.placed, known.review, known.ends, known.released
+            )
         )
     return listed
 
@@ -130,6 +174,7 @@ def show(runtime: Runtime, asker: Asker, reference: str) -> Shown:
         authority=hold.authority,
         placed=hold.placed,
         review=hold.review,
+        ends=hold.ends,
         overdue=hold.overdue(runtime.clock()),
         covers={
             "subjects": len({s.value for s in scope.subjects if s.kind == "opaque"}),

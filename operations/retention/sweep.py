@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from lethe.operations import adjustments
+from lethe.operations.asker import Asker, record
 from lethe.operations.compact import compact_for
 from lethe.operations.proof.signer import signer_of
 from lethe.operations.runtime import Runtime
@@ -18,6 +19,7 @@ from lethe.tiers.retention.sweep import sweep
 
 log = logging.getLogger("lethe.sweep")
 
+_SWEEP: Final = Asker("the sweep")
 _MERGING: Final = 1_200.0
 """Seconds after which a sweep begins no more merges: the next one, an hour later, goes on."""
 
@@ -36,8 +38,11 @@ def maintenance_context(
     """Say what forgetting works with. A warehouse of its own: the sweep may run in another thread than the commits."""
     warehouse = runtime.new_warehouse()
     return MaintenanceContext(
-        warehouse, runtime.ring, registrar(runtime), runtime.clock, forced, on_step, on_records
-    )
+        warehouse, runtime.ring, registrar(runtime), runtime.clock, forced, on_step, on_records,
+        lambda hold: record(
+            runtime, _SWEEP, "hold.release", hold=hold.id, reference=hold.reference, why="its end came"
+        ),
+    )  # fmt: skip
 
 
 def run_sweep(runtime: Runtime) -> list[Outcome] | None:
@@ -57,6 +62,12 @@ def run_sweep(runtime: Runtime) -> list[Outcome] | None:
         log.error("sweep: %s", error)
         return None
     for outcome in outcomes:
+        if outcome.state == "differs":
+            found = "none that can be counted" if outcome.rows < 0 else f"{outcome.rows}"
+            log.error(
+                "%s: it covered %d record(s), there are %s; lethe doctor", outcome.what, outcome.said, found
+            )
+            continue
         log.info(
             "%s: %s, %d file(s), %d row(s), %d record(s) held", outcome.what, outcome.state, outcome.files,
             outcome.rows, outcome.held,

@@ -210,7 +210,8 @@ def _sweep(runtime: Runtime, metrics: Metrics) -> None:
         now = runtime.clock()
         held = Holds(runtime.objects, runtime.ring).known()
         in_force = [h for h in held if h.released is None]
-        metrics.holds(len(in_force), sum(h.review <= now for h in in_force))
+        differing = sum(o.state == "differs" for o in outcomes or ())
+        metrics.holds(len(in_force), sum(h.review <= now for h in in_force), differing)
         metrics.swept(None if outcomes is None else sum(o.state == "forgotten" for o in outcomes))
     except Exception as error:  # noqa: BLE001  (the worker goes on; the next sweep tries again)
         log.error("sweep: %s", type(error).__name__)

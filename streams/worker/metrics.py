@@ -47,7 +47,7 @@ class Metrics:
         self._lag = Gauge("lethe_lag", "Messages behind", ["stream", "partition"], registry=self.registry)
         self._holds = Gauge(
             "lethe_holds",
-            "Legal holds in force, and of them overdue for review",
+            "Legal holds in force, of them overdue for review, and months of which one has fewer records than before",
             ["state"],
             registry=self.registry,
         )
@@ -88,8 +88,9 @@ class Metrics:
         for outcome in ("ok", "failed"):
             self._sweeps.labels(outcome)
 
-    def holds(self, in_force: int, overdue: int) -> None:
-        """Legal holds, as the last sweep saw them."""
+    def holds(self, in_force: int, overdue: int, differing: int) -> None:
+        """Legal holds, as the last sweep saw them; `differing`: months of which one has fewer records than it had."""
+        self._holds.labels("differing").set(differing)
         self._holds.labels("in_force").set(in_force)
         self._holds.labels("overdue").set(overdue)
 

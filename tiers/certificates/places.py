@@ -71,6 +71,8 @@ def reach(
         one: dict[str, Any] = {"place": place.name, "state": place.states[_KINDS.index(kind)]}
         if one["state"] == "not reached":
             one["until"] = place.until
+        if place.name == "restrictions" and kind == "window" and held:
+            one |= {"state": "held"}  # whoever restricted what is held must not be shown it either
         if place.name == "records preserved for holds" and held:
             one["state"] = "held"
             if not isinstance(held, bool):

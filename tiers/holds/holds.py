@@ -4,7 +4,9 @@ A hold is a sealed definition (authority, reference, and whom or what it covers)
 Before anything is deleted, `Holds.preserve` puts what a hold covers into the hold's store, sealed under the same key:
 there it outlives the month's key. Releasing a hold destroys its key and with it every copy.
 
-    _holds/ID/hold.json             when it was placed, its review date, the sealed definition
+    _holds/ID/hold.json             when it was placed, its review date and end, the sealed definition
+    _holds/ID/extension.N.json      another review date and end
+    _holds/ID/covers.json           how many records it covers by month (`lethe.tiers.holds.coverage`)
     _holds/ID/records/NAME.sealed   records preserved; the name is a month, a window and a digest of the sealed bytes
     _holds/ID/waiting/NAME.json     a deletion that waits for the release; no identifier in it
     _holds/ID/released.json         when it was released: from here on it covers nothing
@@ -14,9 +16,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from base64 import b64decode, b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -32,49 +33,26 @@ from lethe.keys.sealing import open_value, seal_value
 from lethe.schemas.errors import ExpiredKeyError, IntegrityError, LetheError
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import window_end
-from lethe.schemas.subjects.addresses import Subject
+from lethe.tiers.holds.definition import (
+    Hold,
+    Known,
+    opened_definition,
+    opened_extension,
+    read_time,
+    sealed_definition,
+    sealed_extension,
+)
 from lethe.tiers.holds.scope import Scope, covered, mentioning
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.lookup import position_of
-from lethe.tiers.window.records import Part, gather, open_parts, plain
+from lethe.tiers.window.records import Part, gather, plain
 
 _FOLDER: Final = "_holds"
 _ID: Final = re.compile(r"h[0-9a-f]{12}")
 _CHUNK: Final = 20_000
 _MOST_BYTES: Final = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """A hold in force. `repr` does not show what it covers."""
-
-    id: str
-    placed: datetime
-    review: datetime
-    authority: str
-    reference: str
-    scope: Scope = field(repr=False)
-
-    @property
-    def key(self) -> str:
-        """The id of its key."""
-        return f"hold.{self.id}"
-
-    def overdue(self, now: datetime) -> bool:
-        """Tell whether its review date is past."""
-        return now >= self.review
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What can be said of any hold without its key."""
-
-    id: str
-    placed: datetime
-    review: datetime
-    released: datetime | None
 
 
 class Holds:
@@ -84,7 +62,20 @@ class Holds:
         self._objects = objects
         self._ring = ring
 
-    def place(self, authority: str, reference: str, review: datetime, scope: Scope, now: datetime) -> Hold:
+    @property
+    def objects(self) -> Objects:
+        """The objects of the warehouse."""
+        return self._objects
+
+    def place(
+        self,
+        authority: str,
+        reference: str,
+        review: datetime,
+        scope: Scope,
+        now: datetime,
+        ends: datetime | None = None,
+    ) -> Hold:
         """Place a hold; it is in force when this returns.
 
         1. Make its key. A crash here leaves a key that seals nothing.
@@ -96,20 +87,26 @@ class Holds:
             raise LetheError(
                 "there is a hold with this reference already; release it first or choose another one"
             )
-        hold = Hold(f"h{secrets.token_hex(6)}", now.astimezone(UTC), review, authority, reference, scope)
+        hold = Hold(
+            f"h{secrets.token_hex(6)}", now.astimezone(UTC), review, authority, reference, scope, ends
+        )
         # Step 1
         keys = self._ring.named(hold.key, create=True)
         # Step 2
-        sealed = seal_value(keys, "holds", "definition", hold.id, orjson.dumps(_definition(hold)))
-        document = {
-            "id": hold.id,
-            "placed": hold.placed.isoformat(),
-            "review": review.astimezone(UTC).isoformat(),
-            "definition": b64encode(sealed).decode(),
-        }
+        document = sealed_definition(hold, keys)
         if not self._objects.create(f"{_FOLDER}/{hold.id}/hold.json", orjson.dumps(document)):
             raise LetheError("the hold could not be written; try again")
         return hold
+
+    def extend(self, hold: Hold, review: datetime, ends: datetime | None) -> Hold:
+        """Give a hold another review date and end; in force when it returns. What it covers never changes."""
+        keys = self._ring.named(hold.key)
+        extended = replace(hold, review=review.astimezone(UTC), ends=ends)
+        number = len(self._extensions(hold.id))
+        document = orjson.dumps(sealed_extension(extended, number, keys))
+        if not self._objects.create(f"{_FOLDER}/{hold.id}/extension.{number:04d}.json", document):
+            raise LetheError("somebody else has just extended this hold; look at it and try again")
+        return extended
 
     def known(self) -> list[Known]:
         """Return every hold there ever was, oldest first."""
@@ -119,8 +116,9 @@ class Holds:
                 d = self._document(path)
                 done = self._objects.get(f"{_FOLDER}/{d['id']}/released.json")
                 released = None if done is None else datetime.fromisoformat(orjson.loads(done)["released"])
-                placed, review = (datetime.fromisoformat(d[n]) for n in ("placed", "review"))
-                found.append(Known(d["id"], placed, review, released))
+                newest = self._document(e[-1], d["id"]) if (e := self._extensions(d["id"])) else d
+                placed, review = datetime.fromisoformat(d["placed"]), datetime.fromisoformat(newest["review"])
+                found.append(Known(d["id"], placed, review, released, read_time(newest.get("ends"))))
         return sorted(found, key=lambda k: (k.placed, k.id))
 
     def active(self) -> list[Hold]:
@@ -162,18 +160,6 @@ class Holds:
                     orjson.dumps({"deletion": waiting, "month": str(part.month), "records": len(theirs)}),
                 )
         return kept
-
-    def covers(self, warehouse: Warehouse, hold: Hold, now: datetime) -> dict[str, int]:
-        """Count the records in open months that a hold covers, by month; months with none are left out.
-
-        Every page of these months is opened if the hold names a subject.
-        """
-        found: dict[str, int] = {}
-        for part in open_parts(self._ring, now):
-            (naming,) = mentioning(warehouse, part, [hold.scope], None)
-            if count := len(covered(warehouse, part, hold.scope) | naming):
-                found[str(part.month)] = found.get(str(part.month), 0) + count
-        return found
 
     def holding(self, key_id: str) -> set[str]:
         """List the ids of the holds that have preserved something of a month, now or before."""
@@ -226,13 +212,18 @@ class Holds:
                 kept += len(records)
         return kept
 
-    def records(self, hold: Hold) -> Iterator[dict[str, Any]]:
-        """Yield the records a hold has preserved, each once; what the window still holds of it is not among them."""
+    def records(self, hold: Hold, key_id: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the records a hold has preserved, of all months or of one, each once.
+
+        What the window still holds of it is not among them.
+        """
         keys = self._ring.named(hold.key)
         found: dict[str, dict[str, Any]] = {}
         prefix = f"{_FOLDER}/{hold.id}/records"
         for path in self._objects.list(prefix):
             name = path.removeprefix(prefix + "/").removesuffix(".sealed")
+            if key_id is not None and not name.startswith(f"{key_id}."):
+                continue
             packed = open_value(keys, "holds", "records", f"{hold.id}/{name}", self._objects.get(path) or b"")
             unpacked = zstandard.ZstdDecompressor().decompress(packed, max_output_size=_MOST_BYTES)
             for record in orjson.loads(unpacked):
@@ -242,14 +233,14 @@ class Holds:
                     found[record["record"]] = record
         yield from found.values()
 
-    def release(self, hold_id: str, now: datetime) -> tuple[Known, list[dict[str, Any]]]:
+    def release(self, hold_id: str, now: datetime, why: str) -> tuple[str, Known, list[dict[str, Any]]]:
         """Release a hold: its key is destroyed, and with it all that was preserved. Restartable.
 
         1. Mark it as released. From here on it covers nothing: the sweep forgets what it held back in the window.
         2. Destroy its key. Nothing that was preserved opens any more.
         3. Remove what was preserved, then what says that deletions have waited.
 
-        Returns the hold and the deletions that had waited for it and are done now.
+        Returns why it was released at first, the hold, and the deletions that had waited for it and are done now.
         """
         known = next((k for k in self.known() if k.id == hold_id), None)
         if known is None or not _ID.fullmatch(hold_id):
@@ -259,8 +250,9 @@ class Holds:
             for p in self._objects.list(f"{_FOLDER}/{hold_id}/waiting")
         ]
         # Step 1
-        mark = orjson.dumps({"released": now.astimezone(UTC).isoformat()})
+        mark = orjson.dumps({"released": now.astimezone(UTC).isoformat(), "why": why})
         self._objects.create(f"{_FOLDER}/{hold_id}/released.json", mark)
+        why = orjson.loads(self._objects.get(f"{_FOLDER}/{hold_id}/released.json") or mark).get("why", why)
         fail_point("hold.released")
         # Step 2
         self._ring.destroy_named(f"hold.{hold_id}")
@@ -269,7 +261,7 @@ class Holds:
         for path in self._objects.list(f"{_FOLDER}/{hold_id}/records"):
             self._objects.delete(path)
         fail_point("hold.emptied")
-        return known, waited
+        return why, known, waited
 
     def forget_waiting(self, hold_id: str) -> None:
         """Remove what says that deletions have waited, once their certificates are there."""
@@ -302,17 +294,24 @@ class Holds:
             raise IntegrityError(
                 f"the key of hold {known.id} was destroyed, but the hold was not released"
             ) from None
-        d = orjson.loads(open_value(keys, "holds", "definition", known.id, b64decode(document["definition"])))
-        times = (None if d[n] is None else datetime.fromisoformat(d[n]) for n in ("since", "until"))
-        subjects = tuple(Subject(kind, value) for kind, value in d["subjects"])
-        scope = Scope(subjects, tuple(d["accounts"]), tuple(d["messages"]), *times)
-        return Hold(known.id, known.placed, known.review, d["authority"], d["reference"], scope)
+        hold = opened_definition(known, document, keys)
+        if paths := self._extensions(known.id):
+            newest = self._document(paths[-1], known.id)
+            review, ends = opened_extension(known.id, len(paths) - 1, newest, keys)
+            hold = replace(hold, review=review, ends=ends)
+        return hold
 
-    def _document(self, path: str) -> dict[str, Any]:
+    def _extensions(self, hold_id: str) -> list[str]:
+        prefix = f"{_FOLDER}/{hold_id}/extension."
+        return sorted(p for p in self._objects.list(f"{_FOLDER}/{hold_id}") if p.startswith(prefix))
+
+    def _document(self, path: str, hold_id: str | None = None) -> dict[str, Any]:
+        """Read a document; that of a hold says its id, an extension lies in the folder of its hold."""
         try:
             document = dict(orjson.loads(self._objects.get(path) or b""))
-            if not _ID.fullmatch(document["id"]):
+            if not _ID.fullmatch(hold_id or document["id"]):
                 raise ValueError
+            datetime.fromisoformat(document["review"])
         except (ValueError, KeyError, TypeError):
             raise IntegrityError(
                 f"{path} is damaged: bring it back from the backup; nothing is deleted until then"
@@ -323,16 +322,3 @@ class Holds:
 def _said(record: dict[str, Any]) -> int:
     """Say how much a record that was preserved says."""
     return len(record["entries"]) + len(record["identifiers"]) + ("quarantine" in record)
-
-
-def _definition(hold: Hold) -> dict[str, Any]:
-    scope = hold.scope
-    return {
-        "authority": hold.authority,
-        "reference": hold.reference,
-        "subjects": [[s.kind, s.value] for s in scope.subjects],
-        "accounts": scope.accounts,
-        "messages": scope.messages,
-        "since": None if scope.since is None else scope.since.isoformat(),
-        "until": None if scope.until is None else scope.until.isoformat(),
-    }

@@ -55,11 +55,12 @@ class Due:
 class Outcome:
     """What became of something due. `waiting`: of a month of the window, it is unreadable already, but a worker's
     unfinished files are left, or its key's destruction is not final yet; of the archive, `rows_waiting` stay until
-    their commits are in the integrity log.
+    their commits are in the integrity log. `released`: a hold that has ended by itself. `differs`: of a month a hold
+    has fewer records (`rows`) than the `said` it had before; -1 where they cannot be counted.
     """
 
     what: str
-    state: Literal["forgotten", "waiting", "would forget"]
+    state: Literal["forgotten", "waiting", "would forget", "released", "would release", "differs"]
     due: datetime
     files: int
     rows: int
@@ -67,6 +68,7 @@ class Outcome:
     held: int = 0
     certificate: int | None = None
     rows_waiting: int = 0
+    said: int = 0
 
 
 def due_months(warehouse: Warehouse, ring: KeyRing, now: datetime) -> list[Due]:

@@ -15,6 +15,8 @@ from lethe.tiers.compaction import jobs
 from lethe.tiers.compaction.layout import place_of
 from lethe.tiers.delta.orphans import remove_orphans
 from lethe.tiers.delta.rewrite import delete_removed
+from lethe.tiers.holds import coverage
+from lethe.tiers.holds.definition import Hold
 from lethe.tiers.holds.release import finish_release
 from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.retention import clock_guard as clockguard
@@ -31,18 +33,20 @@ def sweep(maintenance: MaintenanceContext, policy: RetentionPolicy) -> list[Outc
 
     1. Compare the clock with what else there is; `ClockError` when it cannot be believed (unless forced).
     2. Finish what a crash left: releases of holds, removed files whose bytes are still there, files of commits that
-       never came.
-       Remove restrictions that have ended.
-    3. Forget the months whose window has ended.
+       never came. Release holds that have ended by themselves.
+    3. Forget the months whose window has ended, then remove restrictions that have: what holds preserve just now may
+       be of somebody who is restricted.
     4. Forget the archive months whose last year is over.
-    5. Note that the sweep ran.
+    5. Compare what holds cover with what they covered before. Less is no failure of the sweep: it is in the outcomes.
+    6. Note that the sweep ran.
     """
     now = maintenance.clock()
     # Step 1
     months = due_months(maintenance.warehouse, maintenance.ring, now)
     archive = due_archive(maintenance.warehouse, policy, now)
+    over = [hold for hold in maintenance.holds.active() if hold.ended(now)]
     if not maintenance.forced:
-        clockguard.check(maintenance.warehouse, now, bool(months or archive))
+        clockguard.check(maintenance.warehouse, now, bool(months or archive or over))
     fail_point("sweep.checked")
     failures: list[LetheError] = []
     outcomes: list[Outcome] = []
@@ -57,16 +61,23 @@ def sweep(maintenance: MaintenanceContext, policy: RetentionPolicy) -> list[Outc
     # Step 2
     for hold in maintenance.holds.unfinished():
         each(lambda hold=hold: _finish(maintenance, hold))  # type: ignore[misc]
+    for ended in over:
+        each(lambda ended=ended: _release(maintenance, ended))  # type: ignore[misc]
     for table in _WINDOW_AND_ARCHIVE:
         each(lambda table=table: _delete_removed(maintenance, table))  # type: ignore[misc]
-    each(lambda: _tidy(maintenance))
     # Step 3
     for due in months:
         each(lambda due=due: forget_month(maintenance, due))  # type: ignore[misc]
+    each(lambda: _tidy(maintenance))
     # Step 4
     for gone in archive:
         each(lambda gone=gone: forget_archive(maintenance, gone))  # type: ignore[misc]
     # Step 5
+    try:
+        outcomes += _differences(maintenance)
+    except LetheError as error:
+        failures.append(error)
+    # Step 6
     clockguard.note_run(maintenance.warehouse.objects, now, maintenance.forced)
     if failures:
         more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
@@ -76,6 +87,27 @@ def sweep(maintenance: MaintenanceContext, policy: RetentionPolicy) -> list[Outc
 
 def _finish(maintenance: MaintenanceContext, hold: str) -> None:
     finish_release(maintenance.holds, maintenance.registrar, hold, maintenance.clock())
+
+
+def _release(maintenance: MaintenanceContext, hold: Hold) -> Outcome:
+    """Release a hold that has ended by itself; it is in the audit log before."""
+    assert hold.ends is not None  # noqa: S101  (it has ended)
+    maintenance.on_release(hold)
+    certificate = finish_release(
+        maintenance.holds, maintenance.registrar, hold.id, maintenance.clock(), "its end came"
+    )
+    return Outcome(f"hold-{hold.id}", "released", hold.ends, 0, 0, 0, certificate=certificate["number"])
+
+
+def _differences(maintenance: MaintenanceContext) -> list[Outcome]:
+    now = maintenance.clock()
+    found = coverage.check(maintenance.warehouse, maintenance.holds, maintenance.ring, now)
+    return [
+        Outcome(
+            f"hold-{d.hold}.{d.month}", "differs", now, 0, -1 if d.found is None else d.found, 0, said=d.said
+        )
+        for d in found
+    ]
 
 
 def _delete_removed(maintenance: MaintenanceContext, table: str) -> None:
@@ -105,6 +137,13 @@ def would_forget(maintenance: MaintenanceContext, policy: RetentionPolicy) -> li
         preview(maintenance.warehouse, due)
         for due in due_months(maintenance.warehouse, maintenance.ring, now)
     ]
-    return months + [
+    archive = [
         preview_archive(maintenance.warehouse, due) for due in due_archive(maintenance.warehouse, policy, now)
     ]
+    holds = maintenance.holds
+    over = [
+        Outcome(f"hold-{hold.id}", "would release", hold.ends, 0, sum(1 for _ in holds.records(hold)), 0)
+        for hold in holds.active()
+        if hold.ends is not None and hold.ended(now)
+    ]
+    return months + archive + over

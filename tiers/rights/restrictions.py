@@ -9,10 +9,14 @@ as any such record opens, whatever has been swept:
   the ring before it hands out keys for writing). Keys come first and then this look, in the one; copy first and then
   the look for months, in the other: whichever of two comes second sees the other.
 
-It ends when it is lifted, or when a sweep finds that the window holds nothing of the person any more. A mark is written
-first, and never removed: a copy that a worker writes meanwhile counts for nothing.
+A hold keeps records beyond their month, so there is a copy under the key of every hold in force too: placing a
+restriction looks for holds, placing a hold for restrictions (`carry_to_hold`), the sweep for what a crash left out.
+
+It ends when it is lifted, or when a sweep finds that neither the window nor a hold has anything of the person any more.
+A mark is written first, and never removed: a copy that a worker writes meanwhile counts for nothing.
 
     _restrictions/MONTH.wN.NAME.json   when it was placed, and the person, sealed under the keys of that month
+    _restrictions/hold.ID.NAME.json    the same, sealed under the key of that hold
     _restrictions/NAME.ended           the restriction is over; no identifier in it, and NAME is random
 """
 
@@ -21,16 +25,18 @@ from __future__ import annotations
 import re
 import secrets
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lethe.keys.monthkeys import MonthKeys
 from lethe.keys.ring import UNREADABLE, KeyRing, UnknownKeyError
 from lethe.keys.sealing import open_value, seal_value
 from lethe.keys.tokens import subject_token
@@ -39,15 +45,19 @@ from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month, window_end
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.schemas.subjects.addresses import Subject
+from lethe.tiers.holds.definition import Hold
+from lethe.tiers.holds.holds import Holds
+from lethe.tiers.holds.scope import held_roles
 from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
-from lethe.tiers.window.lookup import position_of
+from lethe.tiers.window.lookup import Query, position_of
 from lethe.tiers.window.mentions import mentions
 from lethe.tiers.window.records import Part, at, open_parts, select
 
 _FOLDER: Final = "_restrictions"
 _COPY: Final = re.compile(r"_restrictions/([0-9]{4}-[0-9]{2})\.w([0-9]+)\.([0-9a-f]{16})\.json")
+_UNDER_HOLD: Final = re.compile(r"_restrictions/hold\.(h[0-9a-f]{12})\.([0-9a-f]{16})\.json")
 _ENDED: Final = re.compile(r"_restrictions/([0-9a-f]{16})\.ended")
 
 
@@ -67,6 +77,14 @@ class _Copy:
     path: str
 
 
+@dataclass(slots=True)
+class _Copies:
+    """The copies of one restriction: those of months, newest first, and those under holds, by the holds' ids."""
+
+    months: list[_Copy] = field(default_factory=list)
+    holds: dict[str, str] = field(default_factory=dict)
+
+
 def place(
     objects: Objects, ring: KeyRing, policy: RetentionPolicy, subjects: tuple[Subject, ...], now: datetime
 ) -> bool:
@@ -74,6 +92,7 @@ def place(
 
     1. Seal a copy under the keys of this month. A crash from here on leaves a restriction that is in force.
     2. Seal one under the keys of every other open month, until a look finds no month without one.
+    3. Seal one under the key of every hold in force.
     """
     if any(set(r.subjects) & set(subjects) for r in every(objects, ring)):
         return False
@@ -90,6 +109,9 @@ def place(
             with suppress(ExpiredKeyError, UnknownKeyError):
                 _write(objects, ring, restriction, other, window)
         there |= missing
+    # Step 3
+    for hold in Holds(objects, ring).active():
+        _write_under_hold(objects, ring, restriction, hold)
     return True
 
 
@@ -146,7 +168,7 @@ def carry(objects: Objects, ring: KeyRing, month: Month, window_months: int) -> 
     One that is damaged is left to the look-ups, which say so: traffic does not stop for it.
     """
     for name, copies in _copies(objects).items():
-        if any((c.month, c.window_months) == (month, window_months) for c in copies):
+        if any((c.month, c.window_months) == (month, window_months) for c in copies.months):
             continue
         try:
             restriction = _open(objects, ring, name, copies)
@@ -156,53 +178,70 @@ def carry(objects: Objects, ring: KeyRing, month: Month, window_months: int) -> 
             _write(objects, ring, restriction, month, window_months)
 
 
-def tidy(maintenance: MaintenanceContext) -> int:
-    """Remove what has ended: copies whose month is over, and restrictions of people of whom nothing is left.
+def carry_to_hold(objects: Objects, ring: KeyRing, hold: Hold) -> None:
+    """Put the copies under a hold's key that it lacks; one that is damaged is left to the look-ups, which say so."""
+    for name, copies in _copies(objects).items():
+        if hold.id not in copies.holds:
+            with suppress(IntegrityError):
+                if (restriction := _open(objects, ring, name, copies)) is not None:
+                    _write_under_hold(objects, ring, restriction, hold)
 
-    The second is looked at when a month is over, and a whole window after the restriction was placed at the earliest.
-    Nothing depends on when this runs, or whether it does. Returns how many restrictions ended.
+
+def tidy(maintenance: MaintenanceContext) -> int:
+    """Remove what has ended: copies whose month or hold is over, and restrictions of people of whom nothing is left.
+
+    The second is looked at when a month or a hold is over, and a whole window after the restriction was placed at the
+    earliest. Only what a hold preserves after a crash while it was placed depends on this. Returns how many ended.
     """
     now, objects = maintenance.clock(), maintenance.warehouse.objects
+    holds = {hold.id: hold for hold in maintenance.holds.active()}
+    for hold in holds.values():
+        carry_to_hold(objects, maintenance.ring, hold)
     ended = 0
     for name, copies in _copies(objects).items():
-        over = [c for c in copies if window_end(c.month, c.window_months) <= now]
-        restriction = _open(objects, maintenance.ring, name, copies) if over else None
+        over = [c.path for c in copies.months if window_end(c.month, c.window_months) <= now]
+        over += [path for hold_id, path in copies.holds.items() if hold_id not in holds]
+        idle = len(copies.months) == 0  # its last month went while holds kept it
+        restriction = _open(objects, maintenance.ring, name, copies) if over or idle else None
         if restriction is not None:
             # The shortest: a country's longer window must not keep the name of another one's person.
-            shortest = min(c.window_months for c in copies)
+            shortest = min((c.window_months for c in copies.months), default=0)
             a_window_ago = window_end(Month.of(restriction.placed), shortest) <= now
-            if a_window_ago and not any(
-                _names(maintenance, part, restriction.subjects)
-                for part in open_parts(maintenance.ring, maintenance.clock())
-            ):
+            if a_window_ago and not _is_anywhere(maintenance, restriction.subjects, holds.values()):
                 _end(objects, name)
                 ended += 1
-        for copy in over:
-            objects.delete(copy.path)
+        for path in over:
+            objects.delete(path)
     _remove_ended(objects)
     return ended
 
 
-def _copies(objects: Objects) -> dict[str, list[_Copy]]:
-    """Return the copies of every restriction that is not over, newest month first, by name."""
+def _copies(objects: Objects) -> dict[str, _Copies]:
+    """Return the copies of every restriction that is not over, by name."""
     paths = objects.list(_FOLDER)
     over = {match[1] for p in paths if (match := _ENDED.fullmatch(p))}
-    found: dict[str, list[_Copy]] = {}
+    found: dict[str, _Copies] = {}
     for path in paths:
-        match = _COPY.fullmatch(path)
-        if match is not None and match[3] not in over:
-            found.setdefault(match[3], []).append(_Copy(Month.parse(match[1]), int(match[2]), path))
-    return {name: sorted(copies, reverse=True) for name, copies in found.items()}
+        if (match := _COPY.fullmatch(path)) and match[3] not in over:
+            copy = _Copy(Month.parse(match[1]), int(match[2]), path)
+            found.setdefault(match[3], _Copies()).months.append(copy)
+        elif (match := _UNDER_HOLD.fullmatch(path)) and match[2] not in over:
+            found.setdefault(match[2], _Copies()).holds[match[1]] = path
+    for copies in found.values():
+        copies.months.sort(reverse=True)
+    return found
 
 
-def _open(objects: Objects, ring: KeyRing, name: str, copies: list[_Copy]) -> Restriction | None:
-    """Return a restriction, from the first of its copies that opens; None when all of their months are over."""
+def _open(objects: Objects, ring: KeyRing, name: str, copies: _Copies) -> Restriction | None:
+    """Return a restriction, from the first of its copies that opens; None when all months and holds are over."""
     damaged: str | None = None
     unread: LetheError | None = None
-    for copy in copies:
-        data = objects.get(copy.path)
+    opening = [(c.path, partial(ring.keys_for, c.month, c.window_months)) for c in copies.months]
+    opening += [(path, partial(ring.named, f"hold.{hold_id}")) for hold_id, path in copies.holds.items()]
+    for path, keys_of in opening:
+        data = objects.get(path)
         try:
-            keys = ring.keys_for(copy.month, copy.window_months)
+            keys = keys_of()
         except (ExpiredKeyError, UnknownKeyError):
             continue
         except UNREADABLE as error:
@@ -217,7 +256,7 @@ def _open(objects: Objects, ring: KeyRing, name: str, copies: list[_Copy]) -> Re
             subjects = tuple(Subject(kind, value) for kind, value in body)
             return Restriction(name, datetime.fromisoformat(document["placed"]), subjects)
         except (IntegrityError, ValueError, KeyError, TypeError):
-            damaged = copy.path
+            damaged = path
     if damaged is not None:
         raise IntegrityError(f"the restriction {damaged} is damaged: bring it back from the backup")
     if unread is not None:
@@ -226,12 +265,22 @@ def _open(objects: Objects, ring: KeyRing, name: str, copies: list[_Copy]) -> Re
 
 
 def _write(objects: Objects, ring: KeyRing, restriction: Restriction, month: Month, window: int) -> None:
-    name, keys = restriction.name, ring.keys_for(month, window)
+    path = f"{_FOLDER}/{month}.w{window}.{restriction.name}.json"
+    objects.create(path, _sealed(restriction, ring.keys_for(month, window)))
+
+
+def _write_under_hold(objects: Objects, ring: KeyRing, restriction: Restriction, hold: Hold) -> None:
+    with suppress(ExpiredKeyError, UnknownKeyError):  # released just now: it shows nothing any more
+        path = f"{_FOLDER}/hold.{hold.id}.{restriction.name}.json"
+        objects.create(path, _sealed(restriction, ring.named(hold.key)))
+
+
+def _sealed(restriction: Restriction, keys: MonthKeys) -> bytes:
     body = orjson.dumps([[s.kind, s.value] for s in restriction.subjects])
-    sealed = seal_value(keys, "restrictions", "subjects", name, body)
+    sealed = seal_value(keys, "restrictions", "subjects", restriction.name, body)
     placed = restriction.placed.astimezone(UTC).isoformat()
     document = {"placed": placed, "sealed": b64encode(sealed).decode()}
-    objects.create(f"{_FOLDER}/{month}.w{window}.{name}.json", orjson.dumps(document))
+    return orjson.dumps(document)
 
 
 def _end(objects: Objects, name: str) -> None:
@@ -245,8 +294,21 @@ def _remove_ended(objects: Objects) -> None:
     paths = objects.list(_FOLDER)
     over = {match[1] for p in paths if (match := _ENDED.fullmatch(p))}
     for path in paths:
-        if (match := _COPY.fullmatch(path)) and match[3] in over:
+        match = _COPY.fullmatch(path) or _UNDER_HOLD.fullmatch(path)
+        if match and match[match.lastindex or 0] in over:
             objects.delete(path)
+
+
+def _is_anywhere(
+    maintenance: MaintenanceContext, subjects: tuple[Subject, ...], holds: Iterable[Hold]
+) -> bool:
+    """Tell whether the window, or what a hold has preserved, has anything that a look-up for the person would find."""
+    query, holds = Query(subjects, None), list(holds)
+    if holds and any(info.state == "ended" for info in maintenance.ring.list(maintenance.clock())):
+        return True  # a month that could not be forgotten yet: holds may have to preserve something of it
+    return any(
+        _names(maintenance, part, subjects) for part in open_parts(maintenance.ring, maintenance.clock())
+    ) or any(held_roles(record, query) for hold in holds for record in maintenance.holds.records(hold))
 
 
 def _names(maintenance: MaintenanceContext, part: Part, subjects: tuple[Subject, ...]) -> bool:

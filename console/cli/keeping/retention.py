@@ -96,6 +96,12 @@ def _show(invocation: Shell, outcomes: list[expire.Outcome]) -> None:
             f"waiting: {waiting} rows of the archive stay until their commits are in the integrity log; lethe doctor "
             "says what keeps them from being published"
         )
+    for lost in (o for o in outcomes if o.state == "differs"):
+        found = "cannot be counted" if lost.rows < 0 else f"are {lost.rows} now"
+        invocation.say(
+            f"{lost.what}: the hold covered {lost.said} record(s), of which there {found}; lethe doctor",
+            "red",
+        )
     if any(o.state == "waiting" and not o.rows_waiting for o in outcomes):
         invocation.say(
             "waiting: unreadable already; files of unfinished commits are removed by a sweep an hour from now"

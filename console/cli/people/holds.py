@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
     group.command("place")(hold_place)
     group.command("list")(hold_list)
     group.command("show")(hold_show)
+    group.command("extend")(hold_extend)
     group.command("release")(hold_release)
     app.add_typer(group, name="hold")
 
@@ -35,8 +37,14 @@ def hold_place(
     message: Annotated[list[str] | None, typer.Option("--message", help="A message id.")] = None,
     since: Annotated[str | None, typer.Option("--since", help="Only communications from here on.")] = None,
     until: Annotated[str | None, typer.Option("--until", help="Only communications before.")] = None,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            "--days", min=1, max=3_660, help="It ends by itself after so many (60 is usual); extendable."
+        ),
+    ] = None,
 ) -> None:
-    """Keep records from being forgotten until the hold is released.
+    """Keep records from being forgotten until the hold is released, or ends.
 
     Example: lethe hold place --authority "High Court" --reference HC-7 --review 2027-01-31 --subject +923001234567
     """
@@ -45,7 +53,7 @@ def hold_place(
     assert review_at is not None  # noqa: S101  (a text was given)
     order = hold.Order(
         authority, reference, review_at, [typed(text) for text in subject or ()], account or (), message or (),
-        moment(since, "--since"), moment(until, "--until"),
+        moment(since, "--since"), moment(until, "--until"), days,
     )  # fmt: skip
     try:
         placed = hold.place(invocation.runtime, asker(), order)
@@ -53,7 +61,7 @@ def hold_place(
         raise typer.BadParameter(str(error)) from None
 
     def say() -> None:
-        invocation.say(f"hold {placed.reference} ({placed.hold}) is in force until it is released")
+        invocation.say(f"hold {placed.reference} ({placed.hold}) is in force until {_end(placed.ends)}")
         if placed.records:
             invocation.say(f"it covers {placed.records} records in {len(placed.months)} months so far")
         else:
@@ -68,7 +76,7 @@ def hold_list(context: typer.Context) -> None:
     """Return every hold: in force, overdue for review, or released."""
     invocation = shell(context)
     rows = [asdict(listed) for listed in hold.every(invocation.runtime)]
-    columns = ["hold", "state", "reference", "authority", "placed", "review", "released"]
+    columns = ["hold", "state", "reference", "authority", "placed", "review", "ends", "released"]
     invocation.answer(
         rows, lambda: invocation.table("Holds", columns, [[r[c] for c in columns] for r in rows])
     )
@@ -85,6 +93,34 @@ def hold_show(
     invocation = shell(context)
     answer = asdict(hold.show(invocation.runtime, asker(), reference))
     invocation.answer(answer, lambda: invocation.table("", ["", ""], [[k, v] for k, v in answer.items()]))
+
+
+def hold_extend(
+    context: typer.Context,
+    reference: Annotated[str, typer.Argument(help="The hold's reference or id.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; goes into the audit log.")],
+    days: Annotated[
+        int | None, typer.Option("--days", min=1, max=3_660, help="So many more before it ends by itself.")
+    ] = None,
+    review: Annotated[str | None, typer.Option("--review", help="When it has to be looked at again.")] = None,
+) -> None:
+    """Give a hold more days before it ends by itself, another review date, or both.
+
+    Example: lethe hold extend HC-7 --days 60 --reason "order of 2026-12-01"
+    """
+    invocation = shell(context)
+    try:
+        extended = hold.extend(
+            invocation.runtime, asker(), reference, reason, days, moment(review, "--review")
+        )
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from None
+    said = f"hold {extended.reference} is in force until {_end(extended.ends)}; review {extended.review:%Y-%m-%d}"
+    invocation.answer(asdict(extended), lambda: invocation.say(said))
+
+
+def _end(ends: datetime | None) -> str:
+    return "it is released" if ends is None else f"{ends:%Y-%m-%d %H:%M} UTC, when the sweep releases it"
 
 
 def hold_release(
