@@ -10,6 +10,7 @@ __all__ = [
     "health",
     "intake",
     "lines",
+    "oversight",
     "proof",
     "retention",
     "rights",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import InputError
+from lethe.schemas.subjects.addresses import Subject
 
 _LONGEST_NAME = 200
 _LONGEST_REASON = 500
@@ -51,8 +53,24 @@ class Asker:
             raise InputError("a case and a purpose are needed, not blanks")
 
 
-def record(runtime: Runtime, asker: Asker, action: str, **facts: Any) -> None:
-    """Write an audit entry and return once it is durable; raises `ConfigurationError` when it cannot be written."""
+def record(
+    runtime: Runtime,
+    asker: Asker,
+    action: str,
+    *,
+    about: Iterable[Subject] = (),
+    messages: Iterable[str] = (),
+    **facts: Any,
+) -> None:
+    """Write an audit entry and return once it is durable; raises `ConfigurationError` when it cannot be written.
+
+    `about`: the people it is about, and `messages`: the ids of messages; the entry says tokens of the audit's own in
+    their place. It holds no token of the window, and never both a record's position and whom the record is of: either
+    would outlive the month's key.
+    """
+    now = runtime.clock()
     said = {"source": asker.source, "case": asker.case, "purpose": asker.purpose, "request": asker.request}
     entry = {"who": asker.who, "action": action, **{k: v for k, v in said.items() if v is not None}, **facts}
-    runtime.audit.append(entry, runtime.clock())
+    if subjects := runtime.audit_tokens.of(now, about, messages):
+        entry["subjects"] = subjects
+    runtime.audit.append(entry, now)

@@ -15,7 +15,8 @@ from lethe.keys.latest import LatestTime
 from lethe.keys.providers.choice import LOCAL, Providers
 from lethe.keys.providers.local import LocalProvider
 from lethe.keys.ring import KeyRing
-from lethe.operations.audit import AuditLog
+from lethe.operations.audit.log import AuditLog
+from lethe.operations.audit.tokens import AuditTokens
 from lethe.operations.key_providers import openers
 from lethe.operations.lines import Lines
 from lethe.operations.settings import Settings
@@ -104,11 +105,20 @@ class Runtime:
             )
         return LocalProvider.initialise(directory)
 
+    @property
+    def audit_directory(self) -> Path:
+        """Where the audit log lies."""
+        return self.settings.audit_dir or self.settings.keys_dir.parent / "audit"
+
     @cached_property
     def audit(self) -> AuditLog:
         """The audit log of this installation."""
-        keys = self.settings.keys_dir
-        return AuditLog(self.settings.audit_dir or keys.parent / "audit", keys)
+        return AuditLog(self.audit_directory, self.settings.keys_dir)
+
+    @cached_property
+    def audit_tokens(self) -> AuditTokens:
+        """What names people in the audit."""
+        return AuditTokens(self.ring)
 
     @property
     def exports(self) -> Path:

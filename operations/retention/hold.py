@@ -117,7 +117,10 @@ def place(runtime: Runtime, asker: Asker, order: Order) -> Placed:
     ends = None if order.days is None else now + timedelta(days=order.days)
     hold = _holds(runtime).place(authority, reference, order.review, scope, now, ends)
     restrictions.carry_to_hold(runtime.objects, runtime.ring, hold)
-    record(runtime, asker, "hold.place", hold=hold.id, reference=hold.reference, authority=hold.authority)
+    record(
+        runtime, asker, "hold.place", about=subjects, messages=order.messages, hold=hold.id, reference=hold.reference,
+        authority=hold.authority,
+    )  # fmt: skip
     months = coverage.count(runtime.warehouse, _holds(runtime), runtime.ring, hold, now)
     return Placed(hold.id, hold.reference, hold.review, sum(months.values()), sorted(months), hold.ends)
 

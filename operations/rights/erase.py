@@ -54,7 +54,7 @@ def preview(runtime: Runtime, asker: Asker, text: str, on_records: Seen = lambda
     """Say what an erasure would take away of whom a text names, and what holds would keep. Changes nothing."""
     subjects = identify(text, runtime.settings.line_countries).subjects
     found = erasure.preview_erasure(maintenance_context(runtime, on_records=on_records), subjects)
-    record(runtime, asker, "erase.preview", count=found.total("identifiers"))
+    record(runtime, asker, "erase.preview", about=subjects, count=found.total("identifiers"))
     return Erasure(found.months, _kept_by(runtime, found.months))
 
 
@@ -67,11 +67,13 @@ def erase(runtime: Runtime, asker: Asker, text: str, on_records: Seen = lambda _
     """
     subjects = identify(text, runtime.settings.line_countries).subjects
     # Step 1
-    record(runtime, asker, "erase")
+    record(runtime, asker, "erase", about=subjects)
     # Step 2
     done = erasure.erase(maintenance_context(runtime, on_records=on_records), subjects)
     # Step 3
-    record(runtime, asker, "erase.done", certificate=done.certificate, count=done.total("identifiers"))
+    record(
+        runtime, asker, "erase.done", about=subjects, certificate=done.certificate, count=done.total("identifiers")
+    )  # fmt: skip
     return Erasure(done.months, _kept_by(runtime, done.months), done.certificate)
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lethe.keys.tokens import subject_token
 from lethe.operations.asker import Asker, record
+from lethe.operations.oversight import disclosures
 from lethe.operations.retention.sweep import maintenance_context
 from lethe.operations.runtime import Runtime
 from lethe.operations.window.identify import identify
 from lethe.schemas.errors import LetheError
 from lethe.tiers.rights import subject_export
-from lethe.tiers.window.records import open_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,9 @@ def export(
     """Copy what the window holds of whom a text names. It is in the audit log before it is returned."""
     subjects = identify(text, runtime.settings.line_countries).subjects
     maintenance = maintenance_context(runtime, on_records=on_records)
-    content = subject_export.build(
-        maintenance, runtime.settings.retention, subjects, runtime.audit.entries(), runtime.clock()
-    )
-    parts = open_parts(runtime.ring, runtime.clock())
-    tokens = {subject_token(p.keys, s.kind, s.value).hex() for p in parts for s in subjects}
-    record(runtime, asker, "export", tokens=sorted(tokens), count=len(content["records"]))
+    looks = partial(disclosures.looks, runtime, subjects)
+    content = subject_export.build(maintenance, runtime.settings.retention, subjects, looks, runtime.clock())
+    record(runtime, asker, "export", about=subjects, count=len(content["records"]))
     return Export(content)
 
 

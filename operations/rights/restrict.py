@@ -21,7 +21,7 @@ class Restriction:
 def restrict(runtime: Runtime, asker: Asker, text: str) -> Restriction:
     """Keep the records of whom a text names from being shown, those to come too."""
     subjects = identify(text, runtime.settings.line_countries).subjects
-    record(runtime, asker, "restrict")
+    record(runtime, asker, "restrict", about=subjects)
     policy = runtime.settings.retention
     changed = restrictions.place(runtime.objects, runtime.ring, policy, subjects, runtime.clock())
     return Restriction("restricted" if changed else "restricted already", changed)
@@ -30,6 +30,6 @@ def restrict(runtime: Runtime, asker: Asker, text: str) -> Restriction:
 def lift(runtime: Runtime, asker: Asker, text: str) -> Restriction:
     """Show the records of whom a text names again."""
     subjects = identify(text, runtime.settings.line_countries).subjects
-    record(runtime, asker, "restrict.lift")
+    record(runtime, asker, "restrict.lift", about=subjects)
     changed = restrictions.lift(runtime.objects, runtime.ring, subjects)
     return Restriction("lifted" if changed else "there was no restriction", changed)

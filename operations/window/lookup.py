@@ -12,6 +12,8 @@ from lethe.operations.window.identify import Person, identify
 from lethe.operations.window.visibility import Hidden, hidden_people, hidden_tokens, hides_held, is_hidden
 from lethe.schemas.errors import InputError
 from lethe.schemas.position import Position
+from lethe.schemas.retention.calendar import Month
+from lethe.schemas.subjects.addresses import Subject
 from lethe.tiers.holds.holds import Holds
 from lethe.tiers.holds.scope import held_roles
 from lethe.tiers.window import lookup as window
@@ -41,7 +43,7 @@ def lookup(
     """Find the communications of whom a text names, within `since` <= time < `until`.
 
     1. Find the rows that carry one of the person's tokens, and join them with the archive.
-    2. Write the audit entry: it holds tokens, never the text.
+    2. Write the audit entry: it holds tokens of the audit's own, of whom was asked for and whose records are shown.
     3. Answer.
     """
     asker.needs_reason()
@@ -55,7 +57,8 @@ def lookup(
     restricted = len(shown) < len(rows)
     # Step 2
     record(
-        runtime, asker, "lookup", tokens=asked.hex(), since=since, until=until, law=asker.law, count=len(answer),
+        runtime, asker, "lookup", about=(*query.subjects, *_shown_beside(runtime, asked, shown)),
+        messages=_messages(query), since=since, until=until, law=asker.law, count=len(answer),
         restricted=restricted, missing=sorted(asked.missing),
     )  # fmt: skip
     # Step 3
@@ -72,13 +75,12 @@ def lookup_held(
 ) -> Communications:
     """Find what a hold has preserved of whom a text names; raises `LetheError` when no such hold is in force.
 
-    The steps are those of `lookup`. The audit entry holds the person's tokens of the months that still open.
+    The steps are those of `lookup`.
     """
     asker.needs_reason()
     _, query = _query(runtime, text, since, until)
     holds = Holds(runtime.objects, runtime.ring)
     hold = holds.find(reference)
-    asked = window.tokens_of(query, runtime.ring, runtime.clock())
     hidden = hidden_people(runtime, asker)
     found = [(r, roles) for r in holds.records(hold) if (roles := held_roles(r, query))]
     answer = [
@@ -89,8 +91,8 @@ def lookup_held(
     answer.sort(key=lambda a: str(a.get("event_time")), reverse=True)
     restricted = len(answer) < len(found)
     record(
-        runtime, asker, "lookup.hold", hold=hold.id, reference=hold.reference, tokens=asked.hex(), since=since,
-        until=until, law=asker.law, count=len(answer), restricted=restricted,
+        runtime, asker, "lookup.hold", about=query.subjects, messages=_messages(query), hold=hold.id,
+        reference=hold.reference, since=since, until=until, law=asker.law, count=len(answer), restricted=restricted,
     )  # fmt: skip
     return Communications(answer, restricted)
 
@@ -104,6 +106,20 @@ def _query(
     # What is typed as an international number is no message id; to look for one costs as much again.
     message = None if person.text.startswith("+") and person.candidates else person.text
     return person, window.Query(person.candidates, message, since, until)
+
+
+def _messages(query: window.Query) -> tuple[str, ...]:
+    return () if query.message_id is None else (query.message_id,)
+
+
+def _shown_beside(runtime: Runtime, asked: window.Asked, rows: list[dict[str, Any]]) -> set[Subject]:
+    """Return the people whose rows are shown although nobody asked for them: those of a message that was asked for."""
+    others: dict[tuple[Any, Any, bytes], dict[str, Any]] = {}
+    for row in rows:
+        tokens, _ = asked.tokens[Month.parse(row["month"]), row["window_months"]]
+        if row["token"] is not None and row["token"] not in tokens:
+            others[row["month"], row["window_months"], row["token"]] = row
+    return {s for row in others.values() if (s := window.value_of(row, runtime.ring)) is not None}
 
 
 def joined(runtime: Runtime, rows: list[dict[str, Any]], hidden: Hidden) -> list[dict[str, Any]]:

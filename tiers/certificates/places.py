@@ -15,6 +15,7 @@ Kind = Literal["window", "erasure", "archive"]
 
 _NOBODY: Final = ("names nobody", "names nobody", "names nobody")
 _OWN: Final = "its own keeper ends it; nothing here can"
+_AUDIT: Final = "the end of the audit, whose tokens come from keys of its own"
 _KEY: Final = "the destruction of the month's key"
 
 
@@ -49,7 +50,7 @@ PLACES: Final = (
     Place("wrapped keys", ("_keys",), ("gone", "names nobody", "names nobody")),
     Place("copies of the key directory", (), ("not reached", "names nobody", "names nobody"), _OWN),
     Place("backups of the warehouse", (), ("gone", "not reached", "not reached"), _KEY),
-    Place("audit log", (), ("gone", "not reached", "names nobody"), _KEY),
+    Place("audit log", (), ("not reached", "not reached", "names nobody"), _AUDIT),
     Place("source topics", (), ("not reached",) * 3, "the retention of the topic; no broker was asked"),
 )
 _KINDS: Final[tuple[Kind, ...]] = ("window", "erasure", "archive")

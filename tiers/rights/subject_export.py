@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from base64 import b64decode
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -28,12 +28,15 @@ from lethe.tiers.window.records import gather, open_parts, plain, select
 
 _AUDITED: Final = ("time", "who", "role", "action", "case", "purpose")
 
+Looks = Callable[[Collection[str], Collection[str]], Iterable[Mapping[str, Any]]]
+"""Takes the person's tokens of live months and names of records, returns the audit entries about either."""
+
 
 def build(
     maintenance: MaintenanceContext,
     policy: RetentionPolicy,
     subjects: tuple[Subject, ...],
-    audit: Iterable[Mapping[str, Any]],
+    looks: Looks,
     now: datetime,
 ) -> dict[str, Any]:
     """Return the export as a value: records newest first, rejected records, and who has looked."""
@@ -70,11 +73,7 @@ def build(
                 )  # fmt: skip
     records.sort(key=lambda r: (r["event_time"], r["record"]), reverse=True)
     names = {r["record"] for r in (*records, *rejected)}
-    looks = [
-        {name: entry.get(name) for name in _AUDITED}
-        for entry in audit
-        if tokens & set(entry.get("tokens") or ()) or entry.get("record") in names
-    ]
+    looked = [{name: entry.get(name) for name in _AUDITED} for entry in looks(tokens, names)]
     return {
         "made": now.isoformat(),
         "records": records,
@@ -82,7 +81,7 @@ def build(
         "mentioned_in": mentioned,
         "recipients": _recipients(records),
         "sources": sorted({r["source"] for r in records} | {r["format"] for r in rejected}),
-        "looked_at": looks,
+        "looked_at": looked,
     }
 
 

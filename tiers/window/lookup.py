@@ -38,19 +38,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The tokens of a query: what an audit entry may hold of it. Per (month, window): subjects', message's.
+    """The tokens of a query, per (month, window): subjects', message's.
 
     `missing`: what keeps a live month from being asked, by its key id. An answer without it would look complete.
     """
 
     tokens: dict[tuple[Month, int], tuple[list[bytes], bytes | None]]
     missing: dict[str, str] = field(default_factory=dict)
-
-    def hex(self) -> list[str]:
-        """Return every token, as text."""
-        return sorted(
-            {t.hex() for subjects, message in self.tokens.values() for t in (*subjects, message) if t}
-        )
 
 
 def tokens_of(query: Query, ring: KeyRing, now: datetime) -> Asked:

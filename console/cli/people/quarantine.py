@@ -94,14 +94,16 @@ def quarantine_replay(
     Example: lethe quarantine replay --reason unknown_value --format acme/sms --dry-run
     """
     invocation = shell(context)
-    who, wanted = asker(), {"reason": reason, "format": format_name}
+    who = asker()
     if not dry_run:
-        note(invocation.runtime, who, "quarantine.replay", **wanted)
+        note(invocation.runtime, who, "quarantine.replay", reason=reason, format=format_name)
     with progress("rejected records", None, shown=not invocation.json) as update:
         done, log_error = replay(invocation.runtime, Wanted(reason, format_name), dry_run, update)
     if not dry_run:
-        counts = {"tried": done.tried, "count": done.records}
-        note(invocation.runtime, who, "quarantine.replay.done", **wanted, **counts)
+        note(
+            invocation.runtime, who, "quarantine.replay.done", reason=reason, format=format_name, tried=done.tried,
+            count=done.records,
+        )  # fmt: skip
     answer = {
         "dry_run": dry_run,
         "tried": done.tried,

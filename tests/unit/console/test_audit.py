@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from lethe.operations.audit import AuditLog
+from lethe.operations.audit.log import AuditLog
 from lethe.schemas.errors import ConfigurationError, IntegrityError
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)

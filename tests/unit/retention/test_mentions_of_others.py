@@ -184,7 +184,9 @@ def test_an_export_names_the_records_of_others_and_shows_nothing_of_them(
     his_records(
         world, [{"callbackData": "his own"}, {"callbackData": "order for 0300 1234567"}], **OUT_OF_SCOPE
     )
-    export = build(world.maintenance_context(), world.settings.retention, person(HER), [], world.now)
+    export = build(
+        world.maintenance_context(), world.settings.retention, person(HER), lambda *_: [], world.now
+    )
     assert export["records"] == []
     (mention,) = export["mentioned_in"]
     assert mention["record"].split("/")[2] == "1"
