@@ -84,8 +84,9 @@ static int plan(PyObject *described, Node *nodes, PyObject **held, Py_ssize_t co
             if (!PyArg_ParseTuple(one, "y#ii", &name, &length, &m->kind, &m->target)) return -1;
             m->name = (const uint8_t *)name;
             m->length = length;
-            if (m->kind < LEAF || m->kind > NEVER || m->target < 0) goto wrong;
-            if ((m->kind == LEAF && m->target >= leaves) || (m->kind == OBJECT && m->target >= count)) goto wrong;
+            int kind = m->kind & ~FIRST;
+            if (kind < LEAF || kind > NEVER || m->target < 0 || (kind != m->kind && kind > OBJECT)) goto wrong;
+            if ((kind == LEAF && m->target >= leaves) || (kind == OBJECT && m->target >= count)) goto wrong;
         }
     }
     return 0;
@@ -386,7 +387,7 @@ static PyMethodDef methods[] = {
 
 static int fill_module(PyObject *module) {
     const struct { const char *name; long value; } numbers[] = {
-        {"LEAF", LEAF}, {"OBJECT", OBJECT}, {"LIST", LIST}, {"NEVER", NEVER}, {"MOST_NODES", MOST_NODES},
+        {"LEAF", LEAF}, {"OBJECT", OBJECT}, {"LIST", LIST}, {"NEVER", NEVER}, {"FIRST", FIRST}, {"MOST_NODES", MOST_NODES},
         {"MOST_MEMBERS", MOST_MEMBERS}, {"MOST_LEAVES", MOST_LEAVES}, {"MOST_DISTINCT", MOST_DISTINCT},
         {"MOST_COLUMNS", MOST_COLUMNS}, {"MOST_BUFFERS", MOST_BUFFERS},
     };

@@ -350,10 +350,32 @@ static int name(Cursor *c, Node *node, int place) {
 
 static bool object(Reader *r, Cursor *c, Node *node, int depth);
 
+static bool member(Reader *r, Cursor *c, const Member *m, int depth);
+
+/* A list: of its first element what is declared, the others left out. */
+static bool first(Reader *r, Cursor *c, const Member *one, int depth) {
+    c->at++;
+    blank(c);
+    if (is(c, ']')) return c->at++, true;
+    if (!member(r, c, one, depth)) return false;
+    for (;;) {
+        blank(c);
+        if (is(c, ']')) return c->at++, true;
+        if (!is(c, ',')) return false;
+        c->at++;
+        blank(c);
+        if (!skip(c, depth)) return false;
+    }
+}
+
 static bool member(Reader *r, Cursor *c, const Member *m, int depth) {
     Text value;
     if (m->kind == NEVER || c->at == c->end) return false;
     if (*c->at == 'n') return word(c, "null", &value);
+    if (m->kind & FIRST) {
+        Member one = {.kind = m->kind & ~FIRST, .target = m->target};
+        return *c->at == '[' ? first(r, c, &one, depth + 1) : member(r, c, &one, depth);
+    }
     if (m->kind == LIST) return false;
     if (m->kind == OBJECT) {
         if (*c->at != '{') return false;

@@ -4,7 +4,7 @@
 
 #include "view.h"
 
-enum { LEAF = 0, OBJECT = 1, LIST = 2, NEVER = 3 };
+enum { LEAF = 0, OBJECT = 1, LIST = 2, NEVER = 3, FIRST = 4 }; /* FIRST: a flag, of a list its first element */
 enum { MOST_NODES = 256, MOST_MEMBERS = 64, MOST_LEAVES = 1024, GUESSES = 48, DEPTH = 16 };
 enum { SLOTS = 4096, MOST_DISTINCT = 1024 };
 

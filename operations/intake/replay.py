@@ -25,6 +25,7 @@ from lethe.schemas.declaration.format import Declaration, Format
 from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.transformed import Counts, TransformedBatch
 from lethe.streams.transform.batch import Batch, Reason, Source
+from lethe.streams.transform.decode.reshape import inner
 from lethe.streams.transform.seal.originals import STRIPPED
 from lethe.streams.transform.transform import Transform, together
 from lethe.tiers.commit.ledger_entries import REPLAYED
@@ -151,12 +152,11 @@ class Attempt:
                 declared = formats.get(name)
             except ConfigurationError:
                 continue
-            if one.position.index is not None and not (isinstance(declared, Format) and declared.envelope):
+            several = isinstance(declared, Format) and bool(declared.envelope or declared.each)
+            if one.position.index is not None and not several:
                 return NO_ENVELOPE
-            if one.row["form"] == STRIPPED and isinstance(declared, Format) and declared.encoding == "csv":
-                return declared.model_copy(
-                    update={"encoding": "json"}
-                )  # what is left of a line is kept as JSON
+            if one.row["form"] == STRIPPED and isinstance(declared, Format):
+                return inner(declared)  # what is left of a value in another shape is kept as JSON
             return declared
         return NO_DECLARATION
 
@@ -171,9 +171,9 @@ def _messages(records: Sequence[Rejected], declared: Declaration) -> Iterator[tu
             else:
                 elements[one.position.index] = one.value
         if elements and isinstance(declared, Format):
-            name = orjson.dumps(declared.envelope)
-            listed = b",".join(elements.get(n, b"null") for n in range(max(elements) + 1))
-            yield offset, b"{" + name + b":[" + listed + b"]}"
+            listed = b"[" + b",".join(elements.get(n, b"null") for n in range(max(elements) + 1)) + b"]"
+            name = None if declared.each else orjson.dumps(declared.envelope)
+            yield offset, listed if name is None else b"{" + name + b":" + listed + b"}"
 
 
 def _batch(

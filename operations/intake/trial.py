@@ -15,7 +15,7 @@ from lethe.keys.ring import KeyRing
 from lethe.schemas.declaration.format import FieldSpec, Format
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.streams.transform.batch import Batch, Source
-from lethe.streams.transform.decode.delimited import read_line
+from lethe.streams.transform.decode.reshape import records
 from lethe.streams.transform.split.rules import Rules
 from lethe.streams.transform.transform import Transform
 from lethe.tiers.store.objects import open_objects
@@ -109,9 +109,12 @@ def _fields(
     roles: set[str],
 ) -> list[Placed]:
     value = values[place[0]] or b""
-    record: Any = read_line(value, fmt) if fmt.encoding == "csv" else orjson.loads(value)
-    if place[1] is not None:
-        record = record[fmt.envelope or ""][place[1]]
+    if fmt.reshaped:
+        record: Any = dict(records(value, fmt))[place[1]]
+    else:
+        record = orjson.loads(value)
+        if place[1] is not None:
+            record = record[fmt.envelope or ""][place[1]]
     declared = {spec.path: spec for spec in fmt.fields}
     gone = set((redacted or "").split(","))
     return [
@@ -144,7 +147,11 @@ def _leaves(node: Any, declared: set[str], path: str) -> list[tuple[str, str]]:
             return []
         return [(path, node if isinstance(node, str) else orjson.dumps(node).decode())]
     if isinstance(node, list):
-        return [leaf for one in node for leaf in _leaves(one, declared, f"{path}[]")]
+        first = any(f"{name}.".startswith(f"{path}[0].") for name in declared)
+        paths = [f"{path}[0]" if first and at == 0 else f"{path}[]" for at in range(len(node))]
+        return [
+            leaf for one, where in zip(node, paths, strict=True) for leaf in _leaves(one, declared, where)
+        ]
     return [
         leaf
         for name, one in node.items()

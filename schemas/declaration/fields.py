@@ -19,6 +19,8 @@ from lethe.schemas.declaration.vocabulary import (
     STATUS_GROUPS,
 )
 
+STEP: Final = r"[^\s.\[\]]+(\[0?\])?"  # a member; of one that is a list every element, or the first
+
 
 def _no_pattern(path: str) -> str:
     if path == "*" or (path.startswith("^") and path.endswith("$")):
@@ -28,7 +30,7 @@ def _no_pattern(path: str) -> str:
 
 FieldPath = Annotated[
     str,
-    StringConstraints(pattern=r"^[^\s.\[\]]+(\[\])?(\.[^\s.\[\]]+)*$", max_length=200),
+    StringConstraints(pattern=rf"^{STEP}(\.{STEP})*$", max_length=200),
     AfterValidator(_no_pattern),
 ]
 TimeFormat = Literal["iso", "rfc2822", "epoch_s", "epoch_ms", "epoch_us", "yymmddhhmm", "iso_or_epoch_s"]
@@ -169,7 +171,7 @@ class FieldSpec(Declared):
         if check:
             check()
         if "[]" in self.path and self.class_ == "archive":
-            raise ValueError("a list cannot fill a column of the archive")
+            raise ValueError("a list cannot fill a column of the archive; its first element, `[0]`, can")
         return self
 
     def _subject(self) -> None:
@@ -179,8 +181,10 @@ class FieldSpec(Declared):
             raise ValueError(f"kind is `auto` or one of {', '.join(sorted(KINDS))}")
         if self.end_user != "always" and self.business is None:
             raise ValueError("a subject that may be a business says in `business` which column it goes to")
-        if self.end_user != "always" and "[]" in self.path:
-            raise ValueError('whoever is in a list is an end user: end_user = "always"')
+        if "[]" in self.path and self.end_user != "always" and not isinstance(self.end_user, Condition):
+            raise ValueError(
+                'whoever is in a list is an end user, end_user = "always", or a condition says so'
+            )
         if "[]" in self.path and (self.domain or self.instead_of):
             raise ValueError("an address in a list has neither `domain` nor `instead_of`")
 

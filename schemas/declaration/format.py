@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 
 from lethe.schemas.arrow import METADATA
 from lethe.schemas.declaration.fields import (
     BY_TYPE,
     ENUM_VALUES,
+    STEP,
     Condition,
     Declared,
     FieldPath,
@@ -29,9 +30,23 @@ from lethe.schemas.declaration.fields import (
 from lethe.schemas.errors import ConfigurationError
 
 NAME: Final = r"^[a-z0-9-]{1,60}/[a-z0-9-]{1,60}$"
+Steps = Annotated[
+    tuple[Annotated[str, StringConstraints(pattern=rf"^(\[\]|{STEP}(\.{STEP})*)$")], ...],
+    BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
+]
 _CONSTANTS: Final = ("channel", "direction", "price_unit", "status_group", "currency")
 _MOST_BYTES: Final = 1 << 20
 _DIRECTION: Final = re.compile(r"(?i)direction|(?:^|[._])leg$|context$")
+
+
+def bare(path: str) -> str:
+    """Return a path without what it says of lists."""
+    return path.replace("[]", "").replace("[0]", "")
+
+
+def _prefixes(path: str) -> list[str]:
+    steps = path.split(".")
+    return [".".join(steps[: at + 1]) for at in range(len(steps))]
 
 
 class Format(Declared):
@@ -40,13 +55,21 @@ class Format(Declared):
     name: str = Field(pattern=NAME)
     version: int = Field(ge=1)
     title: str = Field(max_length=200)
-    encoding: Literal["json", "csv"] = "json"
+    encoding: Literal["json", "csv", "pairs", "form"] = "json"
     columns: tuple[str, ...] = Field((), max_length=500)  # csv: the names of the columns, in order
     optional_columns: int = Field(0, ge=0, le=400)  # csv: how many of the last ones a line may lack
+    headings: bool = False  # csv: lines that name the columns or their types may stand among the others
+    separator: str = Field(" ", min_length=1, max_length=1)  # pairs: what stands between two of them
     percent_encoded: bool = False  # texts are written as in a URL (FreeSWITCH)
     envelope: str | None = Field(
         None, pattern=r"^[^\s.\[\]]{1,100}$"
     )  # the key of a list of records in one message
+    unwrap: Steps = Field((), max_length=5)  # where the record lies in the value, step by step
+    each: Steps = Field((), max_length=10)  # lists of which each element is a record of its own
+    json_texts: tuple[FieldPath, ...] = Field(
+        (), max_length=20
+    )  # texts that hold JSON, read as what they hold
+    ignore_case: bool = False  # names of members are found however their letters are written
     channel: str | None = None
     direction: str | None = None
     price_unit: str | None = None
@@ -64,6 +87,7 @@ class Format(Declared):
         if len(paths) != len(self.fields):
             raise ValueError("a field is declared twice")
         self._check_nesting(paths)
+        self._check_shape(paths)
         always = {f.column for f in self.archive} | {n for n in _CONSTANTS if getattr(self, n)}
         for column in ("event_time", "channel", "direction"):
             if column not in always:
@@ -91,19 +115,51 @@ class Format(Declared):
         return self
 
     def _check_nesting(self, paths: set[str]) -> None:
-        plain = {p.replace("[]", "") for p in paths}
-        if len(plain) != len(paths) or (
-            self.envelope and any(p.split(".")[0] == self.envelope for p in plain)
+        inside = {spec.path for spec in self.fields if self.within(spec)}
+        paths = paths - inside
+        plain = {bare(p) for p in paths}
+        marks: dict[str, str] = {}
+        marked = [name for p in paths for name in _prefixes(p)]
+        if (
+            len(plain) != len(paths)
+            or any("[]" in p for p in inside)
+            or any(marks.setdefault(bare(name), name[-3:]) != name[-3:] for name in marked if name[-1] == "]")
+            or any(name[-1] != "]" and bare(name) in marks for name in marked)
+            or (self.envelope and any(p.split(".")[0] == self.envelope for p in plain))
         ):
             raise ValueError("a name is a list in one field and none in another")
         for path in plain:
-            steps = path.split(".")
-            for at in range(1, len(steps)):
-                if ".".join(steps[:at]) in plain:
-                    raise ValueError(f"{'.'.join(steps[:at])} and {path}: a field is declared inside another")
-        lists = {p.split("[]")[0] for p in paths if "[]" in p}
-        if any(p.split(".")[0] in lists and "[]" not in p for p in paths):
-            raise ValueError("a name is a list in one field and none in another")
+            for above in _prefixes(path)[:-1]:
+                if above in plain:
+                    raise ValueError(f"{above} and {path}: a field is declared inside another")
+
+    def within(self, spec: FieldSpec) -> str | None:
+        """Return the window field that a field standing in for another lies inside of, None for any other field."""
+        if spec.instead_of is None:
+            return None
+        above = {bare(name) for name in _prefixes(spec.path)[:-1]}
+        return next((f.path for f in self.fields if f.class_ == "window" and f.path in above), None)
+
+    def _check_shape(self, paths: set[str]) -> None:
+        """Refuse what does not go together of the ways in which a value may hold its records."""
+        if self.headings and self.encoding != "csv":
+            raise ValueError("only csv has `headings`")
+        if self.encoding != "json" and (self.envelope or self.unwrap or self.each):
+            raise ValueError("`envelope`, `unwrap` and `each` are for json")
+        if self.encoding in ("pairs", "form") and any("[" in p for p in paths):
+            raise ValueError("pairs of names and values hold no lists")
+        if any("[]" in step for step in self.unwrap):
+            raise ValueError("`unwrap` leads to one value; lists of records are named in `each`")
+        if self.each and self.envelope:
+            raise ValueError("records are either in an `envelope` or in `each` of some lists")
+        for lists in self.each:
+            if not lists.endswith("[]"):
+                raise ValueError(f"each: {lists} is to end with [], the list whose elements are records")
+            if lists != "[]" and not any(p.startswith(f"{bare(lists)}.") for p in paths):
+                raise ValueError(f"each: no field is declared below {bare(lists)}")
+        folded = [name.casefold() for name in {bare(n) for p in paths for n in _prefixes(p)}]
+        if self.ignore_case and len(set(folded)) < len(folded):
+            raise ValueError("with `ignore_case` no two names may differ by case alone")
 
     def _check_conditions(self, paths: set[str]) -> None:
         conditions = [f.end_user for f in self.fields if isinstance(f.end_user, Condition)]
@@ -135,6 +191,13 @@ class Format(Declared):
 
     def __hash__(self) -> int:
         return hash((self.name, self.version))
+
+    @property
+    def reshaped(self) -> bool:
+        """Tell whether values must be taken apart one by one before they are records in JSON."""
+        return bool(
+            self.encoding != "json" or self.unwrap or self.each or self.json_texts or self.ignore_case
+        )
 
     def of_class(self, name: str) -> tuple[FieldSpec, ...]:
         """Return the fields of one class, as declared."""
@@ -306,6 +369,7 @@ __all__ = [
     "Format",
     "Kinds",
     "Rule",
+    "bare",
     "builtin",
     "formats_of",
     "get",

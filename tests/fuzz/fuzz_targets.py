@@ -102,7 +102,7 @@ def declaration(data: bytes) -> None:
 
 def _use(found: formats.Declaration) -> None:
     if isinstance(found, Format):
-        line = b"{}" if found.encoding == "json" else b"," * (len(found.columns) - 1)
+        line = b"," * (len(found.columns) - 1) if found.columns else b"{}"
         decoded = decode([line, b"x"], found, 1 << 16)
         split(decoded, found, RULES, NOW)
 

@@ -9,4 +9,5 @@ __all__ = [
     "json_validation",
     "record_kinds",
     "registry",
+    "reshape",
 ]

@@ -22,6 +22,7 @@ import polars as pl
 import pyarrow as pa
 
 from lethe.schemas.compiled import native
+from lethe.schemas.declaration.format import bare
 from lethe.schemas.flat import ends_of
 from lethe.streams.transform.decode.json_columns import Coded, Mask, Shape
 
@@ -123,14 +124,15 @@ def _node(plan: _Plan, shape: Shape, prefix: str) -> int:
     plan.nodes.append(members)
     for name, below in shape.items():
         path = f"{prefix}{name}"
+        first = _reader.FIRST if name.endswith("[0]") else 0
         if name.endswith("[]"):
             plan.lists.extend([path] if below is None else _leaves(below, f"{path}."))
-            members.append((name.removesuffix("[]").encode(), _reader.LIST, 0))
+            members.append((bare(name).encode(), _reader.LIST, 0))
         elif below is None:
-            members.append((name.encode(), _reader.LEAF, len(plan.leaves)))
+            members.append((bare(name).encode(), _reader.LEAF | first, len(plan.leaves)))
             plan.leaves.append(path)
         else:
-            members.append((name.encode(), _reader.OBJECT, _node(plan, below, f"{path}.")))
+            members.append((bare(name).encode(), _reader.OBJECT | first, _node(plan, below, f"{path}.")))
     return number
 
 

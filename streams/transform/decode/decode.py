@@ -1,6 +1,7 @@
 """Decode the raw values of a batch into one frame of text columns, one per declared field.
 
-1. Values of no usable size are taken out.
+1. Values of no usable size are taken out. Where a format says that records are in another shape than JSON objects,
+   each is taken out of its value (`lethe.streams.transform.decode.reshape`).
 2. Records in the usual spelling are read at once (`lethe.streams.transform.decode.compiled_reader`). For the others,
    if there are any:
 3. Values that are no single line, and those that are no JSON object, are rejected, each by itself alone
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -29,7 +31,6 @@ from lethe.integrity.rows.canonical_json import CanonicalError, parse
 from lethe.schemas.declaration.format import Format
 from lethe.streams.transform.batch import Reason, Reject
 from lethe.streams.transform.decode.compiled_reader import read_plain
-from lethe.streams.transform.decode.delimited import to_json
 from lethe.streams.transform.decode.diagnose import diagnose, tree
 from lethe.streams.transform.decode.json_columns import (
     Coded,
@@ -41,11 +42,11 @@ from lethe.streams.transform.decode.json_columns import (
     read_columns,
 )
 from lethe.streams.transform.decode.json_validation import readable
+from lethe.streams.transform.decode.reshape import MARK, Shapeless, plain, taken_apart
 
 ROW: Final = " row"  # no declared path has a space in it
 INDEX: Final = " index"
 Rows = npt.NDArray[np.int64]
-_MARK: Final = b"\xef\xbb\xbf"  # U+FEFF, the byte-order mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,40 @@ def decode(values: Sequence[bytes | None], fmt: Format, max_bytes: int) -> Decod
     """Parse the values of a batch; every value ends in the frame or among the rejects, none in both."""
     rejects: list[Reject] = []
     given = _take_out(values, max_bytes, rejects)
-    if fmt.encoding == "csv":
-        given = _single_lines(_unmarked(given), rejects)
-        given = _Values.of(*to_json(given.values, given.rows, fmt, rejects))
+    return _taken_apart(given, fmt, rejects) if fmt.reshaped else _read(given, fmt, rejects)
+
+
+def _taken_apart(given: _Values, fmt: Format, rejects: list[Reject]) -> Decoded:
+    """Take the records out of their values, read them, and put them under the rows and places they came from."""
+    if fmt.separator != "\n":
+        given = _single_lines(given, rejects)
+    texts: list[bytes] = []
+    places: list[tuple[int, int | None]] = []
+    for value, row in zip(given.values, given.rows.tolist(), strict=True):
+        try:
+            found = [*taken_apart(value, fmt)]
+        except Shapeless as error:
+            rejects.append(Reject(row, None, error.reason, error.detail))
+            continue
+        for index, text in found:
+            if text.startswith(b"{"):
+                texts.append(text)
+                places.append((row, index))
+            else:
+                rejects.append(Reject(row, index, Reason.NOT_AN_OBJECT, None, None, text))
+    read = _read(_Values.of(texts, np.arange(len(texts), dtype=np.int64)), plain(fmt), [])
+    for reject in read.rejects:
+        row, index = places[reject.row]
+        mine = None if index is None else texts[reject.row]
+        rejects.append(replace(reject, row=row, index=index, value=mine))
+    at = read.frame.get_column(ROW).to_list()
+    rows = pl.Series(ROW, [places[one][0] for one in at], dtype=pl.Int64)
+    indexes = pl.Series(INDEX, [places[one][1] for one in at], dtype=pl.Int32)
+    return Decoded(read.frame.with_columns(rows, indexes), rejects, read.coded)
+
+
+def _read(given: _Values, fmt: Format, rejects: list[Reject]) -> Decoded:
+    """Read values that are records in JSON, or envelopes of them."""
     usual, given = _usual(given, fmt)
     if usual is not None and not given.values:
         return replace(usual, rejects=rejects)
@@ -117,9 +149,9 @@ def decode(values: Sequence[bytes | None], fmt: Format, max_bytes: int) -> Decod
 
 def _unmarked(given: _Values) -> _Values:
     """Take the byte-order mark off values that begin with it, as the first of a file may."""
-    if _MARK not in given.data:
+    if MARK not in given.data:
         return given
-    return _Values.of([value.removeprefix(_MARK) for value in given.values], given.rows)
+    return _Values.of([value.removeprefix(MARK) for value in given.values], given.rows)
 
 
 def _take_out(values: Sequence[bytes | None], max_bytes: int, rejects: list[Reject]) -> _Values:
@@ -171,6 +203,11 @@ def _validate(given: _Values, fmt: Format, rejects: list[Reject], thorough: bool
     return given.only(sound)
 
 
+@lru_cache(maxsize=256)
+def _paths(fmt: Format) -> list[str]:
+    return [spec.path for spec in fmt.fields if not fmt.within(spec)]
+
+
 def _usual(given: _Values, fmt: Format) -> tuple[Decoded | None, _Values]:
     """Read records in the usual spelling; None where there are none. And the values that are left."""
     read = read_plain(given.texts, given.data, tree(fmt), fmt.envelope)
@@ -178,7 +215,7 @@ def _usual(given: _Values, fmt: Format) -> tuple[Decoded | None, _Values]:
         return None, given
     rows = pl.Series(ROW, given.rows)
     alone = pl.Series(INDEX, [None], dtype=pl.Int32).new_from_index(0, len(rows))
-    leaves = {spec.path: read.columns[spec.path] for spec in fmt.fields}
+    leaves = {path: read.columns[path] for path in _paths(fmt)}
     usual = Decoded(pl.DataFrame({ROW: rows, INDEX: alone, **leaves}), [], read.coded)
     if not read.taken.all():
         frame = usual.frame.filter(pl.Series(read.taken))
@@ -210,7 +247,7 @@ def _columns(given: _Values, fmt: Format) -> Decoded:
     found = read_columns(records.texts, tree(fmt))
     rows = given.rows[records.places]
     index = pl.Series(INDEX, records.indexes).cast(pl.Int32)
-    leaves = {spec.path: found.columns[spec.path] for spec in fmt.fields}
+    leaves = {path: found.columns[path] for path in _paths(fmt)}
     frame = pl.DataFrame({ROW: pl.Series(ROW, rows), INDEX: index.set(index < 0, None), **leaves})
     keep = np.ones(frame.height, np.bool_)
     if found.wrong.any() or records.faults:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from lethe.schemas.declaration.format import Format
+from lethe.schemas.declaration.format import Format, bare
 from lethe.streams.transform.batch import Reason
 
 _DEEP: Final = 500
@@ -76,7 +76,9 @@ def wrong_shape(record: dict[str, Any], shape: dict[str, Any], prefix: str = "")
     """Return the declared path that should be an object (or a list of objects) and is not."""
     for name, below in shape.items():
         listed = name.endswith("[]")
-        value = record.get(name.removesuffix("[]"))
+        value = record.get(bare(name))
+        if name.endswith("[0]") and isinstance(value, list):
+            value = value[0] if value else None
         if value is None or (below is None and not listed):
             continue
         path = f"{prefix}{name}"
@@ -99,6 +101,8 @@ def tree(fmt: Format) -> dict[str, Any]:
     """Return the declared paths as nested names; a leaf is None."""
     root: dict[str, Any] = {}
     for spec in fmt.fields:
+        if fmt.within(spec):
+            continue  # read from the text of the field around it, and only where it counts
         *parents, leaf = spec.path.split(".")
         node = root
         for parent in parents:

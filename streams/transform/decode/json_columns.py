@@ -24,10 +24,12 @@ import polars as pl
 import pyarrow as pa
 
 from lethe.schemas.compiled import native
+from lethe.schemas.declaration.format import bare
 
 Mask = npt.NDArray[np.bool_]
 Shape = dict[str, Any]
-"""Declared names of one level: a leaf is None, an object the shape below; `name[]` is a list of either."""
+"""Declared names of one level: a leaf is None, an object the shape below; `name[]` is a list of either, `name[0]` the
+first of one (or what stands there alone)."""
 
 _TEXT: Final = "VARCHAR"
 _JSON: Final = "JSON"
@@ -99,21 +101,26 @@ def opened(texts: pa.LargeStringArray, name: str) -> tuple[pl.Series, Mask]:
 def _sort_in(level: _Level, table: dict[str, pa.Array], out: JsonColumns) -> Iterator[_Level]:
     """Keep the leaves of one level and return what is to be read below it."""
     for name, below in level.shape.items():
-        plain, path = name.removesuffix("[]"), f"{level.prefix}{name}"
+        plain, path = bare(name), f"{level.prefix}{name}"
         if name == plain and below is None:
             _keep(out, path, level.codes, series(table[plain]))
             continue
         coded = table[plain].dictionary_encode()
         distinct: pa.LargeStringArray = coded.dictionary
         codes = series(coded.indices).cast(pl.UInt32)
-        opening = "{" if name == plain else "["
+        if name.endswith("[0]"):
+            distinct, codes = _firsts(distinct, below, codes)
+            if below is None:
+                _keep(out, path, _through(level.codes, codes), series(distinct))
+                continue
+        opening = "[" if name.endswith("[]") else "{"
         other = ~series(distinct).str.starts_with(opening)
         if other.any():
             where = _through(level.codes, other[codes]).fill_null(False)
             out.wrong |= where.to_numpy()
             distinct = series(distinct).set(other, opening + ("}" if opening == "{" else "]")).to_arrow()
         codes = _through(level.codes, codes)
-        if name == plain:
+        if opening == "{":
             yield _Level(f"{path}.", distinct.cast(pa.large_string()), below, codes)
         else:
             for leaf, values, odd in _lists(path, distinct.cast(pa.large_string()), below):
@@ -154,6 +161,8 @@ def _lists(
     ats = pl.Series(np.arange(len(lists), dtype=np.uint32))
     for leaf, values in inner.columns.items():
         rows = pl.DataFrame({"at": elements.get_column("at"), "v": values})
+        if isinstance(values.dtype, pl.List):  # a list in a list: all that is in any of them
+            rows = rows.explode("v").drop_nulls("v")
         gathered = rows.group_by("at", maintain_order=True).agg("v")
         column = ats.to_frame("at").join(gathered, on="at", how="left", maintain_order="left").get_column("v")
         empty = lists.is_not_null() & column.is_null()
@@ -161,6 +170,22 @@ def _lists(
             pl.when(empty).then(pl.lit([], dtype=pl.List(pl.String))).otherwise(column)
         ).to_series()
         yield f"{path}.{leaf}", column, ats.is_in(odd)
+
+
+def _firsts(
+    distinct: pa.LargeStringArray, below: Shape | None, codes: pl.Series
+) -> tuple[pa.LargeStringArray, pl.Series]:
+    """Return the first elements of JSON lists, and the codes of them; of what is no list itself."""
+    texts = series(distinct)
+    other = ~texts.str.starts_with("[")
+    kind = _TEXT if below is None else _JSON
+    firsts = _list_column(texts.set(other, "[]").to_arrow().cast(pa.large_string()), kind).list.first()
+    if other.any():
+        alone = series(_transformed(pa.array([f'{{"v":{t}}}' for t in texts.filter(other)], pa.large_string()),
+                                    {"v": kind}).combine_chunks().field("v"))  # fmt: skip
+        firsts = firsts.scatter(other.arg_true(), alone)
+    coded = firsts.to_arrow().cast(pa.large_string()).dictionary_encode()
+    return coded.dictionary, series(coded.indices).cast(pl.UInt32)[codes]
 
 
 def _list_column(texts: pa.LargeStringArray, leaf: str) -> pl.Series:
@@ -210,8 +235,7 @@ def _compatible(levels: list[_Level]) -> Iterator[list[_Level]]:
 
 def _types(shape: Shape) -> dict[str, str]:
     return {
-        name.removesuffix("[]"): _TEXT if below is None and not name.endswith("[]") else _JSON
-        for name, below in shape.items()
+        bare(name): _TEXT if below is None and bare(name) == name else _JSON for name, below in shape.items()
     }
 
 

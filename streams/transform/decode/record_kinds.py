@@ -88,6 +88,12 @@ def _of_any_kind(declared: Declaration, formats: list[Format]) -> Format:
     if isinstance(declared, Format):
         return declared
     content = {spec.path: spec for fmt in formats for spec in fmt.content}
+    if content and any(fmt.reshaped for fmt in formats):
+        # Where content lies depends on the kind: of a line that no column can be found in nothing is kept.
+        return Format.model_construct(
+            name=declared.name, version=declared.version, title=declared.title, encoding="csv",
+            fields=tuple(content.values()),
+        )  # fmt: skip
     envelope = next((fmt.envelope for fmt in formats if fmt.envelope), None)
     return Format.model_construct(
         name=declared.name, version=declared.version, title=declared.title, envelope=envelope,

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from lethe.integrity.rows.canonical_json import CanonicalError, canonical, parse
-from lethe.schemas.declaration.format import Format
-from lethe.streams.transform.decode.delimited import read_line
+from lethe.schemas.declaration.format import Format, bare
+from lethe.streams.transform.decode.reshape import Shapeless, records, written
 
 RECEIVED = "received"
 CANONICAL = "canonical"
@@ -38,9 +38,13 @@ def always_received(fmt: Format) -> bool:
 
 def original(message: bytes, index: int | None, has_content: bool, fmt: Format) -> Original:
     """Return the original of one record; raises `CanonicalError` when it needs a canonical form and has none."""
-    if index is None and not has_content and not _may_hide_content(message, fmt):
+    # Where names of fields do not show in the value, what may hold content is always read strictly.
+    hidden = bool(fmt.content) if fmt.reshaped else _may_hide_content(message, fmt)
+    if index is None and not has_content and not hidden:
         return Original(RECEIVED, message)
-    record: Any = _csv(message, fmt) if fmt.encoding == "csv" else _parsed(message, fmt)
+    if fmt.reshaped:
+        return Original(CANONICAL, canonical(without_content(_reshaped(message, index, fmt), fmt)))
+    record: Any = _parsed(message, fmt)
     if index is not None:
         record = record[fmt.envelope or ""][index]
     return Original(CANONICAL, canonical(without_content(record, fmt)))
@@ -68,7 +72,12 @@ def _parsed(message: bytes, fmt: Format) -> Any:
     except ValueError:
         raise CanonicalError("not-json") from None
     for spec in fmt.fields:
-        if spec.class_ != "window" and _is_twice(record, spec.path.split("."), fmt.envelope):
+        # A field that only stands in for another may be among them too.
+        if (
+            spec.class_ != "window"
+            and spec.instead_of is None
+            and _is_twice(record, spec.path.split("."), fmt.envelope)
+        ):
             raise CanonicalError("duplicate-key")
     return record
 
@@ -95,14 +104,23 @@ def _is_twice(node: Any, path: list[str], envelope: str | None = None) -> bool:
         return False
     if envelope and envelope in node and _is_twice(node[envelope], path):
         return True
-    return bool(path) and _is_twice(node.get(path[0].removesuffix("[]")), path[1:])
+    return bool(path) and _is_twice(node.get(bare(path[0])), path[1:])
 
 
-def _csv(message: bytes, fmt: Format) -> dict[str, str]:
-    record = read_line(message, fmt)
-    if isinstance(record, str):
-        raise CanonicalError("not-json")
+def _reshaped(message: bytes, index: int | None, fmt: Format) -> Any:
+    """Return one record of a value, read strictly; raises `CanonicalError`."""
+    try:
+        found = dict(records(message, fmt, _strictly))
+        record = found[index]
+    except (Shapeless, KeyError):
+        raise CanonicalError("not-json") from None
+    if not isinstance(record, dict):
+        raise CanonicalError("not-an-object")
     return record
+
+
+def _strictly(text: bytes) -> Any:
+    return parse(b'{"value":' + text + b"}")["value"]
 
 
 def _may_hide_content(message: bytes, fmt: Format) -> bool:
@@ -112,7 +130,7 @@ def _may_hide_content(message: bytes, fmt: Format) -> bool:
     nobody has seen. Such a record is read strictly, which refuses equal names.
     """
     names = _content_names(fmt)
-    if not names or fmt.encoding == "csv":
+    if not names:
         return False
     return b"\\u00" in message or any(message.count(name) > 1 for name in names)
 
@@ -120,7 +138,7 @@ def _may_hide_content(message: bytes, fmt: Format) -> bool:
 @lru_cache(maxsize=256)
 def _content_names(fmt: Format) -> tuple[bytes, ...]:
     """Return the names on the way to content, as they stand in JSON; none where a format has no content."""
-    steps = {step.removesuffix("[]") for spec in fmt.content for step in spec.path.split(".")}
+    steps = {bare(step) for spec in fmt.content for step in spec.path.split(".")}
     return tuple(sorted(b'"' + orjson.dumps(step)[1:-1] + b'"' for step in steps))
 
 
@@ -132,7 +150,7 @@ def without_content(record: dict[str, Any], fmt: Format) -> dict[str, Any]:
 
 
 def _remove(node: Any, path: list[str]) -> None:
-    name = path[0].removesuffix("[]")
+    name = bare(path[0])
     if not isinstance(node, dict) or name not in node:
         return
     below = node[name]
@@ -154,9 +172,8 @@ def quarantined(message: bytes, index: int | None, fmt: Format) -> tuple[str, by
         return RECEIVED, message
     if b"\0" in message:  # framed, or in another encoding: names of fields do not show in it
         return None
-    if fmt.encoding == "csv":
-        line = read_line(message, fmt)
-        return None if isinstance(line, str) else (STRIPPED, orjson.dumps(without_content(line, fmt)))
+    if fmt.reshaped:
+        return _quarantined_record(message, index, fmt)
     try:
         document = orjson.loads(message)
     except orjson.JSONDecodeError:
@@ -176,6 +193,19 @@ def quarantined(message: bytes, index: int | None, fmt: Format) -> tuple[str, by
         # Equal names: the reader above has seen only the last of them, so what is kept is what it has seen.
         return (STRIPPED, after) if _may_hide_content(message, fmt) else (RECEIVED, message)
     return STRIPPED, after
+
+
+def _quarantined_record(message: bytes, index: int | None, fmt: Format) -> tuple[str, bytes] | None:
+    """Return what the quarantine keeps of a record in a value of another shape; None where it is not found."""
+    try:
+        found = records(message, fmt)
+        kept = [without_content(one, fmt) if isinstance(one, dict) else None for _, one in found]
+        places = [at for at, _ in found]
+        if index is None:
+            return STRIPPED, written(kept[0] if places == [None] else kept)
+        return STRIPPED, written(kept[places.index(index)])
+    except (Shapeless, ValueError):
+        return None
 
 
 def _strip(document: Any, fmt: Format) -> None:
@@ -204,9 +234,7 @@ def _content_pattern(fmt: Format) -> re.Pattern[bytes]:
     """Return a pattern for a content field's name, a colon, and its value: a string, or everything to the end if it
     is a list or object.
     """
-    names = b"|".join(
-        sorted({re.escape(s.path.split(".")[-1].removesuffix("[]").encode()) for s in fmt.content})
-    )
+    names = b"|".join(sorted({re.escape(bare(s.path.split(".")[-1]).encode()) for s in fmt.content}))
     text = rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)'
     return re.compile(rb'("(?:' + names + rb')"\s*:\s*)(?:' + text + rb"|[\[{].*\Z|[^\s,}\"\[{]+)", re.DOTALL)
 

@@ -18,7 +18,8 @@ from lethe.schemas.errors import ExpiredKeyError
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.retention.data_class import DataClass
 from lethe.streams.transform.batch import Load, Reason, Reject
-from lethe.streams.transform.seal.originals import quarantined
+from lethe.streams.transform.decode.reshape import plain
+from lethe.streams.transform.seal.originals import STRIPPED, quarantined
 from lethe.streams.transform.split.rules import Rules
 
 _COMPRESSION: Final = 3
@@ -54,10 +55,11 @@ def _row(
     if reject.reason == Reason.NO_COMMUNICATION:
         message = None  # counted, and no more
     if message is not None and not policy.ended(DataClass.IDENTIFIERS, month, (), now):
-        kept = quarantined(message, None if reject.value is not None else reject.index, fmt)
+        alone = reject.value is not None  # an element by itself: taken out of its message already
+        kept = quarantined(message, None if alone else reject.index, plain(fmt) if alone else fmt)
         keys = _keys(ring, month, policy.window_months) if kept is not None else None
         if kept is not None and keys is not None:
-            form = kept[0]
+            form = STRIPPED if alone and fmt.reshaped else kept[0]
             packed = zstandard.compress(kept[1], _COMPRESSION)
             place = load.place(reject.row, reject.index)
             sealed = seal_column(keys, "quarantine", "sealed", [place], [packed])[0].as_py()

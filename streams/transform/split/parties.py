@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
+import orjson
 import polars as pl
 
 from lethe.schemas.declaration.fields import Condition, FieldSpec
@@ -24,6 +26,7 @@ from lethe.streams.transform.split._collected import (
 from lethe.streams.transform.split.conditions import holds
 from lethe.streams.transform.split.rules import ID
 
+_STEPS: Final = re.compile(r"\.?([^.\[\]]*)(\[0\])?")
 _SOURCES: Final = frozenset({"sender", "caller", "source"})
 _DESTINATIONS: Final = frozenset({"recipient", "callee", "destination"})
 
@@ -44,15 +47,24 @@ def read_parties(
     found: list[pl.DataFrame] = []
     told: dict[str, pl.Series] = {}  # where a field, or one that stands in for it, names somebody
     for spec in fmt.subjects:
-        values = frame.get_column(spec.path)
+        around = fmt.within(spec) if spec.instead_of else None
+        values = frame.get_column(around or spec.path)
         how = _reading(spec, line)
         channel = columns.values["channel"].cast(pl.String) if spec.kind == "chat" else None
         if isinstance(values.dtype, pl.List):
-            found.append(_listed(frame, spec, how, channel, kept))
+            values = values.list.drop_nulls()
+            if isinstance(spec.end_user, Condition):
+                # A business is alone in its list: of several, some are people whatever the condition says.
+                several = (values.list.len() > 1).fill_null(False)
+                people = holds(frame, spec.end_user, doubt=True) | several
+                _business(spec, values.list.first().set(people, None), columns, kept)
+                values = values.set(~people, None)
+            found.append(_listed(frame, spec, values, how, channel, kept))
             continue
-        _reject_containers(spec, values, how, rejections)
+        if around is None:
+            _reject_containers(spec, values, how, rejections)
         if spec.instead_of is not None:
-            values = _standing_in(spec, spec.instead_of, values, frame, told, kept)
+            values = _standing_in(spec, spec.instead_of, values, frame, told, kept, around)
         domains = None if spec.domain is None else frame.get_column(spec.domain)
         read = _read(values, how, channel, domains)
         person = _is_end_user(frame, spec, line, read, columns)
@@ -92,15 +104,34 @@ def _standing_in(
     frame: pl.DataFrame,
     told: dict[str, pl.Series],
     kept: KeptTexts,
+    around: str | None,
 ) -> pl.Series:
     """Return the values of a field where the one it stands in for names nobody; keep the others in the window."""
     if base not in told:
         text = frame.get_column(base)
         told[base] = (text.str.strip_chars() != "").fill_null(False)
-    kept.keep(spec.path, values.set(~told[base], None))
+    if around is None:
+        kept.keep(spec.path, values.set(~told[base], None))
     values = values.set(told[base], None)
+    if around is not None and values.null_count() < len(values):
+        steps = spec.path.removeprefix(around)
+        values = pl.Series([None if t is None else _inside(t, steps) for t in values], dtype=pl.String)
     told[base] = told[base] | (values.str.strip_chars() != "").fill_null(False)
     return values
+
+
+def _inside(text: str, path: str) -> str | None:
+    """Return the text at a path (`[0].profile.number`) inside of JSON; None where there is none."""
+    try:
+        node = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    for name, first in _STEPS.findall(path):
+        if name:
+            node = node.get(name) if isinstance(node, dict) else None
+        if first and isinstance(node, list):
+            node = node[0] if node else None
+    return str(node) if isinstance(node, str | int) and not isinstance(node, bool) else None
 
 
 def _read(
@@ -191,10 +222,14 @@ def _lists_opened(rows: pl.DataFrame, values: pl.Series, how: Reading) -> pl.Dat
 
 
 def _listed(
-    frame: pl.DataFrame, spec: FieldSpec, how: Reading, channel: pl.Series | None, kept: KeptTexts
+    frame: pl.DataFrame,
+    spec: FieldSpec,
+    values: pl.Series,
+    how: Reading,
+    channel: pl.Series | None,
+    kept: KeptTexts,
 ) -> pl.DataFrame:
-    """Read subjects in a list (`group[].to`): all of them end users, any number a record."""
-    values = frame.get_column(spec.path)
+    """Read subjects in lists (`group[].to`): all of them end users, any number a record."""
     opened = pl.DataFrame([frame.get_column(ID), values.alias("text")])
     if channel is not None:
         opened = opened.with_columns(channel.alias("channel"))
@@ -202,7 +237,7 @@ def _listed(
     scope = None if channel is None else opened.get_column("channel")
     found = normalise_column(opened.get_column("text"), how, scope)
     rows = found.with_columns(opened.get_column(ID), pl.lit(spec.role).alias("role"))
-    kept.keep(spec.path, values.list.drop_nulls().list.join("\n").replace("", None))
+    kept.keep(spec.path, values.list.join("\n").replace("", None))
     return rows.drop_nulls("value").select(ID, "role", "kind", "value")
 
 

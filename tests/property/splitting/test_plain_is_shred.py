@@ -38,6 +38,43 @@ SOME = [  # plain ones, objects in objects, lists of texts and of objects, envel
         "twilio/message",
     )
 ]
+FIRSTS = formats.parse(
+    """
+name = "test/firsts"
+version = 1
+title = "First elements of lists, of texts and of objects, in a list and on their own"
+channel = "sms"
+direction = "outbound"
+[[field]]
+path = "at"
+class = "archive"
+type = "timestamp"
+column = "event_time"
+required = true
+[[field]]
+path = "to[0]"
+class = "subject"
+role = "recipient"
+end_user = "always"
+[[field]]
+path = "errors[0].code"
+class = "window"
+[[field]]
+path = "errors[0].source[0].name"
+class = "window"
+[[field]]
+path = "more.names[0]"
+class = "window"
+[[field]]
+path = "more.groups[].to"
+class = "window"
+[[field]]
+path = "more.groups[].members[].to"
+class = "window"
+""",
+    "firsts.toml",
+)
+SOME.append(FIRSTS)
 
 
 def same(values: list[bytes | None], fmt: Format) -> int:
@@ -138,12 +175,16 @@ def objects(draw: st.DrawFn, shape: dict[str, Any]) -> str:
         for _ in range(2 if draw(SELDOM) else 1):
             if draw(SELDOM):
                 value = draw(ANYTHING)
+            elif name.endswith("[0]"):
+                first = draw(LEAVES) if below is None else draw(objects(below))
+                more = draw(st.lists(ANYTHING, max_size=2))
+                value = first if draw(SELDOM) else f"[{','.join([first, *more] if draw(OFTEN) else [])}]"
             elif name.endswith("[]"):
                 value = "null" if draw(OFTEN) else f"[{draw(LEAVES)}]"
             else:
                 value = draw(LEAVES) if below is None else draw(objects(below))
             space = draw(SPACES)
-            pieces.append(f"{json.dumps(name.removesuffix('[]'))}{space}:{value}{space}")
+            pieces.append(f"{json.dumps(formats.bare(name))}{space}:{value}{space}")
         if not draw(OFTEN):
             pieces.append(f"{draw(UNDECLARED)}:{draw(ANYTHING)}")
     return "{" + draw(SPACES) + f",{draw(SPACES)}".join(pieces) + "}" + draw(SPACES)
