@@ -611,7 +611,11 @@ def test_plans_that_cannot_be_followed_are_refused() -> None:
         (b"a", 1, 1),
         (b"a", 1, -1),
         (b"a", -1, 0),
-        (b"a", 4, 0),
+        (b"a", 4, 2),  # the first of a list: a leaf that is not there, an object that is not there, neither
+        (b"a", 5, 1),
+        (b"a", 6, 0),
+        (b"a", 7, 0),
+        (b"a", 8, 0),
         (b"a", 9, 0),
     ):
         with pytest.raises(ValueError, match="not a plan"):
