@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -95,15 +94,16 @@ def _one_by_one(values: pl.Series, how: Reading) -> pl.DataFrame:
 
 def _all_numbers(values: pl.Series) -> pl.DataFrame | None:
     """Return the columns of a column that holds nothing but numbers in E.164, as most do; None of any other."""
-    numbers, beginnings = values, _beginnings_of(values)
-    if beginnings is None:
+    numbers, shapes = values, _shapes_of(values)
+    if shapes is None:
         if not values.str.starts_with("+").any():
             return None
         numbers = values.str.strip_prefix("+")
-        beginnings = _beginnings_of(numbers)
-    if beginnings is None or not _MAY_BEGIN[beginnings].all():
+        shapes = _shapes_of(numbers)
+    if shapes is None or not _MAY_BEGIN[shapes[0]].all():
         return None
-    look = _LOOK_AT[beginnings]
+    beginnings, lengths = shapes
+    look = _LOOK_AT[beginnings] >> lengths & 1 != 0
     if look.any():
         numbers = _respelt(numbers, look)
     kinds = pl.Series(["msisdn"]).new_from_index(0, len(values))
@@ -127,28 +127,42 @@ def _respelt(numbers: pl.Series, look: npt.NDArray[np.bool_]) -> pl.Series:
     return pl.Series(numbers.name, pc.replace_with_mask(texts, mask, spelt))
 
 
-def _marked(beginnings: Iterable[str]) -> npt.NDArray[np.bool_]:
-    """Mark which four digits begin with one of some digits, 10,000: the longest country code has three."""
-    marked = np.zeros(10_000, np.bool_)
-    for beginning in beginnings:
-        size = 10 ** (4 - len(beginning))
-        marked[int(beginning) * size : (int(beginning) + 1) * size] = True
+def _begun_by(beginning: str) -> slice:
+    """Return which of 10,000 four digits begin with some digits; the longest country code has three."""
+    size: int = 10 ** (4 - len(beginning))
+    return slice(int(beginning) * size, (int(beginning) + 1) * size)
+
+
+def _may_begin() -> npt.NDArray[np.bool_]:
+    marked = np.ones(10_000, np.bool_)
+    for beginning in ("0", *(f"{code}0" for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE)):
+        marked[_begun_by(beginning)] = False
     return marked
 
 
-_MAY_BEGIN: Final = ~_marked(["0", *(f"{code}0" for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE)])
-_LOOK_AT: Final = _marked([*RESPELT, *(number[:4] for number in NUMBERS)])
-_TO_LOOK_AT: Final = rf"^(?:{'|'.join(RESPELT)}|(?:{'|'.join(NUMBERS)})$)"
+def _look_at() -> npt.NDArray[np.int64]:
+    """Return by the first four digits of which lengths (one bit each) there are numbers with another spelling."""
+    lengths = np.zeros(10_000, np.int64)
+    for beginning, length in (*RESPELT, *((number[:4], len(number)) for number in NUMBERS)):
+        lengths[_begun_by(beginning)] |= 1 << length
+    return lengths
 
 
-def _beginnings_of(texts: pl.Series) -> npt.NDArray[np.int64] | None:
-    """Return the first four digits of each text that is not null; None unless all are 7 to 15 digits.
+_MAY_BEGIN: Final = _may_begin()
+_LOOK_AT: Final = _look_at()
+_TO_LOOK_AT: Final = "|".join(
+    [rf"^{begun}[0-9]{{{length - len(begun)}}}$" for begun, length in RESPELT] + [rf"^{n}$" for n in NUMBERS]
+)
+
+
+def _shapes_of(texts: pl.Series) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
+    """Return the first four digits of each text that is not null, and its length; None unless all are 7 to 15 digits.
 
     Told from all bytes at once: patterns cost eight times as much.
     """
     array = large(texts.drop_nulls() if texts.null_count() else texts)
     if not len(array):
-        return np.empty(0, np.int64)
+        return np.empty(0, np.int64), np.empty(0, np.int64)
     ends = ends_of(array)
     lengths = np.diff(ends)
     if lengths.min() < FEWEST or lengths.max() > MOST:
@@ -161,4 +175,4 @@ def _beginnings_of(texts: pl.Series) -> npt.NDArray[np.int64] | None:
     found: npt.NDArray[np.int64] = np.zeros(len(first), np.int64)
     for place in range(4):
         found += digits[first + place].astype(np.int64) * 10 ** (3 - place)
-    return found
+    return found, lengths

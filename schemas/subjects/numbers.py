@@ -31,8 +31,8 @@ _SHORTER: Final = (
     (re.compile(r"549([1-9][0-9]{9})"), "54"),  # Argentina, mobiles called from abroad
 )
 _BRAZIL: Final = re.compile(r"55([1-9][1-9])([6-9][0-9]{7})")  # mobiles before the ninth digit
-RESPELT: Final = ("521", "549", "55")
-"""What numbers with a second spelling begin with."""
+RESPELT: Final = (("521", 13), ("549", 13), ("55", 12))
+"""What numbers that are stored in another spelling begin with, and how many digits they have."""
 
 
 @lru_cache(maxsize=1 << 14)

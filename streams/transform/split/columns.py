@@ -33,6 +33,7 @@ _NOTHING = ["", "0", "<null>"]  # what is written for a time that never came
 _MOST_SECONDS = 366 * 86_400
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 _KEYED = frozenset({"account", "application", "route"})
+_ISO = frozenset({"iso", "iso_or_epoch_s"})
 _FEW = 256  # texts for which a column of numbers costs more than a list
 
 
@@ -226,20 +227,26 @@ def _decimal(spec: FieldSpec, text: pl.Series) -> Converted:
 
 def times(text: pl.Series, form: str, zone: str | None = None) -> pl.Series:
     """Convert text to Datetime(us, UTC); null where it cannot be read. A time without a zone is in `zone` or UTC."""
-    values = pl.Series([None], dtype=TIME).new_from_index(0, len(text))
-    if form in ("iso", "iso_or_epoch_s"):
-        usual = iso_times(text)
-        values = values if usual is None else usual
-        if values.null_count() > text.null_count():
-            others = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", strict=False)
-            values = values.zip_with(values.is_not_null(), others)
+    usual = iso_times(text) if form in _ISO else None
+    values = pl.Series([None], dtype=TIME).new_from_index(0, len(text)) if usual is None else usual
     if values.null_count() > text.null_count():
-        rest = text.filter(values.is_null() & text.is_not_null()).unique()
-        table = pl.Series([parse_time(t, form, zone) for t in rest], dtype=TIME)
-        slow = text.replace_strict(rest, table, default=None, return_dtype=TIME)
-        values = values.zip_with(values.is_not_null(), slow)
+        at = (values.is_null() & text.is_not_null()).arg_true()
+        values = values.scatter(at, _respelt_times(text.gather(at), form, zone))
     early = values < _EARLIEST
     return values.set(early, None) if early.any() else values
+
+
+def _respelt_times(text: pl.Series, form: str, zone: str | None) -> pl.Series:
+    """Read times that are spelt otherwise than usual, none of them null: those with an offset by the column."""
+    values = None
+    if form in _ISO:
+        values = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", strict=False)
+        if not values.null_count():
+            return values
+    rest = (text if values is None else text.filter(values.is_null())).unique()
+    table = pl.Series([parse_time(t, form, zone) for t in rest], dtype=TIME)
+    slow = text.replace_strict(rest, table, default=None, return_dtype=TIME)
+    return slow if values is None else values.zip_with(values.is_not_null(), slow)
 
 
 def parse_time(text: str, form: str, zone: str | None = None) -> datetime | None:

@@ -66,10 +66,16 @@ def read_parties(
         if spec.instead_of is not None:
             values = _standing_in(spec, spec.instead_of, values, frame, told, kept, around)
         domains = None if spec.domain is None else frame.get_column(spec.domain)
-        read = _read(values, how, channel, domains)
-        person = _is_end_user(frame, spec, line, read, columns)
-        if person is None or person.any():
-            found.append(_end_users(frame, spec, how, values, read, person, columns, kept))
+        person = _is_end_user(frame, spec)
+        theirs = values if person is None else values.set(~person, None)
+        if (
+            person is None or person.any()
+        ):  # only what may be somebody is read as an address: it costs the most
+            kinds, addresses = _read(theirs, how, channel, domains)
+            if spec.end_user == "unless_own" and line.own is not None:
+                person = ~_own(line.own, kinds, addresses, columns.values["event_time"])
+                theirs, kinds, addresses = (one.set(~person, None) for one in (values, kinds, addresses))
+            found.append(_end_users(frame, spec, how, theirs, (kinds, addresses), columns, kept))
         if person is not None and not person.all():
             _business(spec, values.set(person, None), columns, kept)
     subjects = pl.concat(found) if found else no_subjects()
@@ -152,18 +158,10 @@ def _read(
     return kinds, addresses
 
 
-def _is_end_user(
-    frame: pl.DataFrame,
-    spec: FieldSpec,
-    line: Line,
-    read: tuple[pl.Series, pl.Series],
-    columns: ArchiveColumns,
-) -> pl.Series | None:
-    """Return where the party is an end user, as a Boolean column; None for everywhere."""
-    if spec.end_user == "always":
+def _is_end_user(frame: pl.DataFrame, spec: FieldSpec) -> pl.Series | None:
+    """Return where the party is an end user by its declaration, as a Boolean column; None for everywhere."""
+    if spec.end_user in ("always", "unless_own"):
         return None
-    if spec.end_user == "unless_own":
-        return None if line.own is None else ~_own(line.own, *read, columns.values["event_time"])
     if isinstance(spec.end_user, Condition):
         return holds(frame, spec.end_user, doubt=True)  # in doubt a person
     return constant(spec.path, False, frame.height)
@@ -187,14 +185,11 @@ def _end_users(
     how: Reading,
     values: pl.Series,
     read: tuple[pl.Series, pl.Series],
-    person: pl.Series | None,
     columns: ArchiveColumns,
     kept: KeptTexts,
 ) -> pl.DataFrame:
-    """Return the subjects of one field. `person`: where there are any, None for everywhere."""
+    """Return the subjects of one field: those of its `values` that are not null, and were `read` so."""
     kinds, addresses = read
-    if person is not None:
-        kinds, addresses, values = (one.set(~person, None) for one in (kinds, addresses, values))
     role = constant("role", spec.role, frame.height)
     rows = pl.DataFrame([frame.get_column(ID), role, kinds.alias("kind"), addresses.alias("value")])
     _keep_spelling(spec, values, addresses, kept)

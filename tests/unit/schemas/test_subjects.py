@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lethe.schemas.subjects.address_columns import _MAY_BEGIN, _beginnings_of, normalise_column
+from lethe.schemas.subjects.address_columns import _MAY_BEGIN, _shapes_of, normalise_column
 from lethe.schemas.subjects.addresses import normalise
 from lethe.schemas.subjects.business import business_address
 from lethe.schemas.subjects.numbers import E164, TRUNK
 
 
 def _are_numbers(texts: pl.Series) -> bool:
-    beginnings = _beginnings_of(texts)
-    return beginnings is not None and bool(_MAY_BEGIN[beginnings].all())
+    shapes = _shapes_of(texts)
+    return shapes is not None and bool(_MAY_BEGIN[shapes[0]].all())
 
 
 SAME_NUMBER = [
