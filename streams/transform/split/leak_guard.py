@@ -28,6 +28,7 @@ ADDRESSES: Final = frozenset({"sender", "recipient"})  # a business's own number
 
 # A subject is recognised by the end of its number: what every spelling of it, national or not, has in common.
 _RUNS: Final = (6, 7, 8)
+_MANY_DIGITS: Final = rf"(?:[0-9][^0-9]*){{{_RUNS[-1]}}}"
 # A word this long gives somebody away wherever it stands; a shorter one (`info`, `sara`) only when it stands alone.
 _LONG_WORD: Final = 8
 _SHORT_WORD: Final = 4
@@ -182,15 +183,20 @@ def _words(subjects: pl.DataFrame) -> pl.DataFrame:
     """
     value = pl.col("value").str.to_lowercase()
     kind = pl.col("kind")
-    # Whatever kind it was taken for: the user of a SIP URI, the local part of an e-mail address, the id on a channel.
-    bare = pl.when(kind == "chat").then(value.str.replace(r"^[^:]*:", "")).otherwise(value)
-    bare = bare.str.replace(r"^(?:sips?|tel|mailto|client):", "")
-    local = bare.str.split("@").list.first()
+    bare, local = value, value.str.split_exact("@", 1).struct.field("field_0")
+    if not (subjects.get_column("kind") == "email").all():
+        # Whatever kind it was taken for: the user of a SIP URI, the local part of an address, the id on a channel.
+        bare = pl.when(kind == "chat").then(value.str.replace(r"^[^:]*:", "")).otherwise(value)
+        bare = bare.str.replace(r"^(?:sips?|tel|mailto|client):", "")
+        local = bare.str.split_exact("@", 1).struct.field("field_0")
     word = pl.when(local.str.len_chars() >= _SHORT_WORD).then(local).otherwise(bare)
-    number = pl.col("value").str.replace_all(r"[^0-9]", "")
+    many = pl.when(pl.col("value").str.contains(_MANY_DIGITS)).then(
+        pl.col("value")
+    )  # few have: to look costs less
+    number = many.str.replace_all(r"[^0-9]", "")
     words = subjects.select(
         ID,
-        run=pl.when(number.str.len_bytes() >= _RUNS[-1]).then(number.str.slice(-_RUNS[-1])),
+        run=number.str.slice(-_RUNS[-1]),
         word=word,
         whole=value,
     ).with_columns(word=pl.when(pl.col("word").str.len_chars() >= _SHORT_WORD).then(pl.col("word")))
