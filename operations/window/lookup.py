@@ -14,8 +14,9 @@ from lethe.schemas.errors import InputError
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.subjects.addresses import Subject
+from lethe.tiers.holds import produce
 from lethe.tiers.holds.holds import Holds
-from lethe.tiers.holds.scope import held_roles
+from lethe.tiers.holds.scope import Scope, held_roles
 from lethe.tiers.window import lookup as window
 
 
@@ -75,14 +76,21 @@ def lookup_held(
 ) -> Communications:
     """Find what a hold has preserved of whom a text names; raises `LetheError` when no such hold is in force.
 
-    The steps are those of `lookup`.
+    An account that the hold covers lists all of its records, those that the window still holds too. The steps are
+    those of `lookup`.
     """
     asker.needs_reason()
-    _, query = _query(runtime, text, since, until)
+    person, query = _query(runtime, text, since, until)
     holds = Holds(runtime.objects, runtime.ring)
     hold = holds.find(reference)
     hidden = hidden_people(runtime, asker)
-    found = [(r, roles) for r in holds.records(hold) if (roles := held_roles(r, query))]
+    account = person.text if person.text in hold.scope.accounts else None
+    if account is None:
+        kept = holds.records(hold)
+    else:
+        only = Scope(accounts=(account,), since=hold.scope.since, until=hold.scope.until)
+        kept = produce.records(runtime.warehouse, holds, runtime.ring, hold, only, runtime.clock())
+    found = [(r, roles) for r in kept if (roles := held_roles(r, query, account))]
     answer = [
         {"hold": hold.reference, "record": r["record"], **(r["metadata"] or {}), "roles": roles}
         for r, roles in found

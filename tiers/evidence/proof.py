@@ -54,14 +54,20 @@ def evidence_of(
     position: Position,
     now: datetime,
     stamp_roots: Sequence[Certificate] = (),
+    preserved: tuple[bytes, bytes] | None = None,
 ) -> Evidence:
     """Return the evidence of a record: with its original while the month's keys open, without it afterwards.
+
+    `preserved`: the original and its salt, as a hold has kept them beyond the month.
 
     Raises `IntegrityError` when the record is not in the log, was not in scope or is not as it was logged.
     """
     log, month = _logged(warehouse, history, position)
     row = _row(warehouse, position, month)
-    original = _original(warehouse, ring, position, month, row, now)
+    if preserved is None:
+        original = _original(warehouse, ring, position, month, row, now)
+    else:
+        original = evidence.Original(*preserved, _parties(row, preserved[0]))
 
     def others(first: int, last: int) -> pa.Table:
         return archive_rows(warehouse, (position.stream, position.partition), month, first, last)

@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import zstandard
 
+from lethe.integrity.rows.hashes import salt
 from lethe.keys.monthkeys import MonthKeys
 from lethe.keys.ring import KeyRing
 from lethe.keys.sealing import open_value, seal_value
@@ -150,7 +151,7 @@ class Holds:
             keys = self._ring.named(hold.key)
             ordered = sorted(theirs, key=str)
             for start in range(0, len(ordered), _CHUNK):
-                chunk = gather(warehouse, part, set(ordered[start : start + _CHUNK]))
+                chunk = with_salts(gather(warehouse, part, set(ordered[start : start + _CHUNK])), part)
                 self._put(hold, keys, f"{part.month}.w{part.window_months}", chunk)
                 fail_point("hold.kept")
             kept[hold.id] = theirs
@@ -319,6 +320,14 @@ class Holds:
         return document
 
 
+def with_salts(records: list[dict[str, Any]], part: Part) -> list[dict[str, Any]]:
+    """Add to records in integrity scope the salt of their hash: with it the original stays evidence after the month."""
+    for record in records:
+        if (record["metadata"] or {}).get("integrity_hash") and record["entries"]:
+            record["salt"] = salt(part.keys.salt_key.reveal(), record["record"]).hex()
+    return records
+
+
 def _said(record: dict[str, Any]) -> int:
     """Say how much a record that was preserved says."""
-    return len(record["entries"]) + len(record["identifiers"]) + ("quarantine" in record)
+    return len(record["entries"]) + len(record["identifiers"]) + ("quarantine" in record) + ("salt" in record)

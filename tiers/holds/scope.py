@@ -148,8 +148,8 @@ def _joinable(rows: pa.Table) -> pa.Table:
     return pa.table(columns, names=_WHERE)
 
 
-def held_roles(record: dict[str, Any], query: Query) -> list[str]:
-    """In which roles a record that was preserved has what is asked for; empty if it has not."""
+def held_roles(record: dict[str, Any], query: Query, account: str | None = None) -> list[str]:
+    """In which roles a record that was preserved has what is asked for, or is the account's; empty if it has not."""
     time = (record["metadata"] or {}).get("event_time")
     when = None if time is None else datetime.fromisoformat(time)
     if when is not None and ((query.since and when < query.since) or (query.until and when >= query.until)):
@@ -157,6 +157,8 @@ def held_roles(record: dict[str, Any], query: Query) -> list[str]:
     roles = [i["role"] for i in record["identifiers"] if Subject(i["kind"], i["value"]) in query.subjects]
     if query.message_id is not None and record.get("message_id") == query.message_id:
         roles.append("message")
+    if account is not None and (record["metadata"] or {}).get("account") == account:
+        roles.append("account")
     sought = spellings(query.subjects)
     kept = [b64decode(e["value"]) for e in record["entries"]]
     if not roles and sought is not None and any(sought.found_in(readings(value)) for value in kept):

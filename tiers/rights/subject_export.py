@@ -6,8 +6,6 @@ Other people in the same records are masked, and an original that names somebody
 
 from __future__ import annotations
 
-import csv
-import io
 from base64 import b64decode
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
@@ -16,6 +14,7 @@ from typing import Any, Final
 import orjson
 
 from lethe.keys.tokens import subject_token
+from lethe.schemas.csv_text import csv_of
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month, window_end
 from lethe.schemas.retention.data_class import DataClass
@@ -148,25 +147,10 @@ def as_files(export: Mapping[str, Any]) -> dict[str, bytes]:
         records.append({**record["metadata"], **record, **parties})
     return {
         "export.json": orjson.dumps(export, option=orjson.OPT_INDENT_2) + b"\n",
-        "records.csv": _csv(_COLUMNS, records),
-        "other_records.csv": _csv(_OTHERS, [*export["rejected_records"], *export["mentioned_in"]]),
-        "looked_at.csv": _csv(_AUDITED, export["looked_at"]),
+        "records.csv": csv_of(_COLUMNS, records),
+        "other_records.csv": csv_of(_OTHERS, [*export["rejected_records"], *export["mentioned_in"]]),
+        "looked_at.csv": csv_of(_AUDITED, export["looked_at"]),
     }
 
 
 _OTHERS: Final = ("record", "format", "reason", "received_time", "identifiers_kept_until")
-
-
-def _csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow(_cell(row.get(column)) for column in columns)
-    return out.getvalue().encode()
-
-
-def _cell(value: Any) -> str:
-    text = "" if value is None else str(value)
-    # A spreadsheet would take such a cell for a formula.
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

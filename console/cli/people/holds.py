@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lethe.console.cli._root import new_app
-from lethe.console.cli.shell import agree, asker, moment, shell, typed
+from lethe.console.cli.people.window import CASE, LAW, PURPOSE
+from lethe.console.cli.shell import agree, asker, moment, progress, shell, typed
 from lethe.operations.retention import hold
+from lethe.operations.retention import hold_export as produce
+from lethe.operations.window.visibility import RESTRICTED
 from lethe.schemas.errors import InputError
 
 
@@ -21,6 +25,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(hold_list)
     group.command("show")(hold_show)
     group.command("extend")(hold_extend)
+    group.command("export")(hold_export)
     group.command("release")(hold_release)
     app.add_typer(group, name="hold")
 
@@ -117,6 +122,34 @@ def hold_extend(
         raise typer.BadParameter(str(error)) from None
     said = f"hold {extended.reference} is in force until {_end(extended.ends)}; review {extended.review:%Y-%m-%d}"
     invocation.answer(asdict(extended), lambda: invocation.say(said))
+
+
+def hold_export(
+    context: typer.Context,
+    reference: Annotated[str, typer.Argument(help="The hold's reference or id.")],
+    out: Annotated[Path, typer.Option("--out", help="A new directory.")],
+    case: CASE,
+    purpose: PURPOSE,
+    law: LAW = None,
+) -> None:
+    """Produce what a hold keeps: records, originals, evidence, and certificates of what had gone before.
+
+    Example: lethe hold export HC-7 --out hc-7 --case HC-7 --purpose "order of 2026-12-01"
+    """
+    invocation = shell(context)
+    who = asker(case, purpose, law)
+    with progress("records", None, shown=not invocation.json) as update:
+        done = produce.export(invocation.runtime, who, reference, out, lambda count: update(count, None))
+
+    def say() -> None:
+        invocation.say(
+            f"{done.records} record(s), {done.originals} original(s), {done.evidence} evidence file(s) in {out}; "
+            f"{done.gone} certificate(s) of what had gone before"
+        )
+        if done.withheld:
+            invocation.say(f"{done.withheld} record(s) withheld. {RESTRICTED}")
+
+    invocation.answer(asdict(done), say)
 
 
 def _end(ends: datetime | None) -> str:
