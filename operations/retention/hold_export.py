@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from lethe.operations.window.visibility import hidden_people
 from lethe.schemas.csv_text import csv_lines
 from lethe.schemas.errors import InputError, IntegrityError, LetheError
 from lethe.schemas.position import Position
+from lethe.schemas.subjects.addresses import Subject
 from lethe.tiers.certificates import certificates
 from lethe.tiers.evidence.proof import evidence_of
 from lethe.tiers.holds import produce
@@ -37,6 +39,7 @@ from lethe.tiers.holds.holds import Holds
 from lethe.tiers.holds.scope import held_roles
 from lethe.tiers.window.lookup import Query
 
+_AT_ONCE: Final = 500
 _CSV: Final = (
     "record", "event_time", "channel", "direction", "account", "status_group", "country", "network", "route", "parties",
     "message_id", "preserved", "rejected",
@@ -70,7 +73,8 @@ def export(
     Raises `InputError` for a folder with something in it, `LetheError` when there is no such hold or the disk refuses.
 
     1. Write the audit entry: from here on somebody may have seen it. A crash later leaves a folder without a manifest.
-    2. Write records, originals, evidence and the certificates of what was gone.
+    2. Write records, originals, evidence and the certificates of what was gone; before some of them are written, an
+       audit entry says who is told of.
     3. Write the manifest, which names every file by its SHA-256.
     4. Write the audit entry of what was produced, with the digest of the manifest.
     """
@@ -79,11 +83,10 @@ def export(
     produced = Produced(hold.id, hold.reference)
     out, history = _Folder.new(folder), history_of(runtime)
     # Step 1
-    facts = {"hold": hold.id, "reference": hold.reference, "law": asker.law}
-    record(runtime, asker, "hold.export", **facts)
+    record(runtime, asker, "hold.export", hold=hold.id, reference=hold.reference, law=asker.law)
     # Step 2
     with out.open("records.ndjson") as file:
-        for one in _records(runtime, asker, hold, produced):
+        for one in _told(runtime, asker, hold, _records(runtime, asker, hold, produced)):
             name = one["record"].replace("/", "@")
             if (original := produce.original_of(one)) is not None:
                 out.write(f"originals/{name}", original[0])
@@ -114,8 +117,8 @@ def export(
     produced.manifest_sha256 = sha256(data).hexdigest()
     # Step 4
     record(
-        runtime, asker, "hold.export.done", **facts, count=produced.records, withheld=produced.withheld,
-        manifest=produced.manifest_sha256,
+        runtime, asker, "hold.export.done", hold=hold.id, reference=hold.reference, law=asker.law,
+        count=produced.records, withheld=produced.withheld, manifest=produced.manifest_sha256,
     )  # fmt: skip
     return produced
 
@@ -132,6 +135,16 @@ def _records(runtime: Runtime, asker: Asker, hold: Hold, produced: Produced) -> 
             continue
         produced.records += 1
         yield one
+
+
+def _told(
+    runtime: Runtime, asker: Asker, hold: Hold, records: Iterator[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Yield records once an audit entry names, by tokens, the people they tell of."""
+    while some := list(islice(records, _AT_ONCE)):
+        people = {Subject(i["kind"], i["value"]) for one in some for i in one["identifiers"]}
+        record(runtime, asker, "hold.export.told", about=people, hold=hold.id, count=len(some))
+        yield from some
 
 
 def _add_evidence(

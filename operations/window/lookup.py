@@ -91,15 +91,16 @@ def lookup_held(
         only = Scope(accounts=(account,), since=hold.scope.since, until=hold.scope.until)
         kept = produce.records(runtime.warehouse, holds, runtime.ring, hold, only, runtime.clock())
     found = [(r, roles) for r in kept if (roles := held_roles(r, query, account))]
+    shown = [(r, roles) for r, roles in found if not hides_held(r, query, hidden)]
     answer = [
         {"hold": hold.reference, "record": r["record"], **(r["metadata"] or {}), "roles": roles}
-        for r, roles in found
-        if not hides_held(r, query, hidden)
+        for r, roles in shown
     ]
     answer.sort(key=lambda a: str(a.get("event_time")), reverse=True)
     restricted = len(answer) < len(found)
+    told = {Subject(i["kind"], i["value"]) for r, _ in shown for i in r["identifiers"]} if account else set()
     record(
-        runtime, asker, "lookup.hold", about=query.subjects, messages=_messages(query), hold=hold.id,
+        runtime, asker, "lookup.hold", about=(*query.subjects, *told), messages=_messages(query), hold=hold.id,
         reference=hold.reference, since=since, until=until, law=asker.law, count=len(answer), restricted=restricted,
     )  # fmt: skip
     return Communications(answer, restricted)

@@ -94,8 +94,9 @@ def test_everything_a_hold_keeps_is_produced(world: World, tmp_path: Path, when:
     rows = list(csv.DictReader((folder / "records.csv").read_text().splitlines()))
     assert len(rows) == len(records)
     entries = [e for e in world.runtime.audit.entries() if str(e["action"]).startswith("hold.export")]
-    assert [e["action"] for e in entries] == ["hold.export", "hold.export.done"]
-    assert entries[1]["manifest"] == hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+    assert [e["action"] for e in entries] == ["hold.export", "hold.export.told", "hold.export.done"]
+    assert entries[1]["subjects"], "whoever is told of can be told so"
+    assert entries[2]["manifest"] == hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
     assert HER[1:] not in json.dumps(entries)
 
 
