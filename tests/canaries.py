@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import orjson
 import pyarrow as pa
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from transform_kit import NOW
 
 from lethe.schemas.declaration.fields import Condition, FieldSpec
-from lethe.schemas.declaration.format import Format
+from lethe.schemas.declaration.format import Format, bare
 from lethe.schemas.transformed import TransformedBatch
 from lethe.streams.transform.split.leak_guard import digits, plain
 
@@ -38,6 +38,8 @@ _EXAMPLES = {
     "sid": "AC" + "a" * 32,
     "key": "abcd1234",
     "account_number": "123456789012",
+    "vendor_id": "106540352242922",
+    "enhanced": "5.1.1",
 }
 _TIMES = {
     "iso": "2026-10-01T10:00:00.000+0000",
@@ -172,12 +174,19 @@ def record(fmt: Format, who: Person, draw: Random, planted: float, tally: Tally 
             [texts[c] if c in texts else spelt() for c in fmt.columns]
         )
         return line.getvalue().encode()
+    if fmt.encoding == "form":
+        return urlencode({**texts, spelt(): spelt()}).encode()
     document: dict[str, Any] = {}
     for path, text in texts.items():
         _put(document, path, quote(text) if fmt.percent_encoded and draw.random() < 0.5 else text)
     _plant(document, spelt, draw, planted)
     if fmt.envelope and draw.random() < 0.2:
         document = {fmt.envelope: [document], spelt(): spelt()}
+    for path in reversed(fmt.unwrap):
+        document = {
+            path: orjson.dumps(document).decode() if draw.random() < 0.3 else document,
+            spelt(): spelt(),
+        }
     return orjson.dumps(document)
 
 
@@ -228,9 +237,9 @@ def _holds(condition: Condition, texts: dict[str, str]) -> bool | None:
 def _put(node: dict[str, Any], path: str, value: str) -> None:
     *parents, leaf = path.split(".")
     for parent in parents:
-        listed = parent.endswith("[]")
-        node = node.setdefault(parent[:-2], [{}])[0] if listed else node.setdefault(parent, {})
-    node[leaf.removesuffix("[]")] = [value] if leaf.endswith("[]") else value
+        listed = parent.endswith("]")
+        node = node.setdefault(bare(parent), [{}])[0] if listed else node.setdefault(parent, {})
+    node[bare(leaf)] = [value] if leaf.endswith("]") else value
 
 
 def _plant(node: Any, spelt: Any, draw: Random, planted: float) -> None:

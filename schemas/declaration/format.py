@@ -88,7 +88,8 @@ class Format(Declared):
             raise ValueError("a field is declared twice")
         self._check_nesting(paths)
         self._check_shape(paths)
-        always = {f.column for f in self.archive} | {n for n in _CONSTANTS if getattr(self, n)}
+        always = {f.column for f in self.archive} | {r.column for r in self.rules}
+        always |= {n for n in _CONSTANTS if getattr(self, n)}
         for column in ("event_time", "channel", "direction"):
             if column not in always:
                 raise ValueError(f"nothing fills {column}")
@@ -118,13 +119,11 @@ class Format(Declared):
         inside = {spec.path for spec in self.fields if self.within(spec)}
         paths = paths - inside
         plain = {bare(p) for p in paths}
-        marks: dict[str, str] = {}
         marked = [name for p in paths for name in _prefixes(p)]
         if (
             len(plain) != len(paths)
             or any("[]" in p for p in inside)
-            or any(marks.setdefault(bare(name), name[-3:]) != name[-3:] for name in marked if name[-1] == "]")
-            or any(name[-1] != "]" and bare(name) in marks for name in marked)
+            or {bare(name) for name in marked if name[-1] == "]"} & {bare(n) for n in marked if n[-1] != "]"}
             or (self.envelope and any(p.split(".")[0] == self.envelope for p in plain))
         ):
             raise ValueError("a name is a list in one field and none in another")

@@ -30,7 +30,7 @@ CURRENCIES: Final = frozenset(
 )
 
 # A code in a column that must not name a person starts with a letter and holds at most eight digits, four in a row.
-# `sid`, `key` and `account_number` are for ids that the vendor gives out and no client can set.
+# `sid`, `key`, `account_number` and `vendor_id` are for ids that the vendor gives out and no client can set.
 CODE_PATTERNS: Final[dict[str, str]] = {
     "name": r"[A-Za-z][A-Za-z_.-]*(?:[0-9]{1,4}[A-Za-z_.-]*){0,2}",
     "constant": r"[A-Z][A-Z_]*(?:[0-9]{1,4}[A-Z_]*){0,2}",
@@ -41,6 +41,8 @@ CODE_PATTERNS: Final[dict[str, str]] = {
     "sid": r"[A-Z]{2}[0-9a-f]{32}",
     "key": r"[0-9a-z]{8}",
     "account_number": r"[0-9]{12}",
+    "vendor_id": r"[0-9]{10,20}",
+    "enhanced": r"[245]\.[0-9]{1,3}\.[0-9]{1,3}",  # status of a mail server, RFC 3463
 }
 CODE_MAX_LENGTH: Final = 64
 CODES: Final = frozenset({"account", "application", "sender", "route", "network", "status", "error"})
@@ -50,5 +52,5 @@ KEY_SHAPE: Final = (
     r"|[0-9]{1,8}|[0-9]{1,4}[A-Za-z_.-]+(?:[0-9]{1,4}[A-Za-z_.-]*){0,2}|[A-Za-z][A-Za-z_.-]*[0-9]{5,8}(?:-[A-Za-z]+[0-9]{0,2})?"
 )
 """Codes that a `name` does not cover and that are keys all the same: short numbers, and what no person is called."""
-LONG_DIGITS: Final = frozenset({"sid", "account_number"})
+LONG_DIGITS: Final = frozenset({"sid", "account_number", "vendor_id"})
 """Patterns whose codes may hold a run of digits as long as an IMSI or a phone number."""

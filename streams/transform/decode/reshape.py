@@ -161,6 +161,7 @@ def _each(document: Any, fmt: Format) -> list[Found]:
             raise Shapeless(Reason.TOO_LARGE)
     if not found:
         raise Shapeless(Reason.EMPTY_ENVELOPE)
+    several |= len(found) > 1
     return [(at if several else None, one) for at, one in enumerate(found)]
 
 

@@ -229,7 +229,7 @@ def _guard(
     codes: dict[str, pl.Series] = {}
     kept: dict[str, pl.Series] = {}
     for path, (columns, mask) in texts.withheld.items():
-        kept[path] = frame.get_column(path).set(~mask, None)
+        kept[path] = _text(frame, path).set(~mask, None)
         for column in columns:
             if column in CODES:
                 _withhold(codes, column, kept[path])
@@ -250,12 +250,17 @@ def _guard(
         ).to_series()
         flag = said.set(said == "", None)
     for spec in fmt.of_class("window"):
-        text = frame.get_column(spec.path)
-        kept[spec.path] = text.list.join("\n") if isinstance(text.dtype, pl.List) else text
+        kept[spec.path] = _text(frame, spec.path)
     for path, spelling in texts.by_path.items():
         known = kept.get(path)
         kept[path] = spelling if known is None else known.zip_with(known.is_not_null(), spelling)
     return records.hstack([flag]), pl.DataFrame({ID: frame.get_column(ID)} | kept), codes
+
+
+def _text(frame: pl.DataFrame, path: str) -> pl.Series:
+    """Return what stands at a path as texts; those of a list one a line."""
+    text = frame.get_column(path)
+    return text.list.join("\n") if isinstance(text.dtype, pl.List) else text
 
 
 def _withhold(codes: dict[str, pl.Series], column: str, texts: pl.Series) -> None:
