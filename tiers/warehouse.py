@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -17,7 +17,7 @@ from lethe.keys.ring import KeyRing
 from lethe.schemas.arrow import WINDOW_TABLES
 from lethe.schemas.errors import FencedError, TransientError, UnknownOutcomeError
 from lethe.schemas.transformed import TransformedBatch
-from lethe.tiers.commit import clock_check
+from lethe.tiers.commit import clock_check, declarations
 from lethe.tiers.commit import ledger_entries as ledger
 from lethe.tiers.commit.ledger_entries import Hashed
 from lethe.tiers.commit.pages import to_pages
@@ -67,6 +67,7 @@ class Warehouse:
         self.ledger = self.table("ledger")
         self._stamped: datetime | None = None
         self._committed: datetime | None = None
+        self._declarations: set[bytes] = set()
 
     def table(self, name: str) -> Table:
         """Return a fresh handle on a table, made if it is not there."""
@@ -113,8 +114,9 @@ class Warehouse:
         2. Commit identifiers, originals and quarantine, each with the last offset of every source. A crash after any
            of them leaves window tables ahead of the metadata; the replay gives them only what lies beyond their own
            version, and as every row depends on its position alone, the rows fit.
-        3. Commit the metadata with the same offsets and the account of the commit. This is the one that counts: a
-           crash before it leaves the records to be read again, a crash after it leaves step 4 to be derived.
+        3. Keep the declarations the rows were made by, and commit the metadata with the same offsets and the account of
+           the commit. This is the one that counts: a crash before it leaves the records to be read again, a crash after
+           it leaves step 4 to be derived.
         4. Publish: derive the ledger from what metadata commits said. The next start does what a crash leaves.
         """
         if not batches:
@@ -137,6 +139,7 @@ class Warehouse:
         )
         # Step 3
         hashes = ledger.hashed(batches)
+        self.keep_declarations(hashes.values())
         self._commit_metadata(batches, hashes, ranges, name, now)
         # Step 4
         try:
@@ -147,6 +150,10 @@ class Warehouse:
         fail_point("commit.end")
         self._committed = now
         return list(hashes.values())
+
+    def keep_declarations(self, hashes: Iterable[Hashed]) -> None:
+        """Keep what the rows of a commit were made by; see `lethe.tiers.commit.declarations.keep`."""
+        declarations.keep(self.objects, (one.declarations for one in hashes), self._declarations)
 
     def stamped(self, milliseconds: int) -> None:
         """Note the newest time stamp the broker has given messages that are about to be committed; -1 for none."""

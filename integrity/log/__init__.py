@@ -1,6 +1,7 @@
 """The signed log of a topic-partition: Merkle trees, entries, checkpoints, signatures, time stamps."""
 
 __all__ = [
+    "all_rows",
     "checkpoint",
     "commitment",
     "entries",

@@ -6,13 +6,14 @@ Specified in docs/integrity.md, sections 3 and 5.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from lethe.integrity.log import all_rows, merkle
 from lethe.integrity.log import leaves as leaf_files
-from lethe.integrity.log import merkle
+from lethe.integrity.log.all_rows import RowsCommitment
 from lethe.integrity.log.checkpoint import Checkpoint
 from lethe.integrity.log.commitment import NOTHING, Commitment
 from lethe.integrity.log.leaves import FIRST_MONTH, LAST_MONTH, month_number, month_of
@@ -24,13 +25,58 @@ from lethe.schemas.errors import IntegrityError
 from lethe.schemas.position import STREAM_PATTERN, Position
 from lethe.schemas.retention.calendar import Month
 
-ENTRY_VERSION = 1
+ENTRY_VERSIONS = (1, 2)
 CHECKPOINT = "checkpoint"
 REPLAYS = ("=replays", 0)
 """Stream and partition in the name of the log of what was replayed from quarantine: no stream is called so."""
 
 _HEAD = struct.Struct("<IQQQ")  # partition, first offset, last offset, count
 _TAIL = struct.Struct("<32s64s32sIIQ")  # root, SHA3-512, leaf file, first and last month, table version
+_ALL = struct.Struct("<Q32s32sIIB")  # rows, root, file of all rows, first and last month, declarations
+MOST_DECLARATIONS = 255
+_HASH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """What an entry of version 2 says of all archived rows of its commit, in scope or not.
+
+    `file` is the SHA-256 of the file of all rows, `months` are the first and the last of them (None without rows),
+    `declarations` the SHA-256 of each declaration that a row was made by, ascending.
+    """
+
+    commitment: RowsCommitment
+    file: bytes
+    months: tuple[Month, Month] | None
+    declarations: tuple[bytes, ...]
+
+    def __bytes__(self) -> bytes:
+        c = self.commitment
+        head = _ALL.pack(c.count, c.root, self.file, *_numbers(self.months), len(self.declarations))
+        return head + b"".join(self.declarations)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Archived:
+        """Read the last part of an entry of version 2; raises `IntegrityError` when it is none."""
+        if len(data) < _ALL.size or len(data) != _ALL.size + _HASH * data[_ALL.size - 1]:
+            raise IntegrityError("log entry: it is of the wrong length")
+        count, root, file, first, last, _ = _ALL.unpack_from(data)
+        starts = range(_ALL.size, len(data), _HASH)
+        declarations = tuple(data[at : at + _HASH] for at in starts)
+        commitment = RowsCommitment(count, root)
+        nothing = commitment == all_rows.NO_ROWS.commitment and file == leaf_files.digest(b"")
+        dated = FIRST_MONTH <= first <= last <= LAST_MONTH
+        if not (dated if count else nothing and first == last == 0) or list(declarations) != sorted(
+            set(declarations)
+        ):
+            raise IntegrityError(
+                "log entry: what it says of all rows contradicts itself; bring the log back from the backup"
+            )
+        return cls(commitment, file, (month_of(first), month_of(last)) if count else None, declarations)
+
+
+def _numbers(months: tuple[Month, Month] | None) -> tuple[int, int]:
+    return (month_number(months[0]), month_number(months[1])) if months else (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +85,8 @@ class Entry:
 
     Offsets are those the commit covers, both ends included. `leaves` is the SHA-256 of the leaf file,
     `months` are the first and the last of its rows (None without rows), `version` is that of the metadata
-    table.
+    table. `archived` is what it says of all rows; None in an entry of version 1, which says nothing of rows out of
+    scope and of what the fields of an original mean.
     """
 
     stream: str
@@ -50,27 +97,29 @@ class Entry:
     leaves: bytes
     months: tuple[Month, Month] | None
     version: int
+    archived: Archived | None = None
 
     def __bytes__(self) -> bytes:
         stream = self.stream.encode()
         c = self.commitment
-        months = [month_number(month) for month in self.months] if self.months else [0, 0]
         return b"".join(
             (
-                bytes([ENTRY_VERSION, len(stream)]),
+                bytes([1 if self.archived is None else 2, len(stream)]),
                 stream,
                 _HEAD.pack(self.partition, self.first_offset, self.last_offset, c.count),
-                _TAIL.pack(c.root, c.sha3_512, self.leaves, *months, self.version),
+                _TAIL.pack(c.root, c.sha3_512, self.leaves, *_numbers(self.months), self.version),
+                b"" if self.archived is None else bytes(self.archived),
             )
         )
 
     @classmethod
     def parse(cls, data: bytes) -> Entry:
         """Read an entry; raises `IntegrityError` when it is none."""
-        if len(data) < 2 or data[0] != ENTRY_VERSION:
+        if len(data) < 2 or data[0] not in ENTRY_VERSIONS:
             raise IntegrityError("log entry: it is of no version known here")
         end = 2 + data[1]
-        if len(data) != end + _HEAD.size + _TAIL.size:
+        tail = end + _HEAD.size + _TAIL.size
+        if len(data) < tail or (data[0] == 1 and len(data) != tail):
             raise IntegrityError("log entry: it is of the wrong length")
         stream = data[2:end].decode("ascii", "replace")
         partition, first, last, count = _HEAD.unpack_from(data, end)
@@ -87,19 +136,26 @@ class Entry:
                 "log entry: its offsets, counts or months contradict each other; bring the log back from the backup"
             )
         months = (month_of(first_month), month_of(last_month)) if count else None
-        return cls(stream, partition, first, last, commitment, leaves, months, version)
+        archived = Archived.parse(data[tail:]) if data[0] == 2 else None
+        if archived is not None and archived.commitment.count < count:
+            raise IntegrityError(
+                "log entry: it has more rows in scope than rows; bring the log back from the backup"
+            )
+        return cls(stream, partition, first, last, commitment, leaves, months, version, archived)
 
 
 @dataclass(frozen=True, slots=True)
 class LogCommit:
     """A commit ready to be published: its log entry, and its leaf file (empty when no row is in scope).
 
-    `whole` makes the leaf file of all leaf hashes, if the rows are at hand.
+    `whole` makes the leaf file of all leaf hashes, if the rows are at hand. `rows_file` is the file of all rows (empty
+    when there is none, and with an entry of version 1).
     """
 
     entry: Entry
     leaf_file: bytes
     whole: Callable[[], bytes] | None = field(default=None, compare=False, repr=False)
+    rows_file: bytes = field(default=b"", repr=False)
 
     @classmethod
     def of(
@@ -110,16 +166,28 @@ class LogCommit:
         offsets: tuple[int, int],
         version: int,
         whole: bool = False,
+        declarations: Sequence[bytes] | None = None,
     ) -> LogCommit:
         """Of the archive rows of one commit, as `commitment.commit_rows` takes them, in or out of scope.
 
-        `offsets` are the first and the last the commit covers; the leaf file has all leaf hashes if `whole`. Raises
+        `offsets` are the first and the last the commit covers; the leaf file has all leaf hashes if `whole`. The entry
+        is of version 2 with the `declarations` given, of version 1 (of rows in scope alone) if they are None. Raises
         `LetheError` as `commit_rows` does.
         """
         commitment, leaf_file, months = leaf_files.commit_with_leaves(table, offsets[0], whole)
         leaves = leaf_files.digest(leaf_file)
-        entry = Entry(stream, partition, *offsets, commitment, leaves, months, version)
-        return cls(entry, leaf_file, lambda: leaf_files.commit_with_leaves(table, offsets[0], True)[1])
+        (made,) = [all_rows.NO_ROWS] if declarations is None else all_rows.commit_all([(table, offsets[0])])
+        archived = None if declarations is None else archived_of(made, declarations)
+        entry = Entry(stream, partition, *offsets, commitment, leaves, months, version, archived)
+        return cls(
+            entry, leaf_file, lambda: leaf_files.commit_with_leaves(table, offsets[0], True)[1], made.file
+        )
+
+
+def archived_of(made: all_rows.Made, declarations: Sequence[bytes]) -> Archived:
+    """Return what the entry of a commit says of all its rows."""
+    digest = leaf_files.digest(made.file)
+    return Archived(made.commitment, digest, made.months, tuple(sorted(set(declarations))))
 
 
 def log_origin(name: str, stream: str, partition: int) -> str:
@@ -142,6 +210,13 @@ def leaf_path(origin: str, entry: Entry) -> str:
     return (
         f"leaves/{entry.leaves.hex()}" if of_replays(origin) else leaf_files.leaves_path(entry.first_offset)
     )
+
+
+def rows_path(origin: str, entry: Entry) -> str:
+    """Say where the file of all rows of an entry of version 2 is kept."""
+    if of_replays(origin):
+        return f"rows/{entry.archived.file.hex() if entry.archived else ''}"
+    return all_rows.rows_path(entry.first_offset)
 
 
 class Log:
@@ -231,11 +306,19 @@ class Log:
         """Return the leaf file of a commit, empty when no row of it is in scope."""
         if not entry.commitment.count:
             return b""
-        path = leaf_path(self.origin, entry)
+        return self._file(leaf_path(self.origin, entry), entry.leaves)
+
+    def rows_file(self, entry: Entry) -> bytes:
+        """Return the file of all rows of a commit, empty when it has none and with an entry of version 1."""
+        if entry.archived is None or not entry.archived.commitment.count:
+            return b""
+        return self._file(rows_path(self.origin, entry), entry.archived.file)
+
+    def _file(self, path: str, digest: bytes) -> bytes:
         data = self.reader.get(path)
         if data is None:
             raise IntegrityError(f"{path} of the log {self.origin} is missing")
-        if leaf_files.digest(data) != entry.leaves:
+        if leaf_files.digest(data) != digest:
             raise IntegrityError(f"{path} of the log {self.origin} is altered")
         return data
 

@@ -110,7 +110,7 @@ def _leaf_file(
     indexes = in_scope.column("index").cast(pa.int64())
     if first == last and not whole:
         head = bytes([GROUPED]) + first.to_bytes(4, "little") + join([as_bytes(np.array([len(leaves)]))])
-        file = head + _positions(offsets, indexes, first_offset) + groups.encode_groups(leaves, roots)
+        file = head + encode_positions(offsets, indexes, first_offset) + groups.encode_groups(leaves, roots)
     else:
         file = _whole(
             offsets, pc.fill_null(indexes, -1).to_numpy(), month_numbers(times), leaves, first_offset
@@ -160,7 +160,22 @@ def _read_grouped(data: bytes, number: int, first_offset: int) -> LeafFile:
     count, at = read_number(data, 5)
     if not 0 < count <= len(data) - at:
         raise IntegrityError("leaf file: it cannot hold as many rows as it says")
-    month, rows = month_of(number), list[Row]()
+    positions, at = read_positions(data, at, count, first_offset)
+    month = month_of(number)
+    rows = [Row(offset, index, month) for offset, index in positions]
+    if len(data) - at != groups.groups_size(count):
+        raise IntegrityError("leaf file: it is cut short, or goes on behind its end")
+    return LeafFile(rows, groups.decode_groups(data[at:], count))
+
+
+def read_positions(
+    data: bytes, at: int, count: int, first_offset: int
+) -> tuple[list[tuple[int, int | None]], int]:
+    """Read as many positions as `encode_positions` wrote, from byte `at` on; return them and where they end.
+
+    Raises `IntegrityError` when they do not ascend, or are none.
+    """
+    found: list[tuple[int, int | None]] = []
     last = first_offset, -2
     for _ in range(count):
         step, at = read_number(data, at)
@@ -170,11 +185,9 @@ def _read_grouped(data: bytes, number: int, first_offset: int) -> LeafFile:
         here = last[0] + (step >> 1), index
         if here <= last or here[0] > _MOST_OFFSET or index > _MOST_INDEX:
             raise IntegrityError("leaf file: its positions do not ascend, or are none")
-        rows.append(Row(here[0], None if index < 0 else index, month))
+        found.append((here[0], None if index < 0 else index))
         last = here
-    if len(data) - at != groups.groups_size(count):
-        raise IntegrityError("leaf file: it is cut short, or goes on behind its end")
-    return LeafFile(rows, groups.decode_groups(data[at:], count))
+    return found, at
 
 
 def digest(data: bytes) -> bytes:
@@ -212,8 +225,8 @@ def _whole(
     return bytes([WHOLE]) + int(months[0]).to_bytes(4, "little") + rows
 
 
-def _positions(offsets: Numbers, indexes: pa.ChunkedArray, first_offset: int) -> bytes:
-    """Steps of the offsets, doubled; of a row with an index 1 more, and the index after it."""
+def encode_positions(offsets: Numbers, indexes: pa.ChunkedArray, first_offset: int) -> bytes:
+    """Write positions, at least one: steps of the offsets, doubled; with an index 1 more, and the index after it."""
     steps = np.diff(offsets, prepend=first_offset).astype(np.uint64) * np.uint64(2)
     if indexes.null_count == len(indexes):
         return join([as_bytes(steps)])

@@ -18,6 +18,7 @@ from lethe.integrity.log.entries import (
     of_replays,
     open_checkpoint,
     replay_order,
+    rows_path,
 )
 from lethe.integrity.log.leaves import GROUPED, decode, digest, encode_whole
 from lethe.integrity.log.note import Note
@@ -57,8 +58,8 @@ def publish(
        already, if an earlier release has put one of all leaf hashes; if it has put the entry and the file is gone, make
        it again. What is going to be signed must continue the checkpoint that `memory` has: of a log that is gone or cut
        back nothing is signed below what was, and nothing else than what was.
-    3. Put the leaf files, then the entries, then the tiles. A crash in between leaves objects that no checkpoint
-       speaks of; the next run puts the same bytes again.
+    3. Put the leaf files and files of all rows, then the entries, then the tiles. A crash in between leaves objects that
+       no checkpoint speaks of; the next run puts the same bytes again.
     4. Swap in the signed checkpoint: from here on the entries are published.
     5. Note the checkpoint in `memory`. A crash before it leaves an older one there, from which the log has grown.
     6. Delete the unfinished tiles that a full one has replaced. A crash here leaves some behind, to no harm.
@@ -106,6 +107,8 @@ def publish(
     for commit in new:
         if commit.leaf_file:
             store.put(leaf_path(origin, commit.entry), commit.leaf_file)
+        if commit.rows_file:
+            store.put(rows_path(origin, commit.entry), commit.rows_file)
     pending = old_entries + entries
     for at in range(0, len(pending) if new else 0, WIDTH):
         bundle = pending[at : at + WIDTH]
@@ -165,7 +168,8 @@ def _not_in(log: Log | None, origin: str, commits: Iterable[LogCommit]) -> Itera
         where = f"offsets {entry.first_offset} to {entry.last_offset} of {entry.stream}/{entry.partition}"
         if not replays and not origin.endswith(log_origin("", entry.stream, entry.partition)):
             raise IntegrityError(f"the commit of {where} does not belong into the log {origin}")
-        if digest(commit.leaf_file) != entry.leaves:
+        told = entry.archived
+        if digest(commit.leaf_file) != entry.leaves or (told and digest(commit.rows_file) != told.file):
             raise IntegrityError(f"the leaf file is not that of the commit of {where}")
         if newest is None or _comes_after(entry, newest, replays):
             yield commit
@@ -201,12 +205,12 @@ def _as_left(
     log: one of them may be of such a leaf file that is gone.
     """
     entry = commit.entry
-    whole, commit = commit.whole, LogCommit(entry, commit.leaf_file)  # the rows are not held any longer
+    whole, commit = commit.whole, replace(commit, whole=None)  # the rows are not held any longer
     there = reader.get(leaf_path(origin, entry)) if commit.leaf_file[:1] == bytes([GROUPED]) else b""
     if there is None and whole and any(left != bytes(entry) for left in left_entries()):
         again = whole()
         made = replace(entry, leaves=digest(again))
-        return LogCommit(made, again) if bytes(made) in left_entries() else commit
+        return replace(commit, entry=made, leaf_file=again) if bytes(made) in left_entries() else commit
     if not there or there == commit.leaf_file:
         return commit
     try:
@@ -217,7 +221,7 @@ def _as_left(
     same = left.whole and left.rows == ours.rows and left.root() == entry.commitment.root
     if not same or encode_whole(left.rows, leaves, entry.first_offset) != there:
         return commit
-    return LogCommit(replace(entry, leaves=digest(there)), there)
+    return replace(commit, entry=replace(entry, leaves=digest(there)), leaf_file=there)
 
 
 def _left_behind(store: Store, number: int) -> dict[str, list[bytes]]:

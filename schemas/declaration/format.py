@@ -6,6 +6,7 @@ A format is a TOML file (see `docs/formats.md`). What it does not declare never 
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -247,6 +248,12 @@ class Kinds(Declared):
 Declaration = Format | Kinds
 
 
+def canonical(declared: Format) -> bytes:
+    """Return a declaration as the one JSON text (RFC 8785, UTF-8) that is logged; what has its default is left out."""
+    values = declared.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
 def parse(text: str, origin: str) -> Format:
     """Read a format; raises `ConfigurationError` naming `origin`, the field and what is wrong."""
     found = parse_any(text, origin)
@@ -370,6 +377,7 @@ __all__ = [
     "Rule",
     "bare",
     "builtin",
+    "canonical",
     "formats_of",
     "get",
     "get_format",

@@ -13,12 +13,14 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from lethe.integrity.log.all_rows import Made, commit_all
 from lethe.integrity.log.commitment import Commitment
 from lethe.integrity.log.leaves import commit_each_with_leaves
 from lethe.keys.anchors import LedgerKey
 from lethe.schemas.arrow import LEDGER
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.transformed import Counts, TransformedBatch
+from lethe.tiers.commit.declarations import Declarations, declared_of
 
 COMMIT_INFO: Final = "lethe.ledger"
 """The key under which a metadata commit says what it accounts for."""
@@ -30,17 +32,20 @@ Such a row takes nothing in: it moves records from `rejected` (negative here) to
 that a row of another source accounts for.
 """
 
-_BINARY: Final = ("merkle_root", "rows_sha3_512")
+_BINARY: Final = ("merkle_root", "rows_sha3_512", "archive_root", "mac")
 _NOT_AUTHENTICATED: Final = ("version", "committed_time", "mac")
 AUTHENTICATED: Final = tuple(name for name in LEDGER.names if name not in _NOT_AUTHENTICATED)
 """What the code of a commit covers. The version is not known before the commit; the log says it."""
+_ADDED: Final = frozenset(LEDGER.names[LEDGER.names.index("mac") + 1 :])
+"""Columns that earlier releases did not have: where they are null they are not part of what is authenticated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hashed:
     """What the log needs of one source in a commit: computed once, for the account of the commit and for the log.
 
-    `leaf_file` and `months` are those of `lethe.integrity.log.leaves.commit_each_with_leaves`.
+    `leaf_file` and `months` are those of `lethe.integrity.log.leaves.commit_each_with_leaves`, `archived` that of
+    `lethe.integrity.log.all_rows.commit_all`; `declarations` are what the rows were made by, by their SHA-256.
     """
 
     stream: str
@@ -50,10 +55,12 @@ class Hashed:
     commitment: Commitment
     leaf_file: bytes = field(repr=False)
     months: tuple[Month, Month] | None
+    archived: Made
+    declarations: Declarations = field(repr=False)
 
 
 def hashed(batches: Sequence[TransformedBatch], whole: bool = False) -> dict[str, Hashed]:
-    """Return the rows in scope of each source, hashed; batches of a source follow on each other.
+    """Return the rows of each source, hashed; batches of a source follow on each other.
 
     `whole` is for the log of replays, whose leaf files have all leaf hashes.
     """
@@ -67,16 +74,28 @@ def hashed(batches: Sequence[TransformedBatch], whole: bool = False) -> dict[str
     # Once for all: to leave rows out of so many columns costs a partition with few rows more than all else.
     before = np.concatenate([[0], np.cumsum(scoped.to_numpy())])
     ends = np.cumsum([sum(b.metadata.num_rows for b in mine) for mine in sources.values()])
-    cuts = before[np.concatenate([[0], ends])].tolist()
-    rows = rows.filter(scoped)
-    parts = [
+    every = np.concatenate([[0], ends])
+    parts = _parts(rows.filter(scoped), before[every].tolist(), sources)
+    wholes = _parts(rows, every.tolist(), sources)
+    made = zip(
+        sources.items(), commit_each_with_leaves(parts, whole), commit_all(wholes), wholes, strict=True
+    )
+    return {
+        source: Hashed(
+            mine[0].stream, mine[0].partition, mine[0].first, mine[-1].last, *scope, archived, declared_of(mine_rows)
+        )
+        for (source, mine), scope, archived, (mine_rows, _) in made
+    }  # fmt: skip
+
+
+def _parts(
+    rows: pa.Table, cuts: Sequence[int], sources: Mapping[str, Sequence[TransformedBatch]]
+) -> list[tuple[pa.Table, int]]:
+    """Cut rows into those of each source, with the first offset of its batches."""
+    return [
         (rows.slice(start, end - start), mine[0].first)
         for (start, end), mine in zip(pairwise(cuts), sources.values(), strict=True)
     ]
-    return {
-        source: Hashed(mine[0].stream, mine[0].partition, mine[0].first, mine[-1].last, *made)
-        for (source, mine), made in zip(sources.items(), commit_each_with_leaves(parts, whole), strict=True)
-    }
 
 
 def entries(
@@ -118,6 +137,9 @@ def entries(
                 "rows_sha3_512": commitment.sha3_512.hex(),
                 "committed_time": now.astimezone(UTC).isoformat(),
                 "gap": "; ".join(b.gap for b in mine if b.gap) or None,
+                "archive_rows": one.archived.commitment.count,
+                "archive_root": one.archived.commitment.root.hex(),
+                "declarations": " ".join(digest.hex() for digest in sorted(one.declarations)),
             }
         )
     for entry in said:
@@ -133,9 +155,14 @@ def authentic(row: Mapping[str, Any], key: LedgerKey) -> bool:
 
 
 def _message(row: Mapping[str, Any]) -> bytes:
-    values = {name: row.get(name) for name in AUTHENTICATED}
+    values = {n: row.get(n) for n in AUTHENTICATED if n not in _ADDED or row.get(n) is not None}
     hexed = {name: v.hex() if isinstance(v, bytes) else v for name, v in values.items()}
     return json.dumps(hexed, sort_keys=True).encode()
+
+
+def from_hex(entry: Mapping[str, Any]) -> dict[str, bytes | None]:
+    """Return the bytes of what a commit says in hexadecimal, by column; None for what its release did not say."""
+    return {name: bytes.fromhex(said) if (said := entry.get(name)) else None for name in _BINARY}
 
 
 def rows(said: Sequence[tuple[int, list[dict[str, Any]]]]) -> pa.Table:
@@ -143,8 +170,7 @@ def rows(said: Sequence[tuple[int, list[dict[str, Any]]]]) -> pa.Table:
     out = [
         {
             **entry,
-            **{name: bytes.fromhex(entry[name]) for name in _BINARY},
-            "mac": bytes.fromhex(mac) if (mac := entry.get("mac")) else None,
+            **from_hex(entry),
             "version": version,
             "committed_time": datetime.fromisoformat(entry["committed_time"]),
         }

@@ -16,7 +16,7 @@ from typing import Final
 import orjson
 import pyarrow as pa
 
-from lethe.integrity.log.entries import CHECKPOINT, REPLAYS, Entry, Log, LogCommit, log_origin
+from lethe.integrity.log.entries import CHECKPOINT, REPLAYS, Entry, Log, LogCommit, archived_of, log_origin
 from lethe.integrity.log.leaves import digest
 from lethe.integrity.log.publish import publish, remember
 from lethe.integrity.log.signing import Signer
@@ -218,12 +218,14 @@ class Publication:
     def _commits(self, some: Sequence[LedgerEntry]) -> Iterator[LogCommit]:
         for account in some:
             fresh = self._fresh.get((account.stream, account.partition, account.first))
-            if fresh is not None and (fresh.last, fresh.commitment) == (account.last, account.commitment):
+            said = account.last, account.commitment, account.archived
+            if fresh is not None and (fresh.last, fresh.commitment, fresh.archived.commitment) == said:
+                archived = archived_of(fresh.archived, account.declarations)
                 entry = Entry(
                     fresh.stream, fresh.partition, fresh.first, fresh.last, fresh.commitment, digest(fresh.leaf_file),
-                    fresh.months, account.version,
+                    fresh.months, account.version, archived,
                 )  # fmt: skip
-                yield LogCommit(entry, fresh.leaf_file)
+                yield LogCommit(entry, fresh.leaf_file, rows_file=fresh.archived.file)
             else:
                 yield self._read_back(account)
 
@@ -234,12 +236,14 @@ class Publication:
             rows = rows_of_commit(
                 self._warehouse, account.stream, account.partition, *offsets, account.version
             )
-            commit = LogCommit.of(rows, account.stream, account.partition, offsets, account.version)
+            commit = LogCommit.of(
+                rows, *account.place, offsets, account.version, declarations=account.said_of_all
+            )
         except (pa.ArrowException, OSError) as error:
             raise IntegrityError(
                 f"the archive rows of {where} cannot be read back ({type(error).__name__}): nothing was signed"
             ) from None
-        if commit.entry.commitment != account.commitment:
+        if not account.is_of(commit.entry):
             raise IntegrityError(
                 f"the archive rows of {where} are not those that were committed: nothing was signed"
             )

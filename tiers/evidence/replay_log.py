@@ -5,12 +5,13 @@ Its entries are in the order of the commits, because their offsets lie among tho
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 
 import pyarrow as pa
 
-from lethe.integrity.log import leaves
+from lethe.integrity.log import all_rows, leaves
 from lethe.integrity.log.entries import CHECKPOINT, REPLAYS, Log, LogCommit, replay_order
 from lethe.integrity.log.publish import publish
 from lethe.integrity.log.signing import KeyHistory, Signer
@@ -25,6 +26,7 @@ from lethe.tiers.warehouse import Warehouse
 
 _AT_ONCE: Final = 256
 _LEAVES: Final = "leaves"
+_ROWS: Final = "rows"
 
 
 def replay_log(warehouse: Warehouse, history: KeyHistory) -> Log | None:
@@ -56,14 +58,16 @@ def publish_replays(warehouse: Warehouse, signer: Signer, now: int) -> int:
 
 
 def keep_leaves(warehouse: Warehouse, hashes: Iterable[Hashed]) -> None:
-    """Put the leaf files of a replay that is about to be committed; nothing refers to them before it is published.
+    """Put the leaf files and files of all rows of a replay that is about to be committed.
 
-    Its rows lie among those of earlier commits. Once they are compacted only the leaf file says which they were.
+    Nothing refers to them before it is published. Its rows lie among those of earlier commits: once they are compacted,
+    only these files say which they were.
     """
     store = LogStore.of(warehouse.objects, *REPLAYS)
     for one in hashes:
-        if one.leaf_file:
-            store.put(f"{_LEAVES}/{leaves.digest(one.leaf_file).hex()}", one.leaf_file)
+        for folder, file in ((_LEAVES, one.leaf_file), (_ROWS, one.archived.file)):
+            if file:
+                store.put(f"{folder}/{leaves.digest(file).hex()}", file)
 
 
 def _commit(warehouse: Warehouse, account: LedgerEntry) -> LogCommit:
@@ -71,16 +75,17 @@ def _commit(warehouse: Warehouse, account: LedgerEntry) -> LogCommit:
     where = f"offsets {account.first} to {account.last} of {account.stream}/{account.partition}"
     try:
         rows = rows_of_commit(warehouse, *place, *offsets, account.version)
-        commit = LogCommit.of(rows, *place, offsets, account.version, whole=True)
-        if commit.entry.commitment != account.commitment:
+        told = account.said_of_all
+        commit = LogCommit.of(rows, *place, offsets, account.version, True, told)
+        if not account.is_of(commit.entry):
             # Its files were rewritten meanwhile: these are the rows of other commits, too.
             rows = _its_own(warehouse, account, rows)
-            commit = LogCommit.of(rows, *place, offsets, account.version, whole=True)
+            commit = LogCommit.of(rows, *place, offsets, account.version, True, told)
     except (pa.ArrowException, OSError) as error:
         raise IntegrityError(
             f"the replayed rows of {where} cannot be read back ({type(error).__name__}): nothing was signed"
         ) from None
-    if commit.entry.commitment != account.commitment:
+    if not account.is_of(commit.entry):
         raise IntegrityError(
             f"the replayed rows of {where} are not those that were committed: nothing was signed"
         )
@@ -88,21 +93,28 @@ def _commit(warehouse: Warehouse, account: LedgerEntry) -> LogCommit:
 
 
 def _its_own(warehouse: Warehouse, account: LedgerEntry, rows: pa.Table) -> pa.Table:
-    """Return the rows at the positions of the leaf file that leads to the root the commit said.
+    """Return the rows at the positions of the files that lead to the roots the commit said.
 
-    Nothing has signed it yet: a file that is not called by its digest is not as it was put.
+    Nothing has signed them yet: a file that is not called by its digest is not as it was put.
     """
     store = LogStore.of(warehouse.objects, *REPLAYS)
     mine: set[At] = set()
-    for path in store.list(_LEAVES):
-        try:
-            data = store.get(path) or b""
-            if path != f"{_LEAVES}/{leaves.digest(data).hex()}":
-                continue
+    for data in _as_put(store, _LEAVES):
+        with suppress(IntegrityError):
             logged = leaves.decode(data, account.first)
-        except IntegrityError:
-            continue
-        if logged.root() == account.commitment.root:
-            mine = {(row.offset, row.index) for row in logged.rows}
+            if logged.root() == account.commitment.root:
+                mine |= {(row.offset, row.index) for row in logged.rows}
+    for data in _as_put(store, _ROWS) if account.archived else ():
+        with suppress(IntegrityError):
+            parts = all_rows.decode(data, account.first)
+            if account.archived and all_rows.root_of(parts) == account.archived.root:
+                mine |= {at for part in parts for at in part.positions}
     at = zip(rows.column("offset").to_pylist(), rows.column("index").to_pylist(), strict=True)
     return rows.filter(pa.array([position in mine for position in at], pa.bool_()))
+
+
+def _as_put(store: LogStore, folder: str) -> Iterator[bytes]:
+    for path in store.list(folder):
+        data = store.get(path) or b""
+        if path == f"{folder}/{leaves.digest(data).hex()}":
+            yield data

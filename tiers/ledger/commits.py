@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lethe.integrity.log.all_rows import RowsCommitment
 from lethe.integrity.log.commitment import Commitment
-from lethe.integrity.log.entries import REPLAYS
+from lethe.integrity.log.entries import REPLAYS, Entry
 from lethe.keys.anchors import LedgerKey
 from lethe.schemas.errors import IntegrityError
 from lethe.tiers.commit import ledger_entries as ledger
@@ -25,7 +26,8 @@ TopicPartition = tuple[str, int]
 class LedgerEntry:
     """What a commit said of one topic-partition. `version` is that of the metadata table.
 
-    `authentic`: it is what a holder of the ledger key committed; False without a key.
+    `authentic`: it is what a holder of the ledger key committed; False without a key. `archived` is what it said of all
+    rows, in scope or not; None for a commit of a release that said nothing.
     """
 
     stream: str
@@ -35,11 +37,23 @@ class LedgerEntry:
     commitment: Commitment
     version: int
     authentic: bool = False
+    archived: RowsCommitment | None = None
+    declarations: tuple[bytes, ...] = ()
 
     @property
     def place(self) -> TopicPartition:
         """The topic-partition."""
         return self.stream, self.partition
+
+    @property
+    def said_of_all(self) -> tuple[bytes, ...] | None:
+        """The declarations that its log entry names, None if that is of version 1 and says nothing of all rows."""
+        return None if self.archived is None else self.declarations
+
+    def is_of(self, entry: Entry) -> bool:
+        """Tell whether a log entry commits to the very rows that the commit said it had."""
+        archived = None if entry.archived is None else entry.archived.commitment
+        return (entry.commitment, archived) == (self.commitment, self.archived)
 
 
 def ledger_entries(
@@ -62,12 +76,11 @@ def committed_since(warehouse: Warehouse, version: int) -> dict[TopicPartition, 
     """Read the same of the commits after `version`, from their commit info."""
     key = warehouse.ledger_key
     return _by_place(
-        _entry({**entry, "merkle_root": bytes.fromhex(entry["merkle_root"]),
-                  "rows_sha3_512": bytes.fromhex(entry["rows_sha3_512"])}, at, key)
+        _entry({**entry, **ledger.from_hex(entry)}, at, key)
         for at, info in warehouse.metadata.info_since(version, ledger.COMMIT_INFO)
         for entry in info
         if entry["source"] != ledger.REPLAYED
-    )  # fmt: skip
+    )
 
 
 def replays(warehouse: Warehouse) -> list[LedgerEntry]:
@@ -118,6 +131,8 @@ def _entry(row: Mapping[str, Any], version: int, key: LedgerKey | None) -> Ledge
         commitment,
         version,
         authentic,
+        RowsCommitment(row["archive_rows"], row["archive_root"]) if row.get("archive_root") else None,
+        tuple(bytes.fromhex(digest) for digest in (row.get("declarations") or "").split()),
     )
 
 

@@ -229,7 +229,9 @@ def _commit_metadata(
     hashes = [ledger.hashed([p], whole=True) for p in moved]
     key = maintenance.warehouse.ledger_key
     said = [entry for p, h in zip(moved, hashes, strict=True) for entry in ledger.entries([p], h, now, key)]
-    keep_leaves(maintenance.warehouse, (one for h in hashes for one in h.values()))
+    moving = [one for h in hashes for one in h.values()]
+    keep_leaves(maintenance.warehouse, moving)
+    maintenance.warehouse.keep_declarations(moving)
     files = lease.write("metadata", rows, int(now.timestamp() * 1000))
     _until_through(maintenance, lease, "metadata", files, {ledger.COMMIT_INFO: json.dumps(said)})
 
