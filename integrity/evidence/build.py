@@ -17,6 +17,7 @@ import pyarrow as pa
 from cryptography.x509 import Certificate
 
 from lethe.integrity.evidence.check import check
+from lethe.integrity.evidence.parties import parties_of
 from lethe.integrity.evidence.sentences import party_text, resolve, sentences
 from lethe.integrity.log import groups
 from lethe.integrity.log.entries import Entry, Log, open_checkpoint
@@ -29,7 +30,8 @@ from lethe.integrity.verify.whole import Known, standing
 from lethe.schemas.errors import IntegrityError, LetheError
 from lethe.schemas.position import Position
 
-FORMAT = "lethe/evidence/v1"
+FORMATS = {1: "lethe/evidence/v1", 2: "lethe/evidence/v2"}
+"""By the version of the log entry: an entry of version 1 says nothing of what fields mean."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -41,12 +43,14 @@ Others = Callable[[int, int], pa.Table]
 class Original:
     """The record as it was hashed, its salt, and where in it the parties stand.
 
-    `parties` are pairs of a role (`origin`, `destination`) and a JSON pointer (RFC 6901) into the original.
+    `declaration` is the canonical form of the declaration its row was made by, if the log entry names it. Where that
+    entry is of version 1, `parties` are pairs of a role (`origin`, `destination`) and a JSON pointer (RFC 6901).
     """
 
     data: bytes = field(repr=False)
     salt: bytes = field(repr=False)
     parties: Sequence[tuple[str, str]] = ()
+    declaration: bytes | None = None
 
 
 def build(
@@ -79,17 +83,24 @@ def build(
         log = Log(reader, history, origin, stamped.note)
 
     json_row = row_to_json(row)
-    file: dict[str, Any] = {"format": FORMAT, "summary": []}
+    version = 1 if entry.archived is None else 2
+    file: dict[str, Any] = {"format": FORMATS[version], "summary": []}
     parties: dict[str, str] = {}
+    declaration = original.declaration if original and version == 2 else None
     if original:
         file["original"] = {
             "form": json_row.get("original_form"),
             "bytes": base64.b64encode(original.data).decode(),
             "salt": base64.b64encode(original.salt).decode(),
         }
-        if original.parties:
-            file["parties"] = _parties(original)
-            parties = {p["role"]: party_text(p["value"], p["pointer"]) for p in file["parties"]}
+        if declaration is not None:
+            file["declaration"] = declaration.decode()
+            named = parties_of(declaration, original.data, str(json_row.get("original_form")))
+        else:
+            named = _parties(original) if version == 1 else []
+        if named:
+            file["parties"] = named
+            parties = {p["role"]: party_text(p["value"], p["pointer"]) for p in named}
     file |= {
         "row": json_row,
         "row_proof": _proof(row_index, row_proof),
@@ -106,7 +117,9 @@ def build(
         else:
             time = claimed_at(stamped.response, stamped.note)
     file["key_history"] = [bytes(note).decode() for note in history.notes]
-    file["summary"] = sentences(json_row, parties, original is not None, origin, index, time)
+    file["summary"] = sentences(
+        json_row, parties, original is not None, origin, index, time, version, declaration is not None
+    )
     data = json.dumps(file, indent=1, ensure_ascii=False).encode() + b"\n"
     check(data, [str(key) for key in history.sets[-1].keys], stamp_roots)
     return data
@@ -172,7 +185,7 @@ def _proof(index: int, hashes: Sequence[bytes]) -> dict[str, Any]:
 
 def entry_to_json(entry: Entry) -> dict[str, Any]:
     """Return a log entry as the evidence file has it: numbers, and hashes in hexadecimal."""
-    return {
+    said: dict[str, Any] = {
         "stream": entry.stream,
         "partition": entry.partition,
         "first_offset": entry.first_offset,
@@ -184,6 +197,16 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
         "months": [str(month) for month in entry.months or ()],
         "version": entry.version,
     }
+    if entry.archived is not None:
+        told = entry.archived
+        said["archived"] = {
+            "count": told.commitment.count,
+            "root": told.commitment.root.hex(),
+            "file": told.file.hex(),
+            "months": [str(month) for month in told.months or ()],
+            "declarations": [digest.hex() for digest in told.declarations],
+        }
+    return said
 
 
 def row_to_json(row: pa.Table) -> dict[str, Any]:

@@ -49,11 +49,13 @@ def sentences(
     origin: str,
     index: int,
     stamped: datetime | None,
+    version: int,
+    declared: bool,
 ) -> list[str]:
     """Write the summary of a record: one sentence an item, in the order of the specification.
 
     `row` is the archive row as the file has it, `parties` what `party_text` says by role, `origin` and `index` the log
-    and the entry in it.
+    and the entry in it; `version` that of the file, `declared` whether it has the declaration of the record's format.
     """
     position = [str(row[name]) for name in ("stream", "partition", "offset", "index") if name in row]
     when = str(row["event_time"])
@@ -72,6 +74,30 @@ def sentences(
     ]
     if stamped is not None:
         said.append(f"A time-stamp authority saw the log with this entry at {stamped:%Y-%m-%dT%H:%M:%S}Z.")
+    if version == 1:
+        return said
+    if declared:
+        said.append(
+            f"What the fields of the original mean is what the declaration {row['format']}, version "
+            f"{row['format_version']}, says, which was logged with the record."
+        )
+    return said + _limits(has_original, declared, stamped is not None)
+
+
+def _limits(has_original: bool, declared: bool, stamped: bool) -> list[str]:
+    """Say what the file does not prove."""
+    said = []
+    if has_original and not declared:
+        said.append("What the fields of the original mean is not proven: who is origin and destination.")
+    if not has_original:
+        said.append(
+            "Proven is the row as it was archived. What the original said and who the end users were is not: "
+            "after the window nobody can prove it any more."
+        )
+    if not stamped:
+        said.append(
+            "Nobody outside vouches for the time: that the log is as old as it says, its signer alone says."
+        )
     return said
 
 

@@ -3,6 +3,7 @@
 This file stands alone. It needs Python 3.11 or later and the package `cryptography` (47 or later), nothing
 else of Lethe and no network. It is written to be read: what is proven, and how, is in this order.
 
+    meaning of its fields ──► declaration in the log entry  (SHA-256)
     original ──► integrity_hash in the archive row          (salted SHA-256)
     archive row ──► tree of its commit                      (Merkle inclusion proof)
     commit ──► log of its topic-partition                   (Merkle inclusion proof)
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import csv
 import json
 import re
 import sys
@@ -35,7 +37,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-FORMAT = "lethe/evidence/v1"
+FORMATS = {"lethe/evidence/v1": 1, "lethe/evidence/v2": 2}
+"""Version 1 is of log entries that say nothing of what the fields of an original mean."""
 MAX_FILE = 64 << 20
 
 Object = dict[str, Any]
@@ -48,10 +51,11 @@ class EvidenceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """What the evidence proves: plain sentences, and what they rest on."""
+    """What the evidence proves: plain sentences, and what they rest on; `limits` say what it does not prove."""
 
     record: str
     summary: list[str]
+    limits: list[str]
     original: bytes | None
     stamped: datetime | None
     authority_known: bool
@@ -64,7 +68,8 @@ def verify(data: bytes, trusted: list[str], stamp_roots: list[x509.Certificate] 
     chain of keys. Raises `EvidenceError` for anything that does not hold.
     """
     file = _parse(data)
-    row, entry = _object(file, "row", None), _object(file, "entry", ENTRY_FIELDS)
+    version = FORMATS[file["format"]]
+    row, entry = _object(file, "row", None), _object(file, "entry", ENTRY_FIELDS[version])
     record = _record(row, entry)
 
     original = _original(file, row) if "original" in file else None
@@ -88,10 +93,20 @@ def verify(data: bytes, trusted: list[str], stamp_roots: list[x509.Certificate] 
     stamped = None
     if "time_stamp" in file:
         stamped = verify_stamp(_bytes(file, "time_stamp"), checkpoint.encode(), stamp_roots or [])
-    parties = _parties(file, original)
-    expected = summary(row, parties, original is not None, origin, index, stamped)
+    declaration = _declaration(file, row, entry) if "declaration" in file else None
+    parties = _parties(file, original, declaration)
+    said = summary(row, parties, original is not None, origin, index, stamped)
+    unproven = limits(
+        original is not None, bool(parties), declaration is not None, stamped is not None, version
+    )
+    if declaration is not None:
+        said.append(
+            f"What the fields of the original mean is what the declaration {row['format']}, version "
+            f"{row['format_version']}, says, which was logged with the record."
+        )
+    expected = said if version == 1 else said + unproven
     _demand(_texts(file, "summary") == expected, "the summary is not what the record says")
-    return Proven(record, expected, original, stamped, bool(stamp_roots))
+    return Proven(record, expected, unproven, original, stamped, bool(stamp_roots))
 
 
 # The file: one JSON object, every field known, nothing twice, every value in its one spelling.
@@ -100,11 +115,12 @@ FIELDS = {
     "format", "summary", "original", "parties", "row", "row_proof", "entry", "entry_proof",
     "checkpoint", "time_stamp", "key_history",
 }  # fmt: skip
-OPTIONAL_FIELDS = {"original", "parties", "time_stamp"}
-ENTRY_FIELDS = {
+OPTIONAL_FIELDS = {"original", "declaration", "parties", "time_stamp"}
+ENTRY_FIELDS_1 = {
     "stream", "partition", "first_offset", "last_offset", "count", "root", "sha3_512", "leaves", "months",
     "version",
 }  # fmt: skip
+ENTRY_FIELDS = {1: ENTRY_FIELDS_1, 2: ENTRY_FIELDS_1 | {"archived"}}
 
 
 def _demand(holds: object, otherwise: str) -> None:
@@ -129,15 +145,12 @@ def _parse(data: bytes) -> Object:
         file = json.loads(data.decode(), object_pairs_hook=once)
     except (ValueError, RecursionError):
         raise EvidenceError("the file is not JSON, or is cut short") from None
-    _demand(
-        isinstance(file, dict) and file.get("format") == FORMAT,
-        f"the file is no evidence of the format {FORMAT}",
-    )
-    _same_fields(file, FIELDS, FIELDS - OPTIONAL_FIELDS, "the file")
-    _demand(
-        "parties" not in file or "original" in file,
-        "there are parties without the original they are read from",
-    )
+    known = isinstance(file, dict) and isinstance(file.get("format"), str) and file["format"] in FORMATS
+    _demand(known, f"the file is no evidence of the format {' or '.join(FORMATS)}")
+    fields = FIELDS if FORMATS[file["format"]] == 1 else FIELDS | {"declaration"}
+    _same_fields(file, fields, fields - OPTIONAL_FIELDS, "the file")
+    for name in ("parties", "declaration"):
+        _demand(name not in file or "original" in file, f"there is {name} without the original it is about")
     return file  # type: ignore[no-any-return]
 
 
@@ -312,19 +325,40 @@ def encode_entry(entry: Object) -> bytes:
         _natural(entry, name).to_bytes(8, "little") for name in ("first_offset", "last_offset", "count")
     ]
     parts = [
-        b"\x01",
+        b"\x02" if "archived" in entry else b"\x01",
         bytes([len(stream)]),
         stream,
         _natural(entry, "partition", 32).to_bytes(4, "little"),
         *numbers,
     ]
     parts += [_hex(entry, "root", 32), _hex(entry, "sha3_512", 64), _hex(entry, "leaves", 32)]
+    parts += [*_months(entry), _natural(entry, "version").to_bytes(8, "little")]
+    if "archived" in entry:
+        archived = _object(entry, "archived", {"count", "root", "file", "months", "declarations"})
+        digests = _declarations(entry)
+        parts += [
+            _natural(archived, "count").to_bytes(8, "little"),
+            _hex(archived, "root", 32),
+            _hex(archived, "file", 32),
+            *_months(archived),
+            bytes([len(digests)]),
+            *digests,
+        ]
+    return b"".join(parts)
+
+
+def _months(entry: Object) -> list[bytes]:
     months = _texts(entry, "months")
     _demand(len(months) == 2, "the entry's months are not a first and a last one")
     for month in months:
         _demand(re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])", month), "the entry's months are not months")
-        parts.append((int(month[:4]) * 12 + int(month[5:]) - 1).to_bytes(4, "little"))
-    return b"".join(parts) + _natural(entry, "version").to_bytes(8, "little")
+    return [(int(month[:4]) * 12 + int(month[5:]) - 1).to_bytes(4, "little") for month in months]
+
+
+def _declarations(entry: Object) -> list[bytes]:
+    texts = _texts(entry["archived"], "declarations")
+    _demand(len(texts) < 256, "the entry names too many declarations")
+    return [_hex({"declarations": text}, "declarations", 32) for text in texts]
 
 
 # Merkle trees: RFC 9162, section 2.1.
@@ -700,13 +734,47 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 # What the record says, in plain words.
 
-ROLES = ("origin", "destination")
+ROLES = {"origin": ("sender", "caller", "source"), "destination": ("recipient", "callee", "destination")}
+"""Which declared roles make an origin and a destination."""
 
 
-def _parties(file: Object, original: bytes | None) -> dict[str, str]:
+def _declaration(file: Object, row: Object, entry: Object) -> Object:
+    """Return the declaration of the record's format, after checking that it was logged with the record."""
+    text = _text(file, "declaration").encode()
+    _demand(
+        sha256(text).digest() in _declarations(entry),
+        "the declaration is not one that was logged with the record",
+    )
+    try:
+        declared = json.loads(text)
+        named = declared["name"] == row.get("format") and declared["version"] == row.get("format_version")
+        subjects = [
+            (f["path"], f["role"], f.get("instead_of")) for f in declared["field"] if f["class"] == "subject"
+        ]
+        text_only = all(isinstance(p, str) and isinstance(r, str) for p, r, _ in subjects)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise EvidenceError("the declaration is none") from None
+    _demand(named and text_only, "the declaration is not that of the record's format")
+    return declared  # type: ignore[no-any-return]
+
+
+def _parties(file: Object, original: bytes | None, declaration: Object | None) -> dict[str, str]:
     """Say who the original names, by role: the value, and where in the original it stands."""
+    if declaration is not None:
+        given = file.get("parties", [])
+        for party in given if isinstance(given, list) else []:
+            if isinstance(party, dict):
+                _same_fields(party, {"role", "pointer", "value"}, set(), "a party")
+        form = str(file["original"]["form"])
+        derived = declared_parties(declaration, original or b"", form)
+        _demand(
+            given == derived,
+            "the parties are not those that the declaration finds in the original",
+        )
+        return {party["role"]: party_text(party["value"], party["pointer"]) for party in derived}
     if "parties" not in file:
         return {}
+    _demand(FORMATS[file["format"]] == 1, "there are parties without the declaration that says who they are")
     _demand(isinstance(file["parties"], list) and file["parties"], "parties is not a list")
     parties: dict[str, str] = {}
     for party in file["parties"]:
@@ -720,6 +788,64 @@ def _parties(file: Object, original: bytes | None) -> dict[str, str]:
         parties[role] = party_text(value, pointer)
     _demand(list(parties) == [role for role in ROLES if role in parties], "the parties are out of order")
     return parties
+
+
+def declared_parties(declaration: Object, original: bytes, form: str) -> list[dict[str, str]]:
+    """Read origin and destination from the original as its declaration says: docs/integrity.md, section 8."""
+    record = _parsed(declaration, original, form)
+    subjects = [field for field in declaration["field"] if field["class"] == "subject"]
+    parties = []
+    for role, names in ROLES.items():
+        for field in subjects:
+            value = _at(record, field["path"])
+            stands_in = field.get("instead_of")
+            if field["role"] not in names or not value or (stands_in and _at(record, stands_in)):
+                continue
+            parties.append({"role": role, "pointer": _pointer(field["path"]), "value": value})
+            break
+    return parties
+
+
+AMBIGUOUS = object()
+"""Stands where an object has a name twice."""
+
+
+def _parsed(declaration: Object, original: bytes, form: str) -> Any:
+    def once(pairs: list[tuple[str, Any]]) -> Object:
+        found: Object = {}
+        for name, value in pairs:
+            found[name] = AMBIGUOUS if name in found else value
+        return found
+
+    try:
+        if declaration.get("encoding", "json") == "csv" and form == "received":
+            cells = next(csv.reader([original.decode().rstrip("\r")], strict=True), [])
+            return dict(zip(declaration["columns"], cells, strict=False))
+        text = original.removeprefix(b"\xef\xbb\xbf")
+        return json.loads(text, object_pairs_hook=once, parse_int=str, parse_float=str)
+    except (ValueError, KeyError, TypeError, RecursionError, csv.Error):
+        return None
+
+
+def _path(path: str) -> list[str]:
+    """Return the steps of a declared path: names between dots, and for a list (`[]`) its first element."""
+    return [
+        step for name in path.split(".") for step in ([name[:-2], "0"] if name.endswith("[]") else [name])
+    ]
+
+
+def _pointer(path: str) -> str:
+    return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in _path(path))
+
+
+def _at(record: Any, path: str) -> str:
+    """Return the text or number at a declared path, "" where there is none, or nothing but space."""
+    for step in _path(path):
+        if isinstance(record, list):
+            record = record[0] if step == "0" and record else None
+        else:
+            record = record.get(step) if isinstance(record, dict) else None
+    return record if isinstance(record, str) and record.strip() else ""
 
 
 def party_text(value: str, pointer: str) -> str:
@@ -782,6 +908,28 @@ def summary(
     return lines
 
 
+def limits(has_original: bool, has_parties: bool, declared: bool, stamped: bool, version: int) -> list[str]:
+    """Say in plain words what the file does not prove."""
+    said = []
+    if version == 1 and has_parties:
+        said.append(
+            "Not proven is who is origin and who is destination: this file is of a log that did not say yet what the "
+            "fields of an original mean, so they are what its maker says."
+        )
+    elif version == 2 and has_original and not declared:
+        said.append("What the fields of the original mean is not proven: who is origin and destination.")
+    if not has_original:
+        said.append(
+            "Proven is the row as it was archived. What the original said and who the end users were is not: "
+            "after the window nobody can prove it any more."
+        )
+    if not stamped:
+        said.append(
+            "Nobody outside vouches for the time: that the log is as old as it says, its signer alone says."
+        )
+    return said
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Return the command line; returns 0 when the evidence holds, 1 when it does not. Wrong usage exits with 2."""
     parser = argparse.ArgumentParser(description="Verify a Lethe evidence file.")
@@ -801,7 +949,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (EvidenceError, OSError, ValueError) as error:
         print(f"NOT PROVEN: {error}", file=sys.stderr)
         return 1
-    print("PROVEN: the record is unaltered since it was logged.", *proven.summary, sep="\n")
+    besides = [line for line in proven.limits if line not in proven.summary]
+    print("PROVEN: the record is unaltered since it was logged.", *proven.summary, *besides, sep="\n")
     if proven.stamped and not proven.authority_known:
         print("Who made the time stamp was not checked: give the authority's root with --stamp-root.")
     return 0

@@ -58,8 +58,8 @@ def publish(
        already, if an earlier release has put one of all leaf hashes; if it has put the entry and the file is gone, make
        it again. What is going to be signed must continue the checkpoint that `memory` has: of a log that is gone or cut
        back nothing is signed below what was, and nothing else than what was.
-    3. Put the leaf files and files of all rows, then the entries, then the tiles. A crash in between leaves objects that
-       no checkpoint speaks of; the next run puts the same bytes again.
+    3. Put the leaf files and files of all rows, then the entries, then the tiles. A crash in between leaves objects
+       that no checkpoint speaks of; the next run puts the same bytes again.
     4. Swap in the signed checkpoint: from here on the entries are published.
     5. Note the checkpoint in `memory`. A crash before it leaves an older one there, from which the log has grown.
     6. Delete the unfinished tiles that a full one has replaced. A crash here leaves some behind, to no harm.

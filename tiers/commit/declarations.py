@@ -46,7 +46,7 @@ def keep(objects: Objects, every: Iterable[Declarations], known: set[bytes]) -> 
         known.add(digest)
 
 
-def kept(objects: Objects, digest: bytes) -> bytes:
+def read(objects: Objects, digest: bytes) -> bytes:
     """Return a declaration by its SHA-256; raises `IntegrityError` when it is missing or altered."""
     path = f"{FOLDER}/{digest.hex()}"
     text = objects.get(path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -13,9 +15,10 @@ from cryptography.x509 import Certificate
 
 from lethe.integrity.evidence import build as evidence
 from lethe.integrity.evidence.check import check
+from lethe.integrity.evidence.parties import parties_of
 from lethe.integrity.evidence.sentences import resolve
 from lethe.integrity.log import leaves
-from lethe.integrity.log.entries import Log, log_origin
+from lethe.integrity.log.entries import Entry, Log, log_origin
 from lethe.integrity.log.signing import KeyHistory
 from lethe.integrity.rows.hashes import salt
 from lethe.keys.ring import KeyRing, UnknownKeyError
@@ -25,16 +28,13 @@ from lethe.schemas.errors import ConfigurationError, ExpiredKeyError, IntegrityE
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers.archive.commit_rows import archive_rows
+from lethe.tiers.commit import declarations
 from lethe.tiers.evidence.log_store import LogStore
 from lethe.tiers.evidence.replay_log import replay_log
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.records import Part, entries_of
 
 _ORIGINALS: Final = ("received", "canonical")
-_ROLES: Final = {
-    "origin": ("sender", "caller", "source"),
-    "destination": ("recipient", "callee", "destination"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,12 @@ def evidence_of(
     """
     log, month = _logged(warehouse, history, position)
     row = _row(warehouse, position, month)
+    found = log.holding(position)
+    entry = found and found[1]
     if preserved is None:
-        original = _original(warehouse, ring, position, month, row, now)
+        original = _original(warehouse, ring, position, month, row, now, entry)
     else:
-        original = evidence.Original(*preserved, _parties(row, preserved[0]))
+        original = _with_meaning(warehouse, row, entry, *preserved)
 
     def others(first: int, last: int) -> pa.Table:
         return archive_rows(warehouse, (position.stream, position.partition), month, first, last)
@@ -114,7 +116,13 @@ def _row(warehouse: Warehouse, position: Position, month: Month) -> pa.Table:
 
 
 def _original(
-    warehouse: Warehouse, ring: KeyRing, position: Position, month: Month, row: pa.Table, now: datetime
+    warehouse: Warehouse,
+    ring: KeyRing,
+    position: Position,
+    month: Month,
+    row: pa.Table,
+    now: datetime,
+    entry: Entry | None,
 ) -> evidence.Original | None:
     """Return the original from the window's pages, with its salt; None after the window, and when it was erased."""
     for info in ring.list(now):
@@ -125,41 +133,50 @@ def _original(
         except (ExpiredKeyError, UnknownKeyError):
             continue
         found = entries_of(warehouse, Part(month, info.window_months, keys), {position})
-        for entry in found.get(position, []):
-            if entry["form"] in _ORIGINALS:
-                data: bytes = entry["value"]
-                return evidence.Original(
-                    data, salt(keys.salt_key.reveal(), str(position)), _parties(row, data)
-                )
+        for kept in found.get(position, []):
+            if kept["form"] in _ORIGINALS:
+                salted = salt(keys.salt_key.reveal(), str(position))
+                return _with_meaning(warehouse, row, entry, kept["value"], salted)
     return None
 
 
-def _parties(row: pa.Table, original: bytes) -> list[tuple[str, str]]:
-    """Say where in the original its origin and its destination stand, as the declaration of its format says."""
+def _with_meaning(
+    warehouse: Warehouse, row: pa.Table, entry: Entry | None, data: bytes, salted: bytes
+) -> evidence.Original:
+    """Return an original and its salt with what its fields mean: logged, or with an entry of version 1 claimed."""
+    claimed = _claimed(row, data) if entry and entry.archived is None else []
+    return evidence.Original(data, salted, claimed, _declaration(warehouse, row, entry))
+
+
+def _declaration(warehouse: Warehouse, row: pa.Table, entry: Entry | None) -> bytes | None:
+    """Return the declaration the row was made by, if it was logged and is still there."""
+    name, version = row.column("format")[0].as_py(), row.column("format_version")[0].as_py()
+    for digest in entry.archived.declarations if entry and entry.archived else ():
+        with suppress(
+            IntegrityError
+        ):  # `lethe verify` names one that is missing; the rest is proven without it
+            text = declarations.read(warehouse.objects, digest)
+            declared = json.loads(text)
+            if (declared["name"], declared["version"]) == (name, version):
+                return text
+    return None
+
+
+def _claimed(row: pa.Table, original: bytes) -> list[tuple[str, str]]:
+    """Say where in the original its parties stand, as the declaration says that is known here under that name.
+
+    For records whose log entry is of version 1: nothing proves that it is the one they were made by.
+    """
     try:
         declared = formats.get(row.column("format")[0].as_py())
     except ConfigurationError:
         return []  # evidence is still evidence when the declaration is gone
     if not isinstance(declared, Format) or declared.version != row.column("format_version")[0].as_py():
         return []
-    parties = []
-    for role, names in _ROLES.items():
-        for spec in declared.subjects:
-            pointer = _pointer(spec.path)
-            if spec.role in names and _leads_somewhere(original, pointer):
-                parties.append((role, pointer))
-                break
-    return parties
-
-
-def _pointer(path: str) -> str:
-    """Return a declared path as a JSON pointer (RFC 6901); of a list its first element."""
-    steps = []
-    for name in path.split("."):
-        steps.append(name.removesuffix("[]").replace("~", "~0").replace("/", "~1"))
-        if name.endswith("[]"):
-            steps.append("0")
-    return "/" + "/".join(steps)
+    found = parties_of(formats.canonical(declared), original, str(row.column("original_form")[0].as_py()))
+    return [
+        (party["role"], party["pointer"]) for party in found if _leads_somewhere(original, party["pointer"])
+    ]
 
 
 def _leads_somewhere(original: bytes, pointer: str) -> bool:

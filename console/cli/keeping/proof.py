@@ -151,10 +151,12 @@ def verify_evidence_command(
         if proven.original is None:
             raise LetheError("the original is not in this file")
         _write(original, proven.original)
+    besides = [line for line in proven.limits if line not in proven.summary]
     invocation.answer(
         {"proven": True, "record": proven.record, "summary": proven.summary, "stamped": proven.stamped,
-         "authority_known": proven.authority_known, "original": proven.original is not None},
-        lambda: _tell(invocation, ["PROVEN: the record is unaltered since it was logged.", *proven.summary]),
+         "authority_known": proven.authority_known, "original": proven.original is not None,
+         "not_proven": proven.limits},
+        lambda: _tell(invocation, ["PROVEN: the record is unaltered since it was logged.", *proven.summary, *besides]),
     )  # fmt: skip
     if proven.stamped and not proven.authority_known:
         invocation.say(

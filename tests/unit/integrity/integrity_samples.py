@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
 import pyarrow as pa
@@ -86,14 +88,39 @@ def table(values: Iterable[Row]) -> pa.Table:
     return pa.Table.from_pylist(list(values), schema=METADATA)
 
 
-def commits(values: Sequence[Row], size: int, first_version: int = 0, whole: bool = False) -> list[LogCommit]:
-    """Rows as commits of `size` rows each, whose offset ranges touch; with leaf files of all hashes if `whole`."""
+DECLARATION = json.dumps(
+    {
+        "name": "example-sms-report",
+        "version": 1,
+        "field": [
+            {"path": "to", "class": "subject", "role": "recipient", "end_user": "always"},
+            {"path": "from", "class": "subject", "role": "sender", "end_user": "never"},
+            {"path": "messageId", "class": "window", "message_id": True},
+        ],
+    },
+    sort_keys=True,
+    separators=(",", ":"),
+).encode()
+"""What declares the fields of an original, as it is logged."""
+
+
+def commits(
+    values: Sequence[Row],
+    size: int,
+    first_version: int = 0,
+    whole: bool = False,
+    declarations: Sequence[bytes] | None = (sha256(DECLARATION).digest(),),
+) -> list[LogCommit]:
+    """Rows as commits of `size` rows each, whose offset ranges touch; with leaf files of all hashes if `whole`.
+
+    Entries are of version 1 if `declarations` are None.
+    """
     made = []
     for at in range(0, len(values), size):
         part = values[at : at + size]
         offsets = part[0]["offset"], part[-1]["offset"]
         version = first_version + at // size
-        made.append(LogCommit.of(table(part), STREAM, PARTITION, offsets, version, whole))
+        made.append(LogCommit.of(table(part), STREAM, PARTITION, offsets, version, whole, declarations))
     return made
 
 
@@ -108,10 +135,15 @@ class Archive:
 
     @classmethod
     def of(
-        cls, values: Sequence[Row], size: int = 5, signer: Signer | None = None, whole: bool = False
+        cls,
+        values: Sequence[Row],
+        size: int = 5,
+        signer: Signer | None = None,
+        whole: bool = False,
+        **options: Any,
     ) -> Archive:
         signer = signer or Signer.generate(NAME, NOW)
-        store, made = MemoryStore(), commits(values, size, whole=whole)
+        store, made = MemoryStore(), commits(values, size, whole=whole, **options)
         publish(store, signer, STREAM, PARTITION, made, NOW)
         return cls(signer, store, list(values), made)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import base64
 import copy
+import itertools
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from integrity_authority import Authority
 from integrity_samples import (
+    DECLARATION,
     NAME,
     NOW,
     ORIGIN,
@@ -72,6 +75,11 @@ class Case:
 
 
 def of_record(offset: int) -> Original:
+    return Original(original(offset), salt(SALT_KEY, name(offset)), declaration=DECLARATION)
+
+
+def claimed(offset: int) -> Original:
+    """What evidence by a log entry of version 1 is made of: its parties are what its maker says."""
     return Original(original(offset), salt(SALT_KEY, name(offset)), PARTIES)
 
 
@@ -91,6 +99,14 @@ def case(authority: Authority) -> Case:
     data = archive.evidence(values, of_record(OFFSET), authority.roots)
     keys = [str(key) for key in archive.signer.history.sets[-1].keys]
     return Case(archive, data, keys, authority.roots)
+
+
+@pytest.fixture(scope="module")
+def earlier() -> Case:
+    """Evidence by a log entry of version 1, as an earlier release has made it."""
+    archive = Archive.of(rows(40), 5, Signer.generate(NAME, NOW), declarations=None)
+    data = archive.evidence(table([archive.rows[OFFSET]]), claimed(OFFSET))
+    return Case(archive, data, [str(key) for key in archive.signer.history.sets[-1].keys], [])
 
 
 def _query(data: bytes) -> bytes:
@@ -114,7 +130,10 @@ def test_inside_the_window_it_gives_the_original_and_says_in_plain_words_what_it
         "The original is in this file, as it was received.",
         f"Proven by entry 2 of the log {ORIGIN}.",
         f"A time-stamp authority saw the log with this entry at {proven.stamped:%Y-%m-%dT%H:%M:%S}Z.",
+        "What the fields of the original mean is what the declaration example-sms-report, version 1, says, which was "
+        "logged with the record.",
     ]
+    assert proven.limits == []
 
 
 def test_the_oldest_stamp_over_the_record_is_taken(case: Case) -> None:
@@ -133,22 +152,102 @@ def test_after_the_window_it_still_proves_the_row_and_names_nobody(case: Case) -
     assert "Origin: business address BANK." in proven.summary
     assert b"923001200012" not in data
     assert base64.b64encode(original(OFFSET)) not in data
-    assert not {"original", "parties"} & json.loads(data).keys()
+    assert not {"original", "parties", "declaration"} & json.loads(data).keys()
+    assert proven.limits == proven.summary[-1:]
+    assert "the end users were is not: after the window nobody" in proven.limits[0]
+
+
+def test_without_a_stamp_it_says_that_nobody_outside_vouches_for_the_time(case: Case) -> None:
+    proven = verify(case.archive.evidence(table([row(57)]), of_record(57)), case.keys)
+    assert proven.summary[-1:] == proven.limits
+    assert "Nobody outside vouches for the time" in proven.limits[0]
+
+
+@pytest.mark.parametrize("which", ["case", "earlier"])
+def test_no_two_fields_of_the_original_can_be_exchanged(which: str, request: pytest.FixtureRequest) -> None:
+    """Whoever forges puts other fields in the place of the parties, and what the summary says of them with them."""
+    known: Case = request.getfixturevalue(which)
+    fields = json.loads(original(OFFSET))
+    origin = known.file["parties"][0], "Origin: BANK (field /from of the original)."
+    assert origin[1] in known.file["summary"]
+    refused = 0
+    for sender, recipient in itertools.permutations(fields, 2):
+        if (sender, recipient) == ("from", "to"):
+            continue
+        file = known.file
+        for at, (role, path) in enumerate((("origin", sender), ("destination", recipient))):
+            file["parties"][at] = {"role": role, "pointer": f"/{path}", "value": fields[path]}
+            line = f"{role.capitalize()}: {fields[path]} (field /{path} of the original)."
+            file["summary"][2 + at] = line
+        if which == "case":
+            assert "not those that the declaration finds" in known.refused(file)
+            refused += 1
+        else:  # what a log of version 1 does not prove, the answer says
+            limits = verify(json.dumps(file).encode(), known.keys).limits
+            assert "Not proven is who is origin and who is destination" in limits[0]
+    assert refused == (5 if which == "case" else 0)
+
+
+def test_a_declaration_that_was_not_logged_proves_nothing(case: Case) -> None:
+    swapped = (
+        DECLARATION.decode().replace('"path":"to"', '"path":"x"').replace('"path":"from"', '"path":"to"')
+    )
+    swapped = swapped.replace('"path":"x"', '"path":"from"')
+    assert "not one that was logged" in case.refused(case.file | {"declaration": swapped})
+    file = case.file
+    file["entry"]["archived"]["declarations"] = [sha256(swapped.encode()).hexdigest()]
+    assert "does not lead to the root" in case.refused(file | {"declaration": swapped})
+
+
+def test_who_leaves_the_declaration_out_gets_nobody_named(case: Case) -> None:
+    bare = {k: v for k, v in case.file.items() if k not in ("declaration", "parties")}
+    assert case.refused(bare)
+    given = Original(original(OFFSET), salt(SALT_KEY, name(OFFSET)))
+    proven = verify(case.archive.evidence(table([row(OFFSET)]), given, case.roots), case.keys, case.roots)
+    assert "Destination: msisdn of an end user, not disclosed here." in proven.summary
+    assert proven.limits == [
+        "What the fields of the original mean is not proven: who is origin and destination."
+    ]
+
+
+def test_evidence_of_an_earlier_release_stays_and_says_what_it_does_not_prove(earlier: Case) -> None:
+    proven = verify(earlier.data, earlier.keys)
+    assert earlier.file["format"] == "lethe/evidence/v1"
+    assert proven.summary == earlier.file["summary"]
+    assert len(proven.limits) == 2
+    assert "Not proven is who is origin" in proven.limits[0]
+    for path in places(earlier.file):
+        for wrong in edits(at(earlier.file, path)):
+            file = copy.deepcopy(earlier.file)
+            at(file, path[:-1])[path[-1]] = wrong
+            if file != earlier.file or type(wrong) is not type(at(earlier.file, path)):
+                assert earlier.refused(file), path
 
 
 def test_a_record_inside_an_envelope(case: Case) -> None:
     values = [row(1, index) for index in range(5)]
     archive = Archive.of(values, 5, case.archive.signer)
-    whole = b'{"results":[{"to":"1"},{"to":{"a/b~c":"923001111111"}}]}'
+    whole = b'{"none":" ","spare":"1","to":{"a/b~c":["923001111111"]}}'
     position = f"{name(1)}/3"
+    declared = json.dumps(
+        {
+            "name": "example-sms-report",
+            "version": 1,
+            "field": [
+                {"path": "none", "class": "subject", "role": "sender", "end_user": "always"},
+                {"path": "spare", "class": "subject", "role": "sender", "instead_of": "to.a/b~c[]"},
+                {"path": "to.a/b~c[]", "class": "subject", "role": "sender", "end_user": "always"},
+            ],
+        }
+    ).encode()
     hashed = verify_evidence.sha256(verify_evidence.DOMAIN + salt(SALT_KEY, position) + whole).digest()
     values[3] |= {"integrity_hash": hashed, "original_form": "canonical", "recipient": "1234", "sender": None}
-    archive = Archive.of(values, 5, case.archive.signer)
-    given = Original(whole, salt(SALT_KEY, position), [("origin", "/results/1/to/a~1b~0c")])
+    archive = Archive.of(values, 5, case.archive.signer, declarations=[sha256(declared).digest()])
+    given = Original(whole, salt(SALT_KEY, position), declaration=declared)
     data = archive.evidence(table([values[3]]), given)
     proven = verify(data, case.keys)
     assert proven.record == position
-    assert "Origin: 923001111111 (field /results/1/to/a~1b~0c of the original)." in proven.summary
+    assert "Origin: 923001111111 (field /to/a~1b~0c/0 of the original)." in proven.summary
     assert "Destination: business address 1234." in proven.summary
     assert "The original is in this file, without its content, in canonical JSON." in proven.summary
 
@@ -259,7 +358,7 @@ def test_every_flipped_byte_in_every_field_is_noticed(case: Case) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "reason"),
     [
-        (("format",), "lethe/evidence/v2", "format"),
+        (("format",), "lethe/evidence/v3", "format"),
         (("row", "status"), "REJECTED", "row_proof does not lead to the root"),
         (("row", "price"), "0.5", "price is not a decimal"),
         (("row", "event_time"), "2026-01-20 08:30:27", "event_time is not a date"),
@@ -272,10 +371,11 @@ def test_every_flipped_byte_in_every_field_is_noticed(case: Case) -> None:
         (("original", "form"), "canonical", "form of the original"),
         (("original", "bytes"), "AAAA", "not the one that was hashed"),
         (("original", "salt"), "AAAA", "salt is not 16 bytes"),
-        (("parties", 0, "role"), "destination", "one twice"),
-        (("parties", 0, "pointer"), "/to", "does not say that the origin is that"),
-        (("parties", 0, "pointer"), "/nowhere", "leads nowhere"),
-        (("parties", 0, "value"), "SHOP", "does not say that the origin is that"),
+        (("parties", 0, "role"), "destination", "not those that the declaration finds"),
+        (("parties", 0, "pointer"), "/to", "not those that the declaration finds"),
+        (("parties", 0, "value"), "SHOP", "not those that the declaration finds"),
+        (("entry", "archived", "count"), 6, "entry_proof does not lead to the root"),
+        (("declaration",), "{}", "not one that was logged"),
         (
             ("summary", 3),
             "Destination: 1 (field /to of the original).",
@@ -373,9 +473,12 @@ def test_evidence_is_not_made_with_a_wrong_original_or_salt(case: Case) -> None:
     for wrong in (Original(b"{}", right.salt), Original(right.data, bytes(16))):
         with pytest.raises(IntegrityError, match="not the one that was hashed"):
             archive.evidence(table([row(OFFSET)]), wrong)
-    nowhere = Original(right.data, right.salt, [("origin", "/x")])
+
+
+def test_evidence_by_an_earlier_log_is_not_made_with_a_pointer_that_leads_nowhere(earlier: Case) -> None:
+    nowhere = Original(original(OFFSET), salt(SALT_KEY, name(OFFSET)), [("origin", "/x")])
     with pytest.raises(IntegrityError, match="leads nowhere"):
-        archive.evidence(table([row(OFFSET)]), nowhere)
+        earlier.archive.evidence(table([row(OFFSET)]), nowhere)
 
 
 def test_evidence_is_not_made_of_what_is_not_logged(case: Case) -> None:

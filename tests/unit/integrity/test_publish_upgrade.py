@@ -24,7 +24,7 @@ def signer() -> Signer:
 
 
 ROWS = rows(40)
-BEFORE, NOW_MADE = commits(ROWS, 5, whole=True), commits(ROWS, 5)
+BEFORE, NOW_MADE = commits(ROWS, 5, whole=True, declarations=None), commits(ROWS, 5)
 
 
 def versions(store: MemoryStore) -> list[int]:
@@ -122,7 +122,9 @@ def damaged(commit: LogCommit) -> list[bytes]:
         padded,
         encode_whole(file.rows, leaves[::-1], first),
         encode_whole(moved, leaves, first),
-        commits([row(offset, status="OTHER") for offset in range(10, 15)], 5, whole=True)[0].leaf_file,
+        commits([row(offset, status="OTHER") for offset in range(10, 15)], 5, whole=True, declarations=None)[
+            0
+        ].leaf_file,
     ]
 
 

@@ -1,0 +1,84 @@
+"""Who is origin and who is destination of an original, by the logged declaration of its format alone.
+
+`verify_evidence.py` finds the same with code of its own. Specified in docs/integrity.md, section 8.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+ROLES: Final = {
+    "origin": ("sender", "caller", "source"),
+    "destination": ("recipient", "callee", "destination"),
+}
+
+
+class _Twice:
+    """What stands where a name was given twice: nobody can say which of the values counts."""
+
+
+def parties_of(declaration: bytes, original: bytes, form: str) -> list[dict[str, str]]:
+    """Return origin and destination, as far as the original names them: role, pointer (RFC 6901) and value of each.
+
+    `declaration` is the canonical form that was logged, `form` that of the original (received or canonical). Of a role
+    the first declared field counts that holds more than space; one that stands in for another only if that is empty.
+    """
+    declared = json.loads(declaration)
+    record = _record(declared, original, form)
+    subjects = [spec for spec in declared["field"] if spec["class"] == "subject"]
+    values = {spec["path"]: _value(record, spec["path"]) for spec in subjects}
+    found = []
+    for role, names in ROLES.items():
+        for spec in subjects:
+            value = values[spec["path"]]
+            if spec["role"] in names and value and not values.get(spec.get("instead_of", "")):
+                found.append({"role": role, "pointer": pointer(spec["path"]), "value": value})
+                break
+    return found
+
+
+def pointer(path: str) -> str:
+    """Return a declared path as a JSON pointer (RFC 6901); of a list its first element."""
+    return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in _steps(path))
+
+
+def _steps(path: str) -> Iterator[str]:
+    for name in path.split("."):
+        yield name.removesuffix("[]")
+        if name.endswith("[]"):
+            yield "0"
+
+
+def _record(declared: Mapping[str, Any], original: bytes, form: str) -> Any:
+    try:
+        if declared.get("encoding") == "csv" and form == "received":
+            cells = next(csv.reader([original.decode().rstrip("\r")], strict=True), [])
+            return dict(zip(declared["columns"], cells, strict=False))
+        return json.loads(
+            original.removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=_once, parse_int=str, parse_float=str
+        )
+    except (ValueError, RecursionError, csv.Error):
+        return None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        found[name] = _Twice() if name in found else value
+    return found
+
+
+def _value(record: Any, path: str) -> str:
+    """Return the text or number at a declared path, as it is written; "" where there is none."""
+    node = record
+    for step in _steps(path):
+        if isinstance(node, dict):
+            node = node.get(step)
+        elif isinstance(node, list) and step == "0" and node:
+            node = node[0]
+        else:
+            return ""
+    return node if isinstance(node, str) and node.strip() else ""
