@@ -1,6 +1,6 @@
 """The declarations that archive rows were made by, kept by their SHA-256 beside the log: what fields of a record mean.
 
-_log/declarations/<SHA-256>   the canonical form of a declaration, immutable
+_log/=declarations/<SHA-256>   the canonical form of a declaration, immutable
 
 An entry of the log names those of its commit, so that what an original says of origin and destination is proven too. A
 declaration is put there before the commit that counts: nothing refers to it until then.
@@ -21,7 +21,7 @@ from lethe.schemas.declaration.format import Format
 from lethe.schemas.errors import ConfigurationError, IntegrityError
 from lethe.tiers.store.objects import Objects
 
-FOLDER: Final = "_log/declarations"
+FOLDER: Final = "_log/=declarations"
 
 Declarations = Mapping[bytes, bytes]
 """Canonical forms by their SHA-256."""
