@@ -127,8 +127,8 @@ LEDGER = pa.schema(
         pa.field(
             "mac", HASH
         ),  # of all but version and time, under the ledger key; none in rows of earlier releases
-        pa.field("archive_rows", pa.int64()),  # rows put into the archive, in scope or not
-        pa.field("archive_root", HASH),  # root over all of them, in groups
+        pa.field("out_of_scope", pa.int64()),  # archive rows that are not in integrity scope
+        pa.field("out_of_scope_root", HASH),  # root over them, in groups of 32
         pa.field(
             "declarations", pa.string()
         ),  # SHA-256 of what declared their formats, hexadecimal, by space

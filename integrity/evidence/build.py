@@ -83,7 +83,7 @@ def build(
         log = Log(reader, history, origin, stamped.note)
 
     json_row = row_to_json(row)
-    version = 1 if entry.archived is None else 2
+    version = 1 if entry.outside is None else 2
     file: dict[str, Any] = {"format": FORMATS[version], "summary": []}
     parties: dict[str, str] = {}
     declaration = original.declaration if original and version == 2 else None
@@ -197,15 +197,15 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
         "months": [str(month) for month in entry.months or ()],
         "version": entry.version,
     }
-    if entry.archived is not None:
-        told = entry.archived
-        said["archived"] = {
+    if entry.outside is not None:
+        told = entry.outside
+        said["outside"] = {
             "count": told.commitment.count,
             "root": told.commitment.root.hex(),
             "file": told.file.hex(),
             "months": [str(month) for month in told.months or ()],
-            "declarations": [digest.hex() for digest in told.declarations],
         }
+        said["declarations"] = [digest.hex() for digest in entry.declarations]
     return said
 
 

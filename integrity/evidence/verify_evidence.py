@@ -120,7 +120,7 @@ ENTRY_FIELDS_1 = {
     "stream", "partition", "first_offset", "last_offset", "count", "root", "sha3_512", "leaves", "months",
     "version",
 }  # fmt: skip
-ENTRY_FIELDS = {1: ENTRY_FIELDS_1, 2: ENTRY_FIELDS_1 | {"archived"}}
+ENTRY_FIELDS = {1: ENTRY_FIELDS_1, 2: ENTRY_FIELDS_1 | {"outside", "declarations"}}
 
 
 def _demand(holds: object, otherwise: str) -> None:
@@ -325,7 +325,7 @@ def encode_entry(entry: Object) -> bytes:
         _natural(entry, name).to_bytes(8, "little") for name in ("first_offset", "last_offset", "count")
     ]
     parts = [
-        b"\x02" if "archived" in entry else b"\x01",
+        b"\x02" if "outside" in entry else b"\x01",
         bytes([len(stream)]),
         stream,
         _natural(entry, "partition", 32).to_bytes(4, "little"),
@@ -333,14 +333,14 @@ def encode_entry(entry: Object) -> bytes:
     ]
     parts += [_hex(entry, "root", 32), _hex(entry, "sha3_512", 64), _hex(entry, "leaves", 32)]
     parts += [*_months(entry), _natural(entry, "version").to_bytes(8, "little")]
-    if "archived" in entry:
-        archived = _object(entry, "archived", {"count", "root", "file", "months", "declarations"})
+    if "outside" in entry:
+        outside = _object(entry, "outside", {"count", "root", "file", "months"})
         digests = _declarations(entry)
         parts += [
-            _natural(archived, "count").to_bytes(8, "little"),
-            _hex(archived, "root", 32),
-            _hex(archived, "file", 32),
-            *_months(archived),
+            _natural(outside, "count").to_bytes(8, "little"),
+            _hex(outside, "root", 32),
+            _hex(outside, "file", 32),
+            *(_months(outside) if outside["count"] else [bytes(8)]),
             bytes([len(digests)]),
             *digests,
         ]
@@ -356,7 +356,7 @@ def _months(entry: Object) -> list[bytes]:
 
 
 def _declarations(entry: Object) -> list[bytes]:
-    texts = _texts(entry["archived"], "declarations")
+    texts = _texts(entry, "declarations")
     _demand(len(texts) < 256, "the entry names too many declarations")
     return [_hex({"declarations": text}, "declarations", 32) for text in texts]
 

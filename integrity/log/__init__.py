@@ -1,7 +1,6 @@
 """The signed log of a topic-partition: Merkle trees, entries, checkpoints, signatures, time stamps."""
 
 __all__ = [
-    "all_rows",
     "checkpoint",
     "commitment",
     "entries",
@@ -10,6 +9,7 @@ __all__ = [
     "leb128",
     "merkle",
     "note",
+    "outside",
     "publish",
     "signing",
     "stamp",

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from lethe.integrity.log import all_rows, merkle
 from lethe.integrity.log import leaves as leaf_files
-from lethe.integrity.log.all_rows import RowsCommitment
+from lethe.integrity.log import merkle
+from lethe.integrity.log import outside as outside_files
 from lethe.integrity.log.checkpoint import Checkpoint
 from lethe.integrity.log.commitment import NOTHING, Commitment
 from lethe.integrity.log.leaves import FIRST_MONTH, LAST_MONTH, month_number, month_of
 from lethe.integrity.log.note import Note
+from lethe.integrity.log.outside import NO_ROWS, Made, OutsideCommitment
 from lethe.integrity.log.signing import KeyHistory
 from lethe.integrity.log.store import Reader
 from lethe.integrity.log.tiles import ENTRIES, WIDTH, TreeTiles, decode_bundle, read_tile, tile_width
@@ -32,47 +33,48 @@ REPLAYS = ("=replays", 0)
 
 _HEAD = struct.Struct("<IQQQ")  # partition, first offset, last offset, count
 _TAIL = struct.Struct("<32s64s32sIIQ")  # root, SHA3-512, leaf file, first and last month, table version
-_ALL = struct.Struct("<Q32s32sIIB")  # rows, root, file of all rows, first and last month, declarations
+_OUTSIDE = struct.Struct("<Q32s32sIIB")  # rows, root, file, first and last month, declarations
 MOST_DECLARATIONS = 255
 _HASH = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Archived:
-    """What an entry of version 2 says of all archived rows of its commit, in scope or not.
+class Outside:
+    """What an entry says of the rows out of scope of its commit.
 
-    `file` is the SHA-256 of the file of all rows, `months` are the first and the last of them (None without rows),
-    `declarations` the SHA-256 of each declaration that a row was made by, ascending.
+    `file` is the SHA-256 of their file, `months` are the first and the last of them (None without rows).
     """
 
-    commitment: RowsCommitment
+    commitment: OutsideCommitment
     file: bytes
     months: tuple[Month, Month] | None
-    declarations: tuple[bytes, ...]
-
-    def __bytes__(self) -> bytes:
-        c = self.commitment
-        head = _ALL.pack(c.count, c.root, self.file, *_numbers(self.months), len(self.declarations))
-        return head + b"".join(self.declarations)
 
     @classmethod
-    def parse(cls, data: bytes) -> Archived:
-        """Read the last part of an entry of version 2; raises `IntegrityError` when it is none."""
-        if len(data) < _ALL.size or len(data) != _ALL.size + _HASH * data[_ALL.size - 1]:
-            raise IntegrityError("log entry: it is of the wrong length")
-        count, root, file, first, last, _ = _ALL.unpack_from(data)
-        starts = range(_ALL.size, len(data), _HASH)
-        declarations = tuple(data[at : at + _HASH] for at in starts)
-        commitment = RowsCommitment(count, root)
-        nothing = commitment == all_rows.NO_ROWS.commitment and file == leaf_files.digest(b"")
-        dated = FIRST_MONTH <= first <= last <= LAST_MONTH
-        if not (dated if count else nothing and first == last == 0) or list(declarations) != sorted(
-            set(declarations)
-        ):
-            raise IntegrityError(
-                "log entry: what it says of all rows contradicts itself; bring the log back from the backup"
-            )
-        return cls(commitment, file, (month_of(first), month_of(last)) if count else None, declarations)
+    def of(cls, made: Made) -> Outside:
+        """Return it for rows that were committed to."""
+        return cls(made.commitment, leaf_files.digest(made.file), made.months)
+
+
+def _further(outside: Outside, declarations: Sequence[bytes]) -> bytes:
+    c = outside.commitment
+    head = _OUTSIDE.pack(c.count, c.root, outside.file, *_numbers(outside.months), len(declarations))
+    return head + b"".join(declarations)
+
+
+def _read_further(data: bytes) -> tuple[Outside, tuple[bytes, ...]]:
+    """Read the last part of an entry of version 2; raises `IntegrityError` when it is none."""
+    if len(data) < _OUTSIDE.size or len(data) != _OUTSIDE.size + _HASH * data[_OUTSIDE.size - 1]:
+        raise IntegrityError("log entry: it is of the wrong length")
+    count, root, file, first, last, _ = _OUTSIDE.unpack_from(data)
+    declarations = tuple(data[at : at + _HASH] for at in range(_OUTSIDE.size, len(data), _HASH))
+    commitment = OutsideCommitment(count, root)
+    nothing = commitment == NO_ROWS.commitment and file == leaf_files.digest(b"") and first == last == 0
+    dated = FIRST_MONTH <= first <= last <= LAST_MONTH
+    if not (dated if count else nothing) or list(declarations) != sorted(set(declarations)):
+        raise IntegrityError(
+            "log entry: what it says of rows out of scope contradicts itself; bring the log back from the backup"
+        )
+    return Outside(commitment, file, (month_of(first), month_of(last)) if count else None), declarations
 
 
 def _numbers(months: tuple[Month, Month] | None) -> tuple[int, int]:
@@ -85,8 +87,8 @@ class Entry:
 
     Offsets are those the commit covers, both ends included. `leaves` is the SHA-256 of the leaf file,
     `months` are the first and the last of its rows (None without rows), `version` is that of the metadata
-    table. `archived` is what it says of all rows; None in an entry of version 1, which says nothing of rows out of
-    scope and of what the fields of an original mean.
+    table. `outside` is what it says of rows out of scope, `declarations` the SHA-256 of each declaration that a row was
+    made by, ascending. An entry of version 1 has None, and says nothing of both.
     """
 
     stream: str
@@ -97,18 +99,19 @@ class Entry:
     leaves: bytes
     months: tuple[Month, Month] | None
     version: int
-    archived: Archived | None = None
+    outside: Outside | None = None
+    declarations: tuple[bytes, ...] = ()
 
     def __bytes__(self) -> bytes:
         stream = self.stream.encode()
         c = self.commitment
         return b"".join(
             (
-                bytes([1 if self.archived is None else 2, len(stream)]),
+                bytes([1 if self.outside is None else 2, len(stream)]),
                 stream,
                 _HEAD.pack(self.partition, self.first_offset, self.last_offset, c.count),
                 _TAIL.pack(c.root, c.sha3_512, self.leaves, *_numbers(self.months), self.version),
-                b"" if self.archived is None else bytes(self.archived),
+                b"" if self.outside is None else _further(self.outside, self.declarations),
             )
         )
 
@@ -136,26 +139,22 @@ class Entry:
                 "log entry: its offsets, counts or months contradict each other; bring the log back from the backup"
             )
         months = (month_of(first_month), month_of(last_month)) if count else None
-        archived = Archived.parse(data[tail:]) if data[0] == 2 else None
-        if archived is not None and archived.commitment.count < count:
-            raise IntegrityError(
-                "log entry: it has more rows in scope than rows; bring the log back from the backup"
-            )
-        return cls(stream, partition, first, last, commitment, leaves, months, version, archived)
+        further = _read_further(data[tail:]) if data[0] == 2 else (None, ())
+        return cls(stream, partition, first, last, commitment, leaves, months, version, *further)
 
 
 @dataclass(frozen=True, slots=True)
 class LogCommit:
     """A commit ready to be published: its log entry, and its leaf file (empty when no row is in scope).
 
-    `whole` makes the leaf file of all leaf hashes, if the rows are at hand. `rows_file` is the file of all rows (empty
-    when there is none, and with an entry of version 1).
+    `whole` makes the leaf file of all leaf hashes, if the rows are at hand. `outside_file` is that of the rows out of
+    scope (empty when there is none, and with an entry of version 1).
     """
 
     entry: Entry
     leaf_file: bytes
     whole: Callable[[], bytes] | None = field(default=None, compare=False, repr=False)
-    rows_file: bytes = field(default=b"", repr=False)
+    outside_file: bytes = field(default=b"", repr=False)
 
     @classmethod
     def of(
@@ -176,18 +175,17 @@ class LogCommit:
         """
         commitment, leaf_file, months = leaf_files.commit_with_leaves(table, offsets[0], whole)
         leaves = leaf_files.digest(leaf_file)
-        (made,) = [all_rows.NO_ROWS] if declarations is None else all_rows.commit_all([(table, offsets[0])])
-        archived = None if declarations is None else archived_of(made, declarations)
-        entry = Entry(stream, partition, *offsets, commitment, leaves, months, version, archived)
+        made, outside = NO_ROWS, None
+        if declarations is not None:
+            (made,) = outside_files.commit_outside([(table, offsets[0])])
+            outside = Outside.of(made)
+        entry = Entry(
+            stream, partition, *offsets, commitment, leaves, months, version, outside,
+            tuple(sorted(set(declarations or ()))),
+        )  # fmt: skip
         return cls(
             entry, leaf_file, lambda: leaf_files.commit_with_leaves(table, offsets[0], True)[1], made.file
         )
-
-
-def archived_of(made: all_rows.Made, declarations: Sequence[bytes]) -> Archived:
-    """Return what the entry of a commit says of all its rows."""
-    digest = leaf_files.digest(made.file)
-    return Archived(made.commitment, digest, made.months, tuple(sorted(set(declarations))))
 
 
 def log_origin(name: str, stream: str, partition: int) -> str:
@@ -212,11 +210,11 @@ def leaf_path(origin: str, entry: Entry) -> str:
     )
 
 
-def rows_path(origin: str, entry: Entry) -> str:
-    """Say where the file of all rows of an entry of version 2 is kept."""
+def outside_path(origin: str, entry: Entry) -> str:
+    """Say where the file of the rows out of scope of an entry of version 2 is kept."""
     if of_replays(origin):
-        return f"rows/{entry.archived.file.hex() if entry.archived else ''}"
-    return all_rows.rows_path(entry.first_offset)
+        return f"outside/{entry.outside.file.hex() if entry.outside else ''}"
+    return outside_files.outside_path(entry.first_offset)
 
 
 class Log:
@@ -308,11 +306,11 @@ class Log:
             return b""
         return self._file(leaf_path(self.origin, entry), entry.leaves)
 
-    def rows_file(self, entry: Entry) -> bytes:
-        """Return the file of all rows of a commit, empty when it has none and with an entry of version 1."""
-        if entry.archived is None or not entry.archived.commitment.count:
+    def outside_file(self, entry: Entry) -> bytes:
+        """Return the file of the rows out of scope of a commit, empty without one, and with an entry of version 1."""
+        if entry.outside is None or not entry.outside.commitment.count:
             return b""
-        return self._file(rows_path(self.origin, entry), entry.archived.file)
+        return self._file(outside_path(self.origin, entry), entry.outside.file)
 
     def _file(self, path: str, digest: bytes) -> bytes:
         data = self.reader.get(path)

@@ -17,8 +17,8 @@ from lethe.integrity.log.entries import (
     log_origin,
     of_replays,
     open_checkpoint,
+    outside_path,
     replay_order,
-    rows_path,
 )
 from lethe.integrity.log.leaves import GROUPED, decode, digest, encode_whole
 from lethe.integrity.log.note import Note
@@ -58,8 +58,8 @@ def publish(
        already, if an earlier release has put one of all leaf hashes; if it has put the entry and the file is gone, make
        it again. What is going to be signed must continue the checkpoint that `memory` has: of a log that is gone or cut
        back nothing is signed below what was, and nothing else than what was.
-    3. Put the leaf files and files of all rows, then the entries, then the tiles. A crash in between leaves objects
-       that no checkpoint speaks of; the next run puts the same bytes again.
+    3. Put the leaf files and files of rows out of scope, then the entries, then the tiles. A crash in between leaves
+       objects that no checkpoint speaks of; the next run puts the same bytes again.
     4. Swap in the signed checkpoint: from here on the entries are published.
     5. Note the checkpoint in `memory`. A crash before it leaves an older one there, from which the log has grown.
     6. Delete the unfinished tiles that a full one has replaced. A crash here leaves some behind, to no harm.
@@ -107,8 +107,8 @@ def publish(
     for commit in new:
         if commit.leaf_file:
             store.put(leaf_path(origin, commit.entry), commit.leaf_file)
-        if commit.rows_file:
-            store.put(rows_path(origin, commit.entry), commit.rows_file)
+        if commit.outside_file:
+            store.put(outside_path(origin, commit.entry), commit.outside_file)
     pending = old_entries + entries
     for at in range(0, len(pending) if new else 0, WIDTH):
         bundle = pending[at : at + WIDTH]
@@ -168,8 +168,8 @@ def _not_in(log: Log | None, origin: str, commits: Iterable[LogCommit]) -> Itera
         where = f"offsets {entry.first_offset} to {entry.last_offset} of {entry.stream}/{entry.partition}"
         if not replays and not origin.endswith(log_origin("", entry.stream, entry.partition)):
             raise IntegrityError(f"the commit of {where} does not belong into the log {origin}")
-        told = entry.archived
-        if digest(commit.leaf_file) != entry.leaves or (told and digest(commit.rows_file) != told.file):
+        told = entry.outside
+        if digest(commit.leaf_file) != entry.leaves or (told and digest(commit.outside_file) != told.file):
             raise IntegrityError(f"the leaf file is not that of the commit of {where}")
         if newest is None or _comes_after(entry, newest, replays):
             yield commit

@@ -167,15 +167,15 @@ def _compare_tiles(
             yield Finding(Kind.ALTERED, f"{origin} {path}", "it is not what the entries of the log make it")
 
 
-_OF_ALL = ("archive_rows", "archive_root", "declarations")
+_FURTHER = ("out_of_scope", "out_of_scope_root", "declarations")
 
 
-def _of_all(entry: Entry) -> tuple[int | None, bytes | None, str | None]:
-    """Return what the ledger's row of an entry says of all rows; nothing of one of version 1."""
-    if entry.archived is None:
+def _further(entry: Entry) -> tuple[int | None, bytes | None, str | None]:
+    """Return what the ledger's row of an entry says of rows out of scope and declarations: nothing in version 1."""
+    if entry.outside is None:
         return None, None, None
-    c = entry.archived.commitment
-    return c.count, c.root, " ".join(digest.hex() for digest in entry.archived.declarations)
+    c = entry.outside.commitment
+    return c.count, c.root, " ".join(digest.hex() for digest in entry.declarations)
 
 
 def verify_ledger(entries: Iterable[Entry], ledger: pa.Table, where: str) -> Iterator[Finding]:
@@ -183,7 +183,7 @@ def verify_ledger(entries: Iterable[Entry], ledger: pa.Table, where: str) -> Ite
 
     The ledger is not signed; but who cuts a log back has to find and change it as well.
     """
-    said = ["last_offset", "in_scope", "merkle_root", "rows_sha3_512", "version", *_OF_ALL]
+    said = ["last_offset", "in_scope", "merkle_root", "rows_sha3_512", "version", *_FURTHER]
     columns = ["stream", "partition", "first_offset", *said, "gap"]
     # Offsets tell the commits of a topic-partition apart. What was replayed from them may be covered several times.
     replays = of_replays(where)
@@ -199,7 +199,7 @@ def verify_ledger(entries: Iterable[Entry], ledger: pa.Table, where: str) -> Ite
             yield Finding(Kind.MISSING, commit, "the ledger has no row of this logged commit")
             continue
         c = entry.commitment
-        logged = (entry.last_offset, c.count, c.root, c.sha3_512, entry.version, *_of_all(entry))
+        logged = (entry.last_offset, c.count, c.root, c.sha3_512, entry.version, *_further(entry))
         if logged != tuple(found[name] for name in said):
             yield Finding(Kind.ALTERED, commit, "the ledger's row is not what was logged of this commit")
     for (_, _, _, first), row in sorted(expected.items(), key=lambda item: item[0]):

@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from lethe.integrity.log.all_rows import Made, commit_all
 from lethe.integrity.log.commitment import Commitment
 from lethe.integrity.log.leaves import commit_each_with_leaves
+from lethe.integrity.log.outside import Made, commit_outside
 from lethe.keys.anchors import LedgerKey
 from lethe.schemas.arrow import LEDGER
 from lethe.schemas.retention.calendar import Month
@@ -32,7 +33,7 @@ Such a row takes nothing in: it moves records from `rejected` (negative here) to
 that a row of another source accounts for.
 """
 
-_BINARY: Final = ("merkle_root", "rows_sha3_512", "archive_root", "mac")
+_BINARY: Final = ("merkle_root", "rows_sha3_512", "out_of_scope_root", "mac")
 _NOT_AUTHENTICATED: Final = ("version", "committed_time", "mac")
 AUTHENTICATED: Final = tuple(name for name in LEDGER.names if name not in _NOT_AUTHENTICATED)
 """What the code of a commit covers. The version is not known before the commit; the log says it."""
@@ -44,8 +45,8 @@ _ADDED: Final = frozenset(LEDGER.names[LEDGER.names.index("mac") + 1 :])
 class Hashed:
     """What the log needs of one source in a commit: computed once, for the account of the commit and for the log.
 
-    `leaf_file` and `months` are those of `lethe.integrity.log.leaves.commit_each_with_leaves`, `archived` that of
-    `lethe.integrity.log.all_rows.commit_all`; `declarations` are what the rows were made by, by their SHA-256.
+    `leaf_file` and `months` are those of `lethe.integrity.log.leaves.commit_each_with_leaves`, `outside` that of
+    `lethe.integrity.log.outside.commit_outside`; `declarations` are what the rows were made by, by their SHA-256.
     """
 
     stream: str
@@ -55,7 +56,7 @@ class Hashed:
     commitment: Commitment
     leaf_file: bytes = field(repr=False)
     months: tuple[Month, Month] | None
-    archived: Made
+    outside: Made
     declarations: Declarations = field(repr=False)
 
 
@@ -74,17 +75,19 @@ def hashed(batches: Sequence[TransformedBatch], whole: bool = False) -> dict[str
     # Once for all: to leave rows out of so many columns costs a partition with few rows more than all else.
     before = np.concatenate([[0], np.cumsum(scoped.to_numpy())])
     ends = np.cumsum([sum(b.metadata.num_rows for b in mine) for mine in sources.values()])
-    every = np.concatenate([[0], ends])
-    parts = _parts(rows.filter(scoped), before[every].tolist(), sources)
-    wholes = _parts(rows, every.tolist(), sources)
+    cuts = np.concatenate([[0], ends])
+    inside = before[cuts]
+    parts = _parts(rows.filter(scoped), inside.tolist(), sources)
+    others = _parts(rows.filter(pc.invert(scoped)), (cuts - inside).tolist(), sources)
+    every = _parts(rows, cuts.tolist(), sources)
     made = zip(
-        sources.items(), commit_each_with_leaves(parts, whole), commit_all(wholes), wholes, strict=True
+        sources.items(), commit_each_with_leaves(parts, whole), commit_outside(others), every, strict=True
     )
     return {
         source: Hashed(
-            mine[0].stream, mine[0].partition, mine[0].first, mine[-1].last, *scope, archived, declared_of(mine_rows)
+            mine[0].stream, mine[0].partition, mine[0].first, mine[-1].last, *scope, outside, declared_of(mine_rows)
         )
-        for (source, mine), scope, archived, (mine_rows, _) in made
+        for (source, mine), scope, outside, (mine_rows, _) in made
     }  # fmt: skip
 
 
@@ -137,8 +140,8 @@ def entries(
                 "rows_sha3_512": commitment.sha3_512.hex(),
                 "committed_time": now.astimezone(UTC).isoformat(),
                 "gap": "; ".join(b.gap for b in mine if b.gap) or None,
-                "archive_rows": one.archived.commitment.count,
-                "archive_root": one.archived.commitment.root.hex(),
+                "out_of_scope": one.outside.commitment.count,
+                "out_of_scope_root": one.outside.commitment.root.hex(),
                 "declarations": " ".join(digest.hex() for digest in sorted(one.declarations)),
             }
         )

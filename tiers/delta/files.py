@@ -44,7 +44,7 @@ _RANDOM: Final = (
     "merkle_root",
     "rows_sha3_512",
     "mac",
-    "archive_root",
+    "out_of_scope_root",
 )
 _ROW_GROUP: Final = {"identifiers": 65_536}
 _BLOOM: Final[dict[str, tuple[str, ...]]] = {"identifiers": ("token", "message_token")}

@@ -136,7 +136,13 @@ def _original(
         for kept in found.get(position, []):
             if kept["form"] in _ORIGINALS:
                 salted = salt(keys.salt_key.reveal(), str(position))
+<<<<<<< HEAD
                 return _with_meaning(warehouse, row, entry, kept["value"], salted)
+=======
+                declaration = _declaration(warehouse, row, entry)
+                claimed = _claimed(row, data) if entry and entry.outside is None else []
+                return evidence.Original(data, salted, claimed, declaration)
+>>>>>>> 9620dc7 (Entries of version 2 commit to rows out of scope and to declarations)
     return None
 
 
@@ -151,7 +157,7 @@ def _with_meaning(
 def _declaration(warehouse: Warehouse, row: pa.Table, entry: Entry | None) -> bytes | None:
     """Return the declaration the row was made by, if it was logged and is still there."""
     name, version = row.column("format")[0].as_py(), row.column("format_version")[0].as_py()
-    for digest in entry.archived.declarations if entry and entry.archived else ():
+    for digest in entry.declarations if entry else ():
         with suppress(
             IntegrityError
         ):  # `lethe verify` names one that is missing; the rest is proven without it

@@ -16,7 +16,7 @@ from typing import Final
 import orjson
 import pyarrow as pa
 
-from lethe.integrity.log.entries import CHECKPOINT, REPLAYS, Entry, Log, LogCommit, archived_of, log_origin
+from lethe.integrity.log.entries import CHECKPOINT, REPLAYS, Entry, Log, LogCommit, Outside, log_origin
 from lethe.integrity.log.leaves import digest
 from lethe.integrity.log.publish import publish, remember
 from lethe.integrity.log.signing import Signer
@@ -218,14 +218,13 @@ class Publication:
     def _commits(self, some: Sequence[LedgerEntry]) -> Iterator[LogCommit]:
         for account in some:
             fresh = self._fresh.get((account.stream, account.partition, account.first))
-            said = account.last, account.commitment, account.archived
-            if fresh is not None and (fresh.last, fresh.commitment, fresh.archived.commitment) == said:
-                archived = archived_of(fresh.archived, account.declarations)
+            said = account.last, account.commitment, account.outside
+            if fresh is not None and (fresh.last, fresh.commitment, fresh.outside.commitment) == said:
                 entry = Entry(
                     fresh.stream, fresh.partition, fresh.first, fresh.last, fresh.commitment, digest(fresh.leaf_file),
-                    fresh.months, account.version, archived,
+                    fresh.months, account.version, Outside.of(fresh.outside), account.declarations,
                 )  # fmt: skip
-                yield LogCommit(entry, fresh.leaf_file, rows_file=fresh.archived.file)
+                yield LogCommit(entry, fresh.leaf_file, outside_file=fresh.outside.file)
             else:
                 yield self._read_back(account)
 
@@ -237,7 +236,7 @@ class Publication:
                 self._warehouse, account.stream, account.partition, *offsets, account.version
             )
             commit = LogCommit.of(
-                rows, *account.place, offsets, account.version, declarations=account.said_of_all
+                rows, *account.place, offsets, account.version, declarations=account.declared
             )
         except (pa.ArrowException, OSError) as error:
             raise IntegrityError(

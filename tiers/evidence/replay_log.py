@@ -11,7 +11,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from lethe.integrity.log import all_rows, leaves
+from lethe.integrity.log import leaves, outside
 from lethe.integrity.log.entries import CHECKPOINT, REPLAYS, Log, LogCommit, replay_order
 from lethe.integrity.log.publish import publish
 from lethe.integrity.log.signing import KeyHistory, Signer
@@ -26,7 +26,7 @@ from lethe.tiers.warehouse import Warehouse
 
 _AT_ONCE: Final = 256
 _LEAVES: Final = "leaves"
-_ROWS: Final = "rows"
+_OUTSIDE: Final = "outside"
 
 
 def replay_log(warehouse: Warehouse, history: KeyHistory) -> Log | None:
@@ -58,14 +58,14 @@ def publish_replays(warehouse: Warehouse, signer: Signer, now: int) -> int:
 
 
 def keep_leaves(warehouse: Warehouse, hashes: Iterable[Hashed]) -> None:
-    """Put the leaf files and files of all rows of a replay that is about to be committed.
+    """Put the leaf files, and files of rows out of scope, of a replay that is about to be committed.
 
     Nothing refers to them before it is published. Its rows lie among those of earlier commits: once they are compacted,
     only these files say which they were.
     """
     store = LogStore.of(warehouse.objects, *REPLAYS)
     for one in hashes:
-        for folder, file in ((_LEAVES, one.leaf_file), (_ROWS, one.archived.file)):
+        for folder, file in ((_LEAVES, one.leaf_file), (_OUTSIDE, one.outside.file)):
             if file:
                 store.put(f"{folder}/{leaves.digest(file).hex()}", file)
 
@@ -75,7 +75,7 @@ def _commit(warehouse: Warehouse, account: LedgerEntry) -> LogCommit:
     where = f"offsets {account.first} to {account.last} of {account.stream}/{account.partition}"
     try:
         rows = rows_of_commit(warehouse, *place, *offsets, account.version)
-        told = account.said_of_all
+        told = account.declared
         commit = LogCommit.of(rows, *place, offsets, account.version, True, told)
         if not account.is_of(commit.entry):
             # Its files were rewritten meanwhile: these are the rows of other commits, too.
@@ -104,10 +104,10 @@ def _its_own(warehouse: Warehouse, account: LedgerEntry, rows: pa.Table) -> pa.T
             logged = leaves.decode(data, account.first)
             if logged.root() == account.commitment.root:
                 mine |= {(row.offset, row.index) for row in logged.rows}
-    for data in _as_put(store, _ROWS) if account.archived else ():
+    for data in _as_put(store, _OUTSIDE) if account.outside else ():
         with suppress(IntegrityError):
-            parts = all_rows.decode(data, account.first)
-            if account.archived and all_rows.root_of(parts) == account.archived.root:
+            parts = outside.decode(data, account.first)
+            if account.outside and outside.root_of(parts) == account.outside.root:
                 mine |= {at for part in parts for at in part.positions}
     at = zip(rows.column("offset").to_pylist(), rows.column("index").to_pylist(), strict=True)
     return rows.filter(pa.array([position in mine for position in at], pa.bool_()))

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lethe.integrity.log.all_rows import RowsCommitment
 from lethe.integrity.log.commitment import Commitment
 from lethe.integrity.log.entries import REPLAYS, Entry
+from lethe.integrity.log.outside import OutsideCommitment
 from lethe.keys.anchors import LedgerKey
 from lethe.schemas.errors import IntegrityError
 from lethe.tiers.commit import ledger_entries as ledger
@@ -26,8 +26,8 @@ TopicPartition = tuple[str, int]
 class LedgerEntry:
     """What a commit said of one topic-partition. `version` is that of the metadata table.
 
-    `authentic`: it is what a holder of the ledger key committed; False without a key. `archived` is what it said of all
-    rows, in scope or not; None for a commit of a release that said nothing.
+    `authentic`: it is what a holder of the ledger key committed; False without a key. `outside` is what it said of rows
+    out of scope; None for a commit of a release that said nothing.
     """
 
     stream: str
@@ -37,7 +37,7 @@ class LedgerEntry:
     commitment: Commitment
     version: int
     authentic: bool = False
-    archived: RowsCommitment | None = None
+    outside: OutsideCommitment | None = None
     declarations: tuple[bytes, ...] = ()
 
     @property
@@ -46,14 +46,14 @@ class LedgerEntry:
         return self.stream, self.partition
 
     @property
-    def said_of_all(self) -> tuple[bytes, ...] | None:
-        """The declarations that its log entry names, None if that is of version 1 and says nothing of all rows."""
-        return None if self.archived is None else self.declarations
+    def declared(self) -> tuple[bytes, ...] | None:
+        """The declarations that its log entry names, None if that is of version 1 and names none."""
+        return None if self.outside is None else self.declarations
 
     def is_of(self, entry: Entry) -> bool:
         """Tell whether a log entry commits to the very rows that the commit said it had."""
-        archived = None if entry.archived is None else entry.archived.commitment
-        return (entry.commitment, archived) == (self.commitment, self.archived)
+        outside = None if entry.outside is None else entry.outside.commitment
+        return (entry.commitment, outside) == (self.commitment, self.outside)
 
 
 def ledger_entries(
@@ -131,7 +131,9 @@ def _entry(row: Mapping[str, Any], version: int, key: LedgerKey | None) -> Ledge
         commitment,
         version,
         authentic,
-        RowsCommitment(row["archive_rows"], row["archive_root"]) if row.get("archive_root") else None,
+        OutsideCommitment(row["out_of_scope"], row["out_of_scope_root"])
+        if row.get("out_of_scope_root")
+        else None,
         tuple(bytes.fromhex(digest) for digest in (row.get("declarations") or "").split()),
     )
 

@@ -195,7 +195,7 @@ def test_a_declaration_that_was_not_logged_proves_nothing(case: Case) -> None:
     swapped = swapped.replace('"path":"x"', '"path":"from"')
     assert "not one that was logged" in case.refused(case.file | {"declaration": swapped})
     file = case.file
-    file["entry"]["archived"]["declarations"] = [sha256(swapped.encode()).hexdigest()]
+    file["entry"]["declarations"] = [sha256(swapped.encode()).hexdigest()]
     assert "does not lead to the root" in case.refused(file | {"declaration": swapped})
 
 
@@ -374,7 +374,7 @@ def test_every_flipped_byte_in_every_field_is_noticed(case: Case) -> None:
         (("parties", 0, "role"), "destination", "not those that the declaration finds"),
         (("parties", 0, "pointer"), "/to", "not those that the declaration finds"),
         (("parties", 0, "value"), "SHOP", "not those that the declaration finds"),
-        (("entry", "archived", "count"), 6, "entry_proof does not lead to the root"),
+        (("entry", "outside", "count"), 6, "entry_proof does not lead to the root"),
         (("declaration",), "{}", "not one that was logged"),
         (
             ("summary", 3),

@@ -1,13 +1,13 @@
-"""Commit to all archived rows of a commit and topic-partition, in scope or not, in groups of 32.
+"""Commit to the archived rows of a commit and topic-partition that are out of scope, in groups of 32.
 
     file = 0x03 ‖ part*
     part = month (4 bytes) ‖ rows ‖ position* ‖ group (32 bytes)*
 
 A group is SHA-256(0x00 ‖ the canonical forms of its rows, one after the other): whoever changes one of them changes it.
 Rows are in order of month, offset and index, and no group has rows of two months, which leave the archive at different
-times. The root over the groups and the SHA-256 of the file are in the log entry. A row costs two bytes and one hash of
-its form; nothing of it is salted, so a group tells whoever guesses all its rows that he is right, and he who does not
-have them nothing. Specified in docs/integrity.md, section 4.
+times. The root over the groups and the SHA-256 of the file are in the log entry. A row costs two bytes, and its part of
+one hash. Nothing is salted: whoever guesses all rows of a group can tell that he is right. Specified in
+docs/integrity.md, section 4.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ from lethe.schemas.retention.calendar import Month
 
 BY_GROUP: Final = 3
 GROUP_ROWS: Final = 32
-_MONTH: Final = "all_rows_month"
+_MONTH: Final = "month_number"
 
 At = tuple[int, int | None]
 """Offset and index."""
 
 
 @dataclass(frozen=True, slots=True)
-class RowsCommitment:
-    """How many rows a commit put into the archive of a topic-partition, and the RFC 9162 root over their groups."""
+class OutsideCommitment:
+    """How many rows out of scope a commit put into the archive, and the RFC 9162 root over their groups."""
 
     count: int
     root: bytes
@@ -58,14 +58,14 @@ class RowsCommitment:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The commitment to all rows of a commit, its file (empty without rows), and the first and last month of them."""
+    """The commitment to rows out of scope, their file (empty without rows), and the first and last month of them."""
 
-    commitment: RowsCommitment
+    commitment: OutsideCommitment
     file: bytes = field(repr=False)
     months: tuple[Month, Month] | None
 
 
-NO_ROWS: Final = Made(RowsCommitment(0, merkle.EMPTY_ROOT), b"", None)
+NO_ROWS: Final = Made(OutsideCommitment(0, merkle.EMPTY_ROOT), b"", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +108,17 @@ class Forms:
         return hashes
 
 
-def rows_path(first_offset: int) -> str:
-    """Say where the file of all rows of the commit that begins at `first_offset` is kept."""
-    return f"rows/{number_path(first_offset)}"
+def outside_path(first_offset: int) -> str:
+    """Say where the file of the rows out of scope is kept, of the commit that begins at `first_offset`."""
+    return f"outside/{number_path(first_offset)}"
 
 
-def commit_all(tables: Sequence[tuple[pa.Table, int]]) -> list[Made]:
-    """Commit to the archive rows of several topic-partitions, each with the first offset of its commit.
+def commit_outside(tables: Sequence[tuple[pa.Table, int]]) -> list[Made]:
+    """Commit to the rows out of scope of several topic-partitions, each with the first offset of its commit.
 
-    Tables are as `commitment.commit_rows` takes them. They are encoded together: to encode costs as much as 500 rows.
-    Raises `LetheError` when a position is there twice, `IntegrityError` for a time or position no record can have.
+    Tables are as `commitment.commit_rows` takes them; rows in scope are left aside. They are encoded together: to encode
+    costs as much as 500 rows. Raises `LetheError` when a position is there twice, `IntegrityError` for a time or position
+    no record can have.
     """
     ordered = [_Ordered.of(table, first) for table, first in tables]
     full = [one for one in ordered if one.table.num_rows]
@@ -133,7 +134,7 @@ def commit_all(tables: Sequence[tuple[pa.Table, int]]) -> list[Made]:
 
 @dataclass(frozen=True, slots=True)
 class _Ordered:
-    """Rows of a commit in order of month, offset and index; `cuts` is where each month begins, and the end."""
+    """Rows out of scope in order of month, offset and index; `cuts` is where each month begins, and the end."""
 
     table: pa.Table
     first_offset: int
@@ -142,6 +143,9 @@ class _Ordered:
 
     @classmethod
     def of(cls, table: pa.Table, first_offset: int) -> Self:
+        hashes = table.column("integrity_hash")
+        if hashes.null_count < table.num_rows:
+            table = table.filter(pc.is_null(hashes))
         table, months, cuts = by_month(table)
         for start, end in pairwise(cuts):
             part = table.slice(start, end - start)
@@ -170,7 +174,7 @@ class _Ordered:
                 *mine,
             ]
             groups += mine
-        commitment = RowsCommitment(self.table.num_rows, merkle.root(groups))
+        commitment = OutsideCommitment(self.table.num_rows, merkle.root(groups))
         return Made(commitment, b"".join(file), (month_of(self.months[0]), month_of(self.months[-1])))
 
 
@@ -195,11 +199,11 @@ def _sorted(table: pa.Table, before: list[tuple[str, str, str]]) -> pa.Table:
 
 
 def decode(data: bytes, first_offset: int) -> list[Part]:
-    """Read a file of all rows; raises `IntegrityError` when it is damaged. No parts for an empty file."""
+    """Read a file of rows out of scope; raises `IntegrityError` when it is damaged. No parts for an empty file."""
     if not data:
         return []
     if data[0] != BY_GROUP:
-        raise IntegrityError("file of all rows: it is of no version known here")
+        raise IntegrityError("file of rows out of scope: it is of no version known here")
     return list(_parts(data, first_offset))
 
 
@@ -208,14 +212,14 @@ def _parts(data: bytes, first_offset: int) -> Iterator[Part]:
     while at < len(data):
         month = int.from_bytes(data[at : at + 4], "little")
         if at + 4 > len(data) or not before < month <= LAST_MONTH:
-            raise IntegrityError("file of all rows: its months do not ascend, or are none")
+            raise IntegrityError("file of rows out of scope: its months do not ascend, or are none")
         count, at = read_number(data, at + 4)
         if not 0 < count <= len(data) - at:
-            raise IntegrityError("file of all rows: it cannot hold as many rows as it says")
+            raise IntegrityError("file of rows out of scope: it cannot hold as many rows as it says")
         positions, at = read_positions(data, at, count, first_offset)
         end = at + HASH_SIZE * -(-count // GROUP_ROWS)
         if end > len(data):
-            raise IntegrityError("file of all rows: it is cut short")
+            raise IntegrityError("file of rows out of scope: it is cut short")
         groups = [data[start : start + HASH_SIZE] for start in range(at, end, HASH_SIZE)]
         yield Part(month_of(month), positions, groups)
         at, before = end, month
