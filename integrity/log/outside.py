@@ -116,9 +116,9 @@ def outside_path(first_offset: int) -> str:
 def commit_outside(tables: Sequence[tuple[pa.Table, int]]) -> list[Made]:
     """Commit to the rows out of scope of several topic-partitions, each with the first offset of its commit.
 
-    Tables are as `commitment.commit_rows` takes them; rows in scope are left aside. They are encoded together: to encode
-    costs as much as 500 rows. Raises `LetheError` when a position is there twice, `IntegrityError` for a time or position
-    no record can have.
+    Tables are as `commitment.commit_rows` takes them; rows in scope are left aside. All are encoded together: to encode
+    costs as much as 500 rows. Raises `LetheError` when a position is there twice, `IntegrityError` for a time or
+    position no record can have.
     """
     ordered = [_Ordered.of(table, first) for table, first in tables]
     full = [one for one in ordered if one.table.num_rows]
