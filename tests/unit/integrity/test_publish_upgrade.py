@@ -24,7 +24,7 @@ def signer() -> Signer:
 
 
 ROWS = rows(40)
-BEFORE, NOW_MADE = commits(ROWS, 5, whole=True, declarations=None), commits(ROWS, 5)
+BEFORE, NOW_MADE = commits(ROWS, 5, whole=True, declarations=None), commits(ROWS, 5, declarations=None)
 
 
 def versions(store: MemoryStore) -> list[int]:
@@ -141,7 +141,7 @@ def test_a_leaf_file_that_is_not_the_commits_is_not_taken(signer: Signer) -> Non
 def test_another_commit_is_refused_whatever_its_leaf_file(signer: Signer) -> None:
     store = MemoryStore()
     published(store, signer, BEFORE[:3])
-    other = commits([row(offset, status="OTHER") for offset in range(40)], 5)
+    other = commits([row(offset, status="OTHER") for offset in range(40)], 5, declarations=None)
     with pytest.raises(IntegrityError, match="holds another commit"):
         publish(store, signer, STREAM, PARTITION, other, NOW)
     robbed = MemoryStore({path: data for path, data in store.objects.items() if path != "leaves/000"})
