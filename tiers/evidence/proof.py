@@ -136,13 +136,7 @@ def _original(
         for kept in found.get(position, []):
             if kept["form"] in _ORIGINALS:
                 salted = salt(keys.salt_key.reveal(), str(position))
-<<<<<<< HEAD
                 return _with_meaning(warehouse, row, entry, kept["value"], salted)
-=======
-                declaration = _declaration(warehouse, row, entry)
-                claimed = _claimed(row, data) if entry and entry.outside is None else []
-                return evidence.Original(data, salted, claimed, declaration)
->>>>>>> 9620dc7 (Entries of version 2 commit to rows out of scope and to declarations)
     return None
 
 
@@ -150,7 +144,7 @@ def _with_meaning(
     warehouse: Warehouse, row: pa.Table, entry: Entry | None, data: bytes, salted: bytes
 ) -> evidence.Original:
     """Return an original and its salt with what its fields mean: logged, or with an entry of version 1 claimed."""
-    claimed = _claimed(row, data) if entry and entry.archived is None else []
+    claimed = _claimed(row, data) if entry and entry.outside is None else []
     return evidence.Original(data, salted, claimed, _declaration(warehouse, row, entry))
 
 
