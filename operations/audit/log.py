@@ -32,14 +32,14 @@ class AuditLog:
 
     def __init__(self, directory: Path, key_directory: Path) -> None:
         self._file = directory / "audit.jsonl"
-        self._directory = directory
+        self.directory = directory
         self._key_file = key_directory / "audit.signing"
 
     def append(self, entry: dict[str, Any], now: datetime) -> None:
         """Add an entry and return once it is on disk; raises `ConfigurationError` when it cannot be."""
         key = self._key()
         try:
-            make_directories(self._directory, 0o700)
+            make_directories(self.directory, 0o700)
             with self._file.open("a+b") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 number, previous = _last(file)
@@ -56,11 +56,19 @@ class AuditLog:
                 )
                 file.flush()
                 os.fsync(file.fileno())
-            sync_directory(self._directory)
+            sync_directory(self.directory)
         except OSError as error:
-            raise ConfigurationError(
-                f"the audit log {self._file} cannot be written: {error.strerror}; without an entry there is no answer"
-            ) from None
+            raise self._unwritable(error) from None
+
+    def check(self) -> None:
+        """Open what an entry is written to and signed with, if it is there; raises `ConfigurationError` as `append`."""
+        if self._key_file.exists():
+            self._key()
+        if self._file.exists():
+            try:
+                self._file.open("a+b").close()
+            except OSError as error:
+                raise self._unwritable(error) from None
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """Yield every entry, oldest first, each one checked; raises `IntegrityError` at the first that does not fit."""
@@ -83,6 +91,11 @@ class AuditLog:
                     raise IntegrityError(f"audit log: an entry before number {number} was removed or added")
                 previous = sha256(line).hexdigest()
                 yield entry
+
+    def _unwritable(self, error: OSError) -> ConfigurationError:
+        return ConfigurationError(
+            f"the audit log {self._file} cannot be written: {error.strerror}; without an entry there is no answer"
+        )
 
     def _key(self) -> Ed25519PrivateKey:
         try:

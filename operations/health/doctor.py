@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
-from typing import Final, Literal
+from functools import partial
+from typing import Final
 
 import pyarrow.compute as pc
+from pydantic import SecretStr
 
+from lethe.operations.health import _probes
+from lethe.operations.health._bounded import SECONDS, Check, bounded, hanging
 from lethe.operations.keys.check import check_keys
 from lethe.operations.proof.publisher import stamp_roots
 from lethe.operations.proof.signer import load_signer
@@ -16,7 +19,6 @@ from lethe.operations.proof.signing import history_of
 from lethe.operations.runtime import Runtime
 from lethe.schemas.compiled import native
 from lethe.schemas.declaration import format as formats
-from lethe.schemas.errors import LetheError
 from lethe.tiers.evidence.log_state import log_states
 from lethe.tiers.evidence.log_store import published_history
 from lethe.tiers.holds import coverage
@@ -24,47 +26,56 @@ from lethe.tiers.holds.holds import Holds
 from lethe.tiers.replay.lease import begun
 from lethe.tiers.retention import clock_guard as clockguard
 
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What was looked at, what was found, and what to do about it."""
-
-    what: str
-    state: Literal["ok", "warning", "wrong"]
-    found: str
-    advice: str = ""
+__all__ = ["Check", "Probe", "checks"]
 
 
 _ENDS_SOON: Final = timedelta(days=7)
 
-Probe = Callable[[Runtime], str]
-"""Looks at something outside and says what it found; raises `LetheError` with what is wrong."""
+Probe = Callable[[Runtime], Iterator[Check]]
+"""Looks at something outside and yields what it found; raises `LetheError` with what is wrong."""
 
 
-def checks(runtime: Runtime, broker: Probe) -> Iterator[Check]:
-    """Run every check, cheapest first; one that fails does not keep the others from running.
+def checks(runtime: Runtime, outside: Mapping[str, Probe]) -> Iterator[Check]:
+    """Run every check, cheapest first; one that fails or hangs does not keep the others from running.
 
-    Where there is no warehouse, none is made: what needs one is left out.
+    Each tries what the real commands do, and none takes longer than ten seconds for its next finding. Where there is no
+    warehouse, none is made: what needs one is left out. So is what needs the store when that does not answer: some of
+    its library's calls cannot be left alone while they wait.
     """
-    there = runtime.has_warehouse()
-    for what, look in (
-        ("configuration", _configuration),
-        ("reader", _reader),
-        *(_OF_A_WAREHOUSE if there else (("warehouse", _no_warehouse),)),
-    ):
-        try:
-            yield from look(runtime, what)
-        except LetheError as error:
-            yield Check(what, "wrong", str(error))
-    try:
-        yield Check("broker", "ok", broker(runtime))
-    except LetheError as error:
-        yield Check("broker", "wrong", str(error))
+    impatient = _impatient(runtime)
+    for what, look in (("configuration", _configuration), ("reader", _reader)):
+        yield from bounded(what, partial(look, impatient, what))
+    found = [*bounded("store", partial(_probes.store, impatient, "store"))]
+    found += [] if _wrong(found) else bounded("warehouse", partial(_no_warehouse, impatient, "warehouse"))
+    yield from found
+    yield from bounded("key directory", partial(_key_directory, impatient, "key directory"))
+    yield from bounded("audit log", partial(_audit, impatient, "audit log"))
+    if not _wrong(found) and not any(c.what == "warehouse" for c in found):
+        yield from _of_a_warehouse(impatient)
+    for what, probe in outside.items():
+        yield from bounded(what, partial(probe, runtime))
+
+
+def _of_a_warehouse(runtime: Runtime) -> Iterator[Check]:
+    for number, (what, look) in enumerate(_OF_A_WAREHOUSE):
+        found = [*bounded(what, partial(look, runtime, what))]
+        yield from found
+        if what != "keys" and any(c == hanging(what, SECONDS) for c in found):
+            left = ", ".join(what for what, _ in _OF_A_WAREHOUSE[number + 1 :])
+            yield Check(
+                "warehouse", "wrong", f"the store hangs: not looked at: {left}", "try again when it answers"
+            )
+            return
+
+
+def _wrong(found: Iterable[Check]) -> bool:
+    return any(check.state == "wrong" for check in found)
 
 
 def _no_warehouse(runtime: Runtime, what: str) -> Iterator[Check]:
-    yield Check(what, "warning", f"there is none at {runtime.settings.root}",
-                "lethe worker and lethe ingest make one; is this the right configuration?")  # fmt: skip
+    if not runtime.has_warehouse():
+        yield Check(what, "warning", f"there is none at {runtime.settings.root}",
+                    "lethe worker and lethe ingest make one; is this the right configuration?")  # fmt: skip
 
 
 def _configuration(runtime: Runtime, what: str) -> Iterator[Check]:
@@ -84,12 +95,46 @@ def _reader(_: Runtime, what: str) -> Iterator[Check]:
                     "install Lethe where there is a C compiler (`cc`)")  # fmt: skip
 
 
-def _keys(runtime: Runtime, what: str) -> Iterator[Check]:
+def _key_directory(runtime: Runtime, what: str) -> Iterator[Check]:
+    """Look whether keys can be made and destroyed there, as a worker and a sweep do."""
+    directory = runtime.settings.keys_dir
+    if not directory.is_dir() or not any(directory.iterdir()):
+        if not runtime.has_warehouse() or not runtime.objects.list("_keys"):
+            yield Check(what, "ok", f"nothing is in {directory} yet")
+            return
+        _ = runtime.key_directory  # says what is wrong with it
+    yield from _probes.directory(what, directory)
+    yield Check(what, "ok", f"a file was written to {directory} and removed")
+
+
+def _audit(runtime: Runtime, what: str) -> Iterator[Check]:
+    """Look whether an entry could be written: without one there is no answer."""
+    directory = runtime.audit.directory
+    there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    yield from _probes.directory(what, there)
+    runtime.audit.check()
+    yield Check(what, "ok", f"a file was written to {there} and removed")
+
+
+def _impatient(runtime: Runtime) -> Runtime:
+    """Return a runtime that waits for an object store a few seconds once, where the commands try for minutes."""
+    options = {name: SecretStr(value) for name, value in _IMPATIENCE.items()}
+    storage = {n: v for n, v in runtime.settings.storage.items() if _short(n) not in options} | options
+    if "://" not in runtime.settings.root.removeprefix("file://"):
+        return runtime
+    return Runtime(runtime.settings.model_copy(update={"storage": storage}), runtime.clock)
+
+
+def _short(option: str) -> str:
+    return option.lower().removeprefix("aws_")
+
+
+def _keys(runtime: Runtime, what: str) -> Iterator[Check | None]:
     now = runtime.clock()
     keys = runtime.ring.list(now)
     for report in check_keys(runtime.ring, now):
-        if report.trouble:
-            yield Check(f"{what} {report.key_id}", "wrong", report.trouble, report.advice)
+        found = Check(f"{what} {report.key_id}", "wrong", report.trouble, report.advice)
+        yield found if report.trouble else None
     states = {state: sum(k.state == state for k in keys) for state in ("live", "ended", "destroyed")}
     text = ", ".join(f"{count} {state}" for state, count in states.items())
     if states["ended"]:
@@ -214,6 +259,8 @@ def _integrity_log(runtime: Runtime, what: str) -> Iterator[Check]:
     if not behind and not unstamped:
         yield Check(what, "ok", said)
 
+
+_IMPATIENCE: Final = {"timeout": "8s", "connect_timeout": "4s", "max_retries": "0"}
 
 _OF_A_WAREHOUSE: Final = (
     ("keys", _keys),

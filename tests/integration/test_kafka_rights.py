@@ -108,3 +108,22 @@ def test_a_right_that_is_missing_is_named(
     worker = site.worker("--stop-at-end")
     assert worker.wait(60) == 1
     assert worker.text().count(said) == 1, worker.text()
+
+
+def broker_checks(site: Site) -> list[str]:
+    done = site.run("doctor", "--json", seconds=90)
+    return [c["found"] for c in json.loads(done.stdout) if "broker" in c["what"] and c["state"] == "wrong"]
+
+
+def test_doctor_asks_for_every_right(limited: tuple[Site, str], secured: SecuredKafka) -> None:
+    """Green with the least rights; each of them, taken away, is named."""
+    site, topic = limited
+    assert broker_checks(site) == []
+    for right in least_rights(site.group, topic):
+        secured.withdraw([right])
+        try:
+            found = broker_checks(site)
+        finally:
+            secured.allow([right])
+        assert any(right[1] in text for text in found), (right, found)
+    assert broker_checks(site) == []

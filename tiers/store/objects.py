@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import obstore
@@ -21,6 +22,11 @@ from obstore.store import S3Store
 from lethe.keys.files import NotDurableError, create_file, make_directories, sync_directory
 from lethe.keys.secret import Secret
 from lethe.schemas.errors import ConfigurationError, LetheError, TransientError
+
+_CLIENT: Final = frozenset({"allow_http", "timeout", "connect_timeout"})
+_RETRIES: Final = frozenset({"max_retries"})
+_STATUS: Final = re.compile(r"status code: ([0-9]{3})")
+_CODE: Final = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
 
 
 class Objects(Protocol):
@@ -179,11 +185,21 @@ class StoreObjects:
 
     def __init__(self, root: str, options: dict[str, str]) -> None:
         self.root = root.rstrip("/")
-        allow_http = options.get("AWS_ALLOW_HTTP", os.environ.get("AWS_ALLOW_HTTP", "")).lower() == "true"
-        config: Any = {k.lower(): v for k, v in options.items() if k != "AWS_ALLOW_HTTP"}
+        config: Any = {}
+        client: Any = {"allow_http": os.environ.get("AWS_ALLOW_HTTP", "")}
+        retries: Any = {}
+        for name, value in options.items():
+            short = name.lower().removeprefix("aws_")
+            if short in _CLIENT:
+                client[short] = value
+            elif short in _RETRIES:
+                retries[short] = int(value)
+            else:
+                config[name.lower()] = value
+        client["allow_http"] = client["allow_http"].lower() == "true"
         try:
             self._store = S3Store.from_url(
-                self.root, config=config, client_options={"allow_http": allow_http}
+                self.root, config=config, client_options=client, retry_config=retries or None
             )
         except Exception as error:
             raise ConfigurationError(f"warehouse {root}: {type(error).__name__}; check `storage`") from error
@@ -195,7 +211,7 @@ class StoreObjects:
         except FileNotFoundError:
             return None
         except obstore.exceptions.BaseError as error:
-            raise _silent(error) from None
+            raise _silent(error, "read") from None
 
     def get_range(self, path: str, start: int, length: int) -> bytes | None:
         """Some of an object's bytes, fewer where it ends before; None if there is no such object."""
@@ -204,14 +220,14 @@ class StoreObjects:
         except FileNotFoundError:
             return None
         except obstore.exceptions.BaseError as error:
-            raise _silent(error) from None
+            raise _silent(error, "read") from None
 
     def put(self, path: str, data: bytes) -> None:
         """Write an object, replacing what is there."""
         try:
             obstore.put(self._store, path, data)
-        except obstore.exceptions.BaseError as error:
-            raise TransientError(f"the object store refused a write: {type(error).__name__}") from None
+        except (FileNotFoundError, obstore.exceptions.BaseError) as error:
+            raise _silent(error, "write") from None
 
     def create(self, path: str, data: bytes) -> bool:
         """Write an object unless there is one already; atomic. False if there is."""
@@ -219,8 +235,8 @@ class StoreObjects:
             obstore.put(self._store, path, data, mode="create", use_multipart=False)
         except AlreadyExistsError:
             return False
-        except obstore.exceptions.BaseError as error:
-            raise TransientError(f"the object store refused a write: {type(error).__name__}") from None
+        except (FileNotFoundError, obstore.exceptions.BaseError) as error:
+            raise _silent(error, "write") from None
         return True
 
     def swap(self, path: str, old: bytes | None, new: bytes) -> bool:
@@ -239,7 +255,7 @@ class StoreObjects:
             # Perhaps by ourselves: the client sends a request again whose answer was lost.
             return self.get(path) == new
         except obstore.exceptions.BaseError as error:
-            raise TransientError(f"the object store refused a write: {type(error).__name__}") from None
+            raise _silent(error, "write") from None
         return True
 
     def delete(self, path: str) -> None:
@@ -249,7 +265,7 @@ class StoreObjects:
         except FileNotFoundError:
             return
         except obstore.exceptions.BaseError as error:
-            raise _silent(error) from None
+            raise _silent(error, "delete") from None
 
     def list(self, prefix: str) -> list[str]:
         """Return every path below a folder, sorted."""
@@ -258,7 +274,7 @@ class StoreObjects:
                 meta["path"] for page in obstore.list(self._store, prefix=prefix or None) for meta in page
             )
         except obstore.exceptions.BaseError as error:
-            raise _silent(error) from None
+            raise _silent(error, "list") from None
 
     def url(self, path: str) -> str:
         """Return the URL of a table."""
@@ -275,7 +291,22 @@ def _not_durable(error: OSError) -> LetheError:
     )
 
 
-def _silent(error: Exception) -> TransientError:
+def _silent(error: Exception, doing: str) -> TransientError:
+    """Say why a request failed; its status and code are all that is passed on of what the store says."""
+    said = str(error)
+    status, code = _STATUS.search(said), _CODE.search(said)
+    answer = " ".join(m[1] for m in (status, code) if m)
+    if status is not None and status[1] in ("401", "403"):
+        return TransientError(
+            f"the object store refuses to {doing} ({answer}): its user lacks the right, or the credentials in "
+            "`storage` are not the right ones"
+        )
+    if (status is not None and status[1] == "404") or isinstance(error, FileNotFoundError):
+        return TransientError(
+            f"the object store knows no such bucket ({answer or 404}): check `root` and the endpoint in `storage`"
+        )
+    if status is not None:
+        return TransientError(f"the object store failed to {doing} ({answer}); try again later")
     return TransientError(f"the object store does not answer: {type(error).__name__}; is it reachable?")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -14,6 +14,7 @@ from lethe.console.cli.shell import Shell, fail, progress, shell
 from lethe.streams.worker.logs import set_up
 
 if TYPE_CHECKING:
+    from lethe.operations.health.doctor import Check
     from lethe.operations.runtime import Runtime
     from lethe.streams.worker.metrics import Metrics
 
@@ -134,15 +135,23 @@ def _moved(update: Callable[[int, int | None], None], before: int, at: int) -> N
 _MARKS: Final = {"ok": ("ok  ", "green"), "warning": ("look", "yellow"), "wrong": ("bad ", "red")}
 
 
-def _broker(runtime: Runtime) -> str:
-    """Ask the broker for the topics, and compare where they stand with what is committed."""
+def _broker(runtime: Runtime) -> Iterator[Check]:
+    """Ask the broker for every right a worker needs and for the topics; compare those with what is committed."""
+    from lethe.operations.health.doctor import Check
+    from lethe.streams.broker.rights import Needed, missing
     from lethe.streams.broker.topics import Streams, identify
+    from lethe.streams.worker.control_topic import RESPONSES, own_topics
 
     settings = runtime.settings
+    groups = [settings.kafka.group, settings.kafka.control_group]
+    own = [topic.topic for topic in own_topics(settings)]
+    read = [topic for topic in own if topic != RESPONSES]
+    for right in missing(settings, Needed([*settings.sources, *read], [RESPONSES], groups, own)):
+        yield Check("broker rights", "wrong", right, "docs/kafka.md names the rights a worker needs")
     identities = identify(settings, settings.sources)
     if runtime.has_warehouse():
         Streams(runtime.warehouse.sources(), settings, identities).check(accept_gap=False)
-    return f"{settings.bootstrap} answers, {len(identities)} topic(s) are there"
+    yield Check("broker", "ok", f"{settings.bootstrap} answers, {len(identities)} topic(s) are there")
 
 
 def doctor_command(context: typer.Context) -> None:
@@ -156,7 +165,7 @@ def doctor_command(context: typer.Context) -> None:
         context, makes=True
     )  # it makes none: it says that there is none, and looks at the rest
     results = []
-    for check in checks(invocation.runtime, _broker):
+    for check in checks(invocation.runtime, {"broker": _broker}):
         results.append(check)
         if not invocation.json:
             mark, style = _MARKS[check.state]
