@@ -5,6 +5,7 @@ __all__ = [
     "files",
     "keystore",
     "latest",
+    "memory",
     "migration",
     "monthkeys",
     "pages",

@@ -14,6 +14,7 @@ from typing import Final, Literal
 from lethe.keys.blobs import Blobs
 from lethe.keys.keystore import Keystore, Known, base_id, kek_id
 from lethe.keys.latest import LatestTime
+from lethe.keys.memory import forbid_dumps
 from lethe.keys.monthkeys import MonthKeys, new_secret
 from lethe.keys.providers.choice import Providers
 from lethe.keys.providers.interface import KeyProvider, checked_key_id
@@ -118,6 +119,7 @@ class KeyRing:
         begin: Callable[[KeyRing, Month, int], None] | None = None,
         latest: LatestTime | None = None,
     ) -> None:
+        forbid_dumps()
         self._latest = latest
         self._providers = provider if isinstance(provider, Providers) else Providers.only(provider)
         self._store = Keystore(blobs)

@@ -10,6 +10,7 @@ from typing import Final
 import pyarrow.compute as pc
 from pydantic import SecretStr
 
+from lethe.keys.memory import locked
 from lethe.operations.health import _probes
 from lethe.operations.health._bounded import SECONDS, Check, bounded, hanging
 from lethe.operations.keys.check import check_keys
@@ -43,7 +44,7 @@ def checks(runtime: Runtime, outside: Mapping[str, Probe]) -> Iterator[Check]:
     its library's calls cannot be left alone while they wait.
     """
     impatient = _impatient(runtime)
-    for what, look in (("configuration", _configuration), ("reader", _reader)):
+    for what, look in (("configuration", _configuration), ("reader", _reader), ("memory", _memory)):
         yield from bounded(what, partial(look, impatient, what))
     found = [*bounded("store", partial(_probes.store, impatient, "store"))]
     found += [] if _wrong(found) else bounded("warehouse", partial(_no_warehouse, impatient, "warehouse"))
@@ -93,6 +94,14 @@ def _reader(_: Runtime, what: str) -> Iterator[Check]:
     else:
         yield Check(what, "warning", "not compiled: every record takes the way of the unusual ones, a fifth more work",
                     "install Lethe where there is a C compiler (`cc`)")  # fmt: skip
+
+
+def _memory(_: Runtime, what: str) -> Iterator[Check]:
+    if locked():
+        yield Check(what, "ok", "keys lie in locked memory, core dumps are off")
+    else:
+        yield Check(what, "warning", "keys cannot be locked in memory: they may be swapped out",
+                    "allow 64 kB (`ulimit -l`, LimitMEMLOCK=), or turn swap off")  # fmt: skip
 
 
 def _key_directory(runtime: Runtime, what: str) -> Iterator[Check]:

@@ -18,6 +18,8 @@ import orjson
 
 from lethe.schemas.errors import LetheError
 
+log = logging.getLogger("lethe.process")
+
 _QUIET = ("faust", "mode", "aiokafka", "librdkafka", "asyncio")
 _AGAIN_SECONDS: Final = 300.0
 _MOST_LINES: Final = 1_000
@@ -91,3 +93,21 @@ def set_up(level: str) -> None:
     root.setLevel(level if level != "WARN" else "WARNING")
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING if level != "DEBUG" else logging.DEBUG)
+    sys.excepthook = _uncaught
+    sys.unraisablehook = _unraisable
+    threading.excepthook = _in_a_thread
+
+
+def _uncaught(_: type[BaseException], error: BaseException, __: object) -> None:
+    """Log what nobody caught without its text, which Python would print."""
+    log.error("nobody caught an exception", exc_info=error)
+
+
+def _in_a_thread(what: threading.ExceptHookArgs) -> None:
+    if what.exc_value is not None and not isinstance(what.exc_value, SystemExit):
+        log.error("nobody caught an exception in a thread", exc_info=what.exc_value)
+
+
+def _unraisable(what: sys.UnraisableHookArgs) -> None:
+    if what.exc_value is not None:
+        log.error("an exception could not be raised", exc_info=what.exc_value)
