@@ -22,5 +22,5 @@ class Answer:
 
 
 def query(runtime: Runtime, statement: str) -> Answer:
-    """Run one statement over the views `metadata`, `adjustments` and `billable`; `LetheError` says what is wrong."""
+    """Run one statement over the archive's views (`lethe.tiers.archive.sql`); `LetheError` says what is wrong."""
     return Answer(*sql.query(runtime.warehouse, statement))

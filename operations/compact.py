@@ -57,7 +57,9 @@ class Part:
 class Asked:
     """What to compact: tables, one month or all, and where. `whole`: one run a partition, whatever it costs."""
 
-    tables: tuple[str, ...] = tuple(name for name in TABLES if name != "adjustments")  # that one stays small
+    tables: tuple[str, ...] = tuple(
+        name for name in TABLES if name not in ("adjustments", "codes")
+    )  # those stay small
     month: str | None = None
     whole: bool = False
 

@@ -19,6 +19,7 @@ from lethe.operations.audit.log import AuditLog
 from lethe.operations.audit.tokens import AuditTokens
 from lethe.operations.key_providers import openers
 from lethe.operations.lines import Lines
+from lethe.operations.listed_codes import ListedCodes
 from lethe.operations.settings import Settings
 from lethe.schemas.errors import ConfigurationError
 from lethe.tiers.rights import restrictions
@@ -147,6 +148,11 @@ class Runtime:
         return Anchors(directory, first_version)
 
     @cached_property
+    def listed_codes(self) -> ListedCodes | None:
+        """The codes that the site's file says name nobody; None where there is no such file in the settings."""
+        return None if self.settings.codes is None else ListedCodes(self.settings.codes, time.monotonic)
+
+    @cached_property
     def transform(self) -> Transform:
         """What turns batches into rows."""
         from lethe.streams.transform.split.split import Rules
@@ -158,6 +164,7 @@ class Runtime:
             settings.integrity.scope,
             timedelta(seconds=settings.limits.future_seconds),
             Lines(settings.lines, time.monotonic) if settings.lines else None,
+            self.listed_codes,
         )
         registry = None
         if settings.registry_url is not None:

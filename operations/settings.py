@@ -198,6 +198,9 @@ class Settings(BaseSettings):
     sources: dict[str, str] = Field(
         default_factory=lambda: dict(DEFAULT_SOURCES), description="topic -> format"
     )
+    codes: Path | None = Field(
+        None, description="file of codes that name nobody, a column and a code a line: shown as they are"
+    )
     lines: dict[str, LineSettings] = Field(
         default_factory=dict,
         description="source (topic, or name given to `ingest`) -> country, own_numbers, dial_prefixes",

@@ -145,6 +145,18 @@ ADJUSTMENTS = pa.schema(
 )
 """Archive rows that are not to be billed: of several reports of one communication all but one."""
 
+CODES = pa.schema(
+    [
+        pa.field("column_name", pa.string(), nullable=False),  # of the archive, such as route
+        pa.field("stand_in", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("why", pa.string(), nullable=False),  # approved, shared
+        pa.field("named_time", TIMESTAMP, nullable=False),
+        _MONTH,
+    ]
+)
+"""What stand-ins of codes stand for: of a month, a column and a stand-in one row at most."""
+
 TABLES = {
     "identifiers": IDENTIFIERS,
     "originals": ORIGINALS,
@@ -152,6 +164,7 @@ TABLES = {
     "metadata": METADATA,
     "ledger": LEDGER,
     "adjustments": ADJUSTMENTS,
+    "codes": CODES,
 }
 WINDOW_TABLES = ("identifiers", "originals", "quarantine")
 PARTITIONED_BY = {
@@ -161,6 +174,7 @@ PARTITIONED_BY = {
     "metadata": ["month"],
     "ledger": [],
     "adjustments": ["month"],
+    "codes": ["month"],
 }
 
 

@@ -3,6 +3,7 @@
 __all__ = [
     "archive",
     "certificates",
+    "codes",
     "commit",
     "compaction",
     "delta",

@@ -80,6 +80,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "Topics of the broker: those of `sources` and Lethe's own, made where they are missing.",
     ),
     "adjustments": ("keeping.adjustments", "What is not to be billed: superseded reports and repeats."),
+    "codes": ("keeping.codes", "Codes the archive shows by a stand-in, and what those stand for."),
     "serve": (
         "running.serve",
         "Serve the console and its API: it holds the keys, so that nobody who uses it must.",

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from lethe.operations import adjustments
+from lethe.operations import adjustments, codes
 from lethe.operations.asker import Asker, record
 from lethe.operations.compact import compact_for
 from lethe.operations.proof.signer import signer_of
@@ -57,6 +57,7 @@ def run_sweep(runtime: Runtime) -> list[Outcome] | None:
             due.month for due in due_months(maintenance.warehouse, maintenance.ring, maintenance.clock())
         }
         adjustments.run_due(runtime, ending)
+        codes.sweep_due(runtime)
         outcomes = sweep(maintenance, runtime.settings.retention)
     except LetheError as error:
         log.error("sweep: %s", error)

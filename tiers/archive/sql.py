@@ -1,4 +1,4 @@
-"""SQL over the archive and nothing else: DuckDB with three views, no files, no network, no extensions."""
+"""SQL over the archive and nothing else: DuckDB with five views, no files, no network, no extensions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import duckdb
 
+from lethe.schemas.declaration.vocabulary import CODES
 from lethe.schemas.errors import LetheError
 from lethe.tiers.warehouse import Warehouse
 
@@ -20,14 +21,30 @@ _LOCKED = (
 
 
 _BILLABLE = (
-    "CREATE VIEW billable AS SELECT * FROM metadata m WHERE NOT EXISTS (SELECT 1 FROM adjustments a "
+    "CREATE VIEW billable AS SELECT * FROM named m WHERE NOT EXISTS (SELECT 1 FROM adjustments a "
     'WHERE a.month = m.month AND a.stream = m.stream AND a.partition = m.partition AND a."offset" = m."offset" '
     'AND a."index" IS NOT DISTINCT FROM m."index")'
 )
 
 
+def _named(connection: duckdb.DuckDBPyConnection) -> str:
+    """Return the statement of the view `named`: the archive with codes in place of stand-ins, where they are named.
+
+    A column that nothing is named of costs nothing.
+    """
+    told = connection.execute("SELECT DISTINCT column_name FROM codes").fetchall()
+    columns = sorted({name for (name,) in told} & CODES)
+    joins = "".join(
+        f" LEFT JOIN (SELECT month, stand_in, any_value(text) AS text FROM codes WHERE column_name = '{name}' "  # noqa: S608
+        f"GROUP BY ALL) c_{name} ON c_{name}.month = m.month AND c_{name}.stand_in = m.{name}"
+        for name in columns
+    )
+    shown = ", ".join(f"coalesce(c_{name}.text, m.{name}) AS {name}" for name in columns)
+    return f"CREATE VIEW named AS SELECT m.*{f' REPLACE ({shown})' if shown else ''} FROM metadata m{joins}"  # noqa: S608
+
+
 def query(warehouse: Warehouse, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Run one statement over the views `metadata`, `adjustments` and `billable`: (column names, rows).
+    """Run one statement over `metadata`, `adjustments`, `codes`, `named` and `billable`: (column names, rows).
 
     Raises `LetheError` with what DuckDB has to say; nothing outside the archive can be reached.
     """
@@ -36,6 +53,8 @@ def query(warehouse: Warehouse, statement: str) -> tuple[list[str], list[tuple[A
     try:
         connection.register("metadata", warehouse.metadata.delta.to_pyarrow_dataset())
         connection.register("adjustments", warehouse.table("adjustments").delta.to_pyarrow_dataset())
+        connection.register("codes", warehouse.table("codes").delta.to_pyarrow_dataset())
+        connection.execute(_named(connection))
         connection.execute(_BILLABLE)
         for setting in _LOCKED:
             connection.execute(setting)

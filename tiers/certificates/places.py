@@ -41,7 +41,16 @@ PLACES: Final = (
     Place("integrity log", ("_log",), _NOBODY),
     Place(
         "certificates and notes of what is under way",
-        ("_certificates", "_erasures", "_forgetting", "_sweep", "_compaction", "_replay", "_adjustments"),
+        (
+            "_certificates",
+            "_erasures",
+            "_forgetting",
+            "_sweep",
+            "_compaction",
+            "_replay",
+            "_adjustments",
+            "_codes",
+        ),
         _NOBODY,
     ),
     Place("records preserved for holds", ("_holds",), ("gone", "gone", "gone")),

@@ -32,6 +32,7 @@ DICTIONARY: Final[dict[str, list[str]]] = {
     ],
     "ledger": ["stream"],
     "adjustments": ["stream", "reason"],
+    "codes": ["column_name", "why"],
 }  # fmt: skip
 _DELTA: Final = ("partition", "offset", "index", "event_time", "done_time", "received_time", "duration_ms")
 # Tokens, hashes and what is sealed: nothing repeats itself in them, and to find that out costs a quarter of encoding.

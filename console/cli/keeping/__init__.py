@@ -1,3 +1,3 @@
 """Commands over the archive: what is kept how long, proven, billed."""
 
-__all__ = ["adjustments", "archive", "proof", "retention", "signing"]
+__all__ = ["adjustments", "archive", "codes", "proof", "retention", "signing"]

@@ -13,7 +13,7 @@ from typing import Final
 import polars as pl
 
 from lethe.keys.monthkeys import MonthKeys
-from lethe.keys.tokens import message_tokens
+from lethe.keys.tokens import message_token, message_tokens
 from lethe.streams.transform.split.rules import ID
 
 MARK: Final = "~"
@@ -32,8 +32,17 @@ def stand_ins(
         return found
     mine, ids = mine.filter(there), ids.filter(there)
     tokens = message_tokens(keys, pl.Series([f"{_DOMAIN} {column} {text.strip()}" for text in mine]))
-    words = [MARK + b32encode(token[:_BYTES]).decode().lower() for token in tokens.to_pylist()]
+    words = [_word(token) for token in tokens.to_pylist()]
     return found.scatter(ids, words)
+
+
+def stand_in(keys: MonthKeys, column: str, text: str) -> str:
+    """Return the stand-in that a code has in a column in the month of the keys."""
+    return _word(message_token(keys, f"{_DOMAIN} {column} {text.strip()}"))
+
+
+def _word(token: bytes) -> str:
+    return MARK + b32encode(token[:_BYTES]).decode().lower()
 
 
 def with_stand_ins(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -17,10 +17,12 @@ ID: Final = " id"  # no declared path has a space in it
 class Rules:
     """Periods, the integrity scope ("all", "none" or countries) and how far ahead of the clock an event may be.
 
-    `lines`: what the site says of the lines of a stream, by its name; None where it says nothing of any.
+    `lines`: what the site says of the lines of a stream, by its name; None where it says nothing of any. `listed`: the
+    codes of each column that the site says name nobody.
     """
 
     retention: RetentionPolicy
     scope: str | tuple[str, ...]
     future: timedelta
     lines: Callable[[str], Line] | None = field(default=None, repr=False)
+    listed: Callable[[], Mapping[str, frozenset[str]]] | None = field(default=None, repr=False)

@@ -82,7 +82,8 @@ def split(decoded: Decoded, fmt: Format, rules: Rules, now: datetime, line: Line
     _reject_missing(frame, fmt, columns, rejections)
     records = frame[[ID, ROW, INDEX]].hstack([v.alias(name) for name, v in columns.values.items()])
     records = classify(records, people, rules, now, rejections)
-    return _assemble(frame, fmt, records, people, columns, kept, rejections)
+    listed = rules.listed() if rules.listed is not None and kept.withheld else None
+    return _assemble(frame, fmt, records, people, columns, kept, rejections, listed)
 
 
 def _reject_missing(
@@ -175,6 +176,7 @@ def _assemble(
     columns: ArchiveColumns,
     kept: KeptTexts,
     rejections: Rejections,
+    listed: Mapping[str, frozenset[str]] | None,
 ) -> Split:
     rejects, rejected = _rejects(records, rejections)
     content = _content(frame, fmt)
@@ -185,6 +187,8 @@ def _assemble(
     if rejected is not None:
         records = records.filter(~rejected)
         people = people.join(records.select(ID), on=ID, how="semi", maintain_order="left")
+    if listed:
+        records = _with_listed(frame, records, listed, columns, kept)
     records, fields, codes = _guard(frame, records, people, fmt, columns.distinct, kept)
     remaining = records.filter(~pl.col("late")) if records.get_column("late").any() else records
     if remaining.height < frame.height:
@@ -255,6 +259,30 @@ def _guard(
         known = kept.get(path)
         kept[path] = spelling if known is None else known.zip_with(known.is_not_null(), spelling)
     return records.hstack([flag]), pl.DataFrame({ID: frame.get_column(ID)} | kept), codes
+
+
+def _with_listed(
+    frame: pl.DataFrame,
+    records: pl.DataFrame,
+    listed: Mapping[str, frozenset[str]],
+    archive: ArchiveColumns,
+    kept: KeptTexts,
+) -> pl.DataFrame:
+    """Put codes that the site lists into their columns as they were written; the guard still looks at them."""
+    ids = records.get_column(ID)
+    for path, (columns, mask) in list(kept.withheld.items()):
+        for column in columns:
+            if column not in listed:
+                continue
+            text = _text(frame, path).str.strip_chars()
+            told = mask & text.is_in(list(listed[column])).fill_null(False)
+            if told.any():
+                values = records.get_column(column)
+                instead = text.set(~told, None).gather(ids)
+                records = records.with_columns(values.zip_with(values.is_not_null(), instead).alias(column))
+                archive.distinct.pop(column, None)  # the guard is to see these too
+                kept.withheld[path] = (columns, mask & ~told)
+    return records
 
 
 def _text(frame: pl.DataFrame, path: str) -> pl.Series:

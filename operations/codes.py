@@ -1,0 +1,317 @@
+"""Name what stand-ins of codes stand for: once the site approves it, or so many people share it that it names none.
+
+What a stand-in stands for is known while the month's key lives: the text is in the window, and made into a stand-in
+again it must give the same. So this runs on the leader daily, and in the last days of a key hourly. Archive rows never
+change; the views of `lethe sql` put the names in their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from hashlib import sha256
+from typing import Any, Final
+from urllib.parse import unquote
+
+import orjson
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lethe.keys.tokens import subject_token
+from lethe.operations.asker import Asker, record
+from lethe.operations.runtime import Runtime
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.declaration.format import Format
+from lethe.schemas.declaration.vocabulary import CODE_MAX_LENGTH, CODES
+from lethe.schemas.errors import ConfigurationError, InputError
+from lethe.schemas.position import Position
+from lethe.schemas.retention.calendar import Month, window_end
+from lethe.schemas.subjects.addresses import normalise
+from lethe.schemas.subjects.equivalents import typed
+from lethe.streams.transform.decode.reshape import Shapeless, records
+from lethe.streams.transform.seal.codes import stand_in
+from lethe.streams.transform.seal.originals import RECEIVED
+from lethe.streams.transform.split.leak_guard import digits, misshapen
+from lethe.tiers.codes import shared, table
+from lethe.tiers.codes.table import Named
+from lethe.tiers.delta.rewrite import files_of
+from lethe.tiers.warehouse import Warehouse
+from lethe.tiers.window.records import Part, entries_of, open_parts
+
+FEWEST: Final = 50
+"""So many different people must share a code before it is taken to name none of them."""
+_LARGEST_SHARE: Final = 10
+"""None of them may be in more than one in so many of its records: a person's own code is in all records of theirs."""
+_FEWEST_DIGITS: Final = 7  # of what could be dialled
+_EXAMPLES: Final = 5
+_AT_A_TIME: Final = 200
+_EVERY: Final = timedelta(hours=20)
+_LAST_DAYS: Final = timedelta(days=2)
+_NOTES: Final = "_codes"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A stand-in of a month. `text`: what it stands for, where that is named, or was asked for with a reason."""
+
+    month: str
+    column: str
+    stand_in: str
+    rows: int
+    subjects: str
+    why: str | None
+    text: str | None = field(default=None, repr=False)
+
+
+def sweep(
+    runtime: Runtime,
+    only: Month | None = None,
+    on_month: Callable[[int, int], None] = lambda _done, _of: None,
+) -> dict[str, int]:
+    """Look through every month whose keys open (or one); returns how many stand-ins were named in each."""
+    warehouse = runtime.new_warehouse()
+    months = [month for month in _parts(runtime) if only is None or month == only]
+    found = {}
+    for number, month in enumerate(months):
+        on_month(number, len(months))
+        found[str(month)] = _name(runtime, warehouse, month)
+    on_month(len(months), len(months))
+    table.forget_with_archive(warehouse, runtime.clock())
+    return found
+
+
+def sweep_due(runtime: Runtime) -> dict[str, int]:
+    """Look through the months that have changed since they were looked through, if that is most of a day ago.
+
+    In the last days of a month's key at every change: afterwards nobody can tell any more.
+
+    1. See which files the month has and what is approved. A crash here leaves nothing.
+    2. Write what is new. A crash here leaves the month to be looked through again, which finds nothing new.
+    3. Note the files: the month is left alone until it has others.
+    """
+    warehouse, now = runtime.new_warehouse(), runtime.clock()
+    found = {}
+    for month, parts in _parts(runtime).items():
+        # Step 1
+        last = any(window_end(month, part.window_months) - now < _LAST_DAYS for part in parts)
+        paths = [f.path for f in files_of(warehouse.metadata) if f.partition["month"] == str(month)]
+        seen = sha256("\n".join([*sorted(paths), *map(repr, sorted(approved(runtime)))]).encode()).hexdigest()
+        before, when = _noted(runtime, month)
+        if before == seen or (not last and when is not None and timedelta(0) <= now - when < _EVERY):
+            continue
+        # Step 2
+        found[str(month)] = _name(runtime, warehouse, month)
+        # Step 3
+        body = {"files": seen, "at": now.astimezone(UTC).isoformat()}
+        runtime.objects.put(f"{_NOTES}/{month}.json", orjson.dumps(body))
+    if found:
+        table.forget_with_archive(warehouse, now)
+    return found
+
+
+def approve(runtime: Runtime, asker: Asker, column: str, text: str) -> None:
+    """Say that a code names nobody, so that views may show it; told to the audit log first.
+
+    Raises `InputError` for what looks like somebody's address: that stays in the window, whoever approves it.
+    """
+    text = text.strip()
+    if column not in CODES:
+        raise InputError(f"a code is in one of the columns {', '.join(sorted(CODES))}")
+    if not text or len(text) > CODE_MAX_LENGTH or "\n" in text:
+        raise InputError(f"a code is one line of at most {CODE_MAX_LENGTH} characters")
+    read = normalise(text)
+    if misshapen(text, column) or (read is not None and read.kind in ("msisdn", "email", "ip", "sip")):
+        raise InputError(
+            "that looks like an address, which is never shown; mend the declaration of its field"
+        )
+    record(runtime, asker, "code.approve", column=column, code=text)
+    name = sha256(f"{column}\0{text}".encode()).hexdigest()[:32]
+    body = {
+        "column": column,
+        "text": text,
+        "at": runtime.clock().astimezone(UTC).isoformat(),
+        "who": asker.who,
+    }
+    runtime.objects.put(f"{_NOTES}/approved/{name}.json", orjson.dumps(body))
+
+
+def approved(runtime: Runtime) -> set[tuple[str, str]]:
+    """Return what the site has approved or lists in its file of codes: (column, text)."""
+    found: set[tuple[str, str]] = set()
+    for key in runtime.objects.list(f"{_NOTES}/approved"):
+        try:
+            body = orjson.loads(runtime.objects.get(key) or b"")
+            found.add((str(body["column"]), str(body["text"])))
+        except (ValueError, KeyError, TypeError):
+            raise ConfigurationError(f"{key} cannot be read; approve the code again") from None
+    listed = runtime.listed_codes
+    if listed is not None:
+        found |= {(column, text) for column, texts in listed().items() for text in texts}
+    return found
+
+
+def listing(runtime: Runtime, asker: Asker, month: Month, show: bool = False) -> list[Listed]:
+    """List the stand-ins of a month. `show`: also what those stand for that are not named, with a case and a purpose.
+
+    The audit entry is durable before anything is read.
+    """
+    warehouse = runtime.new_warehouse()
+    if show:
+        asker.needs_reason()
+        record(runtime, asker, "codes.show", month=str(month))
+    named = {(c, s): (text, why) for c, s, text, why in table.known(warehouse, month).rows()}
+    rows = shared.carried(warehouse, month)
+    counts = shared.subjects_of(warehouse, month, rows)
+    texts: dict[tuple[str, str], str] = {}
+    if show:
+        for part in _parts(runtime).get(month, []):
+            open_ones = counts.select("column_name", "stand_in").rows()
+            texts |= _texts(warehouse, part, rows, [one for one in open_ones if one not in named])
+    return [
+        Listed(
+            str(month), column, word, count, f"{people}" if people >= FEWEST else f"fewer than {FEWEST}",
+            named[column, word][1] if (column, word) in named else None,
+            named[column, word][0] if (column, word) in named else texts.get((column, word)),
+        )
+        for column, word, count, people in counts.select("column_name", "stand_in", "rows", "subjects").rows()
+    ]  # fmt: skip
+
+
+def _parts(runtime: Runtime) -> dict[Month, list[Part]]:
+    found: dict[Month, list[Part]] = {}
+    for part in open_parts(runtime.ring, runtime.clock()):
+        found.setdefault(part.month, []).append(part)
+    return found
+
+
+def _name(runtime: Runtime, warehouse: Warehouse, month: Month) -> int:
+    parts, allowed = _parts(runtime).get(month, []), approved(runtime)
+    find = partial(_found, warehouse, month, parts, allowed)
+    return len(table.name(warehouse, month, runtime.clock(), find))
+
+
+def _found(
+    warehouse: Warehouse, month: Month, parts: list[Part], allowed: set[tuple[str, str]], there: pl.DataFrame
+) -> list[Named]:
+    """Find out what stand-ins of a month that are not named yet may be named."""
+    rows = shared.carried(warehouse, month).join(there, on=["column_name", "stand_in"], how="anti")
+    if not rows.height:
+        return []
+    waiting = set(rows.select("column_name", "stand_in").unique().rows())
+    found: dict[tuple[str, str], Named] = {}
+    for part in parts:
+        for column, text in allowed:
+            if (key := (column, stand_in(part.keys, column, text))) in waiting:
+                found[key] = Named(*key, text, "approved")
+    counts = shared.subjects_of(warehouse, month, rows)
+    many = counts.filter((pl.col("subjects") >= FEWEST) & (pl.col("most") * _LARGEST_SHARE <= pl.col("rows")))
+    common = [key for key in many.select("column_name", "stand_in").rows() if key not in found]
+    common = [key for key in common if not _of_a_switch(rows, *key)]
+    for part in parts:
+        for key, text in _texts(warehouse, part, rows, common).items():
+            if _names_nobody(warehouse, part, key[0], text):
+                found[key] = Named(*key, text, "shared")
+    return list(found.values())
+
+
+def _of_a_switch(rows: pl.DataFrame, column: str, word: str) -> bool:
+    """Tell whether a code is an account of a telephone exchange, where people have accounts of their own."""
+    if column != "account":
+        return False
+    mine = (pl.col("column_name") == column) & (pl.col("stand_in") == word)
+    for name in rows.filter(mine).get_column("format").unique():
+        try:
+            declared = formats.get_format(name)
+        except ConfigurationError:
+            return True  # of a declaration that is gone nobody can say
+        if any(spec.end_user == "unless_own" for spec in declared.subjects):
+            return True
+    return False
+
+
+def _names_nobody(warehouse: Warehouse, part: Part, column: str, text: str) -> bool:
+    """Tell whether a text neither looks like an address nor is one of somebody in the month."""
+    if misshapen(text, column) or len(digits(text)) >= _FEWEST_DIGITS or len(text) > CODE_MAX_LENGTH:
+        return False
+    tokens = {subject_token(part.keys, one.kind, one.value) for one in typed(text)}
+    if not tokens:
+        return True
+    identifiers = warehouse.window["identifiers"].delta.to_pyarrow_dataset()
+    which = pc.field("token").isin(pa.array(sorted(tokens), pa.binary(16)))
+    return bool(identifiers.count_rows(filter=part.rows & which) == 0)
+
+
+def _texts(
+    warehouse: Warehouse, part: Part, rows: pl.DataFrame, keys: list[tuple[str, str]]
+) -> dict[tuple[str, str], str]:
+    """Read back what stand-ins stand for: the text in some of their records that gives the same stand-in again."""
+    found: dict[tuple[str, str], str] = {}
+    for start in range(0, len(keys), _AT_A_TIME):
+        wanted = pl.DataFrame(
+            keys[start : start + _AT_A_TIME], schema=["column_name", "stand_in"], orient="row"
+        )
+        examples = (
+            rows.join(wanted, on=["column_name", "stand_in"], how="semi")
+            .sort(shared.POSITION)
+            .group_by("column_name", "stand_in", maintain_order=True)
+            .head(_EXAMPLES)
+        )
+        places: dict[Position, list[tuple[str, str, str]]] = {}
+        for *place, fmt, column, word in examples.select(
+            *shared.POSITION, "format", "column_name", "stand_in"
+        ).rows():
+            places.setdefault(Position(*place), []).append((fmt, column, word))
+        for position, entries in entries_of(warehouse, part, set(places)).items():
+            for fmt, column, word in places[position]:
+                if (column, word) in found:
+                    continue
+                for text in _candidates(entries, fmt, position.index):
+                    if stand_in(part.keys, column, text) == word:
+                        found[column, word] = text.strip()
+                        break
+    return found
+
+
+def _candidates(entries: list[dict[str, Any]], name: str, index: int | None) -> Iterator[str]:
+    """Yield every text of a record as the window keeps it."""
+    for entry in entries:
+        for text in _leaves(_opened(entry, name, index)):
+            yield text
+            if "%" in text:
+                yield unquote(text)
+
+
+def _opened(entry: dict[str, Any], name: str, index: int | None) -> Any:
+    """Parse an entry of the window; None where today's declaration does not fit a value that is no JSON."""
+    try:
+        declared = formats.get(name)
+        if entry["form"] == RECEIVED and isinstance(declared, Format) and declared.reshaped:
+            return dict(records(entry["value"], declared)).get(index)
+        return orjson.loads(entry["value"])
+    except (ConfigurationError, Shapeless, orjson.JSONDecodeError):
+        return None
+
+
+def _leaves(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        for below in node.values():
+            yield from _leaves(below)
+    elif isinstance(node, list):
+        for below in node:
+            yield from _leaves(below)
+    elif isinstance(node, str):
+        yield node
+    elif node is not None and not isinstance(node, bool):
+        yield str(node)
+
+
+def _noted(runtime: Runtime, month: Month) -> tuple[str | None, datetime | None]:
+    """Read what a month was looked through with, and when; nothing when there is no note that can be read."""
+    try:
+        note = orjson.loads(runtime.objects.get(f"{_NOTES}/{month}.json") or b"")
+        return str(note["files"]), datetime.fromisoformat(note["at"])
+    except (ValueError, KeyError, TypeError):
+        return None, None
