@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from lethe.schemas.declaration import format as formats
+from lethe.schemas.declaration.charge import ChargeBasis
+from lethe.schemas.declaration.vocabulary import CURRENCIES
 from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.line import ANY_LINE, Line, OwnNumbers, parse_own_numbers
 
@@ -30,6 +33,17 @@ class LineSettings(BaseModel):
         (), max_length=50, description="dialled before a number, no part of it"
     )
     own_numbers: Path | None = Field(None, description="file of the site's own numbers and ranges")
+    charge_basis: ChargeBasis | None = Field(
+        None, description="what a price is the price of, where your contract says other than the declaration"
+    )
+    currency: str | None = Field(None, description="ISO 4217: of prices that name no currency")
+
+    @field_validator("currency")
+    @classmethod
+    def _known(cls, currency: str | None) -> str | None:
+        if currency is not None and currency not in CURRENCIES:
+            raise ValueError("an ISO 4217 code in use, such as PKR")
+        return currency
 
 
 def read_own_numbers(path: Path) -> OwnNumbers:
@@ -42,6 +56,19 @@ def read_own_numbers(path: Path) -> OwnNumbers:
         raise ConfigurationError(
             f"own_numbers {path}: {type(error).__name__}; check that it is there, readable and UTF-8"
         ) from None
+
+
+def check_charges(settings: Mapping[str, LineSettings], sources: Mapping[str, str]) -> None:
+    """Check that charges can be worked out as sources say; raises `ConfigurationError` naming source and format."""
+    for name, one in settings.items():
+        if one.charge_basis is None or name not in sources:
+            continue
+        for fmt in formats.formats_of(formats.get(sources[name])).values():
+            try:
+                if fmt.priced:
+                    fmt.check_charge(one.charge_basis)
+            except ValueError as error:
+                raise ConfigurationError(f"lines.{name}: {fmt.name} has no such charge: {error}") from None
 
 
 @dataclass(slots=True)
@@ -65,7 +92,7 @@ class Lines:
             if one.own_numbers is not None:
                 self._seen[name] = _mark(one.own_numbers)
                 own = read_own_numbers(one.own_numbers)
-            self._known[name] = Line(one.country, one.dial_prefixes, own)
+            self._known[name] = Line(one.country, one.dial_prefixes, own, one.charge_basis, one.currency)
         self._looked = self.clock()
 
     def __call__(self, stream: str) -> Line:
@@ -88,7 +115,7 @@ class Lines:
             except ConfigurationError as error:
                 _log.error("%s; the numbers read before stay in force", error)
                 continue
-            self._known[name] = Line(one.country, one.dial_prefixes, own)
+            self._known[name] = Line(one.country, one.dial_prefixes, own, one.charge_basis, one.currency)
             _log.info("own_numbers of %s: read again, %s stretches", name, own.count)
 
 

@@ -18,7 +18,7 @@ from lethe.keys.ring import KeyRing
 from lethe.operations.audit.log import AuditLog
 from lethe.operations.audit.tokens import AuditTokens
 from lethe.operations.key_providers import openers
-from lethe.operations.lines import Lines
+from lethe.operations.lines import Lines, check_charges
 from lethe.operations.listed_codes import ListedCodes
 from lethe.operations.settings import Settings
 from lethe.schemas.errors import ConfigurationError
@@ -159,6 +159,7 @@ class Runtime:
         from lethe.streams.transform.transform import Transform
 
         settings = self.settings
+        check_charges(settings.lines, settings.sources)
         rules = Rules(
             settings.retention,
             settings.integrity.scope,

@@ -203,7 +203,8 @@ class Settings(BaseSettings):
     )
     lines: dict[str, LineSettings] = Field(
         default_factory=dict,
-        description="source (topic, or name given to `ingest`) -> country, own_numbers, dial_prefixes",
+        description="source (topic, or name given to `ingest`) -> country, own_numbers, dial_prefixes, charge_basis, "
+        "currency",
     )
     formats_dir: Path | None = Field(None, description="declarations of formats of your own (*.toml)")
     registry_url: str | None = Field(None, description="schema registry of Avro and Protobuf values")

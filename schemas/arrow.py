@@ -6,6 +6,8 @@ columns: they are in the path of a file, not in the file.
 
 from __future__ import annotations
 
+from typing import Final
+
 import pyarrow as pa
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -56,6 +58,11 @@ METADATA = pa.schema(
         pa.field("original_form", pa.string()),  # received or canonical: which bytes `integrity_hash` is of
         pa.field("format", pa.string(), nullable=False),
         pa.field("format_version", pa.int32(), nullable=False),
+        pa.field("charge", MONEY),  # what the record costs in all, in `currency`
+        pa.field(
+            "charge_basis", pa.string()
+        ),  # what `price` is the price of: lethe.schemas.declaration.charge
+        pa.field("charged_duration_ms", pa.int64()),  # what the vendor charges of a call
         _MONTH,
     ]
 )
@@ -176,6 +183,27 @@ PARTITIONED_BY = {
     "adjustments": ["month"],
     "codes": ["month"],
 }
+
+
+ADDED: Final[dict[str, frozenset[str]]] = {
+    "metadata": frozenset({"charge", "charge_basis", "charged_duration_ms"}),
+}
+"""Columns that files of earlier releases lack."""
+
+
+def complete(rows: pa.Table, table: str) -> pa.Table:
+    """Give the rows of a file all columns of its table's files, in order and type; those of later releases are null.
+
+    Raises `KeyError` where another column is missing, `pa.ArrowException` where a type does not fit.
+    """
+    schema = file_schema(table)
+    columns = [
+        pa.nulls(rows.num_rows, field.type)
+        if field.name in ADDED.get(table, ()) and field.name not in rows.column_names
+        else rows.column(field.name)
+        for field in schema
+    ]
+    return pa.table(columns, names=schema.names).cast(schema)
 
 
 def file_schema(table: str) -> pa.Schema:

@@ -55,6 +55,8 @@ class Line:
     country: str | None = None
     dial_prefixes: tuple[str, ...] = ()
     own: OwnNumbers | None = None
+    charge_basis: str | None = None  # other than the declaration's: lethe.schemas.declaration.charge
+    currency: str | None = None  # of prices that name none, instead of the declaration's
 
 
 ANY_LINE: Final = Line()

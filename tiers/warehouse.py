@@ -66,6 +66,7 @@ class Warehouse:
         self.metadata = self.table("metadata")
         self.ledger = self.table("ledger")
         self._stamped: datetime | None = None
+        self._complete = False
         self._committed: datetime | None = None
         self._declarations: set[bytes] = set()
 
@@ -125,6 +126,7 @@ class Warehouse:
         ranges = _ranges(batches)
         name = range_name([(source, r.first, r.last) for source, r in ranges.items()])
         # Step 1
+        self.add_missing_columns()
         self._check_follows(ranges)
         self._check_clock(batches, now)
         fail_point("commit.begin")
@@ -154,6 +156,13 @@ class Warehouse:
     def keep_declarations(self, hashes: Iterable[Hashed]) -> None:
         """Keep what the rows of a commit were made by; see `lethe.tiers.commit.declarations.keep`."""
         declarations.keep(self.objects, (one.declarations for one in hashes), self._declarations)
+
+    def add_missing_columns(self) -> None:
+        """Give the tables of an earlier release the columns of this one, once; a crash leaves columns that are null."""
+        if not self._complete:
+            for table in (*self.window.values(), self.metadata):
+                table.add_missing_columns()
+            self._complete = True
 
     def stamped(self, milliseconds: int) -> None:
         """Note the newest time stamp the broker has given messages that are about to be committed; -1 for none."""

@@ -265,7 +265,8 @@ COLUMNS = {
     "error": (24, "string"), "permanent_error": (25, "boolean"), "price": (26, "decimal"),
     "currency": (27, "string"), "price_unit": (28, "string"), "redacted": (29, "string"),
     "integrity_hash": (30, "hash"), "original_form": (31, "string"), "format": (32, "string"),
-    "format_version": (33, "int32"),
+    "format_version": (33, "int32"), "charge": (34, "decimal"), "charge_basis": (35, "string"),
+    "charged_duration_ms": (36, "int64"),
 }  # fmt: skip
 """Id and type of every column: docs/integrity.md, section 2."""
 

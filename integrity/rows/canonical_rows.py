@@ -75,6 +75,9 @@ COLUMNS = {
     "original_form": (31, Kind.STRING),
     "format": (32, Kind.STRING),
     "format_version": (33, Kind.INT32),
+    "charge": (34, Kind.DECIMAL),
+    "charge_basis": (35, Kind.STRING),
+    "charged_duration_ms": (36, Kind.INT64),
 }
 """Id and kind of every column of the archive but `month`, which follows from `event_time`."""
 

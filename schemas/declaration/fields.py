@@ -40,8 +40,8 @@ ArchiveType = Literal["timestamp", "integer", "decimal", "duration", "boolean", 
 BY_TYPE: Final[dict[str, frozenset[str]]] = {
     "timestamp": frozenset({"event_time", "done_time"}),
     "integer": frozenset({"parts"}),
-    "decimal": frozenset({"price"}),
-    "duration": frozenset({"duration_ms"}),
+    "decimal": frozenset({"price", "charge"}),
+    "duration": frozenset({"duration_ms", "charged_duration_ms"}),
     "boolean": frozenset({"permanent_error"}),
     "enum": frozenset({"channel", "direction", "status_group", "currency", "price_unit"}),
     "code": frozenset(

@@ -18,6 +18,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 
 from lethe.schemas.arrow import METADATA
+from lethe.schemas.declaration.charge import ChargeSpec, impossible
 from lethe.schemas.declaration.fields import (
     BY_TYPE,
     ENUM_VALUES,
@@ -75,6 +76,7 @@ class Format(Declared):
     direction: str | None = None
     price_unit: str | None = None
     currency: str | None = None
+    charge: ChargeSpec | None = None
     status_group: str | None = (
         None  # for records that exist only once something has happened, such as an inbound message
     )
@@ -114,6 +116,7 @@ class Format(Declared):
                 "the fields of csv are among its `columns`, each named once, without an envelope"
             )
         self._check_conditions(paths)
+        self.check_charge(None)
         return self
 
     def _check_nesting(self, paths: set[str]) -> None:
@@ -188,6 +191,32 @@ class Format(Declared):
             word for f in self.archive if f.column == "channel" for word in (f.values or {}).values()
         }
         return bool(asked) and calls
+
+    def check_charge(self, basis: str | None) -> None:
+        """Check that charges can be worked out, as declared or by another basis; raises `ValueError` saying why not."""
+        if self.charge is None and basis is None:
+            return
+        filled = {c for f in self.archive for c in (f.column, f.keep) if c}
+        filled |= {r.column for r in self.rules} | {n for n in _CONSTANTS if getattr(self, n)}
+        spec = self.charge or ChargeSpec(basis="message")
+        wrong = impossible(
+            basis or spec.basis, spec, filled, {f.path for f in self.fields if "[]" not in f.path}
+        )
+        if wrong is not None:
+            raise ValueError(wrong)
+
+    def can_charge_by(self, basis: str) -> bool:
+        """Tell whether charges can be worked out by a basis: of a mixed topic not all formats have what it needs."""
+        try:
+            self.check_charge(basis)
+        except ValueError:
+            return False
+        return True
+
+    @property
+    def priced(self) -> bool:
+        """Whether a field of its records holds a price or a charge."""
+        return any(f.column in ("price", "charge") for f in self.archive)
 
     def __hash__(self) -> int:
         return hash((self.name, self.version))

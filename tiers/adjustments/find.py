@@ -25,7 +25,7 @@ SUPERSEDED: Final = "superseded"
 REPEATED: Final = "repeated"
 _NOT_FINAL: Final = ("ACCEPTED", "PENDING")
 _ROWS_AT_A_TIME: Final = 8_000_000
-_SAID: Final = ("format", "account", "status_group", "status", "done_time", "price", "currency")
+_SAID: Final = ("format", "account", "status_group", "status", "done_time", "price", "charge", "currency")
 
 
 def set_apart(warehouse: Warehouse, month: Month) -> pl.DataFrame:
@@ -96,7 +96,7 @@ def _apart(warehouse: Warehouse, month: Month, several: pl.DataFrame) -> pl.Data
     ordered = rows.join(several, on=POSITION, nulls_equal=True).sort(
         [
             pl.col("status_group").is_in(_NOT_FINAL) | pl.col("status_group").is_null(),
-            pl.col("price").is_null(),
+            pl.coalesce("charge", "price").is_null(),
             pl.col("done_time").fill_null(pl.datetime(1, 1, 1, time_zone="UTC")).dt.timestamp("us") * -1,
             *POSITION,
         ],
@@ -112,7 +112,7 @@ def _apart(warehouse: Warehouse, month: Month, several: pl.DataFrame) -> pl.Data
 
 def _archive(warehouse: Warehouse, month: Month, wanted: pl.DataFrame) -> pl.DataFrame:
     """Read the archive rows at some positions of a month."""
-    archive = warehouse.metadata.delta.to_pyarrow_dataset()
+    archive = warehouse.metadata.dataset()
     found = []
     batches = archive.to_batches(columns=[*POSITION, *_SAID], filter=pc.field("month") == str(month))
     for batch in batches:

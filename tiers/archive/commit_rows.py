@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lethe.integrity.rows.canonical_rows import check_schema
-from lethe.schemas.arrow import METADATA, file_schema
+from lethe.schemas.arrow import METADATA, complete, file_schema
 from lethe.schemas.errors import LetheError
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers.delta.rewrite import BROKEN, files_of
@@ -34,12 +34,11 @@ def rows_of_commit(
         & (pc.field("offset") <= last)
     )
     if paths and all(part is not None for part in parts):
-        schema = file_schema("metadata")
-        tables = [pq.read_table(io.BytesIO(part or b"")).select(COLUMNS).cast(schema) for part in parts]
+        tables = [complete(pq.read_table(io.BytesIO(part or b"")), "metadata") for part in parts]
         return pa.concat_tables(tables).filter(here)
     # The commit's own files are gone (compacted), or the table's history no longer names them.
     warehouse.metadata.reload()
-    dataset = warehouse.metadata.delta.to_pyarrow_dataset()
+    dataset = warehouse.metadata.dataset()
     return dataset.to_table(columns=COLUMNS, filter=here).cast(file_schema("metadata"))
 
 
@@ -57,7 +56,7 @@ def archive_rows(
         & (pc.field("offset") >= first)
         & (pc.field("offset") <= last)
     )
-    dataset = warehouse.metadata.delta.to_pyarrow_dataset()
+    dataset = warehouse.metadata.dataset()
     try:
         return dataset.to_table(columns=METADATA.names, filter=here).cast(METADATA)
     except BROKEN:

@@ -23,6 +23,7 @@ from lethe.schemas.arrow import file_schema
 from lethe.schemas.errors import LetheError
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers.delta.log import DataFile
+from lethe.tiers.delta.places import open_parquet
 from lethe.tiers.delta.rewrite import BROKEN, files_of
 from lethe.tiers.delta.table import Table
 from lethe.tiers.ledger.commits import TopicPartition
@@ -164,7 +165,7 @@ class Archive:
                     raise FileNotFoundError(file.path)
                 source = pa.BufferReader(data)
             # Dictionaries are kept: strings are then neither built nor searched for repetitions.
-            known = pq.ParquetFile(source, read_dictionary=_STRINGS)
+            known = open_parquet(source, None, _STRINGS)
             self._open[file.path] = known
             while len(self._open) > _OPEN_FILES:
                 self._open.popitem(last=False)

@@ -51,9 +51,9 @@ def query(warehouse: Warehouse, statement: str) -> tuple[list[str], list[tuple[A
     warehouse.metadata.reload()
     connection = duckdb.connect(":memory:")
     try:
-        connection.register("metadata", warehouse.metadata.delta.to_pyarrow_dataset())
-        connection.register("adjustments", warehouse.table("adjustments").delta.to_pyarrow_dataset())
-        connection.register("codes", warehouse.table("codes").delta.to_pyarrow_dataset())
+        connection.register("metadata", warehouse.metadata.dataset())
+        connection.register("adjustments", warehouse.table("adjustments").dataset())
+        connection.register("codes", warehouse.table("codes").dataset())
         connection.execute(_named(connection))
         connection.execute(_BILLABLE)
         for setting in _LOCKED:

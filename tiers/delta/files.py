@@ -29,12 +29,22 @@ DICTIONARY: Final[dict[str, list[str]]] = {
         "stream", "channel", "direction", "account", "application", "sender", "recipient", "source_kind",
         "destination_kind", "country", "mcc", "mnc", "network", "route", "parts", "status_group", "status", "error",
         "price", "currency", "price_unit", "redacted", "original_form", "format",
+        "charge", "charge_basis",
     ],
     "ledger": ["stream"],
     "adjustments": ["stream", "reason"],
     "codes": ["column_name", "why"],
 }  # fmt: skip
-_DELTA: Final = ("partition", "offset", "index", "event_time", "done_time", "received_time", "duration_ms")
+_DELTA: Final = (
+    "partition",
+    "offset",
+    "index",
+    "event_time",
+    "done_time",
+    "received_time",
+    "duration_ms",
+    "charged_duration_ms",
+)
 # Tokens, hashes and what is sealed: nothing repeats itself in them, and to find that out costs a quarter of encoding.
 _RANDOM: Final = (
     "token",

@@ -98,7 +98,7 @@ class Opened:
         else:
             self._places = Places(objects, path, size)
             source = pa.PythonFile(self._places, "r")
-        self.parquet = pq.ParquetFile(source, metadata=metadata, read_dictionary=dictionaries)
+        self.parquet = open_parquet(source, metadata, dictionaries or [])
         self.metadata: pq.FileMetaData = self.parquet.metadata
 
     def read(self, group: int, columns: list[str] | None = None) -> pa.Table:
@@ -117,6 +117,15 @@ class Opened:
         assert self._places is not None  # noqa: S101
         self._places.seek(start)
         return memoryview(self._places.read(end - start)), start
+
+
+def open_parquet(source: Any, metadata: pq.FileMetaData | None, dictionaries: list[str]) -> pq.ParquetFile:
+    """Open a file, some columns of it as dictionaries: those it has, since one of an earlier release lacks some."""
+    metadata = metadata or pq.ParquetFile(source).metadata
+    there = set(metadata.schema.names)
+    return pq.ParquetFile(
+        source, metadata=metadata, read_dictionary=[name for name in dictionaries if name in there]
+    )
 
 
 def _start(column: pq.ColumnChunkMetaData) -> int:

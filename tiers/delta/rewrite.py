@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake.transaction import RemoveAction
 
-from lethe.schemas.arrow import PARTITIONED_BY, TABLES, file_schema
+from lethe.schemas.arrow import PARTITIONED_BY, TABLES, complete
 from lethe.schemas.errors import IntegrityError
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.table import Table
@@ -81,7 +81,7 @@ def read_file(objects: Objects, table: str, file: DataFile) -> pa.Table | None:
         return None
     schema = TABLES[table]
     try:
-        rows = pq.read_table(io.BytesIO(data)).select(file_schema(table).names).cast(file_schema(table))
+        rows = complete(pq.read_table(io.BytesIO(data)), table)
     except BROKEN as error:
         raise IntegrityError(
             f"{table}/{file.path} is damaged ({type(error).__name__}); bring it back from the backup"

@@ -90,6 +90,12 @@ class Table:
             self._update()
         return self._library
 
+    def dataset(self) -> Any:
+        """Return the rows as an Arrow dataset; columns that no file of an earlier release has are null."""
+        known = pa.schema(self.delta.schema().to_arrow())
+        added = [field for field in TABLES[self.name] if field.name not in known.names]
+        return self.delta.to_pyarrow_dataset(schema=pa.schema([*known, *added]))
+
     def reload(self) -> None:
         """See what others have committed; raises `TransientError` when the store does not answer."""
         if self._stale:

@@ -112,7 +112,7 @@ def _of_accounts(warehouse: Warehouse, part: Part, scope: Scope) -> set[Position
     """
     chosen = [pc.field("month") == str(part.month), pc.field("account").isin(scope.accounts), *_times(scope)]
     warehouse.metadata.reload()
-    archive = warehouse.metadata.delta.to_pyarrow_dataset()
+    archive = warehouse.metadata.dataset()
     theirs = _joinable(archive.to_table(columns=_WHERE, filter=reduce(and_, chosen)))
     if not theirs.num_rows:
         return set()

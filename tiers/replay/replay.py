@@ -144,6 +144,7 @@ def replay(maintenance: MaintenanceContext, wanted: Wanted, attempt: Try, on_ste
     10. Remove the note.
     """
     maintenance.holds.active()  # one that does not open keeps all in the quarantine: better known before it is landed
+    maintenance.warehouse.add_missing_columns()
     # Step 1
     lease = ReplayLease.take(maintenance.warehouse, maintenance.clock().isoformat(timespec="seconds"))
     # Step 2

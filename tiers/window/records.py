@@ -67,13 +67,13 @@ def partition_of(month: Month, window_months: int) -> dict[str, str]:
 def select(table: Any, condition: Any, columns: list[str] | None = None) -> list[dict[str, Any]]:
     """Return rows of a table, freshly loaded, as dicts."""
     table.reload()
-    return list(table.delta.to_pyarrow_dataset().to_table(filter=condition, columns=columns).to_pylist())
+    return list(table.dataset().to_table(filter=condition, columns=columns).to_pylist())
 
 
 def select_each(table: Any, condition: Any, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """Yield rows of a table, freshly loaded, as dicts: for a whole month of them, of which few are held at once."""
     table.reload()
-    scanner = table.delta.to_pyarrow_dataset().scanner(columns=columns, filter=condition, batch_size=_ROWS)
+    scanner = table.dataset().scanner(columns=columns, filter=condition, batch_size=_ROWS)
     for batch in scanner.to_batches():
         yield from batch.to_pylist()
 

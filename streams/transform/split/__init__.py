@@ -1,3 +1,13 @@
 """A decoded batch becomes subjects, metadata and what stays in the window."""
 
-__all__ = ["classify", "columns", "conditions", "leak_guard", "parties", "rules", "split", "window_fields"]
+__all__ = [
+    "charges",
+    "classify",
+    "columns",
+    "conditions",
+    "leak_guard",
+    "parties",
+    "rules",
+    "split",
+    "window_fields",
+]

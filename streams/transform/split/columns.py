@@ -25,9 +25,10 @@ TIME = pl.Datetime("us", "UTC")
 MONEY = pl.Decimal(18, 6)
 _MICRO = Decimal("0.000001")
 # Beyond what any of these can be lie phone numbers: a bound keeps one in the wrong field out of the archive.
-_MONEY_LIMIT = Decimal(10) ** 7
+MONEY_LIMIT = 10**7
 _FIGURE_LIMIT = Decimal(10) ** 8  # as written, in whatever unit
 _MOST_PARTS = 10**6
+_MOST_BYTES = 10**15
 _MOST_EXPONENT = 30
 _NOTHING = ["", "0", "<null>"]  # what is written for a time that never came
 _MOST_SECONDS = 366 * 86_400
@@ -209,16 +210,34 @@ def durations(text: pl.Series, scale: str) -> pl.Series:
     return _mapped(text, milliseconds, pl.Int64)
 
 
-def _decimal(spec: FieldSpec, text: pl.Series) -> Converted:
-    factor = Decimal(spec.scale)
+def money(text: pl.Series, scale: str) -> pl.Series:
+    """Convert amounts to whole currency units with six places; null where it is no number or none that money has."""
+    factor = Decimal(scale)
 
-    def money(one: str) -> Decimal | None:
+    def amount(one: str) -> Decimal | None:
         number = _number(one)
-        if number is None or abs(number) >= _FIGURE_LIMIT or abs(number * factor) >= _MONEY_LIMIT:
+        if number is None or abs(number) >= _FIGURE_LIMIT or abs(number * factor) >= MONEY_LIMIT:
             return None
         return (number * factor).quantize(_MICRO, ROUND_HALF_EVEN)
 
-    converted = _one(spec, text, _mapped(text, money, MONEY), Reason.NOT_A_NUMBER)
+    return _mapped(text, amount, MONEY)
+
+
+def volumes(text: pl.Series, scale: str) -> pl.Series:
+    """Convert volumes in units of `scale` megabytes to whole millionths of a megabyte, Int64; null where it is none."""
+    factor = Decimal(scale) * 10**6
+
+    def bytes_of(one: str) -> int | None:
+        number = _number(one)
+        if number is None or not 0 <= number * factor <= _MOST_BYTES:
+            return None
+        return int((number * factor).to_integral_value(ROUND_HALF_EVEN))
+
+    return _mapped(text, bytes_of, pl.Int64)
+
+
+def _decimal(spec: FieldSpec, text: pl.Series) -> Converted:
+    converted = _one(spec, text, money(text, spec.scale), Reason.NOT_A_NUMBER)
     if spec.unit:
         unit = pl.select(pl.when(text.is_not_null()).then(pl.lit(spec.unit))).to_series().alias("price_unit")
         return Converted({**converted.columns, "price_unit": unit}, converted.bad, converted.reason)

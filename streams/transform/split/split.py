@@ -1,7 +1,7 @@
 """Split a decoded batch into subjects, metadata and what stays in the window. The only way out for an identifier.
 
 1. Fill what rules say, then convert every archive field; what does not fit is rejected or withheld.
-2. Fill what the format itself says.
+2. Fill what the format itself says, and what the record costs in all.
 3. Read the parties: end users become subjects, businesses go to the archive.
 4. Classify each record: country, month, window, late or not, too old or in the future, in integrity scope or not.
 5. Guard the archive's columns against the row's own subjects.
@@ -26,6 +26,7 @@ from lethe.streams.transform.batch import Reason, Reject
 from lethe.streams.transform.decode.decode import INDEX, ROW, Decoded
 from lethe.streams.transform.decode.json_columns import Coded
 from lethe.streams.transform.split._collected import ArchiveColumns, KeptTexts, Rejections, constant
+from lethe.streams.transform.split.charges import fill_charges
 from lethe.streams.transform.split.classify import classify
 from lethe.streams.transform.split.columns import convert
 from lethe.streams.transform.split.conditions import holds
@@ -77,7 +78,8 @@ def split(decoded: Decoded, fmt: Format, rules: Rules, now: datetime, line: Line
     for spec in fmt.archive:
         _convert(spec, frame, coded.get(spec.path), columns, kept, rejections)
     _withhold_doubtful_ends(frame, fmt, columns, kept)
-    _constants(fmt, columns)
+    _constants(fmt, line, columns)
+    fill_charges(frame, fmt, line, columns, rejections)
     people = read_parties(frame, fmt, line, columns, kept, rejections)
     _reject_missing(frame, fmt, columns, rejections)
     records = frame[[ID, ROW, INDEX]].hstack([v.alias(name) for name, v in columns.values.items()])
@@ -151,11 +153,11 @@ def _withhold_doubtful_ends(
                 kept.withheld[spec.path] = (("done_time",), odd & frame.get_column(spec.path).is_not_null())
 
 
-def _constants(fmt: Format, columns: ArchiveColumns) -> None:
+def _constants(fmt: Format, line: Line, columns: ArchiveColumns) -> None:
     """Fill what the format says of every record; a currency and a price unit only where there is a price."""
     priced = [columns.values[n] for n in ("price", "currency") if n in columns.values]
     for name in _CONSTANTS:
-        value = getattr(fmt, name)
+        value = line.currency if name == "currency" and line.currency else getattr(fmt, name)
         if value is None:
             continue
         everywhere = constant(name, value, columns.height)

@@ -30,6 +30,7 @@ from integrity_samples import (
 from lethe.integrity.log.publish import publish
 from lethe.integrity.log.signing import Signer
 from lethe.integrity.rows.canonical_rows import COLUMNS
+from lethe.integrity.rows.canonical_rows import Kind as RowKind
 from lethe.integrity.verify.archive import Progress, verify_archive
 from lethe.integrity.verify.findings import Finding, Kind, require_none
 from lethe.integrity.verify.row_batch import Months, Rows
@@ -37,6 +38,7 @@ from lethe.schemas.errors import IntegrityError
 from lethe.schemas.retention.calendar import Month
 
 VICTIM = 12
+_SOME: dict[RowKind, Any] = {RowKind.INT64: 5, RowKind.DECIMAL: Decimal(1), RowKind.BOOLEAN: True}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def test_a_change_in_any_column_is_found(archive: Archive, column: str) -> None:
     elif isinstance(old, str):
         new = chr(ord(old[0]) ^ 1) + old[1:]
     elif old is None:
-        new = 5 if column == "duration_ms" else "x"
+        new = _SOME.get(COLUMNS[column][1], "x")
     else:
         new = old + timedelta(microseconds=1)
     values[VICTIM][column] = new
