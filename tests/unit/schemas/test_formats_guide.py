@@ -118,7 +118,7 @@ def test_a_format_of_a_directory_is_known_like_any_other(folder: Path) -> None:
     ("change", "complaint"),
     [
         (('class = "content"', 'class = "contents"'), "field.body.class"),
-        (('column = "price"', 'column = "parts"'), "field.cost: type decimal fills price"),
+        (('column = "price"', 'column = "parts"'), "field.cost: type decimal fills charge, price"),
         (('scale = "0.01"', 'scale = "cheap"'), "`scale` is a decimal number"),
         (('role = "subscriber"\n', ""), "a subject has a `role`"),
         (('end_user = "never"', 'end_user = { field = "nothing", is = ["x"] }'), "a condition looks at nothing"),
