@@ -39,6 +39,12 @@ def per_part(record: Record) -> Decimal:
 
 # The bill of a vendor, from the raw record: what Lethe's own code is not asked for.
 BY_HAND: dict[str, Callable[[Record], Decimal | None]] = {
+    "8x8/sms-report": lambda r: exact(
+        r["payload"]["price"].get("total") or r["payload"]["price"]["perSms"] * r["payload"]["smsCount"]
+    ),
+    "telnyx/message": lambda r: exact(r["data"]["payload"]["cost"]["amount"]),
+    "plivo/message": lambda r: exact(r["total_amount"]),
+    "infobip/messages-inbound": per_part,
     "infobip/sms-report": per_part,
     "infobip/sms-log": per_part,
     "infobip/sms-log-legacy": per_part,
