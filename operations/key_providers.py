@@ -8,7 +8,15 @@ from functools import partial
 
 from lethe.keys.providers.choice import Openers
 from lethe.keys.providers.interface import KeyProvider
-from lethe.operations.key_settings import AwsKeys, GcpKeys, Keys, LocalKeys, Pkcs11Keys, ProviderSettings
+from lethe.operations.key_settings import (
+    AwsKeys,
+    AzureKeys,
+    GcpKeys,
+    Keys,
+    LocalKeys,
+    Pkcs11Keys,
+    ProviderSettings,
+)
 from lethe.schemas.errors import ConfigurationError
 
 
@@ -44,6 +52,10 @@ def _opened(section: ProviderSettings, clock: Callable[[], datetime]) -> KeyProv
         from lethe.keys.providers.gcp import GcpProvider
 
         return GcpProvider(section.key_ring, clock, section.token_file, section.protection, section.endpoint)
+    if isinstance(section, AzureKeys):
+        from lethe.keys.providers.azure import AzureProvider
+
+        return AzureProvider(section.url, clock, section.token_file, section.protection, section.prefix)
     from lethe.keys.providers.vault import VaultProvider
 
     return VaultProvider(

@@ -64,7 +64,19 @@ class GcpKeys(Section):
     endpoint: str = Field("https://cloudkms.googleapis.com", pattern=r"^https?://")
 
 
-ProviderSettings = LocalKeys | Pkcs11Keys | VaultKeys | AwsKeys | GcpKeys
+class AzureKeys(Section):
+    """Azure Key Vault or Managed HSM."""
+
+    kind: Literal["azure"]
+    url: str = Field(pattern=r"^https?://[^/?#]+$", description="such as https://NAME.vault.azure.net")
+    token_file: Path | None = Field(
+        None, description="file with an access token; none: the managed identity of the machine"
+    )
+    protection: Literal["SOFTWARE", "HSM"] = "HSM"
+    prefix: str = Field("lethe-", pattern=r"^[A-Za-z0-9-]{0,20}$", description="before every key's name")
+
+
+ProviderSettings = LocalKeys | Pkcs11Keys | VaultKeys | AwsKeys | GcpKeys | AzureKeys
 
 
 class Keys(Section):

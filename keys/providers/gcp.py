@@ -11,11 +11,7 @@ day and says when the 45 are over. The name of a destroyed key stays for ever an
 from __future__ import annotations
 
 import builtins
-import http.client
-import json
 import re
-import urllib.error
-import urllib.request
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -23,17 +19,16 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
-from lethe.keys.files import explained
+from lethe.keys.providers import _rest
 from lethe.keys.providers.interface import checked_key_id, is_key_id
 from lethe.schemas.errors import ConfigurationError, ExpiredKeyError, IntegrityError, TransientError
 
-_TIMEOUT: Final = 5
-_MOST_ANSWERED: Final = 4 << 20
 _MOST_WRAPPED: Final = 65_536
 _BACKUPS: Final = timedelta(days=45)
 _SHORTEST_WAIT: Final = "86400s"
 _METADATA: Final = (
-    "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token"
+    "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token",
+    {"Metadata-Flavor": "Google"},
 )
 _DOMAIN: Final = b"lethe/wrapped/v1\0"
 
@@ -48,7 +43,7 @@ class GcpProvider:
         token_file: Path | None = None,
         protection: Literal["SOFTWARE", "HSM"] = "HSM",
         endpoint: str = "https://cloudkms.googleapis.com",
-        timeout: int = _TIMEOUT,
+        timeout: int = _rest.TIMEOUT,
     ) -> None:
         self._ring, self._clock, self._token_file = key_ring, clock, token_file
         self._protection, self._endpoint, self._timeout = protection, endpoint, timeout
@@ -141,8 +136,8 @@ class GcpProvider:
     ) -> dict[str, Any]:
         """Send a request and return the answer; that of a status in `known` has no field but `error`."""
         headers = {"Authorization": f"Bearer {self._token()}", "Content-Type": "application/json"}
-        data = None if body is None else json.dumps(body).encode()
-        status, answer = self._send(method, f"{self._endpoint}/v1/{path}", headers, data)
+        url = f"{self._endpoint}/v1/{path}"
+        status, answer = _rest.send(self.describe(), method, url, headers, body, self._timeout)
         if status == 200 or status in known:
             return answer
         if status in (401, 403, 404):
@@ -152,26 +147,7 @@ class GcpProvider:
         raise TransientError(f"{self.describe()} does not answer as it should: status {status}")
 
     def _token(self) -> str:
-        if self._token_file is not None:
-            with explained(f"cannot read the token file {self._token_file}"):
-                return self._token_file.read_text("ascii").strip()
-        status, answer = self._send("GET", _METADATA, {"Metadata-Flavor": "Google"}, None)
-        if status != 200 or "access_token" not in answer:
-            raise ConfigurationError(f"{self.describe()}: the machine has no service account; set token_file")
-        return str(answer["access_token"])
-
-    def _send(
-        self, method: str, url: str, headers: dict[str, str], data: bytes | None
-    ) -> tuple[int, dict[str, Any]]:
-        request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310  (checked by the settings)
-        try:
-            with urllib.request.urlopen(request, timeout=self._timeout) as answer:  # noqa: S310
-                return 200, dict(json.loads(answer.read(_MOST_ANSWERED) or b"{}"))
-        except urllib.error.HTTPError as error:
-            error.close()
-            return error.code, {}
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise TransientError(f"{self.describe()} does not answer: {type(error).__name__}") from None
+        return _rest.token(self.describe(), self._token_file, _METADATA, self._timeout)
 
 
 def _context(key_id: str) -> str:

@@ -2,73 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import threading
-import time
 from base64 import b64decode, b64encode
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from rest_stub import RestStub
 
 RING = "projects/p/locations/europe-west3/keyRings/lethe"
 TOKEN = "ya29.stub"
 
 
-class GcpStub:
-    """The service: `url`; `away` keeps it from answering; `ahead` is how far its clock is before ours."""
+class GcpStub(RestStub):
+    """The service."""
+
+    token = TOKEN
 
     def __init__(self) -> None:
+        super().__init__()
         self.keys: dict[str, dict[str, Any]] = {}
-        self.away, self.ahead = False, timedelta()
-        self._lock = threading.Lock()
-        stub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.do("GET", {})
-
-            def do_POST(self) -> None:
-                self.do("POST", json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-
-            def do(self, method: str, body: dict[str, Any]) -> None:
-                while stub.away:
-                    time.sleep(0.02)
-                if self.headers["Authorization"] != f"Bearer {TOKEN}":
-                    status, answer = 401, {}
-                else:
-                    with stub._lock:
-                        status, answer = stub.ask(method, urlsplit(self.path), body)
-                data = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_: Any) -> None:
-                pass  # a client that waited no longer
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
 
     def ask(self, method: str, url: Any, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         path, query = url.path.removeprefix("/v1/"), parse_qs(url.query)

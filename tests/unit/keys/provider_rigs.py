@@ -24,10 +24,13 @@ import pkcs11
 import pytest
 import requests
 from aws_stub import AwsStub
+from azure_stub import AzureStub
 from botocore.httpsession import URLLib3Session
 from gcp_stub import GcpStub
+from rest_stub import RestStub
 
 from lethe.keys.providers.aws import AwsProvider
+from lethe.keys.providers.azure import AzureProvider
 from lethe.keys.providers.gcp import GcpProvider
 from lethe.keys.providers.interface import KeyProvider
 from lethe.keys.providers.local import LocalProvider
@@ -323,16 +326,11 @@ class AwsRig(Rig):
         self.stub.close()
 
 
-class GcpRig(Rig):
-    name = "gcp"
+class RestRig(Rig):
+    """A service reached over plain HTTPS, as its stub plays it."""
+
     never_comes_back = True
-
-    def __init__(self, home: Path) -> None:
-        self.stub, self._token = GcpStub(), home / "token"
-        self._token.write_text(gcp_stub.TOKEN + "\n")
-
-    def provider(self) -> KeyProvider:
-        return GcpProvider(gcp_stub.RING, utc_now, self._token, endpoint=self.stub.url, timeout=1)
+    stub: RestStub
 
     def stepping(self, hook: Hook) -> Any:
         return patched(urllib.request, ("urlopen",), hook)
@@ -346,16 +344,38 @@ class GcpRig(Rig):
             self.stub.away = False
 
     def backup(self) -> None:
-        """KMS gives no copy of a key."""
+        """The rights to copy a key are nobody's."""
 
     def restore(self) -> None:
-        """KMS takes no copy of a key."""
+        """The rights to bring a key back are nobody's."""
+
+    def close(self) -> None:
+        self.stub.close()
+
+
+class GcpRig(RestRig):
+    name = "gcp"
+
+    def __init__(self, home: Path) -> None:
+        self.stub, self._token = GcpStub(), home / "token"
+        self._token.write_text(gcp_stub.TOKEN + "\n")
+
+    def provider(self) -> KeyProvider:
+        return GcpProvider(gcp_stub.RING, utc_now, self._token, endpoint=self.stub.url, timeout=1)
 
     def elapse(self) -> None:
         self.stub.ahead += timedelta(days=1, seconds=1)
 
-    def close(self) -> None:
-        self.stub.close()
+
+class AzureRig(RestRig):
+    name = "azure"
+
+    def __init__(self, home: Path) -> None:
+        self.stub, self._token = AzureStub(), home / "token"
+        self._token.write_text(AzureStub.token + "\n")
+
+    def provider(self) -> KeyProvider:
+        return AzureProvider(self.stub.url, utc_now, self._token, protection="SOFTWARE", timeout=1)
 
 
 def free_port() -> int:
@@ -365,5 +385,5 @@ def free_port() -> int:
 
 
 RIGS: dict[str, Callable[[Path], Rig]] = {
-    rig.name: rig for rig in (LocalRig, Pkcs11Rig, VaultRig, AwsRig, GcpRig)
+    rig.name: rig for rig in (LocalRig, Pkcs11Rig, VaultRig, AwsRig, GcpRig, AzureRig)
 }

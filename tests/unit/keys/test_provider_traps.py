@@ -6,20 +6,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aws_stub
+import azure_stub
 import pytest
 from pkcs11 import Attribute, KeyType
 from pkcs11.exceptions import AttributeSensitive
-from provider_rigs import SOFTHSM, AwsRig, Pkcs11Rig, VaultRig, utc_now
+from provider_rigs import SOFTHSM, AwsRig, AzureRig, Pkcs11Rig, VaultRig, utc_now
 
 from lethe.keys.providers.aws import AwsProvider
 from lethe.keys.providers.pkcs11 import Pkcs11Provider
 from lethe.keys.providers.vault import VaultProvider
-from lethe.schemas.errors import ConfigurationError
+from lethe.schemas.errors import ConfigurationError, ExpiredKeyError, IntegrityError
 
 KEY = "2025-01.w12"
 SECRET = bytes(32)
@@ -257,3 +258,63 @@ def test_a_race_for_an_alias_leaves_no_key_with_material_behind(aws: AwsRig) -> 
         list(pool.map(lambda _: aws.provider().create(key), range(4)))
     named = set(aws.stub.aliases.values())
     assert [k for k in aws.stub.keys.values() if k["now"] is not None and k["KeyId"] not in named] == []
+
+
+@pytest.fixture
+def azure(tmp_path: Path) -> Iterator[AzureRig]:
+    rig = AzureRig(tmp_path)
+    yield rig
+    rig.close()
+
+
+def test_a_secret_wrapped_by_somebody_with_the_public_key_is_refused(azure: AzureRig) -> None:
+    """Azure wraps with a public key: the signature keeps a secret of the attacker's own from being put in."""
+    provider = azure.provider()
+    provider.create("2025-01.w12")
+    version, _, signature = provider.wrap("2025-01.w12", b"s" * 32).decode().split(".")[1:]
+    private = azure.stub.keys["lethe-2025--01-dw12"]["versions"][version]
+    forged = azure_stub.coded(private.public_key().encrypt(b"a" * 32, azure_stub.OAEP))
+    with pytest.raises(IntegrityError):
+        provider.unwrap("2025-01.w12", f"1.{version}.{forged}.{signature}".encode())
+
+
+def test_a_vault_with_purge_protection_is_waited_for(azure: AzureRig) -> None:
+    azure.stub.purgeable = False
+    provider = azure.provider()
+    provider.create("2025-01.w12")
+    wrapped = provider.wrap("2025-01.w12", b"s" * 32)
+    provider.destroy("2025-01.w12")
+    with pytest.raises(ExpiredKeyError):
+        provider.unwrap("2025-01.w12", wrapped)
+    with pytest.raises(ExpiredKeyError):
+        provider.create("2025-01.w12")
+    assert provider.destroyed_for_good_at("2025-01.w12") is None
+    assert provider.list() == ["2025-01.w12"]
+    azure.stub.ahead = timedelta(days=91)
+    assert provider.destroyed_for_good_at("2025-01.w12") is not None
+    assert provider.list() == []
+
+
+def test_a_vault_whose_purge_is_not_allowed_says_so(azure: AzureRig) -> None:
+    azure.stub.rights -= {"purge"}
+    provider = azure.provider()
+    provider.create("2025-01.w12")
+    with pytest.raises(ConfigurationError, match="rights"):
+        provider.destroy("2025-01.w12")
+    assert provider.destroyed_for_good_at("2025-01.w12") is None
+
+
+def test_an_exportable_key_of_a_vault_is_refused(azure: AzureRig) -> None:
+    provider = azure.provider()
+    provider.create("2025-01.w12")
+    azure.stub.keys["lethe-2025--01-dw12"]["exportable"] = True
+    with pytest.raises(ConfigurationError, match="exportable"):
+        provider.wrap("2025-01.w12", b"s" * 32)
+
+
+def test_names_of_a_vault_spell_every_key_id(azure: AzureRig) -> None:
+    provider = azure.provider()
+    ids = ["2025-01.w12", "hold.A1", "hold.a1", "x_y.z-u-d", "Z"]
+    for key_id in ids:
+        provider.create(key_id)
+    assert provider.list() == sorted(ids)
