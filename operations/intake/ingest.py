@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -22,6 +23,7 @@ import numpy as np
 import zstandard
 
 from lethe.keys.ring import KeyRing
+from lethe.operations.intake.fit import better
 from lethe.operations.proof.publisher import publish_now
 from lethe.operations.runtime import Runtime
 from lethe.schemas.declaration import format as formats
@@ -33,6 +35,7 @@ from lethe.tiers.commit.ledger_entries import Hashed
 _STDIN: Final = "-"
 _MOST_STDIN: Final = 2 << 30
 _MOST_LINE: Final = 16 << 20
+_LOOKED_AT: Final = 100
 _CHUNK: Final = 1 << 20
 
 
@@ -50,11 +53,17 @@ class Ingested:
 
 
 def ingest(
-    runtime: Runtime, path: str, format_name: str, on_bytes: Callable[[int], None] | None = None
+    runtime: Runtime,
+    path: str,
+    format_name: str,
+    on_bytes: Callable[[int], None] | None = None,
+    as_declared: bool = False,
 ) -> Ingested:
     """Split a file of records and commit it; `on_bytes` is told how many bytes of the file have been read.
 
-    Raises `LetheError` when the file cannot be read. Interrupted, it goes on behind its last commit the next time.
+    Raises `LetheError` when the file cannot be read and, unless it is to be taken `as_declared`, when its first records
+    fit another declaration better or leave most of this one empty: what is taken in wrong has to be taken out again.
+    Interrupted, it goes on behind its last commit the next time.
     """
     fmt = formats.get(format_name)
     content = _Content(path)
@@ -63,6 +72,12 @@ def ingest(
     name = fingerprint(runtime.ring, content.digest())
     source = Source(f"file-{name}", 0, f"file/{name}/0", format_name)
     done = warehouse.position(source.id)
+    if done is None and not as_declared:
+        first = [
+            line for _, lines in islice(_lines(content, _LOOKED_AT, 0, None), 1) for line in lines if line
+        ]
+        if (why := better(first, format_name)) is not None:
+            raise LetheError(f"{path}: {why}")
     report = Ingested(path, source.stream, already=0 if done is None else done + 1)
     pending: list[TransformedBatch] = []
     hashes: list[Hashed] = []

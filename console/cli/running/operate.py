@@ -86,6 +86,12 @@ def ingest_command(
         typer.Argument(help="Files with one record a line; .gz and .zst too, - for standard input."),
     ],
     format_name: Annotated[str, typer.Option("--format", help="The declared format of the records.")],
+    as_declared: Annotated[
+        bool,
+        typer.Option(
+            "--as-declared", help="Take it in although the first records fit another format better."
+        ),
+    ] = False,
 ) -> None:
     """Back-fill from files: exactly once per content, so a file adds nothing the second time.
 
@@ -104,7 +110,7 @@ def ingest_command(
     read = 0
     with progress("bytes read", total or None, shown=not invocation.json) as update:
         for file in files:
-            report = ingest(invocation.runtime, file, format_name, partial(_moved, update, read))
+            report = ingest(invocation.runtime, file, format_name, partial(_moved, update, read), as_declared)
             read += Path(file).stat().st_size if file != "-" else 0
             update(read, None)
             counts = report.counts
