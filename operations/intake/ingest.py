@@ -31,10 +31,13 @@ from lethe.schemas.errors import LetheError
 from lethe.schemas.transformed import Counts, TransformedBatch
 from lethe.streams.transform.batch import LOAD_BYTES, Batch, Source
 from lethe.tiers.commit.ledger_entries import Hashed
+from lethe.tiers.ledger.reconcile import CLOSED
+from lethe.tiers.undo.undo import begun, source_of
 
 _STDIN: Final = "-"
 _MOST_STDIN: Final = 2 << 30
 _MOST_LINE: Final = 16 << 20
+_MOST_TIMES: Final = 1_000
 _LOOKED_AT: Final = 100
 _CHUNK: Final = 1 << 20
 
@@ -69,8 +72,8 @@ def ingest(
     content = _Content(path)
     warehouse, settings = runtime.warehouse, runtime.settings
     warehouse.publish()
-    name = fingerprint(runtime.ring, content.digest())
-    source = Source(f"file-{name}", 0, f"file/{name}/0", format_name)
+    stream = _open_stream(runtime, content)
+    source = Source(stream, 0, source_of(stream), format_name)
     done = warehouse.position(source.id)
     if done is None and not as_declared:
         first = [
@@ -103,6 +106,30 @@ def ingest(
         flush(0, 0)
     _publish(runtime, hashes, report)
     return report
+
+
+def stream_of(runtime: Runtime, path: str) -> Iterator[str]:
+    """Yield what the stream of a file is called: as it was taken in first, after it was taken out once, and so on."""
+    yield from _streams(runtime, _Content(path))
+
+
+def _streams(runtime: Runtime, content: _Content) -> Iterator[str]:
+    name = fingerprint(runtime.ring, content.digest())
+    yield f"file-{name}"
+    yield from (f"file-{name}~{time}" for time in range(2, _MOST_TIMES))
+
+
+def _open_stream(runtime: Runtime, content: _Content) -> str:
+    """Return the stream that a content is taken into: the first that was not taken out again."""
+    unfinished = begun(runtime.objects)
+    for stream in _streams(runtime, content):
+        if stream in unfinished:
+            raise LetheError(
+                f"{content.path}: to take it out again was begun and not finished; lethe ingest undo goes on with it"
+            )
+        if runtime.warehouse.position(source_of(stream)) != CLOSED:
+            return stream
+    raise LetheError(f"{content.path}: it was taken out too often")
 
 
 def _publish(runtime: Runtime, hashes: list[Hashed], report: Ingested) -> None:
@@ -208,4 +235,4 @@ def _lines(
         yield number - len(lines), lines
 
 
-__all__ = ["Ingested", "fingerprint", "ingest"]
+__all__ = ["Ingested", "fingerprint", "ingest", "stream_of"]

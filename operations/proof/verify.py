@@ -17,6 +17,7 @@ from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import LetheError
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers.evidence.verification import Report, Verifier, checkpoint_of
+from lethe.tiers.undo.undo import undone_streams
 
 __all__ = ["Finding", "Report", "Verified", "Wanted", "verify"]
 
@@ -54,9 +55,11 @@ def verify(runtime: Runtime, wanted: Wanted, on_rows: Callable[[int, int | None]
     """
     first, last = (None if time is None else Month.of(time) for time in (wanted.since, wanted.until))
     known = [checkpoint_of(data) for data in wanted.checkpoints]
+    trusted = _trusted(runtime, wanted.keys)
     verifier = Verifier(
-        runtime.warehouse, _trusted(runtime, wanted.keys), runtime.settings.retention, runtime.clock(), wanted.stream,
+        runtime.warehouse, trusted, runtime.settings.retention, runtime.clock(), wanted.stream,
         first, last, known, stamp_roots(runtime.settings.integrity), on_rows,
+        undone=undone_streams(runtime.objects, trusted.keys),
     )  # fmt: skip
     findings: list[Finding] = []
     more = 0

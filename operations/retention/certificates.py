@@ -82,4 +82,4 @@ def verify_all(runtime: Runtime, keys: Sequence[VerifierKey]) -> int:
 def _what(what: dict[str, Any]) -> str:
     if "months" in what:
         return "one person, months " + ", ".join(m["month"] for m in what["months"])
-    return str(what.get("month") or what.get("hold"))
+    return str(what.get("month") or what.get("hold") or what.get("stream"))

@@ -30,6 +30,7 @@ class ExpectedLosses:
     erased: Counter[str] = field(default_factory=Counter)
     archive: int = 0
     quarantine: int = 0
+    undone: set[str] = field(default_factory=set)  # streams of files that were taken out again
     unfinished: bool = False
 
     @classmethod
@@ -44,7 +45,9 @@ class ExpectedLosses:
             gone._erased(orjson.loads(objects.get(path) or b"{}"))
         for certificate in certificates.every(objects):
             counts = certificate.get("counts", {})
-            if certificate["kind"] == "archive":
+            if certificate["kind"] == "undo":
+                gone.undone.add(str(certificate["what"]["stream"]))
+            elif certificate["kind"] == "archive":
                 gone.archive += int(counts["rows"])
             elif certificate["kind"] == "erasure" and certificate["work"] not in noted:
                 for month in certificate["what"]["months"]:

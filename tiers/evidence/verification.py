@@ -72,6 +72,8 @@ class Verifier:
     stamp_roots: Sequence[Certificate] = ()
     tick: Callable[[int, int], None] = lambda _done, _all: None
     report: Report = field(default_factory=Report)
+    undone: frozenset[str] = frozenset()
+    """Streams of files that were taken out again, as certificates say that a trusted key has signed."""
 
     def run(self) -> Iterator[Finding]:
         """Yield every finding. The table is pinned first and the logs are opened after it, so that nothing is missed.
@@ -130,6 +132,7 @@ class Verifier:
         counted = [entry for entry in entries if self.stream in (None, entry.stream)]
         yield from verify_ledger(counted, ledger, log.origin)
         months = Months(self.report.first, self.report.last)
+        counted = [entry for entry in counted if entry.stream not in self.undone]
         for found in verify_replays(log, counted, archive.rows, months):
             if isinstance(found, Finding):
                 yield found
@@ -165,6 +168,9 @@ class Verifier:
             mine = mine.filter(pc.less(mine["first_offset"], waiting))
             rows = _before(rows, waiting)
         yield from verify_ledger(counted, mine, log.origin)
+        if stream in self.undone:  # a signed certificate says that none of its rows is left
+            yield from _unaccounted(rows, place)
+            return
         months = Months(self.report.first, self.report.last)
         before = self.report.rows, self.report.entries
 

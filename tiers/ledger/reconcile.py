@@ -15,6 +15,8 @@ from lethe.tiers.ledger.reading import read_ledger
 from lethe.tiers.ledger.tables import PLACE, Short, Tables, dataset
 from lethe.tiers.warehouse import Warehouse
 
+CLOSED: Final = 1 << 62
+"""The position of a file's stream that was taken out again (`lethe.tiers.undo`): nothing follows on it."""
 _COUNTED: Final = ("archive", "quarantine", "identifiers")
 
 
@@ -49,9 +51,9 @@ def check(warehouse: Warehouse, on_stream: Callable[[int, int], None] | None = N
     No gap and no overlap between ledger rows, and none missing behind the last one; records = split + late + rejected
     + tombstones in each. With what replays have moved, in each row's offsets: the archive holds split + late records,
     each once, the quarantine the rejected and the tombstones, the identifiers as many rows as were committed; and none
-    of them holds any outside. What was forgotten, erased or has outlived the archive is not missed, as far as keys,
-    certificates and notes say that it was. A window table that is ahead of the ledger (a crash between two commits) is
-    no finding: what lies beyond the last row does not count yet.
+    of them holds any outside. What was forgotten, erased, taken out again or has outlived the archive is not missed, as
+    far as keys, certificates and notes say that it was. A window table that is ahead of the ledger (a crash between two
+    commits) is no finding: what lies beyond the last row does not count yet.
     """
     gone = ExpectedLosses.of(warehouse.objects)
     ledger, broken = _readable(warehouse)
@@ -63,6 +65,8 @@ def check(warehouse: Warehouse, on_stream: Callable[[int, int], None] | None = N
         regular, moved = rows.filter(pl.col("source") != REPLAYED), rows.filter(pl.col("source") == REPLAYED)
         said = _expected(regular)
         what = [*_ranges(regular), *_ends(warehouse, regular), *_moved(said, moved)]
+        if stream in gone.undone:
+            said = [{**row, **dict.fromkeys(_COUNTED, 0)} for row in said]
         for one in Tables(warehouse, *place, said, gone).compare():
             if isinstance(one, Short):
                 short.append((*place, one))
@@ -114,7 +118,7 @@ def _ends(warehouse: Warehouse, rows: pl.DataFrame) -> Iterator[str]:
     warehouse.metadata.reload()
     for source, last in rows.group_by("source", maintain_order=True).agg(pl.col("last_offset").max()).rows():
         position = warehouse.metadata.transaction(source)
-        if position is not None and position > last:
+        if position is not None and last < position != CLOSED:
             yield f"the archive is committed up to offset {position}, the ledger ends at {last}"
 
 

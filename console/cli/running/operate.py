@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from lethe.console.cli.shell import Shell, fail, progress, shell
+from lethe.console.cli.shell import Shell, agree, asker, fail, progress, shell
 from lethe.streams.worker.logs import set_up
 
 if TYPE_CHECKING:
@@ -83,20 +84,38 @@ def ingest_command(
     context: typer.Context,
     files: Annotated[
         list[str],
-        typer.Argument(help="Files with one record a line; .gz and .zst too, - for standard input."),
+        typer.Argument(
+            help="Files with one record a line; .gz and .zst too, - for standard input. undo FILE takes it out again."
+        ),
     ],
-    format_name: Annotated[str, typer.Option("--format", help="The declared format of the records.")],
+    format_name: Annotated[
+        str | None, typer.Option("--format", help="The declared format of the records.")
+    ] = None,
     as_declared: Annotated[
         bool,
         typer.Option(
             "--as-declared", help="Take it in although the first records fit another format better."
         ),
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With undo: agree to it; needed without a terminal.")
+    ] = False,
 ) -> None:
     """Back-fill from files: exactly once per content, so a file adds nothing the second time.
 
+    `lethe ingest undo FILE` takes the records of a file out of all tables again, to take it in under another format.
+
     Example: lethe ingest records.ndjson.gz --format infobip/sms-report
     """
+    if files[0] == "undo" and format_name is None:
+        if len(files) != 2:
+            raise typer.BadParameter(
+                "undo takes one file, or the name of its stream as `lethe ledger` shows it"
+            )
+        _undo(shell(context), files[1], yes)
+        return
+    if format_name is None:
+        raise typer.BadParameter("--format is needed: `lethe formats list` shows those that are declared")
     from lethe.operations.intake.ingest import ingest
     from lethe.schemas.declaration import format as formats
 
@@ -132,6 +151,25 @@ def ingest_command(
     )  # fmt: skip
     if failed:
         fail(f"the records are in, but not the integrity log: {failed[0]}", invocation.json)
+
+
+def _undo(invocation: Shell, file: str, yes: bool) -> None:
+    from lethe.operations.intake.undo import before_undo, undo
+
+    going = before_undo(invocation.runtime, file)
+    agree(
+        invocation,
+        yes,
+        f"{going.records} record(s) of {going.stream} leave archive and window for ever",
+        "undo",
+    )
+    with progress("taking out", None, shown=not invocation.json):
+        done = undo(invocation.runtime, asker(), file)
+    kept = f"; {done.held} of them are kept by holds" if done.held else ""
+    said = (
+        f"{done.records} record(s) of {done.stream} are taken out again, certificate {done.certificate}{kept}"
+    )
+    invocation.answer(asdict(done), lambda: invocation.say(said, "green"))
 
 
 def _moved(update: Callable[[int, int | None], None], before: int, at: int) -> None:
