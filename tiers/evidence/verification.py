@@ -169,7 +169,7 @@ class Verifier:
             rows = _before(rows, waiting)
         yield from verify_ledger(counted, mine, log.origin)
         if stream in self.undone:  # a signed certificate says that none of its rows is left
-            yield from _unaccounted(rows, place)
+            yield from _left(rows, place)
             return
         months = Months(self.report.first, self.report.last)
         before = self.report.rows, self.report.entries
@@ -308,6 +308,14 @@ def _unaccounted(between: Rows, place: TopicPartition) -> Iterator[Finding]:
         scoped = rows.filter(pc.is_valid(rows.column("integrity_hash")))
         if scoped.num_rows:
             detail = f"{scoped.num_rows} rows in scope of a topic-partition without ledger and log"
+            yield Finding(Kind.ADDED, f"{place[0]}/{place[1]}", detail, file)
+
+
+def _left(between: Rows, place: TopicPartition) -> Iterator[Finding]:
+    """Yield rows of a file that was taken out of all tables again."""
+    for file, rows in between(0, None):
+        if rows.num_rows:
+            detail = f"{rows.num_rows} rows of a file that was taken out again"
             yield Finding(Kind.ADDED, f"{place[0]}/{place[1]}", detail, file)
 
 
