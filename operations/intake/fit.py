@@ -16,6 +16,7 @@ _MOST_RECORDS: Final = 20
 _BETTER: Final = 1.08
 """So much better another one has to fit: those of one vendor differ by less on their own records."""
 _GOOD: Final = 0.5
+_HARDLY: Final = 0.15
 _FILLED: Final = 1 / 3
 """A declaration of many kinds of records leaves as much empty, but knows what its own records say."""
 
@@ -65,7 +66,8 @@ def better(lines: Sequence[bytes], name: str) -> str | None:
             f"the first {len(lines)} record(s) fit {best} better than {name}: {_percent(others[best])}, not "
             f"{_percent(own)}; give --format {best}, or --as-declared if {name} is meant"
         )
-    if own.read and own.filled < _FILLED and own.explained < _GOOD:
+    empty = own.filled < _HARDLY or (own.filled < _FILLED and own.explained < _GOOD)
+    if own.read and empty:
         return (
             f"the first {len(lines)} record(s) leave most fields of {name} empty: {_percent(own)}; give another "
             "--format, or --as-declared if it is meant"
