@@ -2,6 +2,7 @@
 
     ledger.key            the key under which commits are authenticated, and from which version of the table on
     log.signed/<name>     the checkpoint that was signed or seen last for each log, named by the hash of its origin
+    audit.signed/<name>   the same for the journals of the audit
 
 A warehouse without its log looks like one that never had any. So what was signed is remembered here: a log never goes
 back behind it. And what a commit says of itself is authenticated here: a log never takes in what nobody committed.
@@ -27,7 +28,6 @@ from lethe.keys.secret import Secret
 from lethe.schemas.errors import ConfigurationError
 
 _KEY: Final = "ledger.key"
-_SIGNED: Final = "log.signed"
 _FORMAT: Final = "lethe/ledger-key/v1"
 _KEY_SIZE: Final = 32
 _DOMAIN: Final = b"lethe/commit/v1\x00"
@@ -55,6 +55,8 @@ class Anchors:
 
     directory: Path
     first_version: Callable[[], int] = lambda: 0
+    signed_in: str = "log.signed"
+    """The folder of the checkpoints."""
 
     @cached_property
     def ledger_key(self) -> LedgerKey:
@@ -87,17 +89,20 @@ class Anchors:
 
     def all_signed(self) -> list[bytes]:
         """Return the signed checkpoints noted last of all logs, in no particular order."""
-        folder = self.directory / _SIGNED
+        folder = self.directory / self.signed_in
         with explained(f"cannot read {folder}"):
             return [p.read_bytes() for p in sorted(folder.glob("[0-9a-f]*"))] if folder.exists() else []
 
     @contextmanager
     def alone(self, origin: str) -> Iterator[Callable[[bytes], None]]:
-        """Give what notes another checkpoint of a log; meanwhile nobody else on this machine notes one of any."""
-        folder = self.directory / _SIGNED
+        """Give what notes another checkpoint of a log; meanwhile nobody else on this machine notes one of it."""
+        folder = self.directory / self.signed_in
         with explained(f"cannot write to {folder}"):
             make_directories(folder, 0o700)
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            lock = (
+                folder / f".{self._path(origin).name}.lock"
+            )  # it stays: who removed it could let two in at once
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 yield lambda note: replace_file(self._path(origin), Secret(note), 0o600)
@@ -105,7 +110,7 @@ class Anchors:
                 os.close(descriptor)
 
     def _path(self, origin: str) -> Path:
-        return self.directory / _SIGNED / sha256(origin.encode()).hexdigest()
+        return self.directory / self.signed_in / sha256(origin.encode()).hexdigest()
 
 
 def _parse(data: bytes, path: Path) -> LedgerKey:

@@ -15,6 +15,7 @@ from lethe.keys.latest import LatestTime
 from lethe.keys.providers.choice import LOCAL, Providers
 from lethe.keys.providers.local import LocalProvider
 from lethe.keys.ring import KeyRing
+from lethe.operations.audit.earlier import EarlierFile
 from lethe.operations.audit.log import AuditLog
 from lethe.operations.audit.tokens import AuditTokens
 from lethe.operations.key_providers import openers
@@ -106,15 +107,18 @@ class Runtime:
             )
         return LocalProvider.initialise(directory)
 
-    @property
-    def audit_directory(self) -> Path:
-        """Where the audit log lies."""
-        return self.settings.audit_dir or self.settings.keys_dir.parent / "audit"
-
     @cached_property
     def audit(self) -> AuditLog:
-        """The audit log of this installation."""
-        return AuditLog(self.audit_directory, self.settings.keys_dir)
+        """The audit log of this installation: at `audit_dir`, or in the key directory, which it belongs to."""
+        settings = self.settings
+        keys, place = settings.keys_dir, settings.audit_dir
+        earlier = None
+        if place is None or "://" not in place:
+            earlier = EarlierFile(keys.parent / "audit" if place is None else Path(place), keys)
+        return AuditLog(
+            place or str(keys / "audit"), keys, settings.integrity.log_name, self.storage, earlier,
+            lambda: self.key_directory,
+        )  # fmt: skip
 
     @cached_property
     def audit_tokens(self) -> AuditTokens:

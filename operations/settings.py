@@ -193,7 +193,11 @@ class Settings(BaseSettings):
         Path("var/keys"), description="where the key-encryption keys live; never in the warehouse"
     )
     keys: Keys = Keys()
-    audit_dir: Path | None = Field(None, description="audit log; default: `_audit` beside the keys")
+    audit_dir: str | None = Field(
+        None,
+        min_length=1,
+        description="audit log: a directory or an s3:// URL; default: `audit` in the key directory",
+    )
     bootstrap: str = Field("localhost:9092", min_length=1)
     sources: dict[str, str] = Field(
         default_factory=lambda: dict(DEFAULT_SOURCES), description="topic -> format"

@@ -63,6 +63,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "people.rights",
         'Keep a person\'s records from being shown: look-ups answer "restricted" unless a reason of law is given.',
     ),
+    "audit": ("people.audit", "The audit: who did what and why, verified; and who looked at a person."),
     "verify": (
         "keeping.proof",
         "Verify the archive: every row in scope, the ledger and the signed log; status 1 names what is not as it was.",

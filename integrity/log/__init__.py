@@ -5,6 +5,7 @@ __all__ = [
     "commitment",
     "entries",
     "groups",
+    "journal",
     "leaves",
     "leb128",
     "merkle",

@@ -12,9 +12,11 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
 from lethe.integrity.log import merkle
@@ -22,6 +24,7 @@ from lethe.integrity.log.checkpoint import Checkpoint, cosigned_message
 from lethe.integrity.log.note import ED25519, ML_DSA_44, Note, Signature, VerifierKey, is_name, sign_lines
 from lethe.schemas.errors import ConfigurationError, IntegrityError
 
+_NO_NOTE = b"\x00"  # no note has a NUL in it: what is endorsed can never pass for a signed note
 FILE_FORMAT = "lethe/signer/v1"
 MAX_SETS = 1000
 
@@ -126,6 +129,14 @@ class KeyHistory:
             keys.verify(note)
         return signed[-1]
 
+    def endorsed(self, message: bytes, signature: bytes) -> bool:
+        """Tell whether a key of the chain has signed bytes with `Signer.endorse`."""
+        for keys in self.sets:
+            with suppress(InvalidSignature):
+                Ed25519PublicKey.from_public_bytes(keys.ed25519.public).verify(signature, _NO_NOTE + message)
+                return True
+        return False
+
 
 def _introduction(sets: Sequence[KeySet]) -> Checkpoint:
     """Return the checkpoint that brings in the last of `sets`."""
@@ -165,6 +176,10 @@ class Signer:
         Raises `ConfigurationError` when the log's origin is too long to be signed.
         """
         return sign_lines(str(checkpoint), self._signatures(checkpoint, now))
+
+    def endorse(self, message: bytes) -> bytes:
+        """Sign bytes that are no note with the Ed25519 key: 64 bytes, the same for the same message."""
+        return self._ed25519.sign(_NO_NOTE + message)
 
     def _signatures(self, checkpoint: Checkpoint, now: int) -> tuple[Signature, Signature]:
         ed25519, ml_dsa_44 = _public(self.name, self._ed25519, self._ml_dsa_44).keys

@@ -1,125 +1,312 @@
 """The audit log: who asked what, and for which case, durable before an answer is shown.
 
-Each line is a JSON object with its number, the digest of the line before it and an Ed25519 signature, so that a line
-changed, removed or put in between shows. It holds tokens, never a value: when a month's key is gone, they say nothing.
+It is several journals (`lethe.integrity.log.journal`) side by side, numbered from 0: whoever appends takes the first
+that nobody on this machine appends to just now, so that no one waits for another's disk. Together, in the order of
+time, they are the audit. What lies where:
+
+    AUDIT/<key id>/<number>/...      a journal: tiles, bundles of entries, checkpoint; an object store will do
+    KEYS/audit-log.signing           the keys that sign it, apart from those of the months and of the integrity log
+    KEYS/audit.signed/               the checkpoint of each journal that was signed last
+
+`<key id>` is that of the first signing key: installations that share a place do not get in each other's way. Who can
+write the place of the audit and nothing else can destroy it, but neither shorten nor change it without a trace.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import heapq
+import logging
 import os
-from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import sha256
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, Final
 
 import orjson
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from lethe.keys.files import create_file, make_directories, sync_directory
-from lethe.keys.secret import Secret
-from lethe.schemas.errors import ConfigurationError, IntegrityError
+from lethe.integrity.log.checkpoint import Checkpoint
+from lethe.integrity.log.journal import MAX_TEXT, Journal, JournalRead, read_journal
+from lethe.integrity.log.note import Note
+from lethe.integrity.log.signing import Signer
+from lethe.keys.anchors import Anchors
+from lethe.keys.files import make_directories
+from lethe.operations.audit.earlier import EarlierFile
+from lethe.schemas.errors import ConfigurationError, FencedError, IntegrityError, LetheError, TransientError
+from lethe.tiers.evidence.log_store import LogStore
+from lethe.tiers.evidence.signer_file import load_signer_file, make_signer_file
+from lethe.tiers.store.objects import Objects, open_objects
 
-_FIRST = "0" * 64
-_LONGEST_LINE = 1 << 20
+logger = logging.getLogger("lethe.audit")
+
+KEY: Final = "audit-log.signing"
+SIGNED: Final = "audit.signed"
+BEGIN: Final = "audit.begin"
+_WHAT: Final = "the audit log's key file"
+_MOST: Final = 10_000
+Damage = Callable[[str], None]
 
 
+@dataclass(frozen=True)
 class AuditLog:
-    """An append-only log in a directory of its own; several processes may append."""
+    """The log at a place (a directory or an s3:// URL), whose keys lie in a key directory.
 
-    def __init__(self, directory: Path, key_directory: Path) -> None:
-        self._file = directory / "audit.jsonl"
-        self.directory = directory
-        self._key_file = key_directory / "audit.signing"
+    `ready` is called before keys are made: it refuses a key directory that is not there. Safe to use from several
+    threads.
+    """
 
-    def append(self, entry: dict[str, Any], now: datetime) -> None:
-        """Add an entry and return once it is on disk; raises `ConfigurationError` when it cannot be."""
-        key = self._key()
+    place: str
+    key_directory: Path
+    log_name: str = "lethe"
+    storage: Mapping[str, str] = field(default_factory=dict)
+    earlier: EarlierFile | None = None
+    ready: Callable[[], object] = lambda: None
+    _journals: dict[int, Journal] = field(default_factory=dict, init=False, repr=False)
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
+
+    def append(self, entry: Mapping[str, Any], now: datetime) -> None:
+        """Add an entry and return once it is durable; raises `ConfigurationError` or `TransientError` if it is not.
+
+        A journal that is not what was signed is passed over: it takes no more entries, and whoever verifies is told.
+        """
+        said = {"time": now.astimezone(UTC).isoformat(timespec="microseconds"), **entry}
+        text = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
+        if len(text) > MAX_TEXT:
+            raise LetheError(f"an audit entry has at most {MAX_TEXT:,} bytes; ask for less at once")
+        with self._explained("written"):
+            signer = self._made_signer(now)
+            for number in range(_MOST):
+                with self._alone(number) as mine:
+                    if mine and self._appended(signer, number, text, int(now.timestamp())):
+                        return
+            raise ConfigurationError("no journal of it takes an entry")
+
+    def _appended(self, signer: Signer, number: int, text: bytes, now: int) -> bool:
+        journal = self._journals.get(number)
+        if journal is None:
+            journal = self._journals[number] = Journal(
+                self.store(signer, number), signer, self.memory, origin_of(signer, number)
+            )
         try:
+            if number == 0 and self.earlier is not None and not journal.size() and self.earlier.is_ours():
+                journal.append(_begin(self.earlier, text), now)
+            journal.append(text, now)
+        except FencedError:
+            return False
+        except IntegrityError as error:
+            logger.warning("%s; entries go elsewhere", error)
+            return False
+        return True
+
+    def entries(self, on_damage: Damage | None = None) -> Iterator[dict[str, Any]]:
+        """Yield every entry, oldest first, each one checked: `log` and `number` name it, `log` is None in the old file.
+
+        With `on_damage` that is told what is missing or altered, and what can be read all the same is yielded; else
+        `IntegrityError` is raised.
+        """
+
+        def damaged(error: IntegrityError) -> None:
+            if on_damage is None:
+                raise error
+            on_damage(str(error))
+
+        if self.earlier is not None and self.earlier.is_ours():
+            try:
+                for entry in self.earlier.entries():
+                    yield {"log": None, **entry}
+            except IntegrityError as error:
+                damaged(error)
+        signer = self.signer()
+        if signer is None:
+            return
+        journals = [self._read(signer, number, damaged) for number in self.numbers(signer)]
+        yield from heapq.merge(*journals, key=_order)
+
+    def newest(self, limit: int, on_damage: Damage) -> tuple[list[dict[str, Any]], int]:
+        """Return the newest entries, newest first, at most `limit`, and how many there are in all.
+
+        Only the ends of the journals are read; `on_damage` is told what is not as it was.
+        """
+        signer = self.signer()
+        if signer is None:
+            return [], 0
+        found: list[dict[str, Any]] = []
+        total = 0
+        for number in self.numbers(signer):
+            read = self.opened(signer, number, lambda error: on_damage(str(error)))
+            if read is None:
+                continue
+            total += read.log.size
+            try:
+                for at, text in read.texts(max(0, read.log.size - limit)):
+                    found.append({"log": number, "number": at, **parsed(read, at, text)})
+            except IntegrityError as error:
+                on_damage(str(error))
+        found.sort(key=_order, reverse=True)
+        return found[:limit], total
+
+    def _read(
+        self, signer: Signer, number: int, damaged: Callable[[IntegrityError], None]
+    ) -> Iterator[dict[str, Any]]:
+        read = self.opened(signer, number, damaged)
+        if read is None:
+            return
+        try:
+            for at, text in read.texts():
+                yield {"log": number, "number": at, **parsed(read, at, text)}
+        except IntegrityError as error:
+            damaged(error)
+
+    def opened(
+        self, signer: Signer, number: int, damaged: Callable[[IntegrityError], None]
+    ) -> JournalRead | None:
+        """Open a journal; one that does not continue what was signed as it is, if it is one at all."""
+        try:
+            return self.journal(signer, number)
+        except IntegrityError as error:
+            damaged(error)
+        try:
+            return self.journal(signer, number, remembered=False)
+        except IntegrityError:
+            return None
+
+    def journal(self, signer: Signer, number: int, remembered: bool = True) -> JournalRead | None:
+        """Read a journal, None if there is none; raises `IntegrityError` when it does not continue what was signed."""
+        origin = origin_of(signer, number)
+        noted = self.memory.signed(origin) if remembered else None
+        return read_journal(self.store(signer, number), signer.history, origin, noted)
+
+    def numbers(self, signer: Signer) -> list[int]:
+        """Number the journals that there are, or that were signed once."""
+        with self._explained("read"):
+            found = {
+                path.split("/")[1] for path in self.objects.list(folder_of(signer)) if path.count("/") > 1
+            }
+        origins = [Checkpoint.parse(Note.parse(note).text).origin for note in self.memory.all_signed()]
+        found |= {o.removeprefix(f"{signer.name}/") for o in origins if o.startswith(f"{signer.name}/")}
+        return sorted(int(number) for number in found if number.isdigit())
+
+    def signer(self) -> Signer | None:
+        """Return the keys of the log, None before the first entry.
+
+        Raises `ConfigurationError` when they are gone although entries were signed with them.
+        """
+        known = load_signer_file(self.key_directory / KEY, _WHAT)
+        if known is None and self.memory.all_signed():
+            raise ConfigurationError(
+                f"{_WHAT} {self.key_directory / KEY} is missing, and entries were signed with it: restore it from its "
+                "backup"
+            )
+        return known
+
+    @property
+    def memory(self) -> Anchors:
+        """What is kept with the keys of what was signed."""
+        return Anchors(self.key_directory, signed_in=SIGNED)
+
+    @cached_property
+    def objects(self) -> Objects:
+        """The place of the log, made if it is a directory that is not there."""
+        if self.directory is not None:
             make_directories(self.directory, 0o700)
-            with self._file.open("a+b") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                number, previous = _last(file)
-                body = {
-                    "number": number + 1,
-                    "previous": previous,
-                    "time": now.astimezone(UTC).isoformat(timespec="microseconds"),
-                    **entry,
-                }
-                signed = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
-                signature = b64encode(key.sign(signed)).decode()
-                file.write(
-                    orjson.dumps({**body, "signature": signature}, option=orjson.OPT_SORT_KEYS) + b"\n"
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            sync_directory(self.directory)
-        except OSError as error:
-            raise self._unwritable(error) from None
+        return open_objects(self.place, dict(self.storage), "audit log")
+
+    @property
+    def directory(self) -> Path | None:
+        """The directory of this machine it lies in, None where it lies in an object store."""
+        return None if "://" in self.place else Path(self.place)
 
     def check(self) -> None:
-        """Open what an entry is written to and signed with, if it is there; raises `ConfigurationError` as `append`."""
-        if self._key_file.exists():
-            self._key()
-        if self._file.exists():
-            try:
-                self._file.open("a+b").close()
-            except OSError as error:
-                raise self._unwritable(error) from None
+        """See whether an entry could be written to what is there, without writing; raises as `append` does."""
+        with self._explained("written"):
+            signer = self.signer()
+            if signer is None:
+                return
+            folders = [self.key_directory / SIGNED]
+            for number in self.numbers(signer):
+                if self.directory is not None:
+                    folders.append(self.directory / folder_of(signer) / str(number))
+            for folder in folders:
+                if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    def entries(self) -> Iterator[dict[str, Any]]:
-        """Yield every entry, oldest first, each one checked; raises `IntegrityError` at the first that does not fit."""
-        if not self._file.exists():
-            return
-        public = self._key().public_key()
-        previous, number = _FIRST, 0
-        with self._file.open("rb") as file:
-            for line in file:
-                number += 1
-                try:
-                    entry = orjson.loads(line)
-                    signature = entry.pop("signature")
-                    public.verify(
-                        b64decode(signature, validate=True), orjson.dumps(entry, option=orjson.OPT_SORT_KEYS)
-                    )
-                except (orjson.JSONDecodeError, InvalidSignature, KeyError, ValueError):
-                    raise IntegrityError(f"audit log: entry {number} was changed") from None
-                if entry["number"] != number or entry["previous"] != previous:
-                    raise IntegrityError(f"audit log: an entry before number {number} was removed or added")
-                previous = sha256(line).hexdigest()
-                yield entry
+    def _made_signer(self, now: datetime) -> Signer:
+        known = self.signer()
+        if known is not None:
+            return known
+        self.ready()
+        name = self.log_name.encode()[:90].decode(errors="ignore")
+        return make_signer_file(self.key_directory / KEY, _WHAT, f"{name}/=audit", now)
 
-    def _unwritable(self, error: OSError) -> ConfigurationError:
-        return ConfigurationError(
-            f"the audit log {self._file} cannot be written: {error.strerror}; without an entry there is no answer"
-        )
+    def store(self, signer: Signer, number: int) -> LogStore:
+        """Return the store of a journal."""
+        return LogStore(self.objects, f"{folder_of(signer)}/{number}", "audit")
 
-    def _key(self) -> Ed25519PrivateKey:
+    @contextmanager
+    def _alone(self, number: int) -> Iterator[bool]:
+        """Give whether nobody else on this machine has a journal; nobody else takes it meanwhile."""
+        folder = self.key_directory / SIGNED
+        make_directories(folder, 0o700)
+        descriptor = os.open(folder / f".writer-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if not self._key_file.exists():
-                make_directories(self._key_file.parent, 0o700)
-                create_file(self._key_file, Secret(Ed25519PrivateKey.generate().private_bytes_raw()), 0o600)
-            return Ed25519PrivateKey.from_private_bytes(self._key_file.read_bytes())
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(
-                f"the audit log's key {self._key_file} cannot be used: {type(error).__name__}"
-            ) from None
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _explained(self, done: str) -> Iterator[None]:
+        hint = "; without an entry there is no answer" if done == "written" else ""
+        try:
+            yield
+        except (OSError, LetheError) as error:
+            why = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
+            kind = TransientError if isinstance(error, TransientError) else ConfigurationError
+            raise kind(f"the audit log {self.place} cannot be {done}: {why}{hint}") from None
 
 
-def _last(file: Any) -> tuple[int, str]:
-    """Return number and digest of the last line. A torn line, left by a crash, is cut off: its answer was never
-    shown.
-    """
-    end = file.seek(0, os.SEEK_END)
-    start = max(0, end - _LONGEST_LINE)
-    file.seek(start)
-    tail = file.read(end - start)
-    whole = tail.rfind(b"\n") + 1
-    file.truncate(start + whole)
-    if not whole:
-        return 0, _FIRST
-    line = tail[tail.rfind(b"\n", 0, whole - 1) + 1 : whole]
-    return int(orjson.loads(line)["number"]), sha256(line).hexdigest()
+def _order(entry: dict[str, Any]) -> tuple[str, int, int]:
+    return entry["time"], entry["log"], entry["number"]
+
+
+def folder_of(signer: Signer) -> str:
+    """Return the folder of an installation: the id of its first signing key."""
+    return signer.history.sets[0].ed25519.key_id.hex()
+
+
+def origin_of(signer: Signer, number: int) -> str:
+    """Return the name of a journal in its checkpoints."""
+    return f"{signer.name}/{number}"
+
+
+def parsed(read: JournalRead, number: int, text: bytes) -> dict[str, Any]:
+    """Read the text of an entry; raises `IntegrityError` for one that is no JSON object."""
+    try:
+        entry = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        entry = None
+    if not isinstance(entry, dict) or not isinstance(entry.get("time"), str):
+        raise IntegrityError(f"entry {number} of the log {read.log.origin} is none of an audit")
+    return entry
+
+
+def _begin(earlier: EarlierFile, first: bytes) -> bytes:
+    """Make the entry that continues an earlier file, of the time of the first entry after it."""
+    end = earlier.end()
+    said = {
+        "time": orjson.loads(first)["time"],
+        "who": "lethe",
+        "action": BEGIN,
+        "lines": end.lines,
+        "sha256": end.digest,
+    }
+    return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)

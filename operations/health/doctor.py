@@ -14,6 +14,7 @@ from lethe.keys.memory import locked
 from lethe.operations.health import _probes
 from lethe.operations.health._bounded import SECONDS, Check, bounded, hanging
 from lethe.operations.keys.check import check_keys
+from lethe.operations.oversight.verify import verify_ends
 from lethe.operations.proof.publisher import stamp_roots
 from lethe.operations.proof.signer import load_signer
 from lethe.operations.proof.signing import history_of
@@ -119,6 +120,10 @@ def _key_directory(runtime: Runtime, what: str) -> Iterator[Check]:
 def _audit(runtime: Runtime, what: str) -> Iterator[Check]:
     """Look whether an entry could be written: without one there is no answer."""
     directory = runtime.audit.directory
+    if directory is None:
+        runtime.audit.check()
+        yield Check(what, "ok", f"{runtime.audit.place} answers")
+        return
     there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
     yield from _probes.directory(what, there)
     runtime.audit.check()
@@ -269,6 +274,21 @@ def _integrity_log(runtime: Runtime, what: str) -> Iterator[Check]:
         yield Check(what, "ok", said)
 
 
+def _audit_ends(runtime: Runtime, what: str) -> Iterator[Check]:
+    """Is every journal of the audit there, and does it continue what was signed? Only their ends are looked at."""
+    done = verify_ends(runtime)
+    for finding in done.findings:
+        yield Check(
+            what, "wrong", finding, "lethe audit verify says all; bring the audit back from its backup"
+        )
+    said = f"{done.entries:,} entries in {done.logs} log(s)"
+    if done.logs and not done.anchors:
+        yield Check(what, "warning", f"{said}; no anchor of it in the warehouse",
+                    "a running worker makes one, so does lethe ingest")  # fmt: skip
+    elif not done.findings:
+        yield Check(what, "ok", said)
+
+
 _IMPATIENCE: Final = {"timeout": "8s", "connect_timeout": "4s", "max_retries": "0"}
 
 _OF_A_WAREHOUSE: Final = (
@@ -278,6 +298,7 @@ _OF_A_WAREHOUSE: Final = (
     ("ledger", _ledger),
     ("replay", _replay),
     ("integrity log", _integrity_log),
+    ("audit entries", _audit_ends),
     ("holds", _holds),
     ("retention", _retention),
 )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import logging
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 from lethe.operations.runtime import Runtime
 from lethe.schemas.subjects.addresses import Subject
+
+logger = logging.getLogger("lethe.audit")
 
 LOOKS: Final = frozenset(
     {
@@ -23,11 +26,16 @@ LOOKS: Final = frozenset(
 """Actions by which somebody saw something of a person. That a hold keeps records is not for the person to be told."""
 
 
+def _warn(damage: str) -> None:
+    logger.warning("who looked may be incomplete: %s", damage)
+
+
 def looks(
     runtime: Runtime, subjects: tuple[Subject, ...], window_tokens: Collection[str], records: Collection[str]
 ) -> Iterator[dict[str, Any]]:
     """Yield those of `about` by which somebody saw something of the person: what the person may ask for."""
-    return (e for e in about(runtime, subjects, window_tokens, records) if e.get("action") in LOOKS)
+    found = about(runtime, subjects, window_tokens, records, _warn)
+    return (e for e in found if e.get("action") in LOOKS)
 
 
 def about(
@@ -35,8 +43,9 @@ def about(
     subjects: tuple[Subject, ...],
     window_tokens: Collection[str] = (),
     records: Collection[str] = (),
+    on_damage: Callable[[str], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the audit entries that are about a person, oldest first, each one checked.
+    """Yield the audit entries that are about a person, oldest first, each one checked; damage is as in `entries`.
 
     `records`: names of records that the window holds of the person: entries about one record name it, not whom it is
     of. `window_tokens`: the person's tokens of live months, which entries of earlier releases hold.
@@ -44,7 +53,7 @@ def about(
     now = runtime.clock()
     months: dict[str, frozenset[str]] = {}
     old, names = frozenset(window_tokens), frozenset(records)
-    for entry in runtime.audit.entries():
+    for entry in runtime.audit.entries(on_damage):
         month = entry["time"][:7]
         if month not in months:
             months[month] = frozenset(runtime.audit_tokens.of_month(month, now, subjects))

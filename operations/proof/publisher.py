@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from cryptography import x509
 
 from lethe.integrity.log.stamp import Authority, http_authority
+from lethe.operations.proof.audit_anchor import anchor, stamp_anchors
 from lethe.operations.proof.signer import signer_of
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Integrity
@@ -82,13 +83,23 @@ def publish_now(runtime: Runtime, hashes: Sequence[Hashed]) -> Published:
     publication = publication_of(runtime)
     publication.add(hashes)
     done = publication.run()
+    anchor_audit(runtime)
     authority = authority_of(runtime.settings.integrity)
     if authority is not None:
         try:
             publication.stamp(authority)
+            stamp_anchors(runtime, authority)
         except LetheError as error:
             log.warning("no time stamp for now: %s", error)
     return done
+
+
+def anchor_audit(runtime: Runtime) -> None:
+    """Anchor the audit in the warehouse; what keeps it from that is logged, and tried again next time."""
+    try:
+        anchor(runtime, signer_of(runtime))
+    except LetheError as error:
+        log.error("the audit cannot be anchored in the warehouse: %s", error)
 
 
 class Publisher:
@@ -97,6 +108,7 @@ class Publisher:
     def __init__(self, runtime: Runtime, metrics: LogMetrics) -> None:
         # What cannot be is found out before the first record: keys, roots.
         signer_of(runtime)
+        self._runtime = runtime
         self._authority = authority_of(runtime.settings.integrity)
         self._interval = runtime.settings.integrity.timestamp_seconds
         self._publication = publication_of(runtime)
@@ -132,6 +144,7 @@ class Publisher:
     def _run(self) -> None:
         healed_at = time.monotonic()
         failed = False
+        anchor_audit(self._runtime)
         while True:
             waiting = bool(failed or self._publication.pending)
             self._wake.wait(_RETRY if waiting else self._pause(healed_at))
@@ -140,9 +153,11 @@ class Publisher:
             if time.monotonic() - healed_at > _HEAL:
                 healed_at = time.monotonic()
                 self._publication.healed = False
+                anchor_audit(self._runtime)
             failed = not self._publish()
             self._stamp(ending)
             if ending:
+                anchor_audit(self._runtime)
                 return
             self._ending.wait(_COALESCE)
 
@@ -181,6 +196,7 @@ class Publisher:
                 self._known = True
             until = time.monotonic() + _STAMP_SECONDS
             made = publication.stamp(self._authority, lambda: time.monotonic() > until)
+            stamp_anchors(self._runtime, self._authority)
         except Exception as error:  # noqa: BLE001  (a stamp that fails must not end publication)
             expected = isinstance(error, TransientError)
             log.warning("no time stamp for now: %s", error if expected else type(error).__name__)

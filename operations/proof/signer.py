@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from lethe.integrity.log.signing import Signer
-from lethe.keys.files import create_file, explained, make_directories, replace_file
-from lethe.keys.secret import Secret
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import ConfigurationError
 from lethe.tiers.evidence.log_store import published_history
+from lethe.tiers.evidence.signer_file import load_signer_file, make_signer_file, rotate_signer_file
 
 FILE_NAME = "log.signing"
+_WHAT = "the signer's key file"
 
 
 def signer_path(keys_dir: Path) -> Path:
@@ -26,33 +22,12 @@ def signer_path(keys_dir: Path) -> Path:
 
 def load_signer(keys_dir: Path) -> Signer | None:
     """Return the signer of this installation, None when none was made yet."""
-    path = signer_path(keys_dir)
-    with explained(f"cannot read the signer's key file {path}"):
-        if not path.exists():
-            return None
-        mode = path.stat().st_mode & 0o077
-        data = Secret(path.read_bytes())
-    if mode:
-        raise ConfigurationError(
-            f"the signer's key file {path} is open to others than its owner: chmod 600 {path}"
-        )
-    return Signer.from_bytes(data.reveal())
+    return load_signer_file(signer_path(keys_dir), _WHAT)
 
 
 def make_signer(keys_dir: Path, name: str, now: datetime) -> Signer:
     """Return the signer of this installation, made if there is none: racing callers end with the same one."""
-    if (known := load_signer(keys_dir)) is not None:
-        return known
-    with explained(f"cannot write the signer's key file in {keys_dir}"):
-        make_directories(keys_dir, 0o700)
-        made = Signer.generate(name, int(now.timestamp()))
-        create_file(signer_path(keys_dir), Secret(made.to_bytes()), 0o600)
-    found = load_signer(keys_dir)
-    if found is None:
-        raise ConfigurationError(
-            f"the signer's key file {signer_path(keys_dir)} was removed while it was made"
-        )
-    return found
+    return make_signer_file(signer_path(keys_dir), _WHAT, name, now)
 
 
 def signer_of(runtime: Runtime) -> Signer:
@@ -77,31 +52,8 @@ def signer_of(runtime: Runtime) -> Signer:
 
 
 def rotate_signer(keys_dir: Path, now: datetime) -> Signer:
-    """Hand over to new keys and return their signer. The old private keys are gone from then on.
-
-    1. Read the key file, alone among all who rotate.
-    2. Make the next keys, and have the old ones sign for them. A crash leaves the old keys in force.
-    3. Put the new key file in the place of the old one. From here on the new keys sign.
-    """
-    with explained(f"cannot write the signer's key file in {keys_dir}"), _alone(keys_dir):
-        # Step 1
-        old = load_signer(keys_dir)
-        if old is None:
-            raise ConfigurationError(
-                f"there are no signing keys in {keys_dir}; make them with lethe keys init"
-            )
-        # Step 2
-        new = old.rotate(int(now.timestamp()))
-        # Step 3
-        replace_file(signer_path(keys_dir), Secret(new.to_bytes()), 0o600)
+    """Hand over to new keys and return their signer. The old private keys are gone from then on."""
+    new = rotate_signer_file(signer_path(keys_dir), _WHAT, now)
+    if new is None:
+        raise ConfigurationError(f"there are no signing keys in {keys_dir}; make them with lethe keys init")
     return new
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

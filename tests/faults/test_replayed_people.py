@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from audits import audit_entries
 from replay_plant import DEMANDING, GOOD, HER, SOURCE, ReplayPlant, killed_at, report, values
 
 from lethe.integrity.evidence.verify_evidence import verify
@@ -94,9 +95,7 @@ def test_the_command_says_what_it_did_and_the_others_agree(plant: ReplayPlant) -
     assert sum(summed["rejected_by_reason"].values()) == summed["rejected"]
     again, _ = lethe(plant, "quarantine", "replay")
     assert (again["landed"], again["left"]) == (0, 0)
-    audit = [
-        json.loads(line) for line in (plant.directory / "audit" / "audit.jsonl").read_text().splitlines()
-    ]
+    audit = audit_entries(plant.directory / "keys")
     replays = [entry for entry in audit if entry["action"].startswith("quarantine.replay")]
     assert [entry["action"] for entry in replays] == ["quarantine.replay", "quarantine.replay.done"] * 2
     assert replays[1]["count"] == done["landed"]

@@ -38,7 +38,7 @@ PLACES: Final = (
     Place("files that no table names", (), ("gone", "gone", "names nobody")),
     Place("archive", ("metadata",), ("names nobody", "names nobody", "gone")),
     Place("ledger and corrections", ("ledger", "adjustments", "codes"), _NOBODY),
-    Place("integrity log", ("_log",), _NOBODY),
+    Place("integrity log", ("_log", "_audit"), _NOBODY),
     Place(
         "certificates and notes of what is under way",
         (

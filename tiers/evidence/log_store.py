@@ -43,9 +43,11 @@ def logs(objects: Objects) -> list[tuple[str, int]]:
 class LogStore:
     """A folder of the warehouse as `lethe.integrity.log.store.Store`."""
 
-    def __init__(self, objects: Objects, folder: str) -> None:
+    def __init__(self, objects: Objects, folder: str, named: str = "log") -> None:
+        """`named` is what the points are called at which a test lets the process die."""
         self._objects = objects
         self._folder = folder
+        self._named = named
 
     @classmethod
     def of(cls, objects: Objects, stream: str, partition: int) -> LogStore:
@@ -75,22 +77,22 @@ class LogStore:
             raise IntegrityError(
                 f"{self._folder}/{path} is there already with other bytes; nothing of a log is ever rewritten"
             )
-        fail_point("log.put")
+        fail_point(f"{self._named}.put")
 
     def swap(self, path: str, old: bytes | None, new: bytes) -> None:
         """See `lethe.integrity.log.store.Store.swap`."""
-        fail_point("log.swap")
+        fail_point(f"{self._named}.swap")
         with _answering():
             swapped = self._objects.swap(f"{self._folder}/{path}", old, new)
         if not swapped:
             raise FencedError(f"{self._folder}/{path} was changed by someone else meanwhile")
-        fail_point("log.swapped")
+        fail_point(f"{self._named}.swapped")
 
     def delete(self, path: str) -> None:
         """See `lethe.integrity.log.store.Store.delete`."""
         with _answering():
             self._objects.delete(f"{self._folder}/{path}")
-        fail_point("log.deleted")
+        fail_point(f"{self._named}.deleted")
 
 
 @contextmanager

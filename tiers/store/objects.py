@@ -62,30 +62,29 @@ class Objects(Protocol):
         """Make sure an object that somebody else wrote survives a power cut."""
 
 
-def open_objects(root: str, options: dict[str, str]) -> Objects:
-    """Return the store at a path or URL; raises `ConfigurationError` when it cannot be used."""
+def open_objects(root: str, options: dict[str, str], what: str = "warehouse") -> Objects:
+    """Return the store at a path or URL; raises `ConfigurationError` when it cannot be used. `what` names it there."""
     scheme = urlsplit(root).scheme
     if scheme in ("", "file"):
-        return LocalObjects(Path(root.removeprefix("file://")))
+        return LocalObjects(Path(root.removeprefix("file://")), what)
     if scheme in ("s3", "s3a"):
-        return StoreObjects(root, options)
-    raise ConfigurationError(f"root: {scheme}:// is not supported; use a directory or s3://bucket/prefix")
+        return StoreObjects(root, options, what)
+    raise ConfigurationError(f"{what}: {scheme}:// is not supported; use a directory or s3://bucket/prefix")
 
 
 class LocalObjects:
     """Objects in a directory of this machine."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, what: str = "warehouse") -> None:
         self._directory = directory.resolve()
+        self._what = what
         self.root = str(self._directory)
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigurationError(
-                f"warehouse {directory}: {error.strerror}; choose another root"
-            ) from None
+            raise ConfigurationError(f"{what} {directory}: {error.strerror}; choose another place") from None
         if not os.access(self._directory, os.W_OK | os.X_OK):
-            raise ConfigurationError(f"warehouse {directory}: no right to write there; choose another root")
+            raise ConfigurationError(f"{what} {directory}: no right to write there; choose another place")
 
     def get(self, path: str) -> bytes | None:
         """Return the object's bytes, None if there is none."""
@@ -116,7 +115,7 @@ class LocalObjects:
             sync_directory(target.parent)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            raise _refused(error) from None
+            raise _refused(error, self._what) from None
 
     def create(self, path: str, data: bytes) -> bool:
         """Write an object unless there is one already; atomic. False if there is.
@@ -130,7 +129,7 @@ class LocalObjects:
         except NotDurableError as error:
             raise _not_durable(error) from error
         except OSError as error:
-            raise _refused(error) from None
+            raise _refused(error, self._what) from None
 
     def swap(self, path: str, old: bytes | None, new: bytes) -> bool:
         """Replace an object that holds `old` (None: there is none); atomic. False if something else is there.
@@ -147,7 +146,7 @@ class LocalObjects:
                 self.put(path, new)
                 return True
         except OSError as error:
-            raise _refused(error) from None
+            raise _refused(error, self._what) from None
 
     def delete(self, path: str) -> None:
         """Remove an object; nothing happens if there is none."""
@@ -183,7 +182,7 @@ class LocalObjects:
 class StoreObjects:
     """Objects in an S3 bucket, or what speaks its API. Creation is a conditional put; no lock table is needed."""
 
-    def __init__(self, root: str, options: dict[str, str]) -> None:
+    def __init__(self, root: str, options: dict[str, str], what: str = "warehouse") -> None:
         self.root = root.rstrip("/")
         config: Any = {}
         client: Any = {"allow_http": os.environ.get("AWS_ALLOW_HTTP", "")}
@@ -202,7 +201,7 @@ class StoreObjects:
                 self.root, config=config, client_options=client, retry_config=retries or None
             )
         except Exception as error:
-            raise ConfigurationError(f"warehouse {root}: {type(error).__name__}; check `storage`") from error
+            raise ConfigurationError(f"{what} {root}: {type(error).__name__}; check `storage`") from error
 
     def get(self, path: str) -> bytes | None:
         """Return the object's bytes, None if there is none."""
@@ -310,7 +309,7 @@ def _silent(error: Exception, doing: str) -> TransientError:
     return TransientError(f"the object store does not answer: {type(error).__name__}; is it reachable?")
 
 
-def _refused(error: OSError) -> TransientError:
+def _refused(error: OSError, what: str) -> TransientError:
     return TransientError(
-        f"the warehouse refused a write: {error.strerror}; free space or mend the rights, then start again"
+        f"the {what} refused a write: {error.strerror}; free space or mend the rights, then start again"
     )

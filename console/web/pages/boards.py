@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
@@ -56,13 +55,15 @@ def books(request: Request, service: Here, who: Bookkeeper) -> Response:
 @router.get("/audit")
 def audit(request: Request, service: Here, who: Auditor) -> Response:
     """Show the newest audit entries, each checked, and uses of break-glass nobody has reviewed."""
-    entries: list[dict[str, Any]] = list(service.runtime.audit.entries())
+    damage: list[str] = []
+    entries, total = service.runtime.audit.newest(_SHOWN, damage.append)
     return page(
         request,
         "audit.html",
         who,
-        entries=list(islice(reversed(entries), _SHOWN)),
-        total=len(entries),
+        entries=entries,
+        total=total,
+        damage=damage,
         unreviewed=service.desk.unreviewed(),
         now=service.runtime.clock(),
     )

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from audits import audit_bytes, audit_entries
 
 from lethe.console.cli.shell import who
 
@@ -100,8 +101,8 @@ def test_the_audit_log_holds_tokens_and_no_value(lethe: Lethe, record: dict[str,
     number = str(record["to"]).lstrip("+")
     lethe("lookup", number, "--case", "F-77", "--purpose", "audit test", SUDO_USER="inspector", USER="inspector",
           LOGNAME="inspector")  # fmt: skip
-    text = (lethe.home / "audit" / "audit.jsonl").read_text()
-    entry = json.loads(text.splitlines()[-1])
+    text = audit_bytes(lethe.home / "keys").decode("latin-1")
+    entry = audit_entries(lethe.home / "keys")[-1]
     assert (entry["case"], entry["purpose"], entry["who"]) == ("F-77", "audit test", who())
     assert entry["count"] >= 1
     assert entry["subjects"]
@@ -111,11 +112,11 @@ def test_the_audit_log_holds_tokens_and_no_value(lethe: Lethe, record: dict[str,
 
 
 def test_nobody_asks_under_a_name_of_their_choice(lethe: Lethe, record: dict[str, object]) -> None:
-    before = (lethe.home / "audit" / "audit.jsonl").read_bytes()
+    before = audit_bytes(lethe.home / "keys")
     ask = ("lookup", str(record["to"]), "--case", "C", "--purpose", "p")
     assert lethe(*ask, status=1, LETHE_USER="inspector") == ""
     assert "no setting is called LETHE_USER" in lethe.errors
-    assert (lethe.home / "audit" / "audit.jsonl").read_bytes() == before
+    assert audit_bytes(lethe.home / "keys") == before
 
 
 def test_the_entry_names_the_terminal(lethe: Lethe, record: dict[str, object]) -> None:
@@ -124,7 +125,7 @@ def test_the_entry_names_the_terminal(lethe: Lethe, record: dict[str, object]) -
     try:
         for stdin, source in ((theirs, os.ttyname(theirs)), (subprocess.DEVNULL, None)):
             subprocess.run(ask, env=lethe.env, cwd=lethe.home, stdin=stdin, capture_output=True, check=True)
-            entry = json.loads((lethe.home / "audit" / "audit.jsonl").read_bytes().splitlines()[-1])
+            entry = audit_entries(lethe.home / "keys")[-1]
             assert entry.get("source") == source
     finally:
         os.close(ours)

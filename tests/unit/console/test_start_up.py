@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from audits import audit_entries
 from typer.main import get_group
 from typer.testing import CliRunner
 
@@ -81,7 +82,7 @@ def test_a_look_up_that_finds_something_imports_no_more_of_them(tmp_path: Path) 
     number = json.loads((tmp_path / "r.ndjson").read_bytes().splitlines()[0])["to"]
     status, packages = imported("lookup", number, *ASK, cwd=tmp_path)
     assert status == 0
-    entry = json.loads((tmp_path / "audit" / "audit.jsonl").read_bytes().splitlines()[-1])
+    entry = audit_entries(tmp_path / "keys")[-1]
     assert (entry["action"], entry["count"] >= 1) == ("lookup", True), "it did find something"
     assert "phonenumbers" in packages, "the number was read"
     assert packages & NOT_FOR_A_LOOK_UP == set()

@@ -13,6 +13,7 @@ from hmac import digest
 from pathlib import Path
 
 import pytest
+from audits import audit_entries
 from integrity_authority import Authority, served
 from proof_world import NOW, World, name, read
 
@@ -69,7 +70,7 @@ def test_from_a_record_to_its_proof_before_a_court(world: World, tmp_path: Path)
     )
     assert "Destination: 92" in told
     assert out.stat().st_mode & 0o777 == 0o600
-    entry = json.loads((world.home / "audit" / "audit.jsonl").read_text().splitlines()[-1])
+    entry = audit_entries(world.home / "keys")[-1]
     assert (entry["action"], entry["record"], entry["case"]) == ("evidence", record, "F-1")
     lethe(world.home, "evidence", record, "--case", " ", "--purpose", "p", status=2)
     # Elsewhere, without configuration.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from audits import audit_entries
 from click.testing import Result
 from retention_world import World, report
 from typer.testing import CliRunner
@@ -16,7 +17,6 @@ from typer.testing import CliRunner
 from lethe.console.cli import shell
 from lethe.console.cli.main import app
 from lethe.operations import runtime as runtimes
-from lethe.operations.audit.log import AuditLog
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import LetheError
 from lethe.schemas.subjects.addresses import Subject
@@ -52,7 +52,7 @@ class Prompt:
         return result.stdout
 
     def audit(self) -> list[dict[str, Any]]:
-        return list(AuditLog(self.world.folder / "audit", self.world.keys).entries())
+        return audit_entries(self.world.keys)
 
 
 @pytest.fixture
@@ -292,7 +292,7 @@ def test_no_command_leaves_an_identifier_behind(lethe: Prompt) -> None:
     lethe.run("export", HER)
     lethe.run("erase", HER, "--yes")
     world = lethe.world
-    scanned = [p for folder in (world.root, world.keys, world.folder / "audit") for p in folder.rglob("*")]
+    scanned = [p for folder in (world.root, world.keys, world.keys / "audit") for p in folder.rglob("*")]
     assert len(scanned) > 20
     spelt = [HER[1:].encode(), b"3001234567", b"%2B92300"]
     hits = [

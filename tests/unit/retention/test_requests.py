@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import orjson
 import pytest
+from audits import audit_bytes, audit_entries
 from retention_world import World, report
 
 from lethe.streams.worker.control_topic import Desk
@@ -87,6 +88,8 @@ def test_what_is_no_request_is_refused(world: World, data: bytes | None) -> None
 def test_what_is_stored_of_a_request_names_nobody(world: World) -> None:
     request = str(uuid4())
     ask(world, command="erase", id=request)
-    assert world.holding(request.encode(), HER[1:].encode()) == []
+    assert world.holding(HER[1:].encode()) == []
+    assert {name.split("/")[1] for name in world.holding(request.encode())} == {"audit"}
     assert len(world.paths("_requests")) == 1
-    assert HER[1:].encode() not in (world.folder / "audit" / "audit.jsonl").read_bytes()
+    assert HER[1:].encode() not in audit_bytes(world.keys)
+    assert [e["request"] for e in audit_entries(world.keys)] == [request, request]

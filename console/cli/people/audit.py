@@ -1,0 +1,143 @@
+"""Commands of the audit: verify it, list who did what, and who looked at a person."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+import orjson
+import typer
+
+from lethe.console.cli._root import new_app
+from lethe.console.cli.people.window import CASE, PURPOSE
+from lethe.console.cli.shell import Shell, asker, fail, moment, shell, typed
+from lethe.operations.oversight import entries, verify
+
+WHO = Annotated[str | None, typer.Option("--who", help="Only what this person did.")]
+ACTION = Annotated[
+    str | None,
+    typer.Option("--action", help="Only this action, such as lookup; hold stands for hold.place too."),
+]
+SINCE = Annotated[str | None, typer.Option("--since", help="Only from this date or time on.")]
+UNTIL = Annotated[str | None, typer.Option("--until", help="Only before this date or time.")]
+FORMAT = Annotated[Literal["table", "csv"], typer.Option("--format", help="How to print: table or csv.")]
+_SHOWN = ("time", "who", "source", "action", "case", "purpose", "count")
+_MOST = 50
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    group = new_app("The audit: who did what and why, verified; and who looked at a person.")
+    group.command("verify")(audit_verify)
+    group.command("list")(audit_list)
+    group.command("disclosures")(audit_disclosures)
+    app.add_typer(group, name="audit")
+
+
+def audit_verify(context: typer.Context) -> None:
+    """Verify every entry and every file of the audit; status 1 names what was altered, cut off or put back.
+
+    Example: lethe audit verify
+    """
+    invocation = shell(context)
+    done = verify.verify(invocation.runtime)
+    answer = {"ok": not done.findings, **asdict(done)}
+
+    def show() -> None:
+        for finding in done.findings[:_MOST]:
+            invocation.say(finding, "red")
+        if len(done.findings) > _MOST:
+            invocation.say(f"… and {len(done.findings) - _MOST:,} more; --json lists them")
+        earlier = f", {done.earlier_entries:,} of an earlier release" if done.earlier_entries else ""
+        invocation.say(f"{done.entries:,} entries in {done.logs} log(s) verified{earlier}")
+        vouched = f"{done.anchors} log(s) are anchored in the warehouse; time stamps on the anchors: {done.time_stamps}"
+        invocation.say(vouched if done.anchors else "nothing outside of the key directory vouches for it yet")
+        if not done.findings:
+            invocation.say("every entry is as it was signed, and none is missing", "green")
+
+    invocation.answer(answer, show)
+    if done.findings:
+        fail(f"{len(done.findings)} finding(s): the audit is not as it was signed", invocation.json)
+
+
+def audit_list(
+    context: typer.Context,
+    who: WHO = None,
+    action: ACTION = None,
+    case: Annotated[str | None, typer.Option("--case", help="Only what was done for this case.")] = None,
+    since: SINCE = None,
+    until: UNTIL = None,
+    form: FORMAT = "table",
+) -> None:
+    """List entries, oldest first: who did what, from where, for which case. They hold no value of a person.
+
+    Example: lethe audit list --who amal --since 2026-10-01 --format csv
+    """
+    invocation = shell(context)
+    wanted = entries.Filter(who, action, case, moment(since, "--since"), moment(until, "--until"))
+    damage: list[str] = []
+    _answer(invocation, entries.listed(invocation.runtime, wanted, damage.append), form, damage)
+
+
+def audit_disclosures(
+    context: typer.Context,
+    value: Annotated[str, typer.Argument(help="A number or an address; - reads it from a prompt.")],
+    case: CASE,
+    purpose: PURPOSE,
+    who: WHO = None,
+    action: ACTION = None,
+    since: SINCE = None,
+    until: UNTIL = None,
+    form: FORMAT = "table",
+) -> None:
+    """List who looked at a person, when and why; the person is not printed. The question is in the audit too.
+
+    Example: lethe audit disclosures - --case R-12 --purpose "asked by the person" --format csv
+    """
+    invocation = shell(context)
+    wanted = entries.Filter(who, action, None, moment(since, "--since"), moment(until, "--until"))
+    damage: list[str] = []
+    found = entries.disclosures(invocation.runtime, asker(case, purpose), typed(value), wanted, damage.append)
+    _answer(invocation, found, form, damage)
+
+
+def _answer(invocation: Shell, found: Iterable[dict[str, Any]], form: str, damage: list[str]) -> None:
+    if invocation.json:
+        _lines(found)
+    elif form == "csv":
+        _csv(found)
+    else:
+        rows = [[_cell(entry, name) for name in _SHOWN] for entry in found]
+        invocation.table(f"{len(rows):,} entries", ["time (UTC)", *_SHOWN[1:]], rows)
+    if damage:
+        fail(f"not everything could be read: {damage[0]}; lethe audit verify says all", invocation.json)
+
+
+def _lines(found: Iterable[dict[str, Any]]) -> None:
+    """Write a JSON array entry by entry: an audit of years does not fit memory."""
+    sys.stdout.write("[")
+    for at, entry in enumerate(found):
+        sys.stdout.write(",\n" if at else "\n")
+        sys.stdout.write(orjson.dumps(entry).decode())
+    sys.stdout.write("\n]\n")
+
+
+def _csv(found: Iterable[dict[str, Any]]) -> None:
+    writer = csv.writer(sys.stdout)
+    writer.writerow(entries.COLUMNS)
+    for entry in found:
+        writer.writerow(_formula_free(entry.get(name)) for name in entries.COLUMNS)
+
+
+def _formula_free(value: Any) -> str:
+    text = "" if value is None else str(value)
+    # A spreadsheet would take such a cell for a formula.
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _cell(entry: dict[str, Any], name: str) -> Any:
+    value = entry.get(name)
+    return str(value)[:19].replace("T", " ") if name == "time" else value

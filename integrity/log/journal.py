@@ -1,0 +1,258 @@
+"""A log that entries are appended to one by one by whoever holds its keys, such as the audit.
+
+It is published as every log is (tiles, bundles, signed checkpoints), but nothing else says what its entries are: an
+entry stands in it before `append` returns. Each begins with an Ed25519 signature (64 bytes) over the log's origin, the
+entry's number and its text, so an entry that a crash left without its checkpoint can be told from one put there.
+
+Several processes may append to one journal, and each finds out what the others did; but they get in each other's way,
+so whoever can takes a journal of his own. Specified in docs/audit.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from lethe.integrity.log import merkle
+from lethe.integrity.log.checkpoint import Checkpoint
+from lethe.integrity.log.entries import CHECKPOINT, Log, open_checkpoint
+from lethe.integrity.log.publish import remember
+from lethe.integrity.log.signing import KeyHistory, Signer
+from lethe.integrity.log.store import Memory, Reader, Store
+from lethe.integrity.log.tiles import (
+    ENTRIES,
+    MAX_ENTRY,
+    WIDTH,
+    decode_bundle,
+    edge_root,
+    edge_tiles,
+    encode_bundle,
+    grow,
+    tile_path,
+)
+from lethe.schemas.errors import FencedError, IntegrityError
+
+SIGNATURE = 64
+MAX_TEXT = MAX_ENTRY - SIGNATURE
+_DOMAIN = b"lethe/entry/v1\x00"
+_TRIES = 5
+
+
+@dataclass(slots=True)
+class _State:
+    """How far a journal has come: its checkpoint as it lies in the store, its unfinished tiles, its last bundle."""
+
+    signed: bytes | None = None
+    size: int = 0
+    edge: dict[int, list[bytes]] = field(default_factory=dict)
+    bundle: list[bytes] = field(default_factory=list)
+
+
+class Journal:
+    """A journal to append to. Not safe to use from several threads at once."""
+
+    def __init__(self, store: Store, signer: Signer, memory: Memory, origin: str) -> None:
+        self._store = store
+        self._signer = signer
+        self._memory = memory
+        self.origin = origin
+        self._state: _State | None = None
+
+    def size(self) -> int:
+        """Count the entries. Raises `IntegrityError` as `append` does."""
+        self._state = self._current()
+        return self._state.size
+
+    def append(self, text: bytes, now: int) -> int:
+        """Append an entry and return its number; it is there to stay when this returns.
+
+        `now` is in seconds since 1970 and only goes into the signature of the checkpoint.
+
+        1. Open the journal at its checkpoint, unless it is open. It must continue the one that `memory` has: of a
+           journal that is gone, cut back or put back nothing more is signed.
+        2. Put the bundle of entries. A crash from here on leaves an entry that no checkpoint speaks of: whoever comes
+           next finds it in his way, knows it by its signature and takes it in before his own.
+        3. Put the tiles of hashes. A crash leaves some that the next one puts again.
+        4. Swap in the signed checkpoint. Where somebody else's is there by now, ours may have been taken in with it.
+        5. Note the checkpoint in `memory`: from here on the entry cannot be cut off without a trace. A crash before
+           leaves an older one there, from which the journal has grown; nothing was answered yet.
+        6. Remove the unfinished tiles that are replaced. A crash leaves them behind, to no harm.
+
+        Raises `IntegrityError` when the journal is not what was signed, `FencedError` when others append all the time.
+        """
+        if len(text) > MAX_TEXT:
+            raise ValueError(f"an entry has at most {MAX_TEXT:,} bytes")
+        tried = -1
+        for _ in range(_TRIES):
+            # Step 1
+            state = self._current()
+            self._state = None  # whatever goes wrong from here on, it is opened anew
+            if 0 <= tried < state.size:
+                if self._holds(tried, text):
+                    return tried
+                self._take_back(tried + 1, state.size)
+            # Step 2
+            new = self._put_entry(state, text)
+            tried = state.size + len(new) - 1
+            try:
+                self._publish(state, new, now)
+            except FencedError:
+                continue
+            self._state = state
+            return tried
+        raise FencedError(f"others append to the log {self.origin} all the time")
+
+    def _current(self) -> _State:
+        """Return how far the journal has come: as it was left, if nobody else has appended since."""
+        if self._state is not None and self._store.get(CHECKPOINT) == self._state.signed:
+            return self._state
+        return self._open()
+
+    def _open(self) -> _State:
+        noted = self._memory.signed(self.origin)  # first: others may append and note more meanwhile
+        read = read_journal(self._store, self._signer.history, self.origin, noted)
+        if read is None:
+            return _State()
+        edge = {level: list(hashes) for level, hashes in read.log.tiles.edge.items()}
+        return _State(bytes(read.log.note), read.log.size, edge, list(read.tail))
+
+    def _holds(self, number: int, text: bytes) -> bool:
+        """Tell whether an entry that others may have taken in is there, and note their checkpoint if it is."""
+        read = read_journal(self._store, self._signer.history, self.origin, None)
+        if read is None or read.entry(number) != self._entry(number, text):
+            return False
+        remember(self._memory, self._signer.history, self.origin, bytes(read.log.note))
+        return True
+
+    def _take_back(self, tried: int, size: int) -> None:
+        """Remove what was put for a tree of `tried` entries, after others published one of `size` without it."""
+        for path in _unfinished(tried) - _unfinished(size):
+            self._store.delete(path)
+
+    def _entry(self, number: int, text: bytes) -> bytes:
+        return self._signer.endorse(_message(self.origin, number, text)) + text
+
+    def _put_entry(self, state: _State, text: bytes) -> list[bytes]:
+        """Put an entry, after those that others left; returns all of them."""
+        new: list[bytes] = []
+        while True:
+            number = state.size + len(new)
+            bundle = [*state.bundle, *new][number // WIDTH * WIDTH - (state.size - len(state.bundle)) :]
+            entry = self._entry(number, text)
+            path = tile_path(ENTRIES, number // WIDTH, len(bundle) + 1)
+            try:
+                self._store.put(path, encode_bundle([*bundle, entry]))
+                return [*new, entry]
+            except IntegrityError:
+                found = decode_bundle(self._store.get(path) or b"")
+                if found[:-1] != bundle or len(found) != len(bundle) + 1:
+                    raise
+                check_entry(self._signer.history, self.origin, number, found[-1])
+                new.append(found[-1])
+
+    def _publish(self, state: _State, new: list[bytes], now: int) -> None:
+        """Publish entries that were put, and bring `state` up to date: steps 3 to 6 of `append`."""
+        # Step 3
+        before = _unfinished(state.size)
+        for path, tile in grow(state.size, state.edge, [merkle.leaf_hash(entry) for entry in new]):
+            self._store.put(path, tile)
+        # Step 4
+        checkpoint = Checkpoint(self.origin, state.size + len(new), edge_root(state.edge))
+        note = bytes(self._signer.sign(checkpoint, now))
+        self._store.swap(CHECKPOINT, state.signed, note)
+        # Step 5
+        remember(self._memory, self._signer.history, self.origin, note)
+        # Step 6
+        for adopted in range(1, len(new)):
+            before |= _unfinished(state.size + adopted)
+        for path in before - _unfinished(checkpoint.size):
+            self._store.delete(path)
+        state.bundle = [*state.bundle, *new][
+            (checkpoint.size // WIDTH) * WIDTH - (state.size - len(state.bundle)) :
+        ]
+        state.signed, state.size = note, checkpoint.size
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRead:
+    """A journal as it was at one checkpoint, by which every entry is authenticated."""
+
+    log: Log
+    history: KeyHistory
+    tail: tuple[bytes, ...]
+    """The entries of the last bundle if it is not full; in the store it is replaced as the journal grows."""
+
+    def entry(self, number: int) -> bytes | None:
+        """Return an entry with its signature, None if there is none of that number."""
+        if not 0 <= number < self.log.size:
+            return None
+        whole = self.log.size // WIDTH
+        return (self.tail if number // WIDTH == whole else self.log.bundle(number // WIDTH))[number % WIDTH]
+
+    def texts(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Yield number and text of each entry from `start` on; raises `IntegrityError` for one that is not signed."""
+        for number in range(start, self.log.size):
+            entry = self.entry(number)
+            if entry is not None:
+                yield number, check_entry(self.history, self.log.origin, number, entry)
+
+
+def read_journal(reader: Reader, history: KeyHistory, origin: str, noted: bytes | None) -> JournalRead | None:
+    """Read a journal at its newest checkpoint; None when there is none and none was ever `noted`.
+
+    `noted` is the checkpoint that is remembered away from the store, read before this is called. Raises
+    `IntegrityError` when the journal is gone, cut back, put back, or is not what its checkpoint says.
+    """
+    while True:
+        signed = reader.get(CHECKPOINT)
+        try:
+            if signed is None:
+                if noted is None:
+                    return None
+                size = open_checkpoint(noted, history, origin)[1].size
+                raise IntegrityError(
+                    f"the log {origin} is gone: {size} entries were signed; bring its folder back from the backup"
+                )
+            log = Log(reader, history, origin, signed)
+            tail = tuple(log.bundle(log.size // WIDTH)) if log.size % WIDTH else ()
+            if noted is not None:
+                check_continues(log, open_checkpoint(noted, history, origin)[1])
+            return JournalRead(log, history, tail)
+        except IntegrityError:
+            if reader.get(CHECKPOINT) == signed:
+                raise
+            # It grew meanwhile, and what was unfinished was replaced.
+
+
+def check_continues(log: Log, known: Checkpoint) -> None:
+    """Raise `IntegrityError` unless a log continues an earlier checkpoint of it."""
+    if log.size < known.size:
+        raise IntegrityError(
+            f"the log {log.origin} has {log.size} entries, but {known.size} were signed: entries were cut off or an "
+            "older copy was put back; bring its folder back from the backup"
+        )
+    if log.tiles.root_at(known.size) != known.root:
+        raise IntegrityError(
+            f"the log {log.origin} does not continue the checkpoint of {known.size} entries that was signed: "
+            "bring its folder back from the backup"
+        )
+
+
+def check_entry(history: KeyHistory, origin: str, number: int, entry: bytes) -> bytes:
+    """Return the text of an entry; raises `IntegrityError` when it was not signed as that entry of that log."""
+    signature, text = entry[:SIGNATURE], entry[SIGNATURE:]
+    if not history.endorsed(_message(origin, number, text), signature):
+        raise IntegrityError(f"entry {number} of the log {origin} was not signed by its keys")
+    return text
+
+
+def _message(origin: str, number: int, text: bytes) -> bytes:
+    return b"".join((_DOMAIN, origin.encode(), b"\x00", number.to_bytes(8, "big"), text))
+
+
+def _unfinished(size: int) -> set[str]:
+    """Say where the unfinished tiles and the unfinished bundle of a log of that size lie."""
+    paths = {tile_path(level, number, width) for level, number, width in edge_tiles(size)}
+    if size % WIDTH:
+        paths.add(tile_path(ENTRIES, size // WIDTH, size % WIDTH))
+    return paths

@@ -1,0 +1,193 @@
+"""The audit log: entries are durable, in order, from several processes, and nobody waits for another's disk."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from audit_world import NOW, AuditWorld, fill
+
+from lethe.operations.audit import log as audit_log
+from lethe.operations.audit.log import AuditLog
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Settings
+from lethe.schemas.errors import ConfigurationError, LetheError
+from lethe.tiers.evidence.log_store import LogStore
+
+
+def test_entries_come_back_in_order_over_many_bundles(world: AuditWorld) -> None:
+    fill(world, 600)
+    entries = list(world.log.entries())
+    assert [(e["log"], e["number"], e["case"]) for e in entries] == [(0, n, str(n)) for n in range(600)]
+    assert entries[0]["time"] == "2026-11-01T12:00:00.000000+00:00"
+    newest, total = world.log.newest(3, pytest.fail)
+    assert ([e["case"] for e in newest], total) == (["599", "598", "597"], 600)
+    assert len(world.files()) == 8, (
+        "what is replaced is removed: two of each full, one of each unfinished, checkpoint"
+    )
+    assert world.findings() == []
+
+
+def append_many(directory: Path, name: str) -> None:
+    log = AuditWorld(directory).log
+    for number in range(15):
+        log.append({"case": f"{name}{number}"}, NOW)
+
+
+def test_processes_append_side_by_side(world: AuditWorld) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=append_many, args=(world.folder, name)) for name in ("A", "B", "C")]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert sorted(world.cases()) == sorted(f"{name}{n}" for name in "ABC" for n in range(15))
+    assert world.findings() == []
+
+
+def test_one_whose_disk_hangs_keeps_nobody_waiting(
+    world: AuditWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.append("before")
+    hangs, go_on = threading.Event(), threading.Event()
+    put = LogStore.put
+
+    def slow(self: LogStore, path: str, data: bytes) -> None:
+        if threading.current_thread().name == "slow":
+            hangs.set()
+            assert go_on.wait(60)
+        put(self, path, data)
+
+    monkeypatch.setattr(LogStore, "put", slow)
+    answered: list[str] = []
+
+    def append() -> None:
+        world.log.append({"case": "slow"}, NOW)
+        answered.append("slow")
+
+    thread = threading.Thread(target=append, name="slow")
+    thread.start()
+    assert hangs.wait(60)
+    world.append("fast")
+    assert "fast" in world.cases()
+    assert answered == [], "what is not on disk yet is not answered"
+    go_on.set()
+    thread.join(60)
+    assert answered == ["slow"]
+    assert sorted(world.cases()) == ["before", "fast", "slow"]
+    assert world.findings() == []
+
+
+def copies(world: AuditWorld) -> tuple[AuditLog, AuditLog]:
+    """Two machines: one place of the audit, a key directory each, so that no lock keeps them apart."""
+    world.append("first")
+    shutil.copytree(world.keys, world.folder / "keys-of-b")
+    there = AuditLog(str(world.audit), world.folder / "keys-of-b")
+    return world.log, there
+
+
+@pytest.mark.parametrize("step", ["bundle", "tile", "checkpoint"])
+def test_two_machines_that_append_at_the_same_time_lose_nothing(
+    world: AuditWorld, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    here, there = copies(world)
+    put, swap, busy = LogStore.put, LogStore.swap, [False]
+
+    def meanwhile(reached: bool) -> None:
+        if reached and not busy[0]:
+            busy[0] = True
+            for number in range(3):
+                there.append({"case": f"b{number}"}, NOW)
+
+    def putting(self: LogStore, path: str, data: bytes) -> None:
+        meanwhile((step == "bundle" and "entries" in path) or (step == "tile" and "tile/0" in path))
+        put(self, path, data)
+
+    def swapping(self: LogStore, path: str, old: bytes | None, new: bytes) -> None:
+        meanwhile(step == "checkpoint")
+        swap(self, path, old, new)
+
+    monkeypatch.setattr(LogStore, "put", putting)
+    monkeypatch.setattr(LogStore, "swap", swapping)
+    here.append({"case": "a"}, NOW)
+    assert busy == [True]
+    assert sorted(e["case"] for e in there.entries()) == ["a", "b0", "b1", "b2", "first"]
+    here.append({"case": "a2"}, NOW)
+    assert sorted(world.cases()) == ["a", "a2", "b0", "b1", "b2", "first"]
+    done = world.verify()
+    assert (done.findings, done.unanswered) == ([], 0)
+
+
+CRASH = """
+import sys
+from pathlib import Path
+from audit_world import AuditWorld
+AuditWorld(Path(sys.argv[1])).append("torn")
+"""
+
+
+@pytest.mark.parametrize("before", [0, 1, 255])
+@pytest.mark.parametrize(
+    "point", ["audit.put", "audit.put:2", "audit.put:3", "audit.swap", "audit.swapped", "audit.deleted"]
+)
+def test_a_crash_at_any_step_leaves_a_log_that_goes_on(world: AuditWorld, before: int, point: str) -> None:
+    fill(world, before)
+    here = str(Path(__file__).parent)
+    env = {"LETHE_FAIL_POINT": point, "PYTHONPATH": ":".join([here, *sys.path])}
+    done = subprocess.run([sys.executable, "-c", CRASH, str(world.folder)], env=env, capture_output=True)
+    assert done.returncode in (-9, 0), done.stderr.decode()[-500:]
+    assert world.findings() == [], "a crash is no tampering"
+    world.append("after", "later")
+    cases = world.cases()
+    assert cases[:before] == [str(n) for n in range(before)]
+    assert [c for c in cases[before:] if c != "torn"] == ["after", "later"]
+    assert cases.count("torn") <= 1
+    if done.returncode == 0:
+        assert "torn" in cases
+    assert {e["log"] for e in world.log.entries()} == {0}
+    assert world.findings() == []
+
+
+def test_without_a_place_to_write_there_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "audit").write_text("in the way")
+    with pytest.raises(ConfigurationError, match="without an entry there is no answer"):
+        AuditLog(str(tmp_path / "audit"), tmp_path / "keys").append({"case": "A"}, NOW)
+
+
+def test_two_installations_side_by_side_have_an_audit_each(tmp_path: Path) -> None:
+    def installation(name: str, **settings: Any) -> Runtime:
+        return Runtime(
+            Settings(root=str(tmp_path / f"{name}-wh"), keys_dir=tmp_path / f"{name}-keys", **settings)
+        )
+
+    for name in "AB":
+        installation(name).audit.append({"case": name}, NOW)
+    for name in "AB":
+        assert [e["case"] for e in installation(name).audit.entries()] == [name]
+        assert (tmp_path / f"{name}-keys" / "audit").is_dir()
+    shared: dict[str, Any] = {"audit_dir": str(tmp_path / "shared")}
+    for name in "CDCD":
+        installation(name, **shared).audit.append({"case": name}, NOW)
+    for name in "CD":
+        entries = installation(name, **shared).audit.entries()
+        assert [e["case"] for e in entries] == [name] * 2, "nor do they break a place they share"
+
+
+def test_an_entry_that_is_too_long_is_refused(world: AuditWorld) -> None:
+    with pytest.raises(LetheError, match="65,471 bytes"):
+        world.log.append({"case": "x" * 70_000}, NOW)
+    world.append("next")
+    assert world.cases() == ["next"]
+
+
+def test_keys_that_are_gone_are_not_made_again(world: AuditWorld) -> None:
+    world.append("A")
+    (world.keys / audit_log.KEY).unlink()
+    with pytest.raises(ConfigurationError, match="restore it from its backup"):
+        world.append("B")
