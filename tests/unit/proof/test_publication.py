@@ -208,12 +208,12 @@ def test_a_hand_over_is_followed_by_running_workers_and_by_old_evidence(world: W
 
 def test_killed_in_the_middle_of_a_hand_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.feed(STREAM, 40, 1)
-    import lethe.operations.proof.signer
+    import lethe.tiers.evidence.signer_file
 
     def dies(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lethe.operations.proof.signer, "replace_file", dies)
+    monkeypatch.setattr(lethe.tiers.evidence.signer_file, "replace_file", dies)
     with pytest.raises(KeyboardInterrupt):
         rotate_signer(world.home / "keys", NOW)
     monkeypatch.undo()
