@@ -1,3 +1,3 @@
 """Hashes, Merkle trees, signed logs, evidence and verification. A pure core, usable without the rest."""
 
-__all__ = ["evidence", "log", "rows", "verify"]
+__all__ = ["evidence", "journal", "log", "rows", "verify"]

@@ -5,7 +5,6 @@ __all__ = [
     "commitment",
     "entries",
     "groups",
-    "journal",
     "leaves",
     "leb128",
     "merkle",

@@ -1,6 +1,6 @@
 """The audit log: who asked what, and for which case, durable before an answer is shown.
 
-It is several journals (`lethe.integrity.log.journal`) side by side, numbered from 0: whoever appends takes the first
+It is several journals (`lethe.integrity.journal`) side by side, numbered from 0: whoever appends takes the first
 that nobody on this machine appends to just now, so that no one waits for another's disk. Together, in the order of
 time, they are the audit. What lies where:
 
@@ -30,8 +30,8 @@ from typing import Any, Final
 
 import orjson
 
+from lethe.integrity.journal import MAX_TEXT, Journal, JournalRead, read_journal
 from lethe.integrity.log.checkpoint import Checkpoint
-from lethe.integrity.log.journal import MAX_TEXT, Journal, JournalRead, read_journal
 from lethe.integrity.log.note import Note
 from lethe.integrity.log.signing import Signer
 from lethe.keys.anchors import Anchors

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from lethe.integrity.journal import JournalRead, check_continues, check_entry
 from lethe.integrity.log.entries import CHECKPOINT
-from lethe.integrity.log.journal import JournalRead, check_continues, check_entry
 from lethe.integrity.log.tiles import ENTRIES, WIDTH, decode_bundle, parse_tile_path, split_hashes, tile_width
 from lethe.operations.audit.earlier import End
 from lethe.operations.audit.log import BEGIN, origin_of, parsed

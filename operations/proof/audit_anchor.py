@@ -11,9 +11,9 @@ from typing import Final
 
 import orjson
 
+from lethe.integrity.journal import Journal, JournalRead, read_journal
 from lethe.integrity.log.checkpoint import Checkpoint
 from lethe.integrity.log.entries import CHECKPOINT, open_checkpoint
-from lethe.integrity.log.journal import Journal, JournalRead, read_journal
 from lethe.integrity.log.signing import KeyHistory, Signer
 from lethe.integrity.log.stamp import Authority, Stamped, stamp, stamps
 from lethe.operations.audit.log import origin_of

@@ -7,8 +7,8 @@ import shutil
 import pytest
 from audit_world import AuditWorld, alterations, fill
 
+from lethe.integrity.journal import Journal
 from lethe.integrity.log.checkpoint import Checkpoint
-from lethe.integrity.log.journal import Journal
 from lethe.integrity.log.signing import Signer
 from lethe.integrity.log.store import Memory, MemoryStore
 from lethe.operations.audit import log as audit_log
