@@ -25,6 +25,7 @@ from lethe.testing.traffic import labelled
 
 _PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 24, 1, 2
 # Said at once, where a broker that is not there is waited for.
+AUDIT = {"LETHE_AUDIT_DIR": "audit"}  # in a place of its own, below the directory a command is started in
 NO_BROKER = {"LETHE_KAFKA__SECURITY_PROTOCOL": "SSL", "LETHE_KAFKA__SSL_CA_FILE": "missing.pem"}
 
 
@@ -38,7 +39,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [value for _, value in labelled(SMS, 300, 1, until=until, months=4)]
     file.write_bytes(b"\n".join(lines) + b"\n")
     assert site.run("ingest", str(file), "--format", SMS).returncode == 0
-    assert site.run("lookup", "+923001234567", "--case", "C-1", "--purpose", "fraud").returncode == 0
+    assert site.run("lookup", "+923001234567", "--case", "C-1", "--purpose", "fraud", **AUDIT).returncode == 0
     return site.directory
 
 
@@ -64,7 +65,7 @@ def doctor(
     """What it found, by what it looked at; the worst of each. Of the broker, which is not there, nothing."""
     done = subprocess.run(
         [LETHE, "doctor", "--json"], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
-        cwd=site.directory, env=site.environment(**NO_BROKER, **more), preexec_fn=begin,
+        cwd=site.directory, env=site.environment(**NO_BROKER, **AUDIT, **more), preexec_fn=begin,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr  # at least for the broker
     found: dict[str, dict[str, str]] = {}
@@ -121,7 +122,7 @@ def lock(path: Callable[[Site], Path]) -> Callable[[Site], None]:
         (keys_of_another, "keys *", "does not open"),
         (lock(lambda s: s.keys), "key directory", "Permission denied"),
         (lock(lambda s: s.directory / "audit"), "audit log", "Permission denied"),
-        (lock(lambda s: s.directory / "audit" / "audit.jsonl"), "audit log", "cannot be written: Permission denied"),
+        (lock(lambda s: next((s.directory / "audit").glob("*/0"))), "audit log", "cannot be written: Permission denied"),
         (lock(lambda s: s.root), "store", "no right to write there"),
     ],
     ids=["empty-keys", "a-key-gone", "other-keys", "locked-keys", "locked-audit", "locked-log", "locked-root"],
@@ -131,7 +132,12 @@ def test_a_fault_is_named(fault: Callable[[Site], None], what: str, said: str, t
     try:
         found = wrong(doctor(there))
     finally:
-        for path in (there.keys, there.directory / "audit", there.root):
+        for path in (
+            there.keys,
+            there.directory / "audit",
+            *(there.directory / "audit").glob("*/0"),
+            there.root,
+        ):
             path.chmod(0o700)
     named = [
         text
