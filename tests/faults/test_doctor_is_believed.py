@@ -106,6 +106,10 @@ def keys_of_another(site: Site) -> None:
         key.write_bytes(os.urandom(32))
 
 
+def journal(site: Site) -> Path:
+    return next((site.directory / "audit").glob("*/0"))
+
+
 def lock(path: Callable[[Site], Path]) -> Callable[[Site], None]:
     def apply(site: Site) -> None:
         target = path(site)
@@ -122,7 +126,7 @@ def lock(path: Callable[[Site], Path]) -> Callable[[Site], None]:
         (keys_of_another, "keys *", "does not open"),
         (lock(lambda s: s.keys), "key directory", "Permission denied"),
         (lock(lambda s: s.directory / "audit"), "audit log", "Permission denied"),
-        (lock(lambda s: next((s.directory / "audit").glob("*/0"))), "audit log", "cannot be written: Permission denied"),
+        (lock(journal), "audit log", "cannot be written: Permission denied"),
         (lock(lambda s: s.root), "store", "no right to write there"),
     ],
     ids=["empty-keys", "a-key-gone", "other-keys", "locked-keys", "locked-audit", "locked-log", "locked-root"],
@@ -135,7 +139,7 @@ def test_a_fault_is_named(fault: Callable[[Site], None], what: str, said: str, t
         for path in (
             there.keys,
             there.directory / "audit",
-            *(there.directory / "audit").glob("*/0"),
+            journal(there),
             there.root,
         ):
             path.chmod(0o700)
