@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -20,8 +20,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from lethe.operations import environment as variables
 from lethe.operations.key_settings import Keys
 from lethe.operations.lines import LineSettings
 from lethe.schemas.errors import ConfigurationError
@@ -181,12 +181,10 @@ class Limits(_Section):
     future_seconds: int = Field(86_400, ge=0, le=7 * 86_400)
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything that can be set. The environment wins over `lethe.toml`; sections are joined by `__`."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="LETHE_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     root: str = Field("var/warehouse", min_length=1, description="warehouse: a directory or an s3:// URL")
     keys_dir: Path = Field(
@@ -255,45 +253,41 @@ class Settings(BaseSettings):
         """The countries of lines, under which national numbers are read; each once."""
         return tuple(sorted({line.country for line in self.lines.values() if line.country is not None}))
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003  (the library's signature)
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the environment before what `load` read from the file."""
-        return env_settings, init_settings
-
 
 def load(path: Path | None = None, environment: dict[str, str] | None = None) -> Settings:
     """Read `lethe.toml` (or `path`, or `$LETHE_CONFIG`) and the environment.
 
-    Raises `ConfigurationError` naming the key and what is wrong with it, never its value.
+    Raises `ConfigurationError` naming every key that is wrong and what is wrong with it, never a value.
     """
     env = dict(os.environ if environment is None else environment)
     named = path or (Path(env["LETHE_CONFIG"]) if env.get("LETHE_CONFIG") else None)
     file = named or Path("lethe.toml")
-    _refuse_unknown_variables(env)
-    values: dict[str, Any] = {}
-    if named or file.exists():
-        values = _read(file)
+    written = _read(file) if named or file.exists() else {}
+    values, problems = variables.overlay(Settings, written, env)
     try:
         settings = Settings(**values)
-        settings._read = partial(load, path, environment)
-        return settings
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
+        problems += [_problem(one, file, env) for one in error.errors(include_input=False, include_url=False)]
+    if problems:
         raise ConfigurationError(
-            f"configuration: {key}: {first['msg']} (lethe.toml or LETHE_* variables)"
-        ) from None
-    except ValueError as error:
-        raise ConfigurationError(
-            f"configuration: a LETHE_* variable cannot be read: {error.__class__.__name__}"
-        ) from None
+            "; ".join(["configuration: " + problems[0], *problems[1:], "see docs/configuration.md"])
+        )
+    settings._read = partial(load, path, environment)
+    return settings
+
+
+def _problem(error: Any, file: Path, env: Mapping[str, str]) -> str:
+    """Say of one key where it is set and what is wrong with it."""
+    # Between the keys stand the types of a union that were tried.
+    keys = [str(part) for part in error["loc"] if re.fullmatch(r"[\w.~-]+", str(part))]
+    what = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        what = "no setting is called so" + variables.nearest(keys[-1], variables.siblings(Settings, keys))
+    if not keys:
+        return str(what)
+    set_by = [variables.variable(".".join(keys[:depth])) for depth in range(len(keys), 0, -1)]
+    where = next((name for name in set_by if name in env), str(file))
+    return f"{'.'.join(keys)} ({where}): {what}"
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -303,15 +297,3 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{file}: {error.strerror}; give the right path with --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{file}: not TOML: {error}") from None
-
-
-def _refuse_unknown_variables(env: dict[str, str]) -> None:
-    known = {f"LETHE_{name.upper()}" for name in Settings.model_fields}
-    for name in sorted(env):
-        if not name.startswith("LETHE_") or name in _NOT_SETTINGS or name.startswith("LETHE_TEST_"):
-            continue
-        if name.split("__")[0] not in known:
-            raise ConfigurationError(f"no setting is called {name}; see docs/configuration.md")
-
-
-_NOT_SETTINGS = frozenset({"LETHE_CONFIG", "LETHE_FAIL_POINT", "LETHE_NOW"})

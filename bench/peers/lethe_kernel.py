@@ -13,7 +13,7 @@ from bench.peer import Clock, Request, Result
 from bench.traffic import reports
 from lethe.keys.providers.local import LocalProvider
 from lethe.keys.ring import KeyRing
-from lethe.operations.settings import Settings
+from lethe.operations.settings import load
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.streams.transform.batch import Batch, Source
@@ -27,7 +27,7 @@ _THREADS = 2
 
 def run(request: Request) -> Result:
     """Work on batches of the worker's size until the count is reached; their results are dropped."""
-    settings = Settings()
+    settings = load()
     now = datetime.now(UTC)
     size = settings.flush.batch
     pool_size = min(_POOL // size * size, request.count)  # whole batches

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from transform_kit import Kit
 
-from lethe.operations.settings import Settings, load
+from lethe.operations.settings import load
 from lethe.schemas.errors import ConfigurationError
 
 BASE = {
@@ -52,7 +52,6 @@ def test_scope(scope: str | tuple[str, ...], to: str, network: str | None, prova
 def test_the_scope_is_set_in_plain_words(text: str, scope: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LETHE_INTEGRITY__SCOPE", text)
     assert load().integrity.scope == scope
-    assert Settings().integrity.scope == scope
 
 
 @pytest.mark.parametrize("text", ["pk", "Pakistan", "PK IN", "PK,", "", "ALL"])
