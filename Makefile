@@ -10,7 +10,7 @@ TEST := $(BIN)/python -m pytest -p no:cacheprovider -n 2 --dist loadfile
 # Tests start hundreds of processes: without compiled modules each of them takes half as long again to begin.
 export PYTHONDONTWRITEBYTECODE :=
 # What the tests need beside Python, and the Debian package it is in; Apache Kafka and Maven only for `make test-kafka`.
-TOOLS := gcc:gcc clang:clang chromium:chromium promtool:prometheus softhsm2-util:softhsm2
+TOOLS := systemd-analyze:systemd gcc:gcc clang:clang chromium:chromium promtool:prometheus softhsm2-util:softhsm2
 test-kafka: TOOLS += java:openjdk-17-jre-headless mvn:maven
 T ?= tests
 FAST := tests/unit/schemas tests/unit/keys tests/unit/streams tests/unit/integrity tests/unit/deploy/test_papers.py tests/vectors
@@ -101,6 +101,7 @@ lock: setup ## Pin today's versions of everything
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile -q pyproject.toml --extra dev --extra registry --extra serve --extra pkcs11 --extra vault --extra aws --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements-dev.lock
 	$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 -c requirements-dev.lock -o requirements.lock
+	$(BIN)/uv pip compile -q pyproject.toml --extra serve --extra registry --extra vault --extra aws --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 -c requirements-dev.lock -o requirements-image.lock
 
 .PHONY: clean
 clean: ## Remove what was built; var/ stays

@@ -1,4 +1,4 @@
-"""Asks a worker's own HTTP port whether it is well: the health check of the container."""
+"""Asks the HTTP port of a worker, or of the service, whether it is well: the health check of the container."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _SECONDS = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return 0 if `/live` (or the path given) answers 200 on this machine, 1 and one line otherwise."""
+    """Return 0 if `/live` (or the path given, and the port) answers 200 on this machine, 1 and one line otherwise."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     path = given[0] if given else "/live"
-    port = os.environ.get("LETHE_METRICS_PORT", _DEFAULT_PORT)
+    port = given[1] if len(given) > 1 else os.environ.get("LETHE_METRICS_PORT", _DEFAULT_PORT)
     try:
         # http.client and nothing above it: no proxy setting can send the question elsewhere.
         connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=_SECONDS)

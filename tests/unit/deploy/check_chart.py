@@ -23,6 +23,13 @@ EVERYTHING = (
     "secretFiles={kafka-ca}", "imagePullSecrets[0].name=registry", "nodeSelector.disk=ssd",
     "tolerations[0].key=cdr", "tolerations[0].operator=Exists",
 )  # fmt: skip
+SERVED = (
+    *BUCKET, "service.enabled=true", "service.replicas=2", "service.databaseSecret=lethe-database",
+    "service.tlsSecret=lethe-tls", "secrets={lethe-store}",
+)  # fmt: skip
+SMALL = (
+    "warehouse.existingClaim=lethe-warehouse", "service.enabled=true", "service.existingClaim=lethe-service",
+)  # fmt: skip
 VERSIONS = ("1.29", "1.34")
 
 
@@ -44,12 +51,19 @@ def rendered(*values: str) -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
 
-def one(kind: str, *values: str) -> dict[str, Any]:
-    (found,) = [document for document in rendered(*values) if document["kind"] == kind]
+def one(kind: str, *values: str, component: str = "worker") -> dict[str, Any]:
+    label = "app.kubernetes.io/component"
+    (found,) = [
+        document
+        for document in rendered(*values)
+        if document["kind"] == kind and document["metadata"]["labels"][label] == component
+    ]
     return found
 
 
-@pytest.mark.parametrize("values", [BUCKET, EVERYTHING], ids=["bucket", "everything"])
+@pytest.mark.parametrize(
+    "values", [BUCKET, EVERYTHING, SERVED, SMALL], ids=["bucket", "everything", "served", "small"]
+)
 def test_helm_has_nothing_to_say_against_it(values: tuple[str, ...]) -> None:
     done = helm("lint", "--strict", str(CHART), *(word for value in values for word in ("--set", value)))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -64,6 +78,65 @@ def test_kubernetes_would_take_every_document(values: tuple[str, ...], version: 
     assert sorted(document["kind"] for document in documents) == sorted(kinds + scaled)
     for document in documents:
         kubernetes_validate.validate(document, version, strict=True)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("values", [SERVED, SMALL], ids=["served", "small"])
+def test_kubernetes_would_take_the_service(values: tuple[str, ...], version: str) -> None:
+    documents = rendered(*values)
+    kinds = [
+        d["kind"] for d in documents if d["metadata"]["labels"]["app.kubernetes.io/component"] == "service"
+    ]
+    assert sorted(kinds) == [
+        "Deployment",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "Service",
+        "ServiceAccount",
+    ]
+    for document in documents:
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+@pytest.mark.parametrize("values", [SERVED, SMALL], ids=["served", "small"])
+def test_the_service_accepts_its_environment_and_keeps_its_secrets_by_reference(
+    values: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod = one("Deployment", *values, component="service")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    entries = {entry["name"]: entry.get("value") for entry in container["env"]}
+    assert (entries["LETHE_SERVE__DATABASE"] is None) == (values is SERVED)  # a reference has no value
+    (tmp_path / "lethe.toml").write_text(one("ConfigMap", *values)["data"]["lethe.toml"])
+    for name, value in entries.items():
+        if name.startswith("LETHE_") and name != "LETHE_CONFIG":
+            monkeypatch.setenv(name, value or "postgresql+psycopg://lethe@database/lethe")
+    settings = load(tmp_path / "lethe.toml")
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert {str(settings.keys_dir), str(settings.audit_dir)} <= mounts
+    assert {port["containerPort"] for port in container["ports"]} == {settings.serve.port}
+    assert settings.serve.host == "0.0.0.0"
+    assert (settings.serve.certificate is not None) == (values is SERVED)
+    if values is SMALL:
+        assert settings.serve.url(settings.keys_dir) == "sqlite:////var/lib/lethe/service/service.db"
+        assert "/var/lib/lethe/service" in mounts
+    scheme = {
+        probe["httpGet"].get("scheme", "HTTP") for name, probe in container.items() if name.endswith("Probe")
+    }
+    assert scheme == {"HTTPS" if values is SERVED else "HTTP"}
+    assert container["args"] == ["serve"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_the_service_is_reached_from_where_it_is_said() -> None:
+    policy = one("NetworkPolicy", *SERVED, component="service")["spec"]
+    (rule,) = policy["ingress"]
+    assert rule["ports"] == [{"port": "web", "protocol": "TCP"}]
+    assert rule["from"]
+    selectors = [
+        one("Service", *SERVED, component=part)["spec"]["selector"] for part in ("worker", "service")
+    ]
+    assert selectors[0] != selectors[1]  # neither is taken for the other
 
 
 def test_a_document_that_is_wrong_would_not_be_taken() -> None:
@@ -129,6 +202,9 @@ def test_the_autoscaler_alone_says_how_many_there_are() -> None:
         ((*BUCKET, "keys.existingClaim="), "keys"),
         ((*BUCKET, "wrokers=3"), "wrokers"),
         ((*BUCKET, "terminationGracePeriodSeconds=5"), "terminationGracePeriodSeconds"),
+        ((*BUCKET, "service.enabled=true"), "databaseSecret"),
+        ((*SMALL, "service.databaseSecret=also"), "not both"),
+        ((*SMALL, "service.replicas=2"), "several replicas"),
     ],
 )
 def test_values_that_cannot_work_are_refused(values: tuple[str, ...], said: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
+import subprocess
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -43,18 +45,21 @@ def compose() -> dict[str, Any]:
     return yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 
 
-def unit() -> dict[str, list[str]]:
-    """The unit's settings, each with its values in order (systemd lets a setting be repeated)."""
+UNITS = {"lethe-worker": "worker", "lethe-serve": "serve"}
+
+
+def unit(name: str = "lethe-worker") -> dict[str, list[str]]:
+    """A unit's settings, each with its values in order (systemd lets a setting be repeated)."""
     values: dict[str, list[str]] = defaultdict(list)
-    for line in (DEPLOY / "systemd" / "lethe-worker.service").read_text().splitlines():
+    for line in (DEPLOY / "systemd" / f"{name}.service").read_text().splitlines():
         if line and not line.startswith(("#", "[")):
             name, _, value = line.partition("=")
             values[name].append(value)
     return values
 
 
-def environment_file() -> dict[str, str]:
-    lines = (DEPLOY / "systemd" / "worker.env").read_text().splitlines()
+def environment_file(name: str) -> dict[str, str]:
+    lines = (DEPLOY / "systemd" / f"{name}.env").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
@@ -133,6 +138,20 @@ class TestCompose:
     def workers(self, compose: dict[str, Any]) -> list[dict[str, Any]]:
         return [service for name, service in compose["services"].items() if name.startswith("worker")]
 
+    def test_the_service_reads_what_the_workers_write_and_keeps_its_own_state_apart(
+        self, compose: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        service = compose["services"]["serve"]
+        settings = accepted(service["environment"], tmp_path, monkeypatch)
+        shared = set(self.workers(compose)[0]["volumes"])
+        assert shared < set(service["volumes"])
+        assert settings.serve.url(settings.keys_dir) == "sqlite:////var/lib/lethe/service/service.db"
+        assert "service:/var/lib/lethe/service" in service["volumes"]
+        assert service["command"] == ["serve"]
+        assert service["ports"] == [f"127.0.0.1:{PORT + 2}:{settings.serve.port}"]
+        assert service["healthcheck"]["test"][-1] == str(settings.serve.port)
+        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+
     def test_two_workers_share_one_warehouse(self, compose: dict[str, Any]) -> None:
         first, second = self.workers(compose)
         assert first["volumes"] == second["volumes"]
@@ -201,22 +220,23 @@ class TestCompose:
         assert int(limit) > Settings.model_fields["limits"].default.record_bytes
 
 
+@pytest.mark.parametrize("name", UNITS)
 class TestUnit:
-    def test_it_runs_the_worker_as_a_fixed_user(self) -> None:
-        values = unit()
-        assert values["ExecStart"] == ["/opt/lethe/bin/lethe worker"]
+    def test_it_runs_as_a_fixed_user_that_is_nobody(self, name: str) -> None:
+        values = unit(name)
+        assert values["ExecStart"] == [f"/opt/lethe/bin/lethe {UNITS[name]}"]
         assert values["User"] == values["Group"] == ["lethe"]
         assert "DynamicUser" not in values
         assert "u lethe" in (DEPLOY / "systemd" / "lethe.sysusers.conf").read_text()
         assert values["Restart"] == ["on-failure"]
 
-    def test_key_material_reaches_no_disk(self) -> None:
-        values = unit()
+    def test_key_material_reaches_no_disk(self, name: str) -> None:
+        values = unit(name)
         assert values["LimitCORE"] == ["0"]
         assert values["MemorySwapMax"] == ["0"]
 
     @pytest.mark.parametrize(
-        "name",
+        "setting",
         [
             "NoNewPrivileges",
             "PrivateTmp",
@@ -236,27 +256,44 @@ class TestUnit:
             "RemoveIPC",
         ],
     )
-    def test_it_is_confined(self, name: str) -> None:
-        assert unit()[name] == ["yes"]
+    def test_it_is_confined(self, setting: str, name: str) -> None:
+        assert unit(name)[setting] == ["yes"]
 
-    def test_it_has_no_capability_and_only_the_system_calls_of_a_service(self) -> None:
-        values = unit()
+    def test_it_has_no_capability_and_only_the_system_calls_of_a_service(self, name: str) -> None:
+        values = unit(name)
         assert values["CapabilityBoundingSet"] == values["AmbientCapabilities"] == [""]
         assert values["SystemCallFilter"] == ["@system-service", "~@privileged"]
         assert values["RestrictAddressFamilies"] == ["AF_INET AF_INET6 AF_UNIX"]
 
     def test_it_writes_only_where_its_settings_say(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        values = unit()
+        values = unit(name)
         assert values["ProtectSystem"] == ["strict"]
-        assert values["EnvironmentFile"] == ["/etc/lethe/worker.env"]
-        settings = accepted(environment_file(), tmp_path, monkeypatch)
+        assert values["EnvironmentFile"] == [f"/etc/lethe/{UNITS[name]}.env"]
+        settings = accepted(environment_file(UNITS[name]), tmp_path, monkeypatch)
         (writable,) = values["ReadWritePaths"]
         made = {f"/var/lib/{name}" for name in values["StateDirectory"][0].split()}
         for folder in (settings.root, settings.keys_dir, settings.audit_dir):
             assert Path(str(folder)).is_relative_to(writable)
             assert str(folder) in made
 
-    def test_it_is_given_time_to_commit(self) -> None:
-        assert int(unit()["TimeoutStopSec"][0]) > Settings.model_fields["flush"].default.seconds
+    def test_it_is_given_time_to_finish(self, name: str) -> None:
+        needed = Settings.model_fields["flush"].default.seconds
+        assert int(unit(name)["TimeoutStopSec"][0]) > needed
+
+    def test_systemd_has_nothing_to_say_against_it(self, name: str, tmp_path: Path) -> None:
+        """The unit's command is put where this machine has one: the rest is looked at as it is."""
+        assert shutil.which("systemd-analyze"), "systemd-analyze is not there: apt-get install systemd"
+        file = tmp_path / f"{name}.service"
+        text = (DEPLOY / "systemd" / f"{name}.service").read_text()
+        file.write_text(text.replace("/opt/lethe/bin/lethe", "/bin/true").replace("User=lethe", "User=root"))
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", str(file)], capture_output=True, text=True, timeout=60
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        rated = subprocess.run(
+            ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(file)],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert rated.returncode == 0, rated.stdout[-500:]  # at most 2.0 of 10, the lower the safer

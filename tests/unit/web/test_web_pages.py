@@ -9,7 +9,7 @@ from web_site import HER, HIM, PASSWORD, Site
 
 from lethe.console.web.tries import Tries
 from lethe.operations.access.roles import Role
-from lethe.schemas.errors import ConfigurationError
+from lethe.schemas.errors import ConfigurationError, TransientError
 
 PAGES = {
     "/": {Role.INVESTIGATOR, Role.PRIVACY_OFFICER},
@@ -203,3 +203,16 @@ def test_a_month_whose_keys_do_not_open_is_named(site: Site) -> None:
     assert "Not all was looked through" in page
     assert "2025-03.w12" in page
     assert "Nothing inside the window" not in page
+
+
+def test_who_watches_over_it_needs_no_sign_in_and_hears_of_a_database_that_is_away(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = site.browser()
+    assert (browser.get("/live").text, browser.get("/ready").text) == ("alive\n", "ready\n")
+
+    def away() -> object:
+        raise TransientError("the service's database does not answer; try again")
+
+    monkeypatch.setattr(site.service.database, "begin", away)
+    assert (browser.get("/live").status_code, browser.get("/ready").status_code) == (200, 503)

@@ -8,6 +8,33 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: worker
 {{- end -}}
 
+{{- define "lethe.service.name" -}}
+{{- printf "%s-service" .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "lethe.service.selector" -}}
+app.kubernetes.io/name: lethe
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: service
+{{- end -}}
+
+{{- define "lethe.service.labels" -}}
+{{ include "lethe.service.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "lethe.service.checked" -}}
+{{- if and .Values.service.databaseSecret .Values.service.existingClaim -}}
+{{- fail "service: give `databaseSecret` (PostgreSQL) or `existingClaim` (a volume for a file of SQLite), not both" -}}
+{{- else if not (or .Values.service.databaseSecret .Values.service.existingClaim) -}}
+{{- fail "service: give `databaseSecret` (PostgreSQL) or `existingClaim` (a volume for a file of SQLite)" -}}
+{{- else if and .Values.service.existingClaim (gt (int .Values.service.replicas) 1) -}}
+{{- fail "service: several replicas need `databaseSecret`: a file of SQLite is for one" -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "lethe.labels" -}}
 {{ include "lethe.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
