@@ -48,12 +48,16 @@ class Converted:
     columns: dict[str, pl.Series]
     bad: pl.Series | None = None
     reason: str | None = None
+    unkept: pl.Series | None = None  # where the vendor's own word may not stand beside ours
 
     def spread(self, codes: pl.Series) -> Converted:
         """Spread what was converted once over all rows: row i has the value at `codes[i]`."""
         columns = {name: values[codes] for name, values in self.columns.items()}
-        bad = None if self.bad is None else self.bad[codes].fill_null(False)
-        return Converted(columns, bad if bad is not None and bad.any() else None, self.reason)
+        bad, unkept = (
+            None if mask is None or not (here := mask[codes].fill_null(False)).any() else here
+            for mask in (self.bad, self.unkept)
+        )
+        return Converted(columns, bad, self.reason, unkept)
 
 
 def convert(spec: FieldSpec, text: pl.Series) -> Converted:
@@ -113,7 +117,10 @@ def _enumeration(spec: FieldSpec, text: pl.Series) -> Converted:
     if spec.keep is None:
         return converted
     own = _mapped(text, _own_word(spec), pl.String).alias(spec.keep)
-    return Converted({**converted.columns, spec.keep: own}, converted.bad, converted.reason)
+    unkept = None
+    if own.null_count() > text.null_count():
+        unkept = own.is_null() & (text.str.strip_chars() != "").fill_null(False)
+    return Converted({**converted.columns, spec.keep: own}, converted.bad, converted.reason, unkept)
 
 
 def _own_word(spec: FieldSpec) -> Callable[[str], str | None]:

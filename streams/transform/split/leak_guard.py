@@ -28,6 +28,9 @@ ADDRESSES: Final = frozenset({"sender", "recipient"})  # a business's own number
 
 # A subject is recognised by the end of its number: what every spelling of it, national or not, has in common.
 _RUNS: Final = (6, 7, 8)
+# Where a national number has four or five digits (Niue, Ascension, the Falklands) they are all there is to see.
+_SHORT_RUNS: Final = (4, 5)
+_SHORTEST: Final = 8  # digits of a whole number with so short a national one
 _MANY_DIGITS: Final = rf"(?:[0-9][^0-9]*){{{_RUNS[-1]}}}"
 # A word this long gives somebody away wherever it stands; a shorter one (`info`, `sara`) only when it stands alone.
 _LONG_WORD: Final = 8
@@ -92,6 +95,12 @@ def _traces(text: str) -> tuple[frozenset[str], frozenset[str]]:
     )
 
 
+@lru_cache(maxsize=1 << 14)
+def _short_runs(text: str) -> frozenset[str]:
+    number = digits(text)
+    return frozenset(number[at : at + size] for size in _SHORT_RUNS for at in range(len(number) - size + 1))
+
+
 def leaks(
     records: pl.DataFrame,
     subjects: pl.DataFrame,
@@ -135,7 +144,7 @@ def _distinct(records: pl.DataFrame, column: str, words: Mapping[str, pl.Series]
     return list(pc.unique(records.get_column(column).to_arrow()).to_pylist())
 
 
-def _suspects(subjects: pl.DataFrame, values: Iterable[str]) -> pl.DataFrame:
+def _suspects(subjects: pl.DataFrame, values: set[str]) -> pl.DataFrame:
     """Return the subjects that some value of the batch could hold: `ID`, `run`, `word`, `whole`."""
     runs: set[str] = set()
     grams: set[str] = set()
@@ -143,6 +152,9 @@ def _suspects(subjects: pl.DataFrame, values: Iterable[str]) -> pl.DataFrame:
         some_runs, some_grams = _traces(text)
         runs |= some_runs
         grams |= some_grams
+    lengths = subjects.get_column("value").str.len_bytes()
+    if ((lengths <= _SHORTEST) & (subjects.get_column("kind") == "msisdn")).any():
+        runs = runs.union(*map(_short_runs, values))
     value = pl.col("value")
     number = pl.col("kind") == "msisdn"
     found = []
@@ -154,7 +166,11 @@ def _suspects(subjects: pl.DataFrame, values: Iterable[str]) -> pl.DataFrame:
             .then(value.str.slice(-8))
             .when(size == 10)
             .then(value.str.slice(-7))
-            .otherwise(value.str.slice(-6))
+            .when(size == 9)
+            .then(value.str.slice(-6))
+            .when(size == _SHORTEST)
+            .then(value.str.slice(-5))
+            .otherwise(value.str.slice(-4))
         )
         numbers = (
             subjects.lazy().filter(number).select(ID, run=end, word=pl.lit(None, pl.String), whole="value")

@@ -135,6 +135,8 @@ def _convert(
             rejections.add(converted.bad, converted.reason, spec.path)
         else:
             kept.withheld[spec.path] = (tuple(converted.columns), converted.bad)
+    if converted.unkept is not None and spec.keep is not None:
+        kept.withheld[spec.path] = ((spec.keep,), converted.unkept)
 
 
 def _withhold_doubtful_ends(
