@@ -149,6 +149,8 @@ def record(fmt: Format, who: Person, draw: Random, planted: float, tally: Tally 
     texts = {spec.path: _usual(spec, draw) for spec in fmt.fields}
     for condition in fmt.skips:  # a record that is a communication
         texts[condition.field or ""] = (condition.is_not or ("x",))[0]
+    for path in fmt.charge.plus if fmt.charge else ():  # figures, though the window keeps them
+        texts[path] = "0.01"
     parties, decisive = _read(fmt)
     for spec in parties:
         end_user = spec.end_user in ("always", "unless_own") or (
