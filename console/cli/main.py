@@ -38,24 +38,26 @@ def _root(
         Path | None, typer.Option("--config", help="Configuration file; default: lethe.toml, if it is there.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Answer lists in CSV.")] = False,
     version: Annotated[  # noqa: ARG001  (its callback answers)
         bool, typer.Option("--version", help="Say which version this is.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    context.obj = Shell(config=config, json=as_json)
+    context.obj = Shell(config=config, json=as_json or as_csv, csv=as_csv)
 
 
 def main() -> None:
     """Run the command line: status 0 done, 1 failed, 2 wrong usage."""
     arguments = sys.argv[1:]
-    # `--json` may stand anywhere before `--`, as every command has it.
-    head = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    as_json = "--json" in head
-    if as_json:
-        at = head.index("--json")
-        arguments = ["--json", *arguments[:at], *arguments[at + 1 :]]
+    # These may stand anywhere before `--`, as every command has them.
+    machine = False
+    for option in ("--json", "--csv"):
+        head = arguments[: arguments.index("--")] if "--" in arguments else arguments
+        if option in head:
+            at, machine = head.index(option), True
+            arguments = [option, *arguments[:at], *arguments[at + 1 :]]
     try:
-        with errors_in_one_line(as_json):
+        with errors_in_one_line(machine):
             app(args=arguments, prog_name="lethe")
         status = 0
     except SystemExit as end:

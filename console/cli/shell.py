@@ -41,6 +41,8 @@ class Shell:
 
     config: Path | None = None
     json: bool = False
+    """Answer for a machine: in JSON, or in CSV."""
+    csv: bool = False
     makes: bool = False
     """Whether the command may make a warehouse that is not there; others say where they looked for it."""
 
@@ -76,8 +78,10 @@ class Shell:
         return Console(highlight=False, markup=False, emoji=False, width=None if told else 160)
 
     def answer(self, value: Any, show: Callable[[], None]) -> None:
-        """Print a value as JSON, or let `show` print it for a person."""
-        if self.json:
+        """Print a value as JSON or CSV, or let `show` print it for a person."""
+        if self.csv:
+            sys.stdout.write(_as_csv(value))
+        elif self.json:
             sys.stdout.write(
                 orjson.dumps(value, default=_jsonable, option=orjson.OPT_INDENT_2).decode() + "\n"
             )
@@ -286,6 +290,21 @@ def _name(user: int) -> str:
         return pwd.getpwuid(user).pw_name
     except KeyError:  # a container may run as a number that no line of its passwd names
         return f"uid {user}"
+
+
+def _as_csv(value: Any) -> str:
+    """Write a list of rows as CSV, its columns those that some row has; wrong usage for what is no list."""
+    from lethe.schemas.csv_text import csv_of
+
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+        raise typer.BadParameter("--csv is for lists; this command answers something else: --json")
+    columns = list(dict.fromkeys(name for row in value for name in row))
+    return csv_of(columns, ({n: _flat(v) for n, v in row.items()} for row in value)).decode()
+
+
+def _flat(value: Any) -> Any:
+    """Write what holds several values as JSON: a cell holds one."""
+    return orjson.dumps(value, default=_jsonable).decode() if isinstance(value, dict | list) else value
 
 
 def _jsonable(value: Any) -> Any:

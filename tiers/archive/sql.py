@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
 
 import duckdb
+import pyarrow as pa
 
 from lethe.schemas.declaration.vocabulary import CODES
 from lethe.schemas.errors import LetheError
 from lethe.tiers.warehouse import Warehouse
+
+_ROWS: Final = 16_384
 
 _LOCKED = (
     "SET TimeZone = 'UTC'",
@@ -43,14 +49,23 @@ def _named(connection: duckdb.DuckDBPyConnection) -> str:
     return f"CREATE VIEW named AS SELECT m.*{f' REPLACE ({shown})' if shown else ''} FROM metadata m{joins}"  # noqa: S608
 
 
-def query(warehouse: Warehouse, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Run one statement over `metadata`, `adjustments`, `codes`, `named` and `billable`: (column names, rows).
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The answer to a statement, as it comes: `schema` has no field for a statement that answers nothing."""
 
-    Raises `LetheError` with what DuckDB has to say; nothing outside the archive can be reached.
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+
+@contextmanager
+def streamed(warehouse: Warehouse, statement: str) -> Iterator[Stream]:
+    """Run one statement over `metadata`, `adjustments`, `codes`, `named` and `billable`; its rows come in batches.
+
+    Raises `LetheError` with what DuckDB has to say, also from the batches; nothing outside the archive can be reached.
+    What is held in memory is what the statement itself needs: a selection needs a batch.
     """
     warehouse.metadata.reload()
-    connection = duckdb.connect(":memory:")
-    try:
+    with _errors(), duckdb.connect(":memory:") as connection:
         connection.register("metadata", warehouse.metadata.dataset())
         connection.register("adjustments", warehouse.table("adjustments").dataset())
         connection.register("codes", warehouse.table("codes").dataset())
@@ -59,9 +74,33 @@ def query(warehouse: Warehouse, statement: str) -> tuple[list[str], list[tuple[A
         for setting in _LOCKED:
             connection.execute(setting)
         answer = connection.execute(statement)
-        columns = [column[0] for column in answer.description or ()]
-        return columns, answer.fetchall() if columns else []
-    except duckdb.Error as error:
+        if not answer.description:
+            yield Stream(pa.schema([]), iter(()))
+            return
+        reader: Any = answer.to_arrow_reader(_ROWS)
+        yield Stream(reader.schema, _batches(reader))
+
+
+def query(warehouse: Warehouse, statement: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Run one statement as `streamed` does and hold the whole answer: (column names, rows)."""
+    with streamed(warehouse, statement) as answer:
+        rows = [row for batch in answer.batches for row in rows_of(batch)]
+        return answer.schema.names, rows
+
+
+def rows_of(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a batch as Python values."""
+    return zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+def _batches(reader: Any) -> Iterator[pa.RecordBatch]:
+    with _errors():
+        yield from reader
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException) as error:
         raise LetheError(f"sql: {str(error).splitlines()[0]}") from None
-    finally:
-        connection.close()

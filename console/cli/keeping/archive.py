@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 
 from lethe.console.cli.shell import Shell, fail, progress, shell
 from lethe.operations import archive
 from lethe.operations.health import ledger
+
+_SHOWN: Final = 1_000
 
 
 def register(app: typer.Typer) -> None:
@@ -21,17 +25,59 @@ def register(app: typer.Typer) -> None:
 def sql_command(
     context: typer.Context,
     statement: Annotated[str, typer.Argument(help="One SQL statement over the view `metadata`.")],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="table, csv, json or parquet; default: as --out is named, a table on a terminal, else csv.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="A new file.")] = None,
 ) -> None:
     """Query the archive with SQL (DuckDB). It holds no identifier of an end user.
 
-    Example: lethe sql "SELECT account, month, count(*), sum(price) FROM metadata GROUP BY ALL ORDER BY ALL"
+    Example: lethe sql "SELECT account, month, count(*), sum(price) FROM billable GROUP BY ALL ORDER BY ALL"
     """
     invocation = shell(context)
-    found = archive.query(invocation.runtime, statement)
-    invocation.answer(
-        found.dicts(),
-        lambda: invocation.table("", found.columns, found.rows) if found.columns else invocation.say("done"),
-    )
+    chosen = form or _form(invocation, out)
+    if chosen not in ("table", *archive.FORMATS):
+        raise typer.BadParameter("--format is table, csv, json or parquet")
+    if chosen == "table":
+        if out is not None:
+            raise typer.BadParameter("a table is for terminals: --out takes csv, json or parquet")
+        _show_rows(invocation, statement)
+    elif out is not None:
+        with progress("rows", None, shown=not invocation.json) as update:
+            rows = archive.write_file(invocation.runtime, statement, chosen, out, lambda n: update(n, None))
+        invocation.answer(
+            {"rows": rows, "file": str(out)}, lambda: invocation.say(f"{rows:,} row(s) in {out}")
+        )
+    elif chosen == "parquet" and sys.stdout.isatty():
+        raise typer.BadParameter("parquet is nothing for a terminal: give --out")
+    else:
+        archive.write(invocation.runtime, statement, chosen, sys.stdout.buffer)
+
+
+def _form(invocation: Shell, out: Path | None) -> str:
+    if out is not None:
+        return out.suffix.removeprefix(".") or "csv"
+    if invocation.json:
+        return "csv" if invocation.csv else "json"
+    return "table" if sys.stdout.isatty() else "csv"
+
+
+def _show_rows(invocation: Shell, statement: str) -> None:
+    """Print the first rows as a table; numbers as they are: a year is no `2,026`."""
+    found, more = archive.first(invocation.runtime, statement, _SHOWN)
+    if not found.columns:
+        invocation.say("done")
+        return
+    rows = [
+        [str(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in row] for row in found.rows
+    ]
+    invocation.table("", found.columns, rows)
+    if more:
+        invocation.say(f"the first {_SHOWN} rows; --format csv writes all of them, --out into a file")
 
 
 def ledger_command(

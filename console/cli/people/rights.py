@@ -48,7 +48,7 @@ def export_command(
         copy = export.export(invocation.runtime, who, text, lambda done: update(done, None))
     files = copy.files()
     if out is None:
-        sys.stdout.write(files["export.json"].decode())
+        sys.stdout.write(files["records.csv" if invocation.csv else "export.json"].decode())
         return
     written = export.write_files(out, files)
     invocation.answer(

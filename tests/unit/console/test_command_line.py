@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import pty
@@ -9,10 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from audits import audit_bytes, audit_entries
 
 from lethe.console.cli.shell import who
+from lethe.operations import archive
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Settings
+from lethe.schemas.errors import LetheError
 
 LETHE = [str(Path(sys.executable).parent / "lethe")]
 ROOT = Path(__file__).parents[3]
@@ -41,6 +47,11 @@ class Lethe:
         if status == 1:
             assert len(self.errors.strip().splitlines()) == 1, self.errors
         return done.stdout.decode()
+
+    @property
+    def runtime(self) -> Runtime:
+        """The same in this process."""
+        return Runtime(Settings(root=str(self.home / "warehouse"), keys_dir=self.home / "keys"))
 
     def json(self, *arguments: str, **env: str) -> object:
         return json.loads(self(*arguments, "--json", **env))
@@ -245,3 +256,65 @@ def test_an_unreachable_broker_is_one_line(lethe: Lethe) -> None:
     lethe("worker", "--stop-at-end", status=1)
     assert "no answer from the broker" in lethe.errors
     lethe("doctor", status=1)
+
+
+def test_sql_is_written_as_it_comes(lethe: Lethe, tmp_path: Path) -> None:
+    count = lethe.json("sql", "SELECT count(*) AS n FROM metadata")[0]["n"]  # type: ignore[index]
+    everything = 'SELECT * FROM metadata ORDER BY stream, "offset", "index"'
+    rows = list(csv.DictReader(lethe("sql", everything).splitlines()))
+    assert len(rows) == count
+    assert {len(r["integrity_hash"]) for r in rows} <= {0, 64}
+    for form in ("csv", "json", "parquet"):
+        out = tmp_path / f"rows.{form}"
+        assert lethe.json("sql", everything, "--out", str(out)) == {"rows": count, "file": str(out)}
+        lethe("sql", everything, "--out", str(out), status=2)
+    assert list(csv.DictReader((tmp_path / "rows.csv").read_text().splitlines())) == rows
+    as_json = json.loads((tmp_path / "rows.json").read_bytes())
+    assert [r["offset"] for r in as_json] == [int(r["offset"]) for r in rows]
+    assert pq.read_table(tmp_path / "rows.parquet").num_rows == count
+    assert lethe.json("sql", "SELECT * FROM metadata WHERE false") == []
+    lethe("sql", "SELECT error('later') FROM metadata", "--out", str(tmp_path / "half.csv"), status=1)
+    assert not (tmp_path / "half.csv").exists()
+    table = lethe(
+        "sql", "SELECT 2026 AS year, year(event_time) AS y, [1, 2] AS l FROM metadata", "--format", "table"
+    )
+    assert "2026" in table
+    assert "2,026" not in table
+
+
+@pytest.mark.parametrize(
+    "function",
+    ["read_text('{f}')", "read_blob('{f}')", "read_csv('{f}')", "read_csv_auto('{f}')", "read_json('{f}')",
+     "read_json_auto('{f}')", "read_ndjson('{f}')", "read_parquet('{f}')", "parquet_scan('{f}')", "glob('{f}')",
+     "sniff_csv('{f}')", "parquet_metadata('{f}')", "parquet_schema('{f}')", "'{f}'", "read_json_objects('{f}')",
+     "delta_scan('{f}')", "arrow_scan('{f}')", "query('select 1 from ''{f}''')"],
+)  # fmt: skip
+def test_no_function_of_sql_reads_a_file(lethe: Lethe, tmp_path: Path, function: str) -> None:
+    """To be read with each upgrade of DuckDB, which adds such functions."""
+    secret = tmp_path / "secret.csv"
+    secret.write_text("column\nnobody-may-read-this\n")
+    with pytest.raises(LetheError, match=r"^sql: ") as refused:
+        archive.query(lethe.runtime, f"SELECT * FROM {function.format(f=secret)}")
+    assert "nobody-may-read-this" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["COPY metadata TO '{f}'", "COPY (SELECT 1) TO '{f}' (FORMAT parquet)", "EXPORT DATABASE '{f}'", "ATTACH '{f}'",
+     "CREATE TABLE t AS SELECT * FROM '{f}'", "LOAD httpfs",
+     "PRAGMA enable_external_access=true", "RESET lock_configuration"],
+)  # fmt: skip
+def test_no_statement_of_sql_writes_a_file(lethe: Lethe, tmp_path: Path, statement: str) -> None:
+    with pytest.raises(LetheError, match=r"^sql: "):
+        archive.query(lethe.runtime, statement.format(f=tmp_path / "written"))
+    assert not (tmp_path / "written").exists()
+
+
+def test_lists_are_answered_in_csv(lethe: Lethe, record: dict[str, object]) -> None:
+    ask = ("lookup", str(record["to"]), "--case", "C", "--purpose", "p")
+    for command in (ask, ("quarantine", "list"), ("ledger",)):
+        rows = list(csv.DictReader(lethe("--csv", *command).splitlines()))
+        assert len(rows) == len(lethe.json(*command))  # type: ignore[arg-type]
+        assert rows
+    lethe("--csv", "ledger", "--check", status=2)
+    assert lethe("--csv", "export", str(record["to"])).startswith("record,event_time")
