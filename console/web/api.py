@@ -81,9 +81,9 @@ def sign_in(request: Request, service: Here, credentials: Credentials) -> Token:
     try:
         person = service.accounts.sign_in(credentials.name, credentials.password, credentials.code)
     except RefusedError:
-        service.audit({"who": "-", "action": "sign-in.refused", "source": address})
+        service.audit({"who": "-", "action": "sign-in.refused"})
         raise
-    service.audit({"who": person.name, "action": "sign-in", "source": address})
+    service.audit({"who": person.name, "action": "sign-in"})
     return Token(token=service.sessions.start(person.id))
 
 

@@ -7,16 +7,21 @@ never stored by a browser, and are never framed. The session's cookie is out of 
 from __future__ import annotations
 
 import hmac
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
 from fastapi import Depends, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 from starlette.responses import Response
 
-from lethe.console.web.service import Service
+from lethe.console.web.service import SOURCE, Service
 from lethe.operations.access.roles import Permission
-from lethe.operations.access.sessions import LONGEST, SignedIn
+from lethe.operations.access.sessions import LONGEST, SignedIn, session_name
+from lethe.schemas.errors import LetheError
+
+logger = logging.getLogger("lethe.web")
 
 COOKIE: Final = "lethe_session"
 _MOST_BYTES: Final = 262_144
@@ -35,6 +40,31 @@ _HEADERS: Final = {
 }
 
 
+def _token(request: Request) -> str | None:
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    return token if kind == "Bearer" and token else request.cookies.get(COOKIE)
+
+
+def _source(request: Request) -> str | None:
+    """Say where a request comes from; a session is named by what nobody can sign in with."""
+    token = _token(request)
+    address = request.client.host if request.client else None
+    session = None if token is None else f"session {session_name(token)}"
+    return ", ".join(filter(None, (address, session))) or None
+
+
+def _refused(request: Request) -> None:
+    """Note in the audit that somebody who is signed in was refused something. What was asked stays refused anyway."""
+    service = service_of(request)
+    try:
+        found = service.sessions.who(_token(request))
+        if found is not None:
+            what = f"{request.method} {request.url.path}"
+            service.audit({"who": found.person.name, "action": "refused", "what": what})
+    except LetheError as error:
+        logger.error("a refusal is not in the audit: %s", error)
+
+
 class SignInNeeded(Exception):  # noqa: N818  (no error: the way to the sign-in page)
     """Nobody is signed in."""
 
@@ -44,7 +74,10 @@ async def headers(request: Request, call: Callable[[Request], Awaitable[Response
     length = request.headers.get("content-length", "0")
     if not length.isdigit() or int(length) > _MOST_BYTES:
         return PlainTextResponse("the request is too large", 413)
+    SOURCE.set(_source(request))
     response = await call(request)
+    if response.status_code == 403:
+        await run_in_threadpool(_refused, request)
     for name, value in _HEADERS.items():
         response.headers[name] = value
     static = request.url.path.startswith("/static/")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from lethe.console.web.tries import Tries
 from lethe.operations.access.accounts import Accounts
@@ -13,6 +14,9 @@ from lethe.operations.access.database import Database
 from lethe.operations.access.desk import Desk
 from lethe.operations.access.sessions import Sessions
 from lethe.operations.runtime import Runtime
+
+SOURCE: Final[ContextVar[str | None]] = ContextVar("lethe_source", default=None)
+"""Where the request that is being answered comes from: an address, and the session if there is one."""
 
 
 @dataclass(slots=True)
@@ -44,5 +48,7 @@ class Service:
         return cls(runtime, database)
 
     def audit(self, entry: Mapping[str, Any]) -> None:
-        """Write an audit entry; it is durable when this returns."""
-        self.runtime.audit.append(dict(entry), self.runtime.clock())
+        """Write an audit entry; it is durable when this returns. It says where the request came from."""
+        source = SOURCE.get()
+        said = {} if source is None else {"source": source}
+        self.runtime.audit.append({**said, **entry}, self.runtime.clock())

@@ -75,5 +75,10 @@ class Sessions:
                 session.execute(delete(tables.Session).where(tables.Session.id == _digest(token)))
 
 
+def session_name(token: str) -> str:
+    """Name a session for people: the beginning of what the database knows it by."""
+    return _digest(token)[:8]
+
+
 def _digest(token: str) -> str:
     return sha256(token.encode()).hexdigest()

@@ -61,9 +61,14 @@ def listed(runtime: Runtime, reason: str | None, format_name: str | None, limit:
     ]
 
 
-def show(runtime: Runtime, position: Position) -> Shown:
-    """Show why the record at a position was rejected; raises `LetheError` when none was there."""
-    return _shown(quarantine.one(runtime.warehouse, position), position)
+def show(runtime: Runtime, asker: Asker, position: Position) -> Shown:
+    """Show why the record at a position was rejected; raises `LetheError` when none was there.
+
+    It is in the audit log before it is answered: what is said of a record is not its value, but of one person's record.
+    """
+    row = quarantine.one(runtime.warehouse, position)
+    record(runtime, asker, "quarantine.show", record=str(position), count=1)
+    return _shown(row, position)
 
 
 def reveal(runtime: Runtime, asker: Asker, position: Position) -> Shown:

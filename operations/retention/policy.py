@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from lethe.operations.asker import Asker, record
 from lethe.operations.runtime import Runtime
 from lethe.operations.window.identify import identify
 from lethe.schemas.retention.calendar import Month
@@ -41,12 +42,16 @@ class Explained:
         return next(p for p in self.periods if p.data_class == data_class)
 
 
-def explain(runtime: Runtime, text: str, when: datetime) -> Explained:
+def explain(runtime: Runtime, asker: Asker, text: str, when: datetime) -> Explained:
     """Explain the periods of a communication at a time, of whom a text names or of a country (two letters).
 
     Several, with commas between them, are the parties of one record and the country of its network.
     """
     settings = runtime.settings
+    people = [one for one in text.split(",") if not _is_country(one.strip())]
+    if people:  # an address was asked about, although nothing is read of whom it is
+        subjects = [s for one in people for s in identify(one, settings.line_countries).subjects]
+        record(runtime, asker, "policy.explain", about=subjects)
     return explained(settings.retention, text, when, runtime.clock(), settings.line_countries)
 
 
@@ -72,8 +77,12 @@ def explained(
     return Explained(countries, how, str(month), tuple(periods))
 
 
+def _is_country(text: str) -> bool:
+    return len(text) == 2 and text.isalpha()
+
+
 def _country(text: str, lines: Iterable[str]) -> tuple[str | None, str]:
-    if len(text) == 2 and text.isalpha():
+    if _is_country(text):
         return text.upper(), "given"
     number = identify(text, lines).number
     country = country_of_prefix(number[:4]) if number else None

@@ -70,7 +70,7 @@ def quarantine_show(
     invocation = shell(context)
     position = Position.parse(record)
     if not reveal:
-        found = quarantine.show(invocation.runtime, position)
+        found = quarantine.show(invocation.runtime, asker(), position)
     elif case is None or purpose is None:
         raise typer.BadParameter("--reveal needs --case and --purpose")
     else:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from lethe.console.web.charts import Bars, days
 from lethe.console.web.security import Form, Here, needs
-from lethe.console.web.service import Service
+from lethe.console.web.service import SOURCE, Service
 from lethe.console.web.views import page
 from lethe.operations.access.cases import Case
 from lethe.operations.access.grants import Action, Read
@@ -71,7 +71,7 @@ def find(service: Service, who: SignedIn, form: dict[str, str]) -> Found:
     last = Month.of(until - timedelta(microseconds=1))
     read = Read(who.person.id, Action.LOOKUP, case.id, str(Month.of(since)), str(last))
     grant = service.desk.use(who.person, read, values)
-    asker = Asker.of(who.person.name, case.reference, case.purpose)
+    asker = Asker.of(who.person.name, case.reference, case.purpose, source=SOURCE.get())
     rows: list[dict[str, Any]] = []
     restricted = unread = False
     missing: set[str] = set()

@@ -35,9 +35,9 @@ async def sign_in(request: Request) -> Response:
             str(fields.get("name", "")), str(fields.get("password", "")), str(fields.get("code", ""))
         )
     except RefusedError as error:
-        service.audit({"who": "-", "action": "sign-in.refused", "source": address})
+        service.audit({"who": "-", "action": "sign-in.refused"})
         return page(request, "sign_in.html", None, status=403, told=str(error))
-    service.audit({"who": person.name, "action": "sign-in", "source": address})
+    service.audit({"who": person.name, "action": "sign-in"})
     service.sessions.end(request.cookies.get(COOKIE))  # a token from before the sign-in is never carried on
     token = service.sessions.start(person.id)
     found = service.sessions.who(token)

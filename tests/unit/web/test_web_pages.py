@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 from web_site import HER, HIM, PASSWORD, Site
@@ -56,6 +58,38 @@ def test_a_look_up_under_a_case(site: Site) -> None:
     assert "3 communications" in browser.post("/search", values=f"{HER}\n{HIM}", case=case)
     entry = next(e for e in site.world.runtime.audit.entries() if e["action"] == "lookup")
     assert (entry["who"], entry["case"], entry["purpose"], entry["count"]) == ("amal", "F-2041", "fraud", 2)
+
+
+def test_entries_say_from_which_address_and_session(site: Site) -> None:
+    browser = site.signed_in("amal", Role.INVESTIGATOR)
+    case = case_of(browser.post("/cases", reference="F-1", title="", purpose="fraud"))
+    browser.post("/search", values=HER, case=case)
+    sources = {e["action"]: e["source"] for e in site.world.runtime.audit.entries() if e["who"] == "amal"}
+    assert re.fullmatch(r"testclient, session [0-9a-f]{8}", sources["lookup"])
+    assert sources["case.open"] == sources["lookup"]
+    assert sources["sign-in"].startswith("testclient")
+
+
+def test_what_somebody_was_refused_is_in_the_audit(site: Site) -> None:
+    amal, bela = site.signed_in("amal", Role.INVESTIGATOR), site.signed_in("bela", Role.APPROVER)
+    case = case_of(amal.post("/cases", reference="F-1", title="", purpose="fraud"))
+    bela.get("/", 403)
+    bela.get(f"/cases/{case}", 403)
+    amal.get("/audit", 403)
+    refused = [e for e in site.world.runtime.audit.entries() if e["action"] == "refused"]
+    assert [(e["who"], e["what"]) for e in refused] == [
+        ("bela", "GET /"), ("bela", f"GET /cases/{case}"), ("amal", "GET /audit"),
+    ]  # fmt: skip
+    assert all("session" in e["source"] for e in refused)
+
+
+def test_the_audit_page_says_what_was_cut_off(site: Site) -> None:
+    carl = site.signed_in("carl", Role.AUDITOR)
+    assert "were signed" not in carl.get("/audit")
+    audit = Path(site.world.runtime.audit.place)
+    shutil.rmtree(audit)
+    page = carl.get("/audit")
+    assert re.search(r"is gone: \d+ entries were signed", page)
 
 
 def test_a_number_that_cannot_be_read_is_told_from_nothing_found(site: Site) -> None:

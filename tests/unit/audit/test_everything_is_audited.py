@@ -1,0 +1,107 @@
+"""Every use case either leaves an audit entry or says here why none is needed: a new one that does neither fails."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TypeGuard
+
+ROOT = Path(__file__).parents[3] / "operations"
+
+NO_ENTRY = {
+    # The archive, the ledger and the logs name nobody.
+    "adjustments.listed": "positions in the archive",
+    "adjustments.run": "a job without a reader: positions go in, nothing is shown",
+    "adjustments.run_due": "the same by the clock",
+    "archive.query": "the archive names nobody",
+    "codes.approved": "codes of routes, networks and states",
+    "codes.sweep": "codes of routes, networks and states",
+    "codes.sweep_due": "codes of routes, networks and states",
+    "compact.compact": "rewrites files, shows sizes",
+    "compact.compact_for": "rewrites files, shows sizes",
+    "compact.due": "sizes of files",
+    "compact.overview": "sizes of files",
+    "health._probes.store": "writes and removes an object of its own",
+    "health.doctor.checks": "states of the installation",
+    "health.ledger.by_partition": "counts",
+    "health.ledger.by_stream": "counts",
+    "health.ledger.check": "counts",
+    "intake.ingest.ingest": "records come in, none is shown",
+    "intake.ingest.stream_of": "names a stream",
+    "intake.undo.before_undo": "counts, before a question that is audited when it is answered",
+    "intake.quarantine.listed": "reasons and positions of many records, no value: what a producer has to mend",
+    "intake.replay.replay": "audited where it is asked for (console.cli.people.quarantine), which knows who asks",
+    "proof.audit_anchor.anchor": "checkpoints",
+    "proof.audit_anchor.read_anchors": "checkpoints",
+    "proof.audit_anchor.stamp_anchors": "checkpoints",
+    "proof.audit_anchor.stamped": "checkpoints",
+    "proof.publisher.anchor_audit": "checkpoints",
+    "proof.publisher.publication_of": "hashes",
+    "proof.publisher.publish_now": "hashes",
+    "proof.signer.signer_of": "keys of the log, for other use cases",
+    "proof.signing.history_of": "public keys",
+    "proof.signing.make_keys": "public keys",
+    "proof.signing.rotate_keys": "public keys",
+    "proof.verify.verify": "hashes and positions",
+    "retention.certificates.every": "certificates name nobody",
+    "retention.certificates.own_keys": "public keys",
+    "retention.certificates.read": "certificates name nobody",
+    "retention.certificates.verify_all": "certificates name nobody",
+    "retention.expire.preview": "months and counts",
+    "retention.hold.before_release": "counts, before a question that is audited when it is answered",
+    "retention.hold.every": "holds as the authority named them; whom they cover is not shown",
+    "retention.sweep.registrar": "for other use cases",
+    "retention.sweep.run_sweep": "runs by the clock; its certificates are its record",
+    # The audit itself holds tokens.
+    "oversight.disclosures.about": "for other use cases, which are audited",
+    "oversight.disclosures.looks": "for other use cases, which are audited",
+    "oversight.entries.listed": "entries name nobody who was looked at",
+    "oversight.verify.verify": "entries are compared, not shown",
+    "oversight.verify.verify_ends": "entries are compared, not shown",
+    # Parts of those that are audited.
+    "window.lookup.joined": "a part of the look-up",
+    "window.visibility.hidden_people": "decides what may be shown, shows nothing",
+    "window.visibility.hidden_tokens": "decides what may be shown, shows nothing",
+    "window.visibility.hides_record": "decides what may be shown, shows nothing",
+    "window.visibility.hides_value": "decides what may be shown, shows nothing",
+}
+
+
+def use_cases() -> dict[str, bool]:
+    """Every public function that takes the runtime -> whether it writes an audit entry itself."""
+    found: dict[str, bool] = {}
+    for file in ROOT.rglob("*.py"):
+        name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        for node in ast.parse(file.read_text("utf-8")).body:
+            if _is_use_case(node) and (name, node.name) != ("asker", "record"):
+                found[f"{name}.{node.name}"] = any(map(_records, ast.walk(node)))
+    return found
+
+
+def _is_use_case(node: ast.stmt) -> TypeGuard[ast.FunctionDef]:
+    if not isinstance(node, ast.FunctionDef) or node.name.startswith("_") or not node.args.args:
+        return False
+    return node.args.args[0].arg == "runtime"
+
+
+def _records(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "record"
+
+
+def test_every_use_case_is_audited_or_says_why_not() -> None:
+    found = use_cases()
+    assert len(found) > 60, "the use cases are found at all"
+    silent = {name for name, audited in found.items() if not audited}
+    assert silent - NO_ENTRY.keys() == set(), "write an audit entry, or say in NO_ENTRY why none is needed"
+    assert NO_ENTRY.keys() - silent == set(), "these are audited, or are no longer there"
+
+
+def test_what_decides_a_grant_is_audited() -> None:
+    """The desk is a class: each of its methods that changes something audits before it does."""
+    tree = ast.parse((ROOT / "access" / "desk.py").read_text("utf-8"))
+    (desk,) = (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Desk")
+    methods = {n.name: ast.unparse(n) for n in desk.body if isinstance(n, ast.FunctionDef)}
+    for name in ("ask", "_decide", "revoke", "review"):
+        assert "self._audit(" in methods[name], name
+    for name in ("approve", "refuse"):
+        assert "self._decide(" in methods[name], name
