@@ -5,6 +5,7 @@ __all__ = [
     "archive",
     "asker",
     "audit",
+    "billing",
     "codes",
     "compact",
     "engines",

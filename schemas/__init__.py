@@ -4,6 +4,7 @@ __all__ = [
     "arrow",
     "compiled",
     "declaration",
+    "descriptions",
     "errors",
     "flat",
     "line",

@@ -63,6 +63,12 @@ METADATA = pa.schema(
             "charge_basis", pa.string()
         ),  # what `price` is the price of: lethe.schemas.declaration.charge
         pa.field("charged_duration_ms", pa.int64()),  # what the vendor charges of a call
+        pa.field("late", pa.bool_()),  # the month's window had ended: no identifier was kept
+        pa.field("ingested_at", TIMESTAMP),  # the minute in which the commit began
+        pa.field(
+            "countries", pa.string()
+        ),  # all of the record, comma-separated, where `country` is not the only one
+        pa.field("retention_rule", pa.string()),  # which rules gave it other periods than the default
         _MONTH,
     ]
 )
@@ -186,7 +192,9 @@ PARTITIONED_BY = {
 
 
 ADDED: Final[dict[str, frozenset[str]]] = {
-    "metadata": frozenset({"charge", "charge_basis", "charged_duration_ms"}),
+    "metadata": frozenset(
+        "charge charge_basis charged_duration_ms late ingested_at countries retention_rule".split()
+    ),
 }
 """Columns that files of earlier releases lack."""
 

@@ -123,6 +123,7 @@ class Warehouse:
         if not batches:
             return []
         now = self._clock()
+        batches = [ledger.stamped(batch, now) for batch in batches]
         ranges = _ranges(batches)
         name = range_name([(source, r.first, r.last) for source, r in ranges.items()])
         # Step 1
@@ -162,6 +163,9 @@ class Warehouse:
         if not self._complete:
             for table in (*self.window.values(), self.metadata):
                 table.add_missing_columns()
+            self.table(
+                "adjustments"
+            )  # made if it is not there: readers of the archive leave out what it names
             self._complete = True
 
     def stamped(self, milliseconds: int) -> None:

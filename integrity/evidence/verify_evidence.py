@@ -266,7 +266,8 @@ COLUMNS = {
     "currency": (27, "string"), "price_unit": (28, "string"), "redacted": (29, "string"),
     "integrity_hash": (30, "hash"), "original_form": (31, "string"), "format": (32, "string"),
     "format_version": (33, "int32"), "charge": (34, "decimal"), "charge_basis": (35, "string"),
-    "charged_duration_ms": (36, "int64"),
+    "charged_duration_ms": (36, "int64"), "late": (37, "boolean"), "ingested_at": (38, "timestamp"),
+    "countries": (39, "string"), "retention_rule": (40, "string"),
 }  # fmt: skip
 """Id and type of every column: docs/integrity.md, section 2."""
 

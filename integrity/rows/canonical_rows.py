@@ -78,6 +78,10 @@ COLUMNS = {
     "charge": (34, Kind.DECIMAL),
     "charge_basis": (35, Kind.STRING),
     "charged_duration_ms": (36, Kind.INT64),
+    "late": (37, Kind.BOOLEAN),
+    "ingested_at": (38, Kind.TIMESTAMP),
+    "countries": (39, Kind.STRING),
+    "retention_rule": (40, Kind.STRING),
 }
 """Id and kind of every column of the archive but `month`, which follows from `event_time`."""
 

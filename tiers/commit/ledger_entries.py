@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Final
@@ -58,6 +58,14 @@ class Hashed:
     months: tuple[Month, Month] | None
     outside: Made
     declarations: Declarations = field(repr=False)
+
+
+def stamped(batch: TransformedBatch, now: datetime) -> TransformedBatch:
+    """Write into archive rows the minute in which their commit begins, so that a sum of then can be had again."""
+    rows, minute = batch.metadata, now.astimezone(UTC).replace(second=0, microsecond=0)
+    at = rows.schema.get_field_index("ingested_at")
+    column = pa.repeat(pa.scalar(minute, rows.schema.field(at).type), rows.num_rows)
+    return replace(batch, metadata=rows.set_column(at, rows.schema.field(at), column))
 
 
 def hashed(batches: Sequence[TransformedBatch], whole: bool = False) -> dict[str, Hashed]:

@@ -29,7 +29,7 @@ DICTIONARY: Final[dict[str, list[str]]] = {
         "stream", "channel", "direction", "account", "application", "sender", "recipient", "source_kind",
         "destination_kind", "country", "mcc", "mnc", "network", "route", "parts", "status_group", "status", "error",
         "price", "currency", "price_unit", "redacted", "original_form", "format",
-        "charge", "charge_basis",
+        "charge", "charge_basis", "ingested_at", "countries", "retention_rule",
     ],
     "ledger": ["stream"],
     "adjustments": ["stream", "reason"],

@@ -19,6 +19,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from lethe.schemas.arrow import PARTITIONED_BY, TABLES
+from lethe.schemas.descriptions import DESCRIBED
 from lethe.schemas.errors import (
     ConfigurationError,
     FencedError,
@@ -161,7 +162,7 @@ class Table:
     def add_missing_columns(self) -> None:
         """Add the columns that this release has and the table does not, made by an earlier one; rows hold nulls."""
         known = {field.name for field in self.delta.schema().fields}
-        added = [field for field in _delta_schema(TABLES[self.name]) if field.name not in known]
+        added = [field for field in _delta_schema(self.name) if field.name not in known]
         if added:
             try:
                 self.delta.alter.add_columns([DeltaField.from_arrow(field) for field in added])
@@ -412,14 +413,14 @@ class Table:
         return DeltaTable(self.url, version=version, storage_options=self._storage or None)
 
     def _open_or_create(self) -> DeltaTable:
-        url, schema = self.url, TABLES[self.name]
+        url = self.url
         try:
             try:
                 return self._open()
             except TableNotFoundError:
                 # Racing workers: the first one makes it, the others are told that it is there.
                 DeltaTable.create(
-                    url, schema=_delta_schema(schema), partition_by=PARTITIONED_BY[self.name], mode="ignore",
+                    url, schema=_delta_schema(self.name), partition_by=PARTITIONED_BY[self.name], mode="ignore",
                     storage_options=self._storage or None, configuration=_CONFIGURATION,
                 )  # fmt: skip
                 return self._open()
@@ -452,8 +453,8 @@ class Waited:
             )
 
 
-def _delta_schema(schema: pa.Schema) -> pa.Schema:
-    """Delta knows no fixed-size binary; everything else is said as it is."""
-    return pa.schema(
-        [f.with_type(pa.binary()) if pa.types.is_fixed_size_binary(f.type) else f for f in schema]
-    )
+def _delta_schema(table: str) -> pa.Schema:
+    """Return a table's columns with what they say. Delta knows no fixed-size binary; all else is as it is."""
+    said = DESCRIBED.get(table, {})
+    plain = [f.with_type(pa.binary()) if pa.types.is_fixed_size_binary(f.type) else f for f in TABLES[table]]
+    return pa.schema([f.with_metadata({"comment": said[f.name]}) if f.name in said else f for f in plain])

@@ -226,6 +226,7 @@ def _commit_metadata(
     maintenance: MaintenanceContext, lease: ReplayLease, moved: Sequence[TransformedBatch]
 ) -> None:
     now = maintenance.clock()
+    moved = [ledger.stamped(p, now) for p in moved]
     rows = pa.concat_tables([p.metadata for p in moved])
     hashes = [ledger.hashed([p], whole=True) for p in moved]
     key = maintenance.warehouse.ledger_key

@@ -43,13 +43,18 @@ _PATIENCE: Final = timedelta(days=31)
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Which rows of an archive month have to go: those of `gone` countries, or all but those of `kept`."""
+    """Which rows of an archive month have to go by now: those of `gone` countries, or all but those of `kept`.
+
+    Of a row between several countries the policy decides.
+    """
 
     month: Month
     everyone: bool  # the default period is over
     gone: frozenset[str]
     kept: frozenset[str]
     ended: datetime
+    policy: RetentionPolicy
+    now: datetime
 
     @property
     def whole(self) -> bool:
@@ -63,10 +68,15 @@ class Ended:
 
     def stays(self, rows: pa.Table) -> Any:
         """Return the mask of the rows that stay."""
-        country = rows.column("country").cast(pa.string())
-        if self.everyone:
-            return pc.fill_null(pc.is_in(country, pa.array(sorted(self.kept), pa.string())), False)
-        return pc.invert(pc.fill_null(pc.is_in(country, pa.array(sorted(self.gone), pa.string())), False))
+        of = rows.column("country").cast(pa.string())
+        if "countries" in rows.column_names:  # between several countries
+            of = pc.coalesce(rows.column("countries").cast(pa.string()), of)
+        coded = pc.fill_null(of, "").combine_chunks().dictionary_encode()
+        stay = [
+            not self.policy.ended(DataClass.ARCHIVE, self.month, one.split(","), self.now)
+            for one in coded.dictionary.to_pylist()
+        ]
+        return pa.array(stay, pa.bool_()).take(coded.indices)
 
 
 def ended(policy: RetentionPolicy, month: Month, now: datetime) -> Ended | None:
@@ -81,7 +91,7 @@ def ended(policy: RetentionPolicy, month: Month, now: datetime) -> Ended | None:
     over = [policy.period(DataClass.ARCHIVE, (c,)).ends(month) for c in gone]
     if everyone:
         over.append(policy.period(DataClass.ARCHIVE, ()).ends(month))
-    return Ended(month, everyone, gone, kept if everyone else frozenset(), max(over))
+    return Ended(month, everyone, gone, kept if everyone else frozenset(), max(over), policy, now)
 
 
 def due_archive(warehouse: Warehouse, policy: RetentionPolicy, now: datetime) -> list[Ended]:

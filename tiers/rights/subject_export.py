@@ -94,7 +94,9 @@ def _record(
     metadata = record["metadata"]
     mine = [i for i in record["identifiers"] if Subject(i["kind"], i["value"]) in subjects]
     others = [i for i in record["identifiers"] if i not in mine]
-    archived = policy.period(DataClass.ARCHIVE, (metadata["country"],))
+    archived = policy.period(
+        DataClass.ARCHIVE, (metadata.get("countries") or metadata["country"] or "").split(",")
+    )
     month = Month.of(datetime.fromisoformat(metadata["event_time"]))
     return {
         "record": record["record"],

@@ -36,7 +36,7 @@ def sql_command(
 ) -> None:
     """Query the archive with SQL (DuckDB). It holds no identifier of an end user.
 
-    Example: lethe sql "SELECT account, month, count(*), sum(price) FROM billable GROUP BY ALL ORDER BY ALL"
+    Example: lethe sql "SELECT account, month, count(*), sum(charge) FROM billable GROUP BY ALL ORDER BY ALL"
     """
     invocation = shell(context)
     chosen = form or _form(invocation, out)

@@ -15,8 +15,8 @@ import typer
 from rich.panel import Panel
 
 from lethe.console.cli.shell import Shell, progress, shell
-from lethe.operations import archive
 from lethe.operations.asker import Asker
+from lethe.operations.billing import bill
 from lethe.operations.health import ledger
 from lethe.operations.settings import DEFAULT_SOURCES
 from lethe.operations.window import lookup
@@ -45,10 +45,7 @@ session_timeout_ms = 6000
 records = 60000
 seconds = 3.0
 """
-BILLING: Final = """\
-SELECT account, month, count(*) AS messages, sum(parts) AS parts, sum(price) AS amount, currency
-FROM metadata WHERE price_unit = 'message' AND account IS NOT NULL
-GROUP BY account, month, currency ORDER BY messages DESC LIMIT 12"""
+_BILL_ROWS: Final = 12
 
 
 def register(app: typer.Typer) -> None:
@@ -148,7 +145,7 @@ def _report(demo: Shell, number: str, seconds: float) -> dict[str, Any]:
         "records": sum(r["records"] for r in taken_in),
         "ledger": taken_in,
         "lookup": {"value": number, "records": found},
-        "billing": archive.query(runtime, BILLING).dicts(),
+        "billing": bill(runtime, _BILL_ROWS).dicts(),
         "warehouse": runtime.settings.root,
         "keys": str(runtime.settings.keys_dir),
     }
@@ -178,9 +175,9 @@ def _show(demo: Shell, report: dict[str, Any], directory: Path) -> None:
     )  # fmt: skip
     billing = report["billing"]
     demo.table(
-        "3. What billing asks of the archive, which holds no identifier: messages and amounts by account and month",
+        "3. What billing asks of the archive, which holds no identifier: records and charges by account and month",
         list(billing[0]) if billing else [], [list(b.values()) for b in billing],
-        right=["messages", "parts", "amount"],
+        right=["records", "parts", "charge"],
     )  # fmt: skip
     command = f".venv/bin/lethe --config {directory}/lethe.toml"
     statement = "SELECT country, count(*) FROM metadata GROUP BY 1 ORDER BY 2 DESC"

@@ -9,9 +9,9 @@ from starlette.responses import Response
 
 from lethe.console.web.security import Here, needs
 from lethe.console.web.views import page
-from lethe.operations import archive
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
+from lethe.operations.billing import bill as make_bill
 from lethe.operations.health import ledger
 
 router = APIRouter(include_in_schema=False)
@@ -32,10 +32,7 @@ _COLUMNS: Final = (
     "redacted",
     "in_scope",
 )
-_BILL: Final = (
-    "SELECT account, month, currency, count(*) AS records, sum(price) AS price "
-    "FROM metadata GROUP BY ALL ORDER BY month DESC, account, currency LIMIT 500"
-)
+_BILL_ROWS: Final = 500
 
 
 @router.get("/retention")
@@ -72,5 +69,5 @@ def audit(request: Request, service: Here, who: Auditor) -> Response:
 @router.get("/billing")
 def billing(request: Request, service: Here, who: Biller) -> Response:
     """Show what each account's traffic cost by month and currency, from the archive alone."""
-    bill = archive.query(service.runtime, _BILL)
+    bill = make_bill(service.runtime, _BILL_ROWS)
     return page(request, "billing.html", who, columns=bill.columns, rows=bill.rows)

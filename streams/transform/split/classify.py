@@ -6,7 +6,7 @@ each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -17,7 +17,7 @@ import polars as pl
 
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.retention.data_class import DataClass
-from lethe.schemas.retention.policy import RetentionPolicy
+from lethe.schemas.retention.policy import Period
 from lethe.schemas.subjects.geography import country_of_mcc, country_of_prefix
 from lethe.streams.transform.batch import Reason
 from lethe.streams.transform.split._collected import Rejections
@@ -45,14 +45,14 @@ class _Countries:
 def classify(
     records: pl.DataFrame, people: pl.DataFrame, rules: Rules, now: datetime, rejections: Rejections
 ) -> pl.DataFrame:
-    """Add country, month, window_months, late and in_scope; reject what lies in the future or is too old.
+    """Add countries, month, periods and scope to each record; reject what lies in the future or is too old.
 
     `records` are all rows of the decoded frame, so that `ID` is a row's number.
     """
     policy = rules.retention
     countries = _countries(records, people)
     months, month = _months(records.get_column("event_time"), now + rules.future, rejections)
-    sets, of_set = _sets(countries, policy, records.height)
+    sets, of_set = _sets(countries, records.height)
     in_window = [policy.period(DataClass.IDENTIFIERS, among) for among in sets]
     in_archive = [policy.period(DataClass.ARCHIVE, among) for among in sets]
     late = np.zeros(records.height, np.bool_)
@@ -70,6 +70,10 @@ def classify(
             _named([str(m) for m in months], month).alias("month"),
             pl.Series("window_months", windows, dtype=pl.Int32),
             pl.Series("late", late),
+            _named([",".join(among) if len(among) > 1 else None for among in sets], of_set).alias(
+                "countries"
+            ),
+            _named(list(map(_said, in_window, in_archive)), of_set).alias("retention_rule"),
             pl.Series("in_scope", _in_scope(countries, rules, records.height)),
         ]
     )
@@ -134,13 +138,16 @@ def _of_records(countries: _Countries, height: int) -> Codes:
     return np.where(found >= 0, found, countries.networks)
 
 
-def _sets(countries: _Countries, policy: RetentionPolicy, height: int) -> tuple[list[tuple[str, ...]], Codes]:
-    """Return the sets of countries of which a record is, as far as periods depend on them, and which each record has.
+def _said(*periods: Period) -> str | None:
+    """Say which rules of countries decided; None where the defaults stand."""
+    return ", ".join(f"{p.data_class} {p.rule}" for p in periods if p.rule is not None) or None
+
+
+def _sets(countries: _Countries, height: int) -> tuple[list[tuple[str, ...]], Codes]:
+    """Return the sets of countries of which a record is, and which each record has: its `country` first.
 
     They are few, so that a period is decided once for each, by the policy itself.
     """
-    if not policy.countries:
-        return [()], np.zeros(height, np.int64)
     first = _of_records(countries, height)
     width = len(countries.names) + 1
     sets: list[tuple[str, ...]] = [*((name,) for name in countries.names), ()]
@@ -170,7 +177,7 @@ def _in_scope(countries: _Countries, rules: Rules, height: int) -> Mask:
     return found
 
 
-def _named(names: list[str], codes: Codes) -> pl.Series:
+def _named(names: Sequence[str | None], codes: Codes) -> pl.Series:
     table: Any = pl.Series([*names, None], dtype=pl.String)
     named: pl.Series = table[np.where(codes < 0, len(names), codes)]
     return named

@@ -115,17 +115,27 @@ def test_ingestion_and_explanation_say_the_same_to_the_microsecond(
 
 
 @settings(deadline=None)
-@given(policies(), st.integers(1995, 2050), st.sampled_from(["PK", "DE", "AT", "FR", None]))
+@given(
+    policies(),
+    st.integers(1995, 2050),
+    st.lists(st.sampled_from(["PK", "DE", "AT", "FR"]), max_size=3, unique=True),
+)
 def test_expiry_says_the_same_to_the_microsecond(
-    policy: RetentionPolicy, year: int, country: str | None
+    policy: RetentionPolicy, year: int, countries: list[str]
 ) -> None:
     import pyarrow as pa
 
     month = Month(year, 6)
-    end = policy.period(DataClass.ARCHIVE, (country,)).ends(month)
+    end = policy.period(DataClass.ARCHIVE, countries).ends(month)
+    several = ",".join(countries) if len(countries) > 1 else None
     for now in (end - MICROSECOND, end):
         found = ended(policy, month, now)
-        row = pa.table({"country": pa.array([country], pa.string())})
+        row = pa.table(
+            {
+                "country": pa.array(countries[:1] or [None], pa.string()),
+                "countries": pa.array([several], pa.string()),
+            }
+        )
         stays = found is None or (found.stays(row)[0].as_py() and not found.whole)
         assert stays is (now < end)
 
@@ -152,3 +162,35 @@ def test_a_longer_pakistani_archive_is_kept_at_ingest_and_a_foreign_network_does
 def test_an_impossible_period_is_refused_by_name(period: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         RetentionPolicy.model_validate({"countries": [{"country": "PK", "reason": "clause 9", **period}]})
+
+
+def test_a_row_says_its_countries_and_which_rule_it_was() -> None:
+    policy = RetentionPolicy.model_validate(
+        {
+            "countries": [
+                {"country": "PK", "at_least": {"archive": 12}, "reason": "clause 9"},
+                {"country": "DE", "at_most": {"identifiers": 6}, "reason": "agreed"},
+            ]
+        }
+    )
+    records = pl.DataFrame(
+        {
+            ID: pl.Series([0, 1, 2], dtype=pl.UInt32),
+            "event_time": pl.Series([datetime(2026, 1, 1, tzinfo=UTC)] * 3, dtype=pl.Datetime("us", "UTC")),
+            "mcc": pl.Series(["262", "234", None], dtype=pl.String),
+        }
+    )
+    people = pl.DataFrame(
+        {
+            ID: pl.Series([0, 1], dtype=pl.UInt32),
+            "kind": ["msisdn", "msisdn"],
+            "value": [NUMBERS["PK"], "447700900123"],
+        }
+    )
+    rules = Rules(policy, "none", timedelta(days=1))
+    found = classify(records, people, rules, datetime(2026, 9, 1, tzinfo=UTC), Rejections())
+    assert found.select("country", "countries", "window_months", "late", "retention_rule").rows() == [
+        ("PK", "PK,DE", 6, True, "identifiers DE<=6, archive PK>=12"),
+        ("GB", None, 12, False, None),
+        (None, None, 12, False, None),
+    ]

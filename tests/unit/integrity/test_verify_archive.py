@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -38,7 +38,12 @@ from lethe.schemas.errors import IntegrityError
 from lethe.schemas.retention.calendar import Month
 
 VICTIM = 12
-_SOME: dict[RowKind, Any] = {RowKind.INT64: 5, RowKind.DECIMAL: Decimal(1), RowKind.BOOLEAN: True}
+_SOME: dict[RowKind, Any] = {
+    RowKind.INT64: 5,
+    RowKind.DECIMAL: Decimal(1),
+    RowKind.BOOLEAN: True,
+    RowKind.TIMESTAMP: datetime(2026, 1, 1, tzinfo=UTC),
+}
 
 
 @pytest.fixture(scope="module")
