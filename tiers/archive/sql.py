@@ -73,8 +73,8 @@ def streamed(warehouse: Warehouse, statement: str) -> Iterator[Stream]:
         connection.execute(_BILLABLE)
         for setting in _LOCKED:
             connection.execute(setting)
-        answer = connection.execute(statement)
-        if not answer.description:
+        answer = connection.sql(statement)  # of `execute`, the whole answer would be held first
+        if answer is None:
             yield Stream(pa.schema([]), iter(()))
             return
         reader: Any = answer.to_arrow_reader(_ROWS)
