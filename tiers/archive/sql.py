@@ -73,7 +73,7 @@ def streamed(warehouse: Warehouse, statement: str) -> Iterator[Stream]:
         connection.execute(_BILLABLE)
         for setting in _LOCKED:
             connection.execute(setting)
-        answer = connection.sql(statement)  # of `execute`, the whole answer would be held first
+        answer: Any = connection.sql(statement)  # of `execute`, the whole answer would be held first
         if answer is None:
             yield Stream(pa.schema([]), iter(()))
             return
