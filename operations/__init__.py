@@ -15,6 +15,7 @@ __all__ = [
     "listed_codes",
     "oversight",
     "proof",
+    "residence",
     "retention",
     "rights",
     "runtime",

@@ -21,6 +21,7 @@ from lethe.operations.audit.tokens import AuditTokens
 from lethe.operations.key_providers import openers
 from lethe.operations.lines import Lines, check_charges
 from lethe.operations.listed_codes import ListedCodes
+from lethe.operations.residence import ResidenceTable
 from lethe.operations.settings import Settings
 from lethe.schemas.errors import ConfigurationError
 from lethe.tiers.rights import restrictions
@@ -170,6 +171,7 @@ class Runtime:
             timedelta(seconds=settings.limits.future_seconds),
             Lines(settings.lines, time.monotonic) if settings.lines else None,
             self.listed_codes,
+            None if settings.residence is None else ResidenceTable(settings.residence, time.monotonic),
         )
         registry = None
         if settings.registry_url is not None:

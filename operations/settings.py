@@ -208,6 +208,10 @@ class Settings(BaseModel):
         description="source (topic, or name given to `ingest`) -> country, own_numbers, dial_prefixes, charge_basis, "
         "currency",
     )
+    residence: Path | None = Field(
+        None,
+        description="file that says of accounts, domains, address ranges and subjects in which country they are",
+    )
     formats_dir: Path | None = Field(None, description="declarations of formats of your own (*.toml)")
     registry_url: str | None = Field(None, description="schema registry of Avro and Protobuf values")
     kafka: Kafka = Kafka()

@@ -9,6 +9,7 @@ __all__ = [
     "flat",
     "line",
     "position",
+    "residence",
     "retention",
     "subjects",
     "transformed",

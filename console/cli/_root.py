@@ -88,6 +88,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "users": ("running.serve", "Accounts of the service."),
     "formats": ("running.formats", "The declared formats: what of a record goes where."),
+    "residence": ("running.formats", "In which country the site's people are, where no number says so."),
     "own-numbers": ("running.formats", "The site's own numbers, which are nobody's in particular."),
     "generate": ("running.traffic", "Made-up records in a real shape, one a line. Nobody's data is in them."),
     "demo": (

@@ -14,6 +14,7 @@ from lethe.console.cli._root import new_app
 from lethe.console.cli.shell import Shell, fail, shell
 from lethe.operations.intake.trial import Outcome, Placed, try_out
 from lethe.operations.lines import read_own_numbers
+from lethe.operations.residence import read_residence
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.declaration.format import Declaration, FieldSpec, Kinds
 from lethe.schemas.errors import ConfigurationError, LetheError
@@ -35,6 +36,10 @@ def register(app: typer.Typer) -> None:
     own.callback()(_own_numbers)
     own.command("check")(check_own_command)
     app.add_typer(own, name="own-numbers")
+    residence = typer.Typer(no_args_is_help=True, help="In which country the site's people are, by a table.")
+    residence.callback()(_own_numbers)
+    residence.command("check")(check_residence_command)
+    app.add_typer(residence, name="residence")
 
 
 def _own_numbers() -> None:
@@ -54,6 +59,23 @@ def check_own_command(
         {"stretches": found.count},
         lambda: invocation.say(f"[green]the file is sound[/green]: {found.count:,} numbers and ranges"),
     )
+
+
+def check_residence_command(
+    context: typer.Context, file: Annotated[Path, typer.Argument(help="A residence table.")]
+) -> None:
+    """Read a residence table and say in which line something is wrong; status 1 if anything is.
+
+    Example: lethe residence check residence.csv
+    """
+    invocation = shell(context)
+    found = read_residence(file)
+    counts = {
+        "accounts": len(found.accounts), "domains": len(found.domains), "ranges": len(found.stretches),
+        "subjects": len(found.subjects),
+    }  # fmt: skip
+    said = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    invocation.answer(counts, lambda: invocation.say(f"[green]the file is sound[/green]: {said}"))
 
 
 def list_command(context: typer.Context) -> None:

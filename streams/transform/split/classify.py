@@ -15,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from lethe.schemas.residence import Residence
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.retention.data_class import DataClass
 from lethe.schemas.retention.policy import Period
+from lethe.schemas.subjects.addresses import Subject
 from lethe.schemas.subjects.geography import country_of_mcc, country_of_prefix
 from lethe.streams.transform.batch import Reason
 from lethe.streams.transform.split._collected import Rejections
@@ -50,7 +52,7 @@ def classify(
     `records` are all rows of the decoded frame, so that `ID` is a row's number.
     """
     policy = rules.retention
-    countries = _countries(records, people)
+    countries = _countries(records, people, None if rules.residence is None else rules.residence())
     months, month = _months(records.get_column("event_time"), now + rules.future, rejections)
     sets, of_set = _sets(countries, records.height)
     in_window = [policy.period(DataClass.IDENTIFIERS, among) for among in sets]
@@ -101,8 +103,10 @@ def _months(when: pl.Series, latest: datetime, rejections: Rejections) -> tuple[
     return months, np.maximum(month - first, -1)
 
 
-def _countries(records: pl.DataFrame, people: pl.DataFrame) -> _Countries:
-    """Find the countries of end users by number, and of records by network."""
+def _countries(records: pl.DataFrame, people: pl.DataFrame, residence: Residence | None) -> _Countries:
+    """Find the countries of end users by number or by the site's table, and of records by network."""
+    if residence is not None:
+        return _by_table(records, people, residence)
     numbers = people.get_column("kind").to_arrow()
     coded = numbers.dictionary_encode()
     kinds = coded.dictionary.to_pylist()
@@ -117,6 +121,36 @@ def _countries(records: pl.DataFrame, people: pl.DataFrame) -> _Countries:
     if "mcc" in records.columns:
         networks = _coded(records.get_column("mcc"), country_of_mcc, names)
     return _Countries(list(names), who[known], persons[known], networks)
+
+
+def _by_table(records: pl.DataFrame, people: pl.DataFrame, residence: Residence) -> _Countries:
+    """Ask the site's table: of a subject, of its domain or address, of the record's account; and its number as ever."""
+    names: dict[str, int] = {}
+    kinds, values = people.get_column("kind"), people.get_column("value")
+    persons = np.full(people.height, -1, np.int64)
+    domain = values.str.split("@").list.last()
+    for kind, texts, country in (
+        ("msisdn", values.str.slice(0, _PREFIX), country_of_prefix),
+        ("ip", values, residence.of_address),
+        ("email", domain, residence.of_domain),
+        ("sip", domain, residence.of_domain),
+    ):
+        if len(at := np.flatnonzero((kinds == kind).to_numpy())):
+            persons[at] = _coded(texts[at], country, names)
+    if residence.subjects:
+        said = map(residence.subjects.get, map(Subject, kinds.to_list(), values.to_list()))
+        own = np.array([-1 if c is None else names.setdefault(c, len(names)) for c in said], np.int64)
+        persons = np.where(own >= 0, own, persons)
+    who, known = people.get_column(ID).to_numpy().astype(np.int64), persons >= 0
+    who, persons = who[known], persons[known]
+    if residence.accounts and "account" in records.columns:
+        of = _coded(records.get_column("account"), residence.accounts.get, names)
+        at = np.flatnonzero(of >= 0)  # behind the people: theirs come first
+        who, persons = np.concatenate([who, at]), np.concatenate([persons, of[at]])
+    networks = np.full(records.height, -1, np.int64)
+    if "mcc" in records.columns:
+        networks = _coded(records.get_column("mcc"), country_of_mcc, names)
+    return _Countries(list(names), who, persons, networks)
 
 
 def _coded(texts: pl.Series, country: Callable[[str], str | None], names: dict[str, int]) -> Codes:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from lethe.schemas.line import Line
+from lethe.schemas.residence import Residence
 from lethe.schemas.retention.policy import RetentionPolicy
 
 ID: Final = " id"  # no declared path has a space in it
@@ -18,7 +19,7 @@ class Rules:
     """Periods, the integrity scope ("all", "none" or countries) and how far ahead of the clock an event may be.
 
     `lines`: what the site says of the lines of a stream, by its name; None where it says nothing of any. `listed`: the
-    codes of each column that the site says name nobody.
+    codes of each column that the site says name nobody. `residence`: where the site says that people are.
     """
 
     retention: RetentionPolicy
@@ -26,3 +27,4 @@ class Rules:
     future: timedelta
     lines: Callable[[str], Line] | None = field(default=None, repr=False)
     listed: Callable[[], Mapping[str, frozenset[str]]] | None = field(default=None, repr=False)
+    residence: Callable[[], Residence] | None = field(default=None, repr=False)
