@@ -25,7 +25,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import Any, Final
 
 import orjson
@@ -67,7 +66,7 @@ class AuditLog:
     earlier: EarlierFile | None = None
     ready: Callable[[], object] = lambda: None
     _journals: dict[int, Journal] = field(default_factory=dict, init=False, repr=False)
-    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
+    _signers: list[Signer] = field(default_factory=list, init=False, repr=False)
 
     def append(self, entry: Mapping[str, Any], now: datetime) -> None:
         """Add an entry and return once it is durable; raises `ConfigurationError` or `TransientError` if it is not.
@@ -236,12 +235,14 @@ class AuditLog:
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def _made_signer(self, now: datetime) -> Signer:
-        known = self.signer()
-        if known is not None:
-            return known
-        self.ready()
-        name = self.log_name.encode()[:90].decode(errors="ignore")
-        return make_signer_file(self.key_directory / KEY, _WHAT, f"{name}/=audit", now)
+        if not self._signers:  # to read them costs as much as to sign
+            known = self.signer()
+            if known is None:
+                self.ready()
+                name = self.log_name.encode()[:90].decode(errors="ignore")
+                known = make_signer_file(self.key_directory / KEY, _WHAT, f"{name}/=audit", now)
+            self._signers.append(known)
+        return self._signers[0]
 
     def store(self, signer: Signer, number: int) -> LogStore:
         """Return the store of a journal."""

@@ -15,6 +15,7 @@ from lethe.integrity.log.tiles import ENTRIES, WIDTH, decode_bundle, parse_tile_
 from lethe.operations.audit.earlier import End
 from lethe.operations.audit.log import BEGIN, origin_of, parsed
 from lethe.operations.proof import audit_anchor
+from lethe.operations.proof.publisher import stamp_roots
 from lethe.operations.proof.signing import history_of
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import IntegrityError, LetheError
@@ -39,7 +40,7 @@ class Verified:
 def verify(runtime: Runtime) -> Verified:
     """Verify the whole audit. Raises `ConfigurationError` when its keys are gone or its place cannot be read."""
     done = Verified()
-    reads = _ends(runtime, done)
+    reads = _ends(runtime, done, stamps=True)
     signer = runtime.audit.signer()
     for number, read in reads.items():
         try:
@@ -63,11 +64,11 @@ def verify_ends(runtime: Runtime) -> Verified:
     return done
 
 
-def _ends(runtime: Runtime, done: Verified) -> dict[int, JournalRead]:
-    """Open every journal and compare it with what was signed last and with its anchor."""
+def _ends(runtime: Runtime, done: Verified, stamps: bool = False) -> dict[int, JournalRead]:
+    """Open every journal and compare it with what was signed last and with its anchor; with `stamps`, those too."""
     audit = runtime.audit
     signer = audit.signer()
-    anchors = _anchors(runtime, done)
+    anchors = _anchors(runtime, done, stamps)
     if signer is None:
         if anchors:
             done.findings.append("the warehouse has anchors of an audit, and there is none")
@@ -96,14 +97,16 @@ def _ends(runtime: Runtime, done: Verified) -> dict[int, JournalRead]:
     return reads
 
 
-def _anchors(runtime: Runtime, done: Verified) -> dict[str, Any]:
+def _anchors(runtime: Runtime, done: Verified, stamps: bool) -> dict[str, Any]:
     try:
         history = history_of(runtime)
     except LetheError:
         return {}  # no integrity log yet, so no anchors
     try:
         read = audit_anchor.read_anchors(runtime, history)
-        done.time_stamps = len(audit_anchor.stamped(runtime))
+        if read is not None and stamps:
+            roots = stamp_roots(runtime.settings.integrity)
+            done.time_stamps = audit_anchor.check_stamps(runtime, read, roots)
         return {} if read is None else audit_anchor.newest(read)
     except IntegrityError as error:
         done.findings.append(f"the anchors in the warehouse: {error}")

@@ -7,15 +7,17 @@ an authority may have time-stamped.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import orjson
+from cryptography.x509 import Certificate
 
-from lethe.integrity.journal import Journal, JournalRead, read_journal
+from lethe.integrity.journal import Journal, JournalRead, check_continues, read_journal
 from lethe.integrity.log.checkpoint import Checkpoint
 from lethe.integrity.log.entries import CHECKPOINT, open_checkpoint
 from lethe.integrity.log.signing import KeyHistory, Signer
-from lethe.integrity.log.stamp import Authority, Stamped, stamp, stamps
+from lethe.integrity.log.stamp import Authority, Stamped, stamp, stamped_at, stamps
 from lethe.operations.audit.log import origin_of
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import FencedError, IntegrityError
@@ -59,9 +61,19 @@ def stamp_anchors(runtime: Runtime, authority: Authority) -> Stamped | None:
     return None if store.get(CHECKPOINT) is None else stamp(store, authority)
 
 
-def stamped(runtime: Runtime) -> list[Stamped]:
-    """Return the time stamps of the log of anchors, the oldest first; nothing of them is verified."""
-    return list(stamps(_store(runtime)))
+def check_stamps(runtime: Runtime, read: JournalRead, roots: Sequence[Certificate]) -> int:
+    """Verify that the log of anchors continues what was time-stamped, and by whom; returns how many stamps there are.
+
+    `roots` are the certificates of the authority; without them a stamp is counted, and whose it is is not known. Raises
+    `IntegrityError` when the log does not, or a stamp is not by that authority.
+    """
+    found = 0
+    for one in stamps(_store(runtime)):
+        if roots:
+            stamped_at(one.response, one.note, roots)
+        check_continues(read.log, open_checkpoint(one.note, read.history, read.log.origin)[1])
+        found += 1
+    return found
 
 
 def read_anchors(runtime: Runtime, history: KeyHistory) -> JournalRead | None:

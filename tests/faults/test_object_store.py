@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,9 +21,10 @@ from plant import Writer, prepare, source_of
 from replay_plant import ACME, DEMANDING, GOOD
 from workers import SMS, Site, traffic, until
 
+from lethe.operations.audit.log import AuditLog
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
-from lethe.schemas.errors import ConfigurationError, FencedError
+from lethe.schemas.errors import ConfigurationError, FencedError, IntegrityError
 from lethe.testing.brokers.process import free_ports, port_is_open, spawn, stop
 from lethe.tiers.ledger.reconcile import check
 from lethe.tiers.store.objects import StoreObjects, open_objects
@@ -256,3 +260,31 @@ def test_a_store_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
 def test_a_scheme_nobody_speaks_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="gopher"):
         open_objects("gopher://x", {})
+
+
+def test_the_audit_in_a_bucket_from_two_machines(root: str, storage: dict[str, str], tmp_path: Path) -> None:
+    """A key directory each, so that nothing but conditional puts keeps them apart."""
+    now = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    AuditLog(f"{root}/audit", tmp_path / "a", storage=storage).append({"case": "first"}, now)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    logs = [AuditLog(f"{root}/audit", tmp_path / name, storage=storage) for name in ("a", "b")]
+
+    def append(log: AuditLog) -> None:
+        for number in range(20):
+            log.append({"case": f"{log.key_directory.name}{number}"}, now)
+
+    threads = [threading.Thread(target=append, args=(log,)) for log in logs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    said = sorted(f"{name}{number}" for name in "ab" for number in range(20))
+    for log in logs:
+        assert sorted(e["case"] for e in log.entries()) == sorted([*said, "first"])
+    objects = open_objects(f"{root}/audit", storage)
+    for path in objects.list(""):
+        if path.endswith("checkpoint"):
+            objects.delete(path)
+    for log in logs:
+        with pytest.raises(IntegrityError, match="is gone"):
+            list(log.entries())

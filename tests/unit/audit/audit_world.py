@@ -16,7 +16,7 @@ from lethe.operations.oversight.verify import Verified, verify, verify_ends
 from lethe.operations.proof.audit_anchor import anchor
 from lethe.operations.proof.signer import signer_of
 from lethe.operations.runtime import Runtime
-from lethe.operations.settings import Settings
+from lethe.operations.settings import Integrity, Settings
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -27,6 +27,7 @@ class AuditWorld:
 
     folder: Path
     now: datetime = NOW
+    roots: Path | None = None
 
     @property
     def keys(self) -> Path:
@@ -41,7 +42,10 @@ class AuditWorld:
     def runtime(self) -> Runtime:
         """A fresh runtime, as a new process has it."""
         settings = Settings(
-            root=str(self.folder / "warehouse"), keys_dir=self.keys, audit_dir=str(self.audit)
+            root=str(self.folder / "warehouse"),
+            keys_dir=self.keys,
+            audit_dir=str(self.audit),
+            integrity=Integrity(timestamp_roots=self.roots),
         )
         return Runtime(settings, lambda: self.now)
 

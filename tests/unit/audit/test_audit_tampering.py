@@ -6,13 +6,16 @@ import shutil
 
 import pytest
 from audit_world import AuditWorld, alterations, fill
+from integrity_authority import Authority, served
 
 from lethe.integrity.journal import Journal
 from lethe.integrity.log.checkpoint import Checkpoint
 from lethe.integrity.log.signing import Signer
+from lethe.integrity.log.stamp import http_authority
 from lethe.integrity.log.store import Memory, MemoryStore
 from lethe.operations.audit import log as audit_log
 from lethe.operations.oversight.verify import verify_ends
+from lethe.operations.proof.audit_anchor import stamp_anchors
 from lethe.schemas.errors import IntegrityError
 from lethe.tiers.evidence.signer_file import load_signer_file
 
@@ -155,6 +158,24 @@ def test_audit_and_key_directory_rolled_back_together_show_by_the_anchor(world: 
     (finding,) = world.findings()
     assert "but 2 were signed" in finding
     assert "anchor in the warehouse" in finding
+
+
+def test_time_stamps_on_the_anchors_are_made_and_verified(world: AuditWorld) -> None:
+    authority, other = Authority(world.folder / "authority"), Authority(world.folder / "other")
+    world.append("A")
+    world.anchor()
+    world.roots = world.folder / "authority" / "root.pem"
+    with served(authority.answer) as url:
+        made = stamp_anchors(world.runtime, http_authority(url, authority.roots, 60))
+    assert made is not None
+    assert (world.verify().time_stamps, world.findings()) == (1, [])
+    world.roots = world.folder / "other" / "root.pem"
+    assert other.roots
+    assert "not by an authority that you trust" in world.verify().findings[0]
+    world.roots = world.folder / "authority" / "root.pem"
+    note = world.folder / "warehouse" / "_audit" / made.path / "checkpoint"
+    note.write_bytes(note.read_bytes().replace(b"\n1\n", b"\n2\n"))
+    assert "time stamp is of another checkpoint" in world.verify().findings[0]
 
 
 def test_anchors_rolled_back_show(world: AuditWorld) -> None:
