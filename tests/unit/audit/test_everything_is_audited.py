@@ -9,25 +9,13 @@ from typing import TypeGuard
 ROOT = Path(__file__).parents[3] / "operations"
 
 NO_ENTRY = {
-    # The archive, the ledger and the logs name nobody.
-    "adjustments.listed": "positions in the archive",
-    "adjustments.run": "a job without a reader: positions go in, nothing is shown",
-    "adjustments.run_due": "the same by the clock",
-    "archive.first": "the archive names nobody",
-    "archive.query": "the archive names nobody",
-    "billing.bill": "the archive names nobody",
-    "codes.approved": "codes of routes, networks and states",
-    "codes.sweep": "codes of routes, networks and states",
-    "codes.sweep_due": "codes of routes, networks and states",
-    "compact.compact": "rewrites files, shows sizes",
-    "compact.compact_for": "rewrites files, shows sizes",
-    "compact.due": "sizes of files",
-    "compact.overview": "sizes of files",
-    "health._probes.store": "writes and removes an object of its own",
-    "health.doctor.checks": "states of the installation",
-    "health.ledger.by_partition": "counts",
-    "health.ledger.by_stream": "counts",
-    "health.ledger.check": "counts",
+    # Whole modules: the archive, what is made of it, the ledger and the state of the installation name nobody.
+    "adjustments": "positions in the archive",
+    "archive": "the archive names nobody",
+    "billing": "the archive names nobody",
+    "codes": "codes of routes, networks and states",
+    "compact": "rewrites files, shows sizes",
+    "health": "states of the installation, counts",
     "intake.ingest.ingest": "records come in, none is shown",
     "intake.ingest.stream_of": "names a stream",
     "intake.undo.before_undo": "counts, before a question that is audited when it is answered",
@@ -37,7 +25,6 @@ NO_ENTRY = {
     "proof.audit_anchor.check_stamps": "checkpoints",
     "proof.audit_anchor.read_anchors": "checkpoints",
     "proof.audit_anchor.stamp_anchors": "checkpoints",
-    "proof.audit_anchor.stamped": "checkpoints",
     "proof.publisher.anchor_audit": "checkpoints",
     "proof.publisher.publication_of": "hashes",
     "proof.publisher.publish_now": "hashes",
@@ -87,6 +74,12 @@ def _is_use_case(node: ast.stmt) -> TypeGuard[ast.FunctionDef]:
     return node.args.args[0].arg == "runtime"
 
 
+def _declared(name: str) -> str:
+    """Name what stands in `NO_ENTRY`: the room or the module as a whole if that is there."""
+    room = name.partition(".")[0]
+    return room if room in NO_ENTRY else name
+
+
 def _records(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "record"
 
@@ -94,7 +87,7 @@ def _records(node: ast.AST) -> bool:
 def test_every_use_case_is_audited_or_says_why_not() -> None:
     found = use_cases()
     assert len(found) > 60, "the use cases are found at all"
-    silent = {name for name, audited in found.items() if not audited}
+    silent = {_declared(name) for name, audited in found.items() if not audited}
     assert silent - NO_ENTRY.keys() == set(), "write an audit entry, or say in NO_ENTRY why none is needed"
     assert NO_ENTRY.keys() - silent == set(), "these are audited, or are no longer there"
 
