@@ -64,6 +64,16 @@ $(BIN)/helm: $(STAMP)
 chart: setup $(BIN)/helm ## Render the Helm chart, lint it, hold it against the schemas of Kubernetes (needs Go)
 	$(BIN)/python -m pytest -p no:cacheprovider tests/unit/deploy/check_chart.py
 
+$(VENV)/contracts/.installed: requirements-contracts.lock
+	$(PYTHON) -m venv $(VENV)/contracts
+	$(VENV)/contracts/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-contracts.lock
+	@touch $@
+
+.PHONY: contracts
+contracts: setup $(VENV)/contracts/.installed ## Write docs/contracts anew, and hold a real warehouse against them
+	$(BIN)/python -m lethe.deploy.contracts docs/contracts
+	$(BIN)/python -m pytest -p no:cacheprovider tests/unit/deploy/check_contracts.py
+
 .PHONY: fuzz
 fuzz: setup tools ## Fuzz the compiled code: make fuzz MINUTES=30; what is new goes to tests/fuzz/seeds
 	$(BIN)/python tests/fuzz/built_native.py $(or $(MINUTES),10)
@@ -102,6 +112,7 @@ lock: setup ## Pin today's versions of everything
 	$(BIN)/uv pip compile -q pyproject.toml --extra dev --extra registry --extra serve --extra pkcs11 --extra vault --extra aws --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements-dev.lock
 	$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 -c requirements-dev.lock -o requirements.lock
 	$(BIN)/uv pip compile -q pyproject.toml --extra serve --extra registry --extra vault --extra aws --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 -c requirements-dev.lock -o requirements-image.lock
+	echo 'datacontract-cli[duckdb,parquet]' | $(BIN)/uv pip compile -q - --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements-contracts.lock
 
 .PHONY: clean
 clean: ## Remove what was built; var/ stays
