@@ -206,7 +206,9 @@ def _found(
         for column, text in allowed:
             if (key := (column, stand_in(part.keys, column, text))) in waiting:
                 found[key] = Named(*key, text, "approved")
-    counts = shared.subjects_of(warehouse, month, rows)
+    # What stands in fewer records than there must be people is not counted any further.
+    often = rows.filter(pl.len().over("column_name", "stand_in") >= FEWEST)
+    counts = shared.subjects_of(warehouse, month, often)
     many = counts.filter((pl.col("subjects") >= FEWEST) & (pl.col("most") * _LARGEST_SHARE <= pl.col("rows")))
     common = [key for key in many.select("column_name", "stand_in").rows() if key not in found]
     common = [key for key in common if not _of_a_switch(rows, *key)]

@@ -158,7 +158,9 @@ class FieldSpec(Declared):
     values: dict[str, str] | None = (
         None  # the record's word -> ours; "4*" is a beginning, "*" everything else
     )
-    keep: Literal["status", "error"] | None = None  # enum: where the vendor's own word goes as well
+    keep: Literal["status", "error", "application"] | None = (
+        None  # enum: where the vendor's own word goes as well
+    )
     scale: str = "1"  # decimal: factor to whole currency units, "0.01" for cents; duration: factor to seconds
     unit: str | None = None  # decimal: price_unit that goes with this field
 

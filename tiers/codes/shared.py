@@ -19,6 +19,7 @@ from lethe.tiers.warehouse import Warehouse
 POSITION: Final = ("stream", "partition", "offset", "index")
 STAND_IN: Final = "^~[a-z2-7]{16}$"
 _NO_PERSON: Final = "ip"  # one person has many addresses of machines
+_ROWS_AT_A_TIME: Final = 1_000_000
 _CARRIED: Final[dict[str, Any]] = {
     "stream": pl.String, "partition": pl.Int32, "offset": pl.Int64, "index": pl.Int32, "format": pl.String,
     "column_name": pl.String, "stand_in": pl.String,
@@ -47,6 +48,10 @@ def carried(warehouse: Warehouse, month: Month) -> pl.DataFrame:
     return pl.concat(found)
 
 
+def _summed(counts: list[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(counts).group_by("column_name", "stand_in", "token").agg(pl.col("times").sum())
+
+
 def subjects_of(warehouse: Warehouse, month: Month, rows: pl.DataFrame) -> pl.DataFrame:
     """Count who shares each stand-in: `column_name`, `stand_in`, `rows`, `subjects` (different people), `most` (rows of
     the one with the most).
@@ -57,9 +62,11 @@ def subjects_of(warehouse: Warehouse, month: Month, rows: pl.DataFrame) -> pl.Da
     identifiers = warehouse.window["identifiers"].delta.to_pyarrow_dataset()
     here = (pc.field("month") == str(month)) & pc.field("token").is_valid()
     kin = ["column_name", "stand_in"]
-    counts = pl.DataFrame(
-        schema={"column_name": pl.String, "stand_in": pl.String, "token": pl.Binary, "times": pl.UInt32}
-    )
+    counts = [
+        pl.DataFrame(
+            schema={"column_name": pl.String, "stand_in": pl.String, "token": pl.Binary, "times": pl.UInt32}
+        )
+    ]
     places = rows.select(*POSITION, *kin)
     for batch in identifiers.to_batches(columns=[*POSITION, "kind", "token"], filter=here):
         if not batch.num_rows:
@@ -72,9 +79,12 @@ def subjects_of(warehouse: Warehouse, month: Month, rows: pl.DataFrame) -> pl.Da
             pl.col("kind") != _NO_PERSON
         )
         each = people.unique([*POSITION, "token"]).join(places, on=POSITION, nulls_equal=True)
-        more = each.group_by(*kin, "token").agg(pl.len().cast(pl.UInt32).alias("times"))
-        counts = pl.concat([counts, more]).group_by(*kin, "token").agg(pl.col("times").sum())
-    people = counts.group_by(kin).agg(pl.len().alias("subjects"), pl.col("times").max().alias("most"))
+        counts.append(each.group_by(*kin, "token").agg(pl.len().cast(pl.UInt32).alias("times")))
+        if sum(some.height for some in counts[1:]) > max(_ROWS_AT_A_TIME, counts[0].height):
+            counts = [_summed(counts)]
+    people = (
+        _summed(counts).group_by(kin).agg(pl.len().alias("subjects"), pl.col("times").max().alias("most"))
+    )
     return (
         rows.group_by(kin)
         .agg(pl.len().alias("rows"))

@@ -276,6 +276,7 @@ def test_what_a_real_proxy_writes() -> None:
         if "method" not in one:
             assert row["channel"] == "voice"
             assert row["duration_ms"] == round(float(one["duration"]) * 1000)
+        assert row["application"] == one.get("method"), "the method is kept"
         if one.get("method") == "MESSAGE":
             assert row["channel"] == "chat"
         if one.get("sip_code") in ("302", "407"):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given, settings
@@ -67,13 +68,15 @@ BY_HAND: dict[str, Callable[[Record], Decimal | None]] = {
     "twilio/call": lambda r: None if r["price"] is None else -exact(r["price"]),
     "vonage/report": lambda r: exact(r["total_price"]),
     "vonage/dlr": lambda r: exact(r["price"]),
+    "vonage/dlr-form": lambda r: exact(r["price"]),
     "aws/end-user-messaging": lambda r: exact(r["totalMessagePrice"]) + exact(r["totalCarrierFee"]),
     "aws/pinpoint-sms": lambda r: exact(r["metrics"]["price_in_millicents_usd"]) / 100_000,
 }
 
 
 def records(name: str) -> list[Record]:
-    found = [json.loads(line) for line in (FOLDER / f"{name}.ndjson").read_bytes().splitlines()]
+    lines = (FOLDER / f"{name}.ndjson").read_text("utf-8").splitlines()
+    found = [json.loads(line) if line.startswith("{") else dict(parse_qsl(line)) for line in lines]
     return [one for value in found for one in value.get("results", [value])]
 
 
