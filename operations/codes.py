@@ -122,8 +122,7 @@ def approve(runtime: Runtime, asker: Asker, column: str, text: str) -> None:
         raise InputError(f"a code is in one of the columns {', '.join(sorted(CODES))}")
     if not text or len(text) > CODE_MAX_LENGTH or "\n" in text:
         raise InputError(f"a code is one line of at most {CODE_MAX_LENGTH} characters")
-    read = normalise(text)
-    if misshapen(text, column) or (read is not None and read.kind in ("msisdn", "email", "ip", "sip")):
+    if _is_address(column, text):
         raise InputError(
             "that looks like an address, which is never shown; mend the declaration of its field"
         )
@@ -150,7 +149,12 @@ def approved(runtime: Runtime) -> set[tuple[str, str]]:
     listed = runtime.listed_codes
     if listed is not None:
         found |= {(column, text) for column, texts in listed().items() for text in texts}
-    return found
+    return {(column, text) for column, text in found if not _is_address(column, text)}
+
+
+def _is_address(column: str, text: str) -> bool:
+    read = normalise(text)
+    return misshapen(text, column) or (read is not None and read.kind in ("msisdn", "email", "ip", "sip"))
 
 
 def listing(runtime: Runtime, asker: Asker, month: Month, show: bool = False) -> list[Listed]:
@@ -204,7 +208,8 @@ def _found(
     found: dict[tuple[str, str], Named] = {}
     for part in parts:
         for column, text in allowed:
-            if (key := (column, stand_in(part.keys, column, text))) in waiting:
+            key = column, stand_in(part.keys, column, text)
+            if key in waiting and not _is_somebody(warehouse, part, text):
                 found[key] = Named(*key, text, "approved")
     # What stands in fewer records than there must be people is not counted any further.
     often = rows.filter(pl.len().over("column_name", "stand_in") >= FEWEST)
@@ -214,7 +219,8 @@ def _found(
     common = [key for key in common if not _of_a_switch(rows, *key)]
     for part in parts:
         for key, text in _texts(warehouse, part, rows, common).items():
-            if _names_nobody(warehouse, part, key[0], text):
+            dialable = len(digits(text)) >= _FEWEST_DIGITS or len(text) > CODE_MAX_LENGTH
+            if not dialable and not _is_address(key[0], text) and not _is_somebody(warehouse, part, text):
                 found[key] = Named(*key, text, "shared")
     return list(found.values())
 
@@ -234,16 +240,14 @@ def _of_a_switch(rows: pl.DataFrame, column: str, word: str) -> bool:
     return False
 
 
-def _names_nobody(warehouse: Warehouse, part: Part, column: str, text: str) -> bool:
-    """Tell whether a text neither looks like an address nor is one of somebody in the month."""
-    if misshapen(text, column) or len(digits(text)) >= _FEWEST_DIGITS or len(text) > CODE_MAX_LENGTH:
-        return False
+def _is_somebody(warehouse: Warehouse, part: Part, text: str) -> bool:
+    """Tell whether a text is the address of somebody in the month, whatever it looks like."""
     tokens = {subject_token(part.keys, one.kind, one.value) for one in typed(text)}
     if not tokens:
-        return True
+        return False
     identifiers = warehouse.window["identifiers"].delta.to_pyarrow_dataset()
     which = pc.field("token").isin(pa.array(sorted(tokens), pa.binary(16)))
-    return bool(identifiers.count_rows(filter=part.rows & which) == 0)
+    return bool(identifiers.count_rows(filter=part.rows & which) > 0)
 
 
 def _texts(

@@ -24,7 +24,9 @@ def register(app: typer.Typer) -> None:
 
 def sql_command(
     context: typer.Context,
-    statement: Annotated[str, typer.Argument(help="One SQL statement over the view `metadata`.")],
+    statement: Annotated[
+        str, typer.Argument(help="One SQL statement over `metadata`, `named` (codes by name), `billable`.")
+    ],
     form: Annotated[
         str | None,
         typer.Option(

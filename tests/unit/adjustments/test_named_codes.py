@@ -218,6 +218,21 @@ def test_a_listed_code_arrives_as_it_is(tmp_path: Path) -> None:
     assert all("923001234567" not in str(r["route"]) for r in world.rows("metadata"))
 
 
+def test_whoever_is_listed_or_approved_by_mistake_is_not_named(tmp_path: Path) -> None:
+    listed = tmp_path / "codes.txt"
+    listed.write_text("route 923001234567\nroute x@example.com\n")
+    world = World(tmp_path / "w", codes=listed)
+    world.now = datetime(2025, 3, 31, tzinfo=UTC)
+    world.ingest(
+        [routed(1, "+923001234567", "923001234567"), routed(2, "x@example.com", "x@example.com"),
+         routed(3, "Jane the first", "Jane the first")]
+    )  # fmt: skip
+    codes.approve(world.runtime, ASKER, "route", "Jane the first")
+    assert codes.sweep(world.runtime) == {"2025-03": 0}
+    assert shown(world) == shown(world, view="metadata")
+    assert all(text.startswith("~") for text in shown(world))
+
+
 def test_a_changed_file_is_read_again_and_a_wrong_one_changes_nothing(tmp_path: Path) -> None:
     file, now = tmp_path / "codes.txt", [0.0]
     file.write_text("route A b\n")
