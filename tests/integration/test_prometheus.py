@@ -88,6 +88,7 @@ def test_every_panel_has_an_answer_and_no_alert_is_raised(scraped: int) -> None:
     streams = ask(scraped, "query", query="sum by (stream) (lethe_records_in_total)")["result"]
     assert len(streams) == 1
     rules = ask(scraped, "rules")["groups"][0]["rules"]
-    assert len(rules) == 16
+    written = (ROOT / "deploy" / "prometheus" / "lethe.rules.yaml").read_text("utf-8")
+    assert len(rules) == written.count("- alert: ") > 15
     assert {rule["health"] for rule in rules} == {"ok"}
     assert [rule["name"] for rule in rules if rule["state"] == "firing"] == []
