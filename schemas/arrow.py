@@ -114,6 +114,19 @@ QUARANTINE = pa.schema(
     ]
 )
 
+USAGE = pa.schema(
+    [
+        *_POSITION,
+        pa.field("event_time", TIMESTAMP, nullable=False),
+        pa.field("format", pa.string(), nullable=False),
+        pa.field("format_version", pa.int32(), nullable=False),
+        pa.field("sealed", pa.binary(), nullable=False),  # JSON: account, action, method, path, status
+        _MONTH,
+        _WINDOW,
+    ]
+)
+"""One row per record of usage data: what was done. By whom and from where is in `identifiers`."""
+
 LEDGER = pa.schema(
     [
         pa.field("stream", pa.string(), nullable=False),
@@ -145,6 +158,7 @@ LEDGER = pa.schema(
         pa.field(
             "declarations", pa.string()
         ),  # SHA-256 of what declared their formats, hexadecimal, by space
+        pa.field("usage", pa.int64()),  # of the split: records of usage data, which no archive row is made of
     ]
 )
 
@@ -174,16 +188,18 @@ TABLES = {
     "identifiers": IDENTIFIERS,
     "originals": ORIGINALS,
     "quarantine": QUARANTINE,
+    "usage": USAGE,
     "metadata": METADATA,
     "ledger": LEDGER,
     "adjustments": ADJUSTMENTS,
     "codes": CODES,
 }
-WINDOW_TABLES = ("identifiers", "originals", "quarantine")
+WINDOW_TABLES = ("identifiers", "originals", "quarantine", "usage")
 PARTITIONED_BY = {
     "identifiers": ["month", "window_months"],
     "originals": ["month", "window_months"],
     "quarantine": ["month", "window_months"],
+    "usage": ["month", "window_months"],
     "metadata": ["month"],
     "ledger": [],
     "adjustments": ["month"],

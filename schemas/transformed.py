@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from lethe.schemas.arrow import IDENTIFIERS, METADATA, QUARANTINE
+from lethe.schemas.arrow import IDENTIFIERS, METADATA, QUARANTINE, USAGE
 
 ENTRIES = pa.schema(
     [
@@ -26,7 +26,10 @@ ENTRIES = pa.schema(
 
 @dataclass(slots=True)
 class Counts:
-    """records = split + late + rejected + tombstones; `redacted` and what follows count among them."""
+    """records = split + late + rejected + tombstones; `redacted` and what follows count among them.
+
+    `usage`: of the split, records of usage data, which are in the window alone.
+    """
 
     messages: int = 0
     records: int = 0
@@ -38,6 +41,7 @@ class Counts:
     content_dropped: int = 0
     identifiers: int = 0
     in_scope: int = 0
+    usage: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Counts) -> None:
@@ -53,8 +57,8 @@ class Counts:
 class TransformedBatch:
     """One batch, ready to commit. Offsets `first` to `last` (both included) are accounted for by it.
 
-    `metadata`, `identifiers`, `quarantine` have the columns of `lethe.schemas.arrow`, `entries` those of `ENTRIES`;
-    all are in the order of the offsets.
+    `metadata`, `identifiers`, `quarantine` and `usage` have the columns of `lethe.schemas.arrow`, `entries` those of
+    `ENTRIES`; all are in the order of the offsets.
     """
 
     stream: str
@@ -67,5 +71,6 @@ class TransformedBatch:
     identifiers: pa.Table = field(repr=False, default_factory=IDENTIFIERS.empty_table)
     entries: pa.Table = field(repr=False, default_factory=ENTRIES.empty_table)
     quarantine: pa.Table = field(repr=False, default_factory=QUARANTINE.empty_table)
+    usage: pa.Table = field(repr=False, default_factory=USAGE.empty_table)
     gap: str | None = None
     held: int = 0  # bytes of its rows in memory

@@ -29,6 +29,7 @@ from lethe.streams.transform.batch import Batch, Source
 from lethe.streams.transform.split.rules import Rules
 from lethe.streams.transform.transform import Transform
 from lethe.tiers.store.objects import open_objects
+from lethe.tiers.window.usage import opened
 
 NOW = datetime(2026, 10, 15, 12, tzinfo=UTC)
 MOST = 256 * 1024
@@ -107,11 +108,20 @@ def subjects(
                 keys, "identifiers", "sealed", subject_place(name, row["token"]), row["sealed"]
             ).decode()
         else:
-            opened = reverse_tokens(keys, [row["token"]])[0]
-            assert opened is not None
-            value = opened[1]
+            known = reverse_tokens(keys, [row["token"]])[0]
+            assert known is not None
+            value = known[1]
         found.setdefault(place(row), set()).add((row["role"], row["kind"], value))
     return found
+
+
+def landed(transformed: TransformedBatch, ring: KeyRing) -> list[dict[str, Any]]:
+    """What was split, by place: rows of the archive, and of usage data what was done, opened."""
+    used = [
+        opened(row, ring.keys_for(Month.parse(row["month"]), row["window_months"]))
+        for row in rows(transformed.usage)
+    ]
+    return sorted([*rows(transformed.metadata), *used], key=lambda r: (r["offset"], r["index"] or 0))
 
 
 def kept(transformed: TransformedBatch) -> dict[tuple[int, int | None], tuple[str, dict[str, Any]]]:

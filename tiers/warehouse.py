@@ -1,4 +1,4 @@
-"""The warehouse: the five tables and the numbered commit that moves a record into both tiers exactly once."""
+"""The warehouse: the tables and the numbered commit that moves a record into both tiers exactly once."""
 
 from __future__ import annotations
 
@@ -112,9 +112,9 @@ class Warehouse:
 
         1. Reload and look: each source goes on where the metadata table stands, and the clock can be believed
            (`ClockError` if not). A crash here leaves nothing.
-        2. Commit identifiers, originals and quarantine, each with the last offset of every source. A crash after any
-           of them leaves window tables ahead of the metadata; the replay gives them only what lies beyond their own
-           version, and as every row depends on its position alone, the rows fit.
+        2. Commit identifiers, originals, quarantine and usage, each with the last offset of every source. A crash
+           after any of them leaves window tables ahead of the metadata; the replay gives them only what lies beyond
+           their own version, and as every row depends on its position alone, the rows fit.
         3. Keep the declarations the rows were made by, and commit the metadata with the same offsets and the account of
            the commit. This is the one that counts: a crash before it leaves the records to be read again, a crash after
            it leaves step 4 to be derived.
@@ -140,6 +140,7 @@ class Warehouse:
         self._commit_window(
             "quarantine", pa.concat_tables([b.quarantine for b in batches]), ranges, name, now
         )
+        self._commit_window("usage", pa.concat_tables([b.usage for b in batches]), ranges, name, now)
         # Step 3
         hashes = ledger.hashed(batches)
         self.keep_declarations(hashes.values())

@@ -22,6 +22,7 @@ _COUNTED: Final = (
     "content_dropped",
     "identifiers",
     "in_scope",
+    "usage",
 )
 
 
@@ -44,6 +45,7 @@ class Summary:
     content_dropped: int
     identifiers: int
     in_scope: int
+    usage: int
     rejected_by_reason: dict[str, int]
     gaps: list[Any] | None
 
@@ -84,7 +86,7 @@ def _summed(commits: list[dict[str, Any]]) -> Summary:
         first_offset=commits[0]["first_offset"],
         last_offset=max(c["last_offset"] for c in commits),  # what a replay moved lies among the others
         commits=len(commits),
-        **{name: sum(c[name] for c in commits) for name in _COUNTED},
+        **{name: sum(c[name] or 0 for c in commits) for name in _COUNTED},
         rejected_by_reason=dict(sorted(reasons.items())),
         gaps=[c["gap"] for c in commits if c["gap"]] or None,
     )

@@ -81,8 +81,9 @@ class _Run:
         self.transformed.append(done)
         for row in done.quarantine.select(["offset", "index", "reason"]).to_pylist():
             self.reasons[row["offset"], row["index"]] = row["reason"]
-        for row in done.metadata.select(["offset", "index"]).to_pylist():
-            self.landed.add((row["offset"], row["index"]))
+        for table in (done.metadata, done.usage):
+            for row in table.select(["offset", "index"]).to_pylist():
+                self.landed.add((row["offset"], row["index"]))
         # A whole message passes when any element of it does.
         wholes = {one.position.offset for one in tried if one.position.index is None}
         self.landed |= {(offset, None) for offset, _ in self.landed if offset in wholes}

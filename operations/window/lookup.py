@@ -10,6 +10,7 @@ from lethe.operations.asker import Asker, record
 from lethe.operations.runtime import Runtime
 from lethe.operations.window.identify import Person, identify
 from lethe.operations.window.visibility import Hidden, hidden_people, hidden_tokens, hides_held, is_hidden
+from lethe.schemas.arrow import METADATA
 from lethe.schemas.errors import InputError
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month
@@ -18,6 +19,7 @@ from lethe.tiers.holds import produce
 from lethe.tiers.holds.holds import Holds
 from lethe.tiers.holds.scope import Scope, held_roles
 from lethe.tiers.window import lookup as window
+from lethe.tiers.window.usage import usage_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +134,12 @@ def _shown_beside(runtime: Runtime, asked: window.Asked, rows: list[dict[str, An
 
 
 def joined(runtime: Runtime, rows: list[dict[str, Any]], hidden: Hidden) -> list[dict[str, Any]]:
-    """Join identifier rows with their archive rows and the other party, who is not shown if restricted."""
-    archive = window.metadata_of(runtime.warehouse, rows)
+    """Join identifier rows with their archive rows and the other party, who is not shown if restricted.
+
+    Usage data has no archive row and no other party: what was done is joined instead.
+    """
+    used = usage_of(runtime.warehouse, runtime.ring, rows)
+    archive = window.metadata_of(runtime.warehouse, [r for r in rows if window.position_of(r) not in used])
     others: dict[Position, list[dict[str, Any]]] = {}
     # Where the archive names a business as the other party, no other person is looked for: that costs the most.
     between = [r for r in rows if (m := archive.get(window.position_of(r))) and _business(r, m) is None]
@@ -142,6 +148,9 @@ def joined(runtime: Runtime, rows: list[dict[str, Any]], hidden: Hidden) -> list
     answer = []
     for row in rows:
         position = window.position_of(row)
+        if (done := used.get(position)) is not None:
+            answer.append(_usage(row, done))
+            continue
         metadata = archive.get(position)
         if metadata is None:
             continue  # half of a commit that has not happened (yet): it does not count
@@ -157,6 +166,21 @@ def joined(runtime: Runtime, rows: list[dict[str, Any]], hidden: Hidden) -> list
             }
         )
     return answer
+
+
+def _usage(row: dict[str, Any], done: dict[str, Any]) -> dict[str, Any]:
+    """Return a record of usage data with the columns that a communication has; `channel` and others are empty."""
+    nothing = {name: None for name in METADATA.names if name not in ("event_time", "integrity_hash")}
+    return {
+        "record": str(window.position_of(row)),
+        "event_time": row["event_time"],
+        "role": row["role"],
+        "kind": row["kind"],
+        "counterpart": None,
+        **nothing,
+        "integrity_hash": None,
+        **{name: value for name, value in done.items() if name != "event_time"},
+    }
 
 
 def _counterpart(

@@ -12,6 +12,7 @@ from lethe.schemas.errors import ExpiredKeyError, LetheError
 from lethe.schemas.position import Position
 from lethe.tiers.window import lookup as window
 from lethe.tiers.window.records import at, select
+from lethe.tiers.window.usage import usage_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class Revealed:
-    """The identifiers of a record, and its row of the archive."""
+    """The identifiers of a record, and its row of the archive (of usage data, what was done)."""
 
     record: str
     parties: list[Party]
@@ -63,7 +64,12 @@ def _rows(runtime: Runtime, position: Position) -> tuple[list[dict[str, Any]], d
     found = [
         r for r in select(runtime.warehouse.metadata, at([position])) if window.position_of(r) == position
     ]
-    return rows, found[0] if found else None
+    if found or not rows:
+        return rows, found[0] if found else None
+    try:
+        return rows, usage_of(runtime.warehouse, runtime.ring, rows).get(position)
+    except ExpiredKeyError:
+        return rows, None
 
 
 def _parties(runtime: Runtime, rows: list[dict[str, Any]]) -> list[Party]:

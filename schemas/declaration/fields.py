@@ -35,7 +35,9 @@ FieldPath = Annotated[
 ]
 TimeFormat = Literal["iso", "rfc2822", "epoch_s", "epoch_ms", "epoch_us", "yymmddhhmm", "iso_or_epoch_s"]
 
-ArchiveType = Literal["timestamp", "integer", "decimal", "duration", "boolean", "enum", "code", "mccmnc"]
+ArchiveType = Literal[
+    "timestamp", "integer", "decimal", "duration", "boolean", "enum", "code", "mccmnc", "path"
+]
 
 BY_TYPE: Final[dict[str, frozenset[str]]] = {
     "timestamp": frozenset({"event_time", "done_time"}),
@@ -49,6 +51,12 @@ BY_TYPE: Final[dict[str, frozenset[str]]] = {
     ),
     "mccmnc": frozenset({"mcc"}),
 }
+USAGE_BY_TYPE: Final[dict[str, frozenset[str]]] = {
+    "timestamp": frozenset({"event_time"}),
+    "code": frozenset({"action", "method", "status"}),
+    "path": frozenset({"path"}),
+}
+"""Columns of usage data. They are in the window, sealed; nothing of them is free text all the same."""
 ENUM_VALUES: Final[dict[str, frozenset[str]]] = {
     "channel": CHANNELS,
     "direction": DIRECTIONS,
@@ -129,7 +137,7 @@ class FieldSpec(Declared):
     """One declared field of a record."""
 
     path: FieldPath
-    class_: Literal["subject", "window", "archive", "content"] = Field(alias="class")
+    class_: Literal["subject", "window", "archive", "usage", "content"] = Field(alias="class")
     required: bool = False
 
     # subject
@@ -149,7 +157,7 @@ class FieldSpec(Declared):
     # window
     message_id: bool = False
 
-    # archive
+    # archive and usage
     column: str | None = None
     type: ArchiveType | None = None
     format: TimeFormat = "iso"
@@ -163,17 +171,18 @@ class FieldSpec(Declared):
     )
     scale: str = "1"  # decimal: factor to whole currency units, "0.01" for cents; duration: factor to seconds
     unit: str | None = None  # decimal: price_unit that goes with this field
+    words: tuple[str, ...] = Field((), max_length=500)  # path: what else may stand in a template of it
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         foreign = [name for name in self.model_fields_set - _COMMON if name not in _OF_CLASS[self.class_]]
         if foreign:
             raise ValueError(f"a field of class {self.class_} has no `{sorted(foreign)[0]}`")
-        check = {"subject": self._subject, "archive": self._archive}.get(self.class_)
+        check = {"subject": self._subject, "archive": self._archive, "usage": self._usage}.get(self.class_)
         if check:
             check()
-        if "[]" in self.path and self.class_ == "archive":
-            raise ValueError("a list cannot fill a column of the archive; its first element, `[0]`, can")
+        if "[]" in self.path and self.class_ in ("archive", "usage"):
+            raise ValueError("a list cannot fill a column; its first element, `[0]`, can")
         return self
 
     def _subject(self) -> None:
@@ -190,11 +199,24 @@ class FieldSpec(Declared):
         if "[]" in self.path and (self.domain or self.instead_of):
             raise ValueError("an address in a list has neither `domain` nor `instead_of`")
 
-    def _archive(self) -> None:
+    def _usage(self) -> None:
+        self._typed(USAGE_BY_TYPE)
+        if self.zone is not None:
+            self._zone()
+        if self.type == "code":
+            self._code()
+
+    def _typed(self, by_type: dict[str, frozenset[str]]) -> None:
         if self.type is None or self.column is None:
-            raise ValueError("an archive field has a `type` and a `column`")
-        if self.column not in BY_TYPE[self.type]:
-            raise ValueError(f"type {self.type} fills {', '.join(sorted(BY_TYPE[self.type]))}")
+            raise ValueError(f"a field of class {self.class_} has a `type` and a `column`")
+        if self.type not in by_type:
+            raise ValueError(f"a field of class {self.class_} has a type of {', '.join(sorted(by_type))}")
+        if self.column not in by_type[self.type]:
+            raise ValueError(f"type {self.type} fills {', '.join(sorted(by_type[self.type]))}")
+
+    def _archive(self) -> None:
+        self._typed(BY_TYPE)
+        assert self.column is not None  # noqa: S101  (for the type checker)
         if not _SCALE.fullmatch(self.scale) or float(self.scale) == 0:
             raise ValueError('`scale` is a decimal number such as "0.01"')
         if self.zone is not None:
@@ -248,5 +270,6 @@ _OF_CLASS: Final[dict[str, frozenset[str]]] = {
     ),
     "window": frozenset({"message_id"}),
     "archive": frozenset({"column", "type", "format", "zone", "pattern", "values", "keep", "scale", "unit"}),
+    "usage": frozenset({"column", "type", "format", "zone", "pattern", "values", "words"}),
     "content": frozenset(),
 }

@@ -36,6 +36,10 @@ Steps = Annotated[
     tuple[Annotated[str, StringConstraints(pattern=rf"^(\[\]|{STEP}(\.{STEP})*)$")], ...],
     BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
 ]
+COMBINED_COLUMNS: Final = (
+    "address", "identity", "user", "time", "method", "path", "protocol", "status", "bytes", "referer", "agent",
+)  # fmt: skip
+"""What a line of an access log is cut into."""
 _CONSTANTS: Final = ("channel", "direction", "price_unit", "status_group", "currency")
 _MOST_BYTES: Final = 1 << 20
 _DIRECTION: Final = re.compile(r"(?i)direction|(?:^|[._])leg$|context$")
@@ -57,7 +61,8 @@ class Format(Declared):
     name: str = Field(pattern=NAME)
     version: int = Field(ge=1)
     title: str = Field(max_length=200)
-    encoding: Literal["json", "csv", "pairs", "form"] = "json"
+    data: Literal["communication", "usage"] = "communication"
+    encoding: Literal["json", "csv", "pairs", "form", "combined"] = "json"
     columns: tuple[str, ...] = Field((), max_length=500)  # csv: the names of the columns, in order
     optional_columns: int = Field(0, ge=0, le=400)  # csv: how many of the last ones a line may lack
     headings: bool = False  # csv: lines that name the columns or their types may stand among the others
@@ -91,6 +96,34 @@ class Format(Declared):
             raise ValueError("a field is declared twice")
         self._check_nesting(paths)
         self._check_shape(paths)
+        self._check_encoding(paths)
+        self._check_conditions(paths)
+        self.check_charge(None)
+        if self.data == "usage":
+            self._check_usage()
+        else:
+            self._check_communication()
+        return self
+
+    def _check_usage(self) -> None:
+        """Usage data has a time and somebody who did it, and nothing that would go anywhere but the window."""
+        foreign = [f.path for f in self.fields if f.class_ not in ("subject", "usage", "content")]
+        if foreign or any(f.end_user != "always" for f in self.subjects):
+            named = foreign or [f.path for f in self.subjects if f.end_user != "always"]
+            raise ValueError(
+                f'{named[0]}: a field of usage data is of class usage or content, or a subject with end_user = "always"'
+            )
+        if self.rules or any(getattr(self, name) is not None for name in _CONSTANTS):
+            raise ValueError("usage data fills no column of the archive: no rules, no constants")
+        times = [f for f in self.usage if f.column == "event_time"]
+        if not times or not self.subjects:
+            raise ValueError("usage data has a field for event_time and at least one subject")
+        if len(times) == 1 and not times[0].required:
+            raise ValueError("the field of event_time is required")
+
+    def _check_communication(self) -> None:
+        if self.usage:
+            raise ValueError(f'{self.usage[0].path}: class usage is for formats with data = "usage"')
         always = {f.column for f in self.archive} | {r.column for r in self.rules}
         always |= {n for n in _CONSTANTS if getattr(self, n)}
         for column in ("event_time", "channel", "direction"):
@@ -105,6 +138,8 @@ class Format(Declared):
             raise ValueError("the field of event_time is required")
         if sum(f.message_id for f in self.fields) > 1:
             raise ValueError("at most one field is the message id")
+
+    def _check_encoding(self, paths: set[str]) -> None:
         if self.optional_columns >= max(1, len(self.columns)):
             raise ValueError("`optional_columns` are some of the `columns` of csv")
         if (self.encoding == "csv") != bool(self.columns):
@@ -115,9 +150,8 @@ class Format(Declared):
             raise ValueError(
                 "the fields of csv are among its `columns`, each named once, without an envelope"
             )
-        self._check_conditions(paths)
-        self.check_charge(None)
-        return self
+        if self.encoding == "combined" and not paths <= set(COMBINED_COLUMNS):
+            raise ValueError(f"the fields of a combined line are among {', '.join(COMBINED_COLUMNS)}")
 
     def _check_nesting(self, paths: set[str]) -> None:
         inside = {spec.path for spec in self.fields if self.within(spec)}
@@ -241,6 +275,11 @@ class Format(Declared):
     def archive(self) -> tuple[FieldSpec, ...]:
         """Return the fields that fill a column of the archive."""
         return self.of_class("archive")
+
+    @property
+    def usage(self) -> tuple[FieldSpec, ...]:
+        """Return the fields that say what was done."""
+        return self.of_class("usage")
 
     @property
     def content(self) -> tuple[FieldSpec, ...]:

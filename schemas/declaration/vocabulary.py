@@ -36,6 +36,7 @@ CODE_PATTERNS: Final[dict[str, str]] = {
     "constant": r"[A-Z][A-Z_]*(?:[0-9]{1,4}[A-Z_]*){0,2}",
     "number": r"-?[0-9]{1,6}",
     "digits": r"[0-9]{1,8}",
+    "action": r"[A-Za-z][A-Za-z_]*(?:[.:/-][A-Za-z_]+){0,5}",
     "mcc": r"[0-9]{3}",
     "mnc": r"[0-9]{2,3}",
     "sid": r"[A-Z]{2}[0-9a-f]{32}",

@@ -1,7 +1,8 @@
 """Calendar arithmetic of forgetting, in UTC.
 
 A communication in month M leaves the window at the first instant of month M+13 (12 months after the end of M);
-one in year Y leaves the archive at the first instant of year Y+11 (10 years following that year).
+one in year Y leaves the archive at the first instant of year Y+11 (10 years following that year). Usage data of month M
+leaves the window at the first instant of month M+36, so that nothing of it is ever older than three years.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from datetime import MAXYEAR, UTC, datetime
 
 WINDOW_MONTHS = 12
 ARCHIVE_YEARS = 10
+USAGE_MONTHS = 35
+"""After the end of the month: what happened at its first instant is three years old when the month leaves."""
 
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 

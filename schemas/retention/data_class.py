@@ -10,6 +10,7 @@ from typing import Final
 
 from lethe.schemas.retention.calendar import (
     ARCHIVE_YEARS,
+    USAGE_MONTHS,
     WINDOW_MONTHS,
     Month,
     archive_end,
@@ -18,10 +19,14 @@ from lethe.schemas.retention.calendar import (
 
 
 class DataClass(StrEnum):
-    """What of a communication is kept for a period of its own. Originals and rejected records go with identifiers."""
+    """What is kept for a period of its own: two parts of a communication, and usage data, which is one whole.
+
+    Originals and rejected records go with identifiers, rejected usage data with usage data.
+    """
 
     IDENTIFIERS = "identifiers"
     ARCHIVE = "archive"
+    USAGE = "usage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,5 +45,6 @@ TERMS: Final[Mapping[DataClass, ClassTerms]] = {
     DataClass.ARCHIVE: ClassTerms(
         "years", ARCHIVE_YEARS, 0, 100, lambda month, years: archive_end(month.year, years)
     ),
+    DataClass.USAGE: ClassTerms("months", USAGE_MONTHS, 1, USAGE_MONTHS, window_end),
 }
 """Adding a class: a word above and its terms here; policies, ingestion and explanation read them."""

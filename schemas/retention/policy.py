@@ -12,7 +12,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from lethe.schemas.retention.calendar import ARCHIVE_YEARS, WINDOW_MONTHS, Month
+from lethe.schemas.retention.calendar import ARCHIVE_YEARS, USAGE_MONTHS, WINDOW_MONTHS, Month
 from lethe.schemas.retention.data_class import TERMS, DataClass
 
 
@@ -83,12 +83,17 @@ class CountryPeriod(BaseModel):
 
 
 class RetentionPolicy(BaseModel):
-    """Months in the window and years in the archive, after the month (the year) of the communication."""
+    """Months in the window and years in the archive, after the month (the year) of the communication.
+
+    As keys are made for a month and a period, a period of usage data is none of communications: so its keys are its
+    own, and no token of it is one of a communication.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     window_months: int = Field(WINDOW_MONTHS, ge=1, le=120)
     archive_years: int = Field(ARCHIVE_YEARS, ge=0, le=100)
+    usage_months: int = Field(USAGE_MONTHS, ge=1, le=USAGE_MONTHS)
     countries: tuple[CountryPeriod, ...] = ()
 
     @field_validator("countries")
@@ -99,11 +104,21 @@ class RetentionPolicy(BaseModel):
             raise ValueError("a country has one period")
         return countries
 
+    @model_validator(mode="after")
+    def _keys_of_its_own(self) -> Self:
+        if both := set(self.lengths(DataClass.USAGE)) & set(self.lengths(DataClass.IDENTIFIERS)):
+            raise ValueError(
+                f"{min(both)} months are a period of usage data and of identifiers: usage data has keys of its own, "
+                "so choose another number for one of them"
+            )
+        return self
+
     def default(self, data_class: DataClass) -> int:
         """Return how long data of a class is kept where no country says otherwise."""
         return {
             DataClass.IDENTIFIERS: self.window_months,
             DataClass.ARCHIVE: self.archive_years,
+            DataClass.USAGE: self.usage_months,
         }[data_class]
 
     def period(self, data_class: DataClass, countries: Iterable[str | None]) -> Period:

@@ -76,6 +76,7 @@ def counted(
     records: pl.DataFrame,
     content: pl.DataFrame | None,
     identifiers: BatchIndex,
+    usage: BatchIndex,
 ) -> list[Counts]:
     """Count the records of each batch. `records`: `ROW`, `late`, `in_scope`, `redacted` of all that was split."""
     size = len(load.batches)
@@ -93,6 +94,7 @@ def counted(
         [0] * size if withheld.null_count() == records.height else each(withheld.is_not_null().to_numpy())
     )
     named = np.bincount(identifiers, minlength=size).tolist()
+    used = np.bincount(usage, minlength=size).tolist()
     dropped = [0.0] * size
     if content is not None:
         rows, values = content.get_column(ROW).to_numpy(), content.get_column("dropped").to_numpy()
@@ -107,6 +109,7 @@ def counted(
             content_dropped=int(dropped[at]),
             identifiers=named[at],
             in_scope=scope[at],
+            usage=used[at],
         )
         for at, batch in enumerate(load.batches)
     ]

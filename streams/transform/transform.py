@@ -15,7 +15,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from lethe.keys.ring import KeyRing
-from lethe.schemas.arrow import IDENTIFIERS, METADATA, QUARANTINE
+from lethe.schemas.arrow import IDENTIFIERS, METADATA, QUARANTINE, USAGE
 from lethe.schemas.declaration.format import Declaration, Format
 from lethe.schemas.errors import ExpiredKeyError
 from lethe.schemas.line import ANY_LINE
@@ -29,7 +29,13 @@ from lethe.streams.transform.split.rules import Rules
 from lethe.streams.transform.split.split import Split, split
 from lethe.streams.transform.split_by_batch import transformed
 
-_TABLES = {"metadata": METADATA, "identifiers": IDENTIFIERS, "entries": ENTRIES, "quarantine": QUARANTINE}
+_TABLES = {
+    "metadata": METADATA,
+    "identifiers": IDENTIFIERS,
+    "entries": ENTRIES,
+    "quarantine": QUARANTINE,
+    "usage": USAGE,
+}
 
 
 @dataclass(frozen=True, slots=True)

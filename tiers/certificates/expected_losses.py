@@ -21,8 +21,8 @@ _KEYS: Final = re.compile(r"_keys/([0-9]{4}-[0-9]{2})\.w[0-9]+(\.destroyed)?\.js
 class ExpectedLosses:
     """`months`: those of which a key was destroyed; `keyed`: those that have keys still, or had.
 
-    `archive` and `quarantine` count rows that certificates tell of, `erased` identifiers by month, `unfinished` says
-    that something is being forgotten just now, so that not all of it is certified.
+    `archive`, `quarantine` and `usage` count rows that certificates tell of, `erased` identifiers by month,
+    `unfinished` says that something is being forgotten just now, so that not all of it is certified.
     """
 
     months: set[str] = field(default_factory=set)
@@ -30,6 +30,7 @@ class ExpectedLosses:
     erased: Counter[str] = field(default_factory=Counter)
     archive: int = 0
     quarantine: int = 0
+    usage: int = 0
     undone: set[str] = field(default_factory=set)  # streams of files that were taken out again
     unfinished: bool = False
 
@@ -53,18 +54,25 @@ class ExpectedLosses:
                 for month in certificate["what"]["months"]:
                     gone._erased(month)
             else:
-                gone.quarantine += int(counts.get("rows_by_table", {}).get("quarantine", 0))
+                rows = counts.get("rows_by_table", {})
+                gone.quarantine += int(rows.get("quarantine", 0))
+                gone.usage += int(rows.get("usage", 0))
         return gone
 
     def _erased(self, month: dict[str, Any]) -> None:
         if month:
             self.erased[str(month["month"])] += int(month["identifiers"])
+            self.usage += int(month.get("usage", 0))
 
 
-def note_erasure(objects: Objects, work: str, month: str, window_months: int, identifiers: int) -> None:
-    """Note, before identifiers are erased, how many will be: a crash before the certificate must not look like loss.
+def note_erasure(
+    objects: Objects, work: str, month: str, window_months: int, identifiers: int, usage: int
+) -> None:
+    """Note, before identifiers and records of usage are erased, how many will be.
+
+    A crash before the certificate must not look like loss.
 
     Noted again by an erasure that is asked for again, so that what the notes say is never too little.
     """
-    body = {"month": month, "window_months": window_months, "identifiers": identifiers}
+    body = {"month": month, "window_months": window_months, "identifiers": identifiers, "usage": usage}
     objects.create(f"{_FOLDER}/{work}/{month}.{secrets.token_hex(4)}.json", orjson.dumps(body))

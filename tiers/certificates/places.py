@@ -34,7 +34,9 @@ class Place:
 
 
 PLACES: Final = (
-    Place("window tables", ("identifiers", "originals", "quarantine"), ("gone", "gone", "names nobody")),
+    Place(
+        "window tables", ("identifiers", "originals", "quarantine", "usage"), ("gone", "gone", "names nobody")
+    ),
     Place("files that no table names", (), ("gone", "gone", "names nobody")),
     Place("archive", ("metadata",), ("names nobody", "names nobody", "gone")),
     Place("ledger and corrections", ("ledger", "adjustments", "codes"), _NOBODY),

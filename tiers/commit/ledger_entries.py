@@ -147,6 +147,7 @@ def entries(
                 "merkle_root": commitment.root.hex(),
                 "rows_sha3_512": commitment.sha3_512.hex(),
                 "committed_time": now.astimezone(UTC).isoformat(),
+                "usage": counts.usage or None,
                 "gap": "; ".join(b.gap for b in mine if b.gap) or None,
                 "out_of_scope": one.outside.commitment.count,
                 "out_of_scope_root": one.outside.commitment.root.hex(),

@@ -19,7 +19,13 @@ TOKENS: Final = 1 << 64
 FILE_BYTES: Final = {"identifiers": 128 << 20}
 """Size that files of a table grow to; of all others 256 MB. A look-up reads the footers of identifiers."""
 USUAL_FILE_BYTES: Final = 256 << 20
-ROW_GROUP: Final = {"identifiers": 16_384, "originals": 16, "quarantine": 4_096, "metadata": 32_768}
+ROW_GROUP: Final = {
+    "identifiers": 16_384,
+    "originals": 16,
+    "quarantine": 4_096,
+    "usage": 4_096,
+    "metadata": 32_768,
+}
 """Rows of a row group: what a look-up reads at least."""
 USUAL_ROW_GROUP: Final = 65_536
 SLICE_ROWS: Final = {"identifiers": 2_000_000}

@@ -25,6 +25,7 @@ DICTIONARY: Final[dict[str, list[str]]] = {
     "identifiers": ["stream", "role", "kind"],
     "originals": ["stream"],
     "quarantine": ["stream", "format", "reason", "detail", "form"],
+    "usage": ["stream", "format"],
     "metadata": [
         "stream", "channel", "direction", "account", "application", "sender", "recipient", "source_kind",
         "destination_kind", "country", "mcc", "mnc", "network", "route", "parts", "status_group", "status", "error",

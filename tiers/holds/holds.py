@@ -330,4 +330,5 @@ def with_salts(records: list[dict[str, Any]], part: Part) -> list[dict[str, Any]
 
 def _said(record: dict[str, Any]) -> int:
     """Say how much a record that was preserved says."""
-    return len(record["entries"]) + len(record["identifiers"]) + ("quarantine" in record) + ("salt" in record)
+    parts = len(record["entries"]) + len(record["identifiers"])
+    return parts + ("quarantine" in record) + ("salt" in record) + bool(record["metadata"])

@@ -17,6 +17,7 @@ from lethe.keys.tokens import message_token, subject_token
 from lethe.schemas.position import Position
 from lethe.schemas.subjects.addresses import Subject
 from lethe.schemas.subjects.spellings import spellings
+from lethe.tiers.delta.rewrite import files_of
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.lookup import Query, position_of
 from lethe.tiers.window.mentioned import Scan
@@ -111,6 +112,10 @@ def _of_accounts(warehouse: Warehouse, part: Part, scope: Scope) -> set[Position
     Columns are joined, so that a month of 100 million rows costs what the accounts' own rows do.
     """
     chosen = [pc.field("month") == str(part.month), pc.field("account").isin(scope.accounts), *_times(scope)]
+    used = warehouse.window["usage"]
+    used.reload()
+    if files_of(used, part.partition):
+        return _of_accounts_used(warehouse, part, scope)
     warehouse.metadata.reload()
     archive = warehouse.metadata.dataset()
     theirs = _joinable(archive.to_table(columns=_WHERE, filter=reduce(and_, chosen)))
@@ -126,6 +131,14 @@ def _of_accounts(warehouse: Warehouse, part: Part, scope: Scope) -> set[Position
             found |= _joined(waiting, theirs)
             waiting = []
     return found | _joined(waiting, theirs)
+
+
+def _of_accounts_used(warehouse: Warehouse, part: Part, scope: Scope) -> set[Position]:
+    """Find the usage data of accounts, in which an account is an identifier."""
+    tokens = [subject_token(part.keys, "opaque", account.strip()) for account in scope.accounts]
+    hits = (pc.field("role") == "account") & pc.field("token").isin(pa.array(tokens, pa.binary()))
+    chosen = reduce(and_, [part.rows, hits, *_times(scope)])
+    return {position_of(r) for r in select(warehouse.window["identifiers"], chosen, _WHERE)}
 
 
 def _joined(batches: list[pa.RecordBatch], theirs: pa.Table) -> set[Position]:

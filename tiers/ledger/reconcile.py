@@ -17,7 +17,7 @@ from lethe.tiers.warehouse import Warehouse
 
 CLOSED: Final = 1 << 62
 """The position of a file's stream that was taken out again (`lethe.tiers.undo`): nothing follows on it."""
-_COUNTED: Final = ("archive", "quarantine", "identifiers")
+_COUNTED: Final = ("archive", "quarantine", "identifiers", "usage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ def check(warehouse: Warehouse, on_stream: Callable[[int, int], None] | None = N
 
     No gap and no overlap between ledger rows, and none missing behind the last one; records = split + late + rejected
     + tombstones in each. With what replays have moved, in each row's offsets: the archive holds split + late records,
-    each once, the quarantine the rejected and the tombstones, the identifiers as many rows as were committed; and none
-    of them holds any outside. What was forgotten, erased, taken out again or has outlived the archive is not missed, as
+    each once (usage data is in a table of its own instead), the quarantine the rejected and the tombstones, the
+    identifiers as many rows as were committed; and none of them holds any outside. What was forgotten, erased, taken out again or has outlived the archive is not missed, as
     far as keys, certificates and notes say that it was. A window table that is ahead of the ledger (a crash between two
     commits) is no finding: what lies beyond the last row does not count yet.
     """
@@ -84,7 +84,8 @@ def _expected(rows: pl.DataFrame) -> list[dict[str, Any]]:
     return [
         {
             **row,
-            "archive": row["split"] + row["late"],
+            "archive": row["split"] + row["late"] - (row["usage"] or 0),
+            "usage": row["usage"] or 0,
             "quarantine": row["rejected"] + row["tombstones"],
         }
         for row in rows.to_dicts()
@@ -138,7 +139,8 @@ def _moved(said: list[dict[str, Any]], moved: pl.DataFrame) -> Iterator[str]:
             yield f"offsets {first} to {last} were replayed, but no commit accounts for them"
             continue
         of = said[at]
-        of["archive"] += row["split"] + row["late"]
+        of["archive"] += row["split"] + row["late"] - (row["usage"] or 0)
+        of["usage"] += row["usage"] or 0
         of["quarantine"] += row["rejected"]
         of["identifiers"] += row["identifiers"]
 
@@ -149,7 +151,12 @@ def _unexplained(
     """Say what is missing beyond all that certificates and notes say is gone; of that, nobody can tell which is
     which.
     """
-    allowed = {"archive": gone.archive, "quarantine": gone.quarantine, "identifiers": gone.erased.total()}
+    allowed = {
+        "archive": gone.archive,
+        "quarantine": gone.quarantine,
+        "identifiers": gone.erased.total(),
+        "usage": gone.usage,
+    }
     for table in _COUNTED:
         mine = [one for one in short if one[2].table == table]
         if sum(one[2].rows for one in mine) > allowed[table] and not (mine and gone.unfinished):
@@ -158,7 +165,7 @@ def _unexplained(
 
 def _unknown(warehouse: Warehouse, known: set[tuple[str, int]]) -> list[Finding]:
     findings = []
-    for table in ("metadata", "identifiers", "quarantine"):
+    for table in ("metadata", "identifiers", "quarantine", "usage"):
         places = dataset(warehouse, table).to_table(columns=PLACE[:2])
         for row in places.group_by(PLACE[:2]).aggregate([]).to_pylist():
             if (row["stream"], row["partition"]) not in known:

@@ -51,7 +51,11 @@ class Tables:
 
     def compare(self) -> Iterator[str | Short]:
         """Yield everything that differs."""
-        for table, rows in (("archive", self.archive), ("quarantine", self.quarantine)):
+        for table, rows in (
+            ("archive", self.archive),
+            ("quarantine", self.quarantine),
+            ("usage", self.usage),
+        ):
             for offset, index, times in _twice(rows.select("offset", "index")):
                 yield f"record at offset {named([(offset, index)])} is in the {table} {times} times"
             rows = rows.unique(["offset", "index"])
@@ -73,9 +77,19 @@ class Tables:
         return self._rows("metadata", ["offset", "index", "month"])
 
     @cached_property
+    def _landed(self) -> pl.DataFrame:
+        """What was split: the archive's rows and those of usage data."""
+        return pl.concat([self.archive, self.usage])
+
+    @cached_property
     def quarantine(self) -> pl.DataFrame:
         """Offset and index of the rejected."""
         return self._rows("quarantine", ["offset", "index"])
+
+    @cached_property
+    def usage(self) -> pl.DataFrame:
+        """Offset, index and month of the records of usage data."""
+        return self._rows("usage", ["offset", "index", "month"])
 
     @cached_property
     def identifiers(self) -> pl.DataFrame:
@@ -121,9 +135,13 @@ class Tables:
         if missing > 0:
             which = self._missing(table, row)
             text += f"; missing: {named(which)}" if which else f"; {_UNTOLD}"
-            forgotten = self._gone.archive if table == "archive" else len(self._gone.months)
-            return Short(table, missing, text) if forgotten or self._gone.unfinished else text
-        archive, quarantine = self._in(self.archive, row), self._in(self.quarantine, row)
+            forgotten = {"archive": self._gone.archive, "usage": self._gone.usage}
+            return (
+                Short(table, missing, text)
+                if forgotten.get(table, len(self._gone.months)) or self._gone.unfinished
+                else text
+            )
+        archive, quarantine = self._in(self._landed, row), self._in(self.quarantine, row)
         both = _positions(archive) & _positions(quarantine)
         both |= {at for at in _positions(quarantine) if at[1] is None and at[0] in _offsets(archive)}
         if table == "quarantine" and both:
@@ -135,7 +153,9 @@ class Tables:
 
     def _missing(self, table: str, row: Row) -> set[At]:
         """Say which records of a commit a table lacks; none if that cannot be told."""
-        archive, quarantine = self._in(self.archive, row), self._in(self.quarantine, row)
+        archive, quarantine = self._in(self._landed, row), self._in(self.quarantine, row)
+        if row["usage"]:  # which of the two tables a record was to be in, nobody can tell
+            return set()
         lacking = {
             "archive": row["archive"] - _distinct(archive),
             "quarantine": row["quarantine"] - _distinct(quarantine),
@@ -154,9 +174,13 @@ class Tables:
 
     def _identifiers(self, row: Row, count: int) -> str | Short | None:
         """Say what differs in the identifiers of a commit; None while nobody can say that it should not."""
-        archive, rows = self._in(self.archive, row), self._in(self.identifiers, row)
+        archive, rows = self._in(self._landed, row), self._in(self.identifiers, row)
+        if row["usage"] > self._in(self.usage, row).height and self._gone.usage:
+            return None
         months = set(archive.get_column("month").to_list()) | set(rows.get_column("month").to_list())
-        if months & self._gone.months or (archive.height < row["archive"] and self._gone.archive):
+        if months & self._gone.months or (
+            self._in(self.archive, row).height < row["archive"] and self._gone.archive
+        ):
             return None
         left = _rejected(rows, self._in(self.quarantine, row))
         count -= (

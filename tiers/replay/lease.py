@@ -103,8 +103,11 @@ class ReplayLease:
         add: Sequence[DataFile],
         remove: Sequence[DataFile] = (),
         said: Mapping[str, str] | None = None,
+        more: Mapping[str, int] | None = None,
     ) -> bool:
         """Commit through the handle as it was loaded last; False when another writer touched the same files.
+
+        `more`: transaction ids that go with the commit, besides the lease's own.
 
         Raises `FencedError` when the lease was taken, `UnknownOutcomeError` when the store did not answer: the next
         lease finds out.
@@ -113,7 +116,7 @@ class ReplayLease:
         self._check(handle)
         gone = [RemoveAction(f.path, True, f.modified_ms, f.size, dict(f.partition)) for f in remove]
         try:
-            handle.commit(add, {REPLAYED: self._number}, said or {}, remove=gone)
+            handle.commit(add, {REPLAYED: self._number, **(more or {})}, said or {}, remove=gone)
         except FencedError:
             handle.reload()
             self._check(handle)

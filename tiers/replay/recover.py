@@ -21,6 +21,13 @@ from lethe.tiers.window.records import Part, at, open_parts, page_without, pages
 _POSITION: Final = ["stream", "partition", "offset", "index"]
 _TRIES: Final = 20
 
+USED: Final = "replay/usage"
+"""Transaction id of replayed usage data: the how-manieth commit of it to its table, which the archive's commit repeats.
+
+Of usage data no archive row says that it has landed. So it has when the archive has come as far as the table has: only
+the last commit to the table can have been left half done, since what landed before it is out of the quarantine.
+"""
+
 Message = tuple[str, int, int]
 """Stream, partition and offset."""
 
@@ -39,6 +46,10 @@ def recover_interrupted(maintenance: MaintenanceContext, lease: ReplayLease) -> 
     rejected = {position_of(row): (row["month"], row["window_months"]) for row in rows}
     whole = {_message(p) for p in rejected if p.index is None}
     landed = {position_of(r) for r in select(maintenance.warehouse.metadata, at(rejected), _POSITION)}
+    usage = maintenance.warehouse.window["usage"]
+    used = {position_of(r) for r in select(usage, at(rejected), _POSITION)}
+    if usage.transaction(USED) == maintenance.warehouse.metadata.transaction(USED):
+        landed |= used
     moved = {_message(p) for p in landed}
     # Elements beside their whole message: refused ones of a message that moves in part.
     beside = {p for p in rejected if p.index is not None and _message(p) in whole}
@@ -82,7 +93,7 @@ def take_back(
     maintenance: MaintenanceContext, lease: ReplayLease, transformed: Sequence[TransformedBatch]
 ) -> None:
     """Take out of the window again what was committed to it ahead of an archive row that is not going to come."""
-    rows = [r for p in transformed for r in p.metadata.select(_POSITION).to_pylist()]
+    rows = [r for p in transformed for t in (p.metadata, p.usage) for r in t.select(_POSITION).to_pylist()]
     landing = {position_of(r) for r in rows}
     _take_back(maintenance, lease, landing, landing.__contains__)
     for part in open_parts(maintenance.ring, maintenance.clock()):
@@ -103,13 +114,14 @@ def _take_back(
 ) -> None:
     if not positions:
         return
-    found = select(
-        maintenance.warehouse.window["identifiers"], at(positions), [*_POSITION, "month", "window_months"]
-    )
+    columns = [*_POSITION, "month", "window_months"]
+    window = maintenance.warehouse.window
+    found = [r for table in ("identifiers", "usage") for r in select(window[table], at(positions), columns)]
     where = {(r["month"], r["window_months"]) for r in found if goes(position_of(r))}
     for part in open_parts(maintenance.ring, maintenance.clock()):
         if any(_lies_in(one, part) for one in where):
             _rewrite(maintenance, lease, part, "identifiers", lambda rows: _without(rows, goes))
+            _rewrite(maintenance, lease, part, "usage", lambda rows: _without(rows, goes))
         if pages_of(maintenance.warehouse, part, set(positions)):
             _rewrite(maintenance, lease, part, "originals", lambda rows, part=part: _pages(rows, part, goes))  # type: ignore[misc]
 

@@ -28,7 +28,7 @@ from lethe.tiers.evidence.replay_log import keep_leaves
 from lethe.tiers.ledger.covered import Covered
 from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.replay.lease import ReplayLease
-from lethe.tiers.replay.recover import recover_interrupted, take_back, take_out
+from lethe.tiers.replay.recover import USED, recover_interrupted, take_back, take_out
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.window.lookup import position_of
 from lethe.tiers.window.records import Part, open_parts, quarantined_value
@@ -220,6 +220,10 @@ def _commit_window(
     for table, mine in rows.items():
         if mine.num_rows:
             _until_through(maintenance, lease, table, lease.write(table, mine, now_ms))
+    if (used := pa.concat_tables([p.usage for p in moved])).num_rows:
+        files = lease.write("usage", used, now_ms)
+        number = (maintenance.warehouse.window["usage"].transaction(USED) or 0) + 1
+        _until_through(maintenance, lease, "usage", files, more={USED: number})
 
 
 def _commit_metadata(
@@ -235,7 +239,19 @@ def _commit_metadata(
     keep_leaves(maintenance.warehouse, moving)
     maintenance.warehouse.keep_declarations(moving)
     files = lease.write("metadata", rows, int(now.timestamp() * 1000))
-    _until_through(maintenance, lease, "metadata", files, {ledger.COMMIT_INFO: json.dumps(said)})
+    used = (
+        maintenance.warehouse.window["usage"].transaction(USED)
+        if any(p.usage.num_rows for p in moved)
+        else None
+    )
+    _until_through(
+        maintenance,
+        lease,
+        "metadata",
+        files,
+        {ledger.COMMIT_INFO: json.dumps(said)},
+        {} if used is None else {USED: used},
+    )
 
 
 def _until_through(
@@ -244,12 +260,13 @@ def _until_through(
     table: str,
     files: Sequence[DataFile],
     said: dict[str, str] | None = None,
+    more: dict[str, int] | None = None,
 ) -> None:
     for _ in range(_TRIES):
         (
             maintenance.warehouse.metadata if table == "metadata" else maintenance.warehouse.window[table]
         ).reload()
-        if lease.commit(table, files, said=said):
+        if lease.commit(table, files, said=said, more=more):
             return
     raise FencedError(f"{table}: other writers commit all the time; try again when less is written")
 

@@ -27,7 +27,7 @@ from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.records import Part, partition_of
 
 _FOLDER: Final = re.compile(
-    r"(?:identifiers|originals|quarantine)/month=([0-9]{4}-(?:0[1-9]|1[0-2]))/window_months=([0-9]{1,4})/"
+    rf"(?:{'|'.join(WINDOW_TABLES)})/month=([0-9]{{4}}-(?:0[1-9]|1[0-2]))/window_months=([0-9]{{1,4}})/"
 )
 _KEY_ID: Final = re.compile(r"([0-9]{4}-[0-9]{2})\.w([0-9]+)")
 _FIRST_YEAR: Final = 1000

@@ -96,6 +96,9 @@ def _in_quarantine(rows: pa.Table, part: Part, subjects: tuple[Subject, ...]) ->
 
 
 _SEARCHES: Final = {
+    "usage": lambda rows, _part, _subjects: (
+        rows.num_rows > 0
+    ),  # who did it stands in a file that may be gone already
     "identifiers": _in_identifiers,
     "originals": _in_originals,
     "quarantine": _in_quarantine,

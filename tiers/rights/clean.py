@@ -23,6 +23,23 @@ def identifiers(tokens: list[bytes], rows: pa.Table) -> pa.Table | None:
     return rows.filter(pc.invert(theirs)) if pc.any(theirs).as_py() else None
 
 
+def usage(positions: set[Position], rows: pa.Table) -> pa.Table | None:
+    """Rows of usage data without those of the records at the positions."""
+    theirs = _at(positions, rows)
+    return rows.filter(pc.invert(theirs)) if pc.any(theirs).as_py() else None
+
+
+def beside(positions: set[Position], tokens: list[bytes], rows: pa.Table) -> pa.Table | None:
+    """Identifier rows of usage data without those of the records at the positions that carry none of the tokens."""
+    carry = pc.fill_null(pc.is_in(rows.column("token"), pa.array(tokens, pa.binary(16))), False)
+    theirs = pc.and_(_at(positions, rows), pc.invert(carry))
+    return rows.filter(pc.invert(theirs)) if pc.any(theirs).as_py() else None
+
+
+def _at(positions: set[Position], rows: pa.Table) -> Any:
+    return pa.array([position_of(r) in positions for r in rows.select(_POSITION).to_pylist()], pa.bool_())
+
+
 def message_ids(ids: dict[Position, set[bytes]], rows: pa.Table) -> pa.Table | None:
     """Identifier rows of others whose message id names the person: without its token, or gone if they have no other."""
     every = pa.array(sorted(set().union(*ids.values())), pa.binary(16))
@@ -40,8 +57,7 @@ def message_ids(ids: dict[Position, set[bytes]], rows: pa.Table) -> pa.Table | N
 
 def quarantine(positions: set[Position], rows: pa.Table) -> pa.Table | None:
     """Return rows of rejected records, those at the positions without their values."""
-    named = pa.array([position_of(r) in positions for r in rows.select(_POSITION).to_pylist()], pa.bool_())
-    named = pc.and_(named, pc.is_valid(rows.column("sealed")))
+    named = pc.and_(_at(positions, rows), pc.is_valid(rows.column("sealed")))
     if not pc.any(named).as_py():
         return None
     return _emptied(_emptied(rows, "sealed", named), "form", named)

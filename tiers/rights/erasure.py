@@ -42,6 +42,7 @@ from lethe.tiers.window.mentioned import FIELDS, Scan, tokens_of_ids
 from lethe.tiers.window.mentions import mentions
 from lethe.tiers.window.records import (
     Part,
+    at,
     open_entries,
     open_parts,
     pages_of,
@@ -51,8 +52,10 @@ from lethe.tiers.window.records import (
 )
 
 _TRIES: Final = 50
-COUNTS: Final = ("identifiers", "originals", "quarantine", "mentioned")
-"""What an erasure counts of each month: rows, originals, rejected records, records of others that name the person."""
+COUNTS: Final = ("identifiers", "originals", "quarantine", "mentioned", "usage")
+"""What an erasure counts of each month: rows, originals, rejected records, records of others that name the person,
+records of usage data.
+"""
 
 Clean = Callable[[pa.Table], pa.Table | None]
 """The rows of a file without what is to go, or None if there is nothing of it."""
@@ -64,9 +67,13 @@ class Found:
 
     part: Part
     identifiers: int = 0  # rows that carry a token of theirs
+    beside: int = 0  # rows of others in records of usage data, which go whole
     records: set[Position] = field(default_factory=set)  # which records those are
     entries: set[Position] = field(default_factory=set)  # of which an original or window fields are kept
     quarantine: set[Position] = field(default_factory=set)  # rejected records that name them
+    usage: set[Position] = field(
+        default_factory=set
+    )  # records of usage data: they go whole, with every identifier
     mentioned: set[Position] = field(default_factory=set)  # records of others whose kept texts name them
     evidence: int = 0  # of those, originals: they go whole, and with them what could be produced in original
     ids: dict[Position, set[bytes]] = field(
@@ -75,7 +82,7 @@ class Found:
     held: dict[str, int] = field(default_factory=dict)  # hold id -> records it covers
 
     def __bool__(self) -> bool:
-        return bool(self.identifiers or self.entries or self.quarantine or self.mentioned)
+        return bool(self.identifiers or self.entries or self.quarantine or self.mentioned or self.usage)
 
     @property
     def concerned(self) -> set[Position]:
@@ -114,7 +121,8 @@ def search(warehouse: Warehouse, part: Part, subjects: tuple[Subject, ...], scan
     where = ["stream", "partition", "offset", "index"]
     window = warehouse.window
     rows = select(window["identifiers"], part.rows & pc.field("token").isin(tokens), where)
-    found = Found(part, len(rows), {position_of(r) for r in rows})
+    found = Found(part, len(rows), records={position_of(r) for r in rows})
+    _search_usage(warehouse, found)
     for page in pages_of(warehouse, part, found.records):
         for entry in open_entries(page, part.keys).select(["offset", "index"]).to_pylist():
             position = Position(page["stream"], page["partition"], entry["offset"], entry["index"])
@@ -130,6 +138,20 @@ def search(warehouse: Warehouse, part: Part, subjects: tuple[Subject, ...], scan
             found.evidence += any(e["form"] != FIELDS for e in entries)
             found.ids[position] = tokens_of_ids(part, scan.sought[0], entries)
     return found
+
+
+def _search_usage(warehouse: Warehouse, found: Found) -> None:
+    """Note which of the person's records are of usage data, and count all identifiers of those: they go together."""
+    if not found.records or not files_of(warehouse.window["usage"], found.part.partition):
+        return
+    where = ["stream", "partition", "offset", "index"]
+    near = found.part.rows & at(found.records)
+    found.usage = {position_of(r) for r in select(warehouse.window["usage"], near, where)} & found.records
+    if found.usage:
+        theirs = [
+            r for r in select(warehouse.window["identifiers"], near, where) if position_of(r) in found.usage
+        ]
+        found.beside = len(theirs) - found.identifiers
 
 
 def preview_erasure(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Erased:
@@ -152,7 +174,8 @@ def erase(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Era
 
     1. Delete what an earlier erasure took out of the tables and could not delete any more.
     2. In each partition: preserve what holds cover, note how many rows may go, then rewrite the quarantine, message
-       ids of others that name the person, the pages and, last, the identifiers, a commit each. The pages lead to those
+       ids of others that name the person, the pages, records of usage data (first who else is named in them) and, last,
+       the identifiers, a commit each. The pages lead to those
        message ids and the identifiers lead to pages, so each goes when nothing needs it any more.
     3. Look again, until nothing is found: a worker may have added records. What comes in later is not erased.
     4. Delete the files that held the rows. From here on no version of a table leads to them. Delete what no table
@@ -178,8 +201,15 @@ def erase(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Era
             said["held"] = max(said["held"], sum(map(len, kept.values())))
             said["holds"] = sorted({*said["holds"], *kept})
             # A row of somebody else's goes with its message id if it has no other token.
-            if going := found.identifiers + len(found.ids):
-                note_erasure(maintenance.warehouse.objects, work, str(part.month), part.window_months, going)
+            if going := found.identifiers + found.beside + len(found.ids):
+                note_erasure(
+                    maintenance.warehouse.objects,
+                    work,
+                    str(part.month),
+                    part.window_months,
+                    going,
+                    len(found.usage),
+                )
             fail_point("erase.kept")
             try:
                 for table, rows, cleaning in _order(found, subjects, scan):
@@ -220,7 +250,8 @@ def erase(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Era
 
 def _checks(unnamed: Unnamed) -> list[str]:
     """Say where a second look found nothing, and what it could not reach."""
-    looked = "a second look found nothing of the person in the tables identifiers, originals and quarantine"
+    tables = f"{', '.join(WINDOW_TABLES[:-1])} and {WINDOW_TABLES[-1]}"
+    looked = f"a second look found nothing of the person in the tables {tables}"
     if unnamed.until is not None:
         looked += (
             f"; {len(unnamed.waiting)} file(s) that no table names yet may have the person in them: they are not "
@@ -279,10 +310,11 @@ def _said(found: Found) -> dict[str, Any]:
     return {
         "month": str(found.part.month),
         "window_months": found.part.window_months,
-        "identifiers": found.identifiers,
+        "identifiers": found.identifiers + found.beside,
         "originals": len(found.entries),
         "quarantine": len(found.quarantine),
         "mentioned": len(found.mentioned),
+        "usage": len(found.usage),
         "evidence": found.evidence,
         "held": sum(found.held.values()),
         "holds": sorted(found.held),
@@ -307,6 +339,9 @@ def _order(
         }
         sought = scan.sought[0]
         yield "originals", counts, partial(clean.pages, found.part, found.entries, found.mentioned, sought)
+    tokens = [subject_token(found.part.keys, s.kind, s.value) for s in subjects]
+    if found.usage:
+        yield "identifiers", {"identifiers": found.beside}, partial(clean.beside, found.usage, tokens)
+        yield "usage", {"usage": len(found.usage)}, partial(clean.usage, found.usage)
     if found.identifiers:
-        tokens = [subject_token(found.part.keys, s.kind, s.value) for s in subjects]
         yield "identifiers", {"identifiers": found.identifiers}, partial(clean.identifiers, tokens)

@@ -24,6 +24,7 @@ from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.rights.erasure import scan_for, search
 from lethe.tiers.window.lookup import masked
 from lethe.tiers.window.records import gather, open_parts, plain, select
+from lethe.tiers.window.usage import USAGE
 
 _AUDITED: Final = ("time", "who", "role", "action", "case", "purpose")
 
@@ -94,10 +95,6 @@ def _record(
     metadata = record["metadata"]
     mine = [i for i in record["identifiers"] if Subject(i["kind"], i["value"]) in subjects]
     others = [i for i in record["identifiers"] if i not in mine]
-    archived = policy.period(
-        DataClass.ARCHIVE, (metadata.get("countries") or metadata["country"] or "").split(",")
-    )
-    month = Month.of(datetime.fromisoformat(metadata["event_time"]))
     return {
         "record": record["record"],
         "event_time": metadata["event_time"],
@@ -112,9 +109,26 @@ def _record(
         "withheld": len(record["entries"]) if others else 0,
         "identifiers_kept_until": window_ends.isoformat(),
         "identifiers_period": f"{window} months after the month of the communication",
+        **_metadata_kept(metadata, policy, window_ends),
+    }  # fmt: skip
+
+
+def _metadata_kept(
+    metadata: dict[str, Any], policy: RetentionPolicy, window_ends: datetime
+) -> dict[str, str]:
+    if metadata.get("data") == USAGE:
+        return {
+            "metadata_kept_until": window_ends.isoformat(),
+            "metadata_period": "as long as the identifiers: usage data",
+        }
+    archived = policy.period(
+        DataClass.ARCHIVE, (metadata.get("countries") or metadata["country"] or "").split(",")
+    )
+    month = Month.of(datetime.fromisoformat(metadata["event_time"]))
+    return {
         "metadata_kept_until": archived.ends(month).isoformat(),
         "metadata_period": f"{archived.length} years following the year of the communication",
-    }  # fmt: skip
+    }
 
 
 def _recipients(records: list[dict[str, Any]]) -> list[dict[str, str]]:
@@ -130,7 +144,8 @@ def _recipients(records: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 _COLUMNS: Final = (
     "record", "event_time", "source", "channel", "direction", "account", "status_group", "country", "network", "route",
-    "price", "currency", "identifiers", "other_parties", "message_id", "identifiers_kept_until", "identifiers_period",
+    "price", "currency", "action", "method", "path", "status",
+    "identifiers", "other_parties", "message_id", "identifiers_kept_until", "identifiers_period",
     "metadata_kept_until", "metadata_period",
 )  # fmt: skip
 

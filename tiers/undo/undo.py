@@ -57,6 +57,7 @@ class Undone:
     archive: int
     identifiers: int
     quarantine: int
+    usage: int
     held: int
     certificate: int
 
@@ -97,10 +98,11 @@ def counts_of(warehouse: Warehouse, stream: str) -> dict[str, int]:
     warehouse.publish()
     rows = require_ledger(warehouse, pc.field("stream") == stream)
     total = {n: int(pc.sum(rows.column(n)).as_py() or 0)
-             for n in ("records", "split", "late", "rejected", "tombstones", "identifiers")}  # fmt: skip
+             for n in ("records", "split", "late", "rejected", "tombstones", "identifiers", "usage")}  # fmt: skip
     return {
         "records": total["split"] + total["late"] + total["rejected"] + total["tombstones"],
-        "archive": total["split"] + total["late"],
+        "archive": total["split"] + total["late"] - total["usage"],
+        "usage": total["usage"],
         "quarantine": total["rejected"] + total["tombstones"],
         "identifiers": total["identifiers"],
     }
@@ -113,7 +115,7 @@ def undo(maintenance: MaintenanceContext, stream: str) -> Undone:
 
     1. Open the journal. From here on an ingest of the same content is refused until this is done.
     2. Preserve what holds cover. A crash leaves copies under the holds' keys, which are made again.
-    3. Take its rows out of archive, identifiers, originals and quarantine, a commit each, which closes the stream in
+    3. Take its rows out of archive, identifiers, originals, quarantine and usage, a commit each, which closes the stream in
        that table: an ingest that is at work on the file can commit nothing to it any more.
     4. Find anew what is not to be billed in its months: what its reports had superseded counts again.
     5. Delete the files that held the rows.
@@ -151,11 +153,14 @@ def undo(maintenance: MaintenanceContext, stream: str) -> Undone:
         "begun": journal.begun,
         "done": maintenance.clock().astimezone(UTC).isoformat(timespec="microseconds"),
         "files": files,
-        "counts": {**counts, "rows": counts["archive"] + counts["quarantine"] + counts["identifiers"]},
+        "counts": {
+            **counts,
+            "rows": counts["archive"] + counts["quarantine"] + counts["identifiers"] + counts["usage"],
+        },
         "held": [{"hold": hold, "records": records} for hold, records in sorted(kept.items())],
         "method": DELETION,
         "checks": [
-            "metadata, identifiers, originals and quarantine have no row of the stream and accept none any more",
+            f"{', '.join(_TABLES)} have no row of the stream and accept none any more",
             "the files that held the rows are deleted",
         ],
     }
@@ -230,7 +235,7 @@ def _positions(warehouse: Warehouse, part: Part, stream: str) -> set[Position]:
     """Return the records of a stream of which a partition of the window has anything."""
     found: set[Position] = set()
     mine = part.rows & (pc.field("stream") == stream)
-    for table in ("identifiers", "quarantine"):
+    for table in ("identifiers", "quarantine", "usage"):
         warehouse.window[table].reload()
         rows = warehouse.window[table].delta.to_pyarrow_dataset()
         for batch in rows.to_batches(columns=["stream", "partition", "offset", "index"], filter=mine):

@@ -100,16 +100,16 @@ def position_of(row: dict[str, Any]) -> Position:
 
 def metadata_of(warehouse: Warehouse, rows: Sequence[dict[str, Any]]) -> dict[Position, dict[str, Any]]:
     """Return the archive rows of records, by position."""
-    found = _at(warehouse, warehouse.metadata, rows)
+    found = at_rows(warehouse, warehouse.metadata, rows)
     return {position_of(row): row for row in found}
 
 
 def others_of(warehouse: Warehouse, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return every identifier row of the records these rows belong to. It costs more than all the rest of a look-up."""
-    return _at(warehouse, warehouse.window["identifiers"], rows)
+    return at_rows(warehouse, warehouse.window["identifiers"], rows)
 
 
-def _at(warehouse: Warehouse, table: Table, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def at_rows(warehouse: Warehouse, table: Table, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return rows of a table at the positions of the given rows."""
     places: dict[tuple[str, ...], Where] = {}
     for row in rows:

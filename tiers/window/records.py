@@ -26,6 +26,7 @@ from lethe.schemas.retention.calendar import Month
 from lethe.schemas.subjects.addresses import Subject
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.lookup import position_of
+from lethe.tiers.window.usage import opened
 
 _MOST_BYTES: Final = 64 << 20
 _ROWS: Final = 4_096
@@ -198,6 +199,9 @@ def gather(warehouse: Warehouse, part: Part, positions: set[Position]) -> list[d
     for row in select(warehouse.metadata, (pc.field("month") == str(part.month)) & here):
         if (record := records.get(position_of(row))) is not None:
             record["metadata"] = plain(row)
+    for row in select(warehouse.window["usage"], part.rows & here):
+        if (record := records.get(position_of(row))) is not None:
+            record["metadata"] = plain(opened(row, part.keys))
     for row in select(warehouse.window["identifiers"], part.rows & here):
         if (record := records.get(position_of(row))) is None:
             continue

@@ -105,8 +105,9 @@ def _show(invocation: Shell, found: lookup.Communications) -> None:
             ["time (UTC)", "record", "role", "kind", "channel", "direction", "counterpart", "status", "account",
              "country"],
             [
-                [a["event_time"], a["record"], a["role"], a["kind"], a["channel"], a["direction"], a["counterpart"],
-                 a["status_group"], a["account"], a["country"]]
+                [a["event_time"], a["record"], a["role"], a["kind"], a["channel"] or a.get("data"),
+                 a["direction"] or _done(a), a["counterpart"], a["status_group"] or a["status"], a["account"],
+                 a["country"]]
                 for a in found.records
             ],
         )  # fmt: skip
@@ -116,12 +117,19 @@ def _show(invocation: Shell, found: lookup.Communications) -> None:
         )
 
 
+def _done(record: dict[str, Any]) -> str | None:
+    """Say what was done in a record of usage data."""
+    return record.get("action") or " ".join(filter(None, (record.get("method"), record.get("path")))) or None
+
+
 def _show_narrow(invocation: Shell, title: str, records: list[dict[str, Any]]) -> None:
     """Print two lines a record: no time, number or name is folded, which would be misread."""
     invocation.say(title)
     for a in records:
         when = f"{a['event_time'].astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-        what = " ".join(filter(None, (a["channel"], a["direction"], a["status_group"])))
+        what = " ".join(
+            filter(None, (a["channel"], a["direction"], _done(a), a["status_group"] or a["status"]))
+        )
         other = f" with {a['counterpart']}" if a["counterpart"] else ""
         invocation.line(f"{when}  {a['role']}, {what}{other}")
         rest = [v for v in (a["account"], a["country"]) if v]

@@ -1,4 +1,4 @@
-"""Comma-separated values: one line is one record, its columns named by the format (RFC 4180 quoting)."""
+"""Lines that are no JSON: comma-separated values, columns named by the format (RFC 4180 quoting), and access logs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 from lethe.schemas.declaration.format import Format
 from lethe.streams.transform.batch import Reason
+from lethe.streams.transform.decode.combined import read_combined
 
 _TYPE: Final = re.compile(
     r"(?i)(?:small|big)?int(?:eger)?|(?:var)?char(?:\([0-9]+\))?|text|real|float|double|date|time(?:stamp)?|boolean|"
@@ -21,6 +22,8 @@ def read_line(value: bytes, fmt: Format) -> dict[str, str] | str:
         line = value.decode("utf-8").rstrip("\r")
     except UnicodeDecodeError:
         return Reason.NOT_UTF8
+    if fmt.encoding == "combined":
+        return read_combined(line)
     try:
         cells = next(csv.reader([line], strict=True), [])
     except (

@@ -209,7 +209,7 @@ def _respelt(node: Any, shape: dict[str, Any]) -> Any:
 
 def _line(value: bytes, fmt: Format) -> dict[str, Any]:
     """Read a line of columns or of pairs as a record; raises `Shapeless`."""
-    if fmt.encoding == "csv":
+    if fmt.encoding in ("csv", "combined"):
         cells = read_line(value, fmt)
         if isinstance(cells, str):
             raise Shapeless(cells)

@@ -40,8 +40,12 @@ def quarantine(
 def _row(
     load: Load, fmt: Format, reject: Reject, ring: KeyRing, rules: Rules, now: datetime
 ) -> dict[str, Any]:
-    """Make a row whose value is sealed under the month of the event if that is known, else of its arrival."""
-    policy, source = rules.retention, load.batch(reject.row).source
+    """Make a row whose value is sealed under the month of the event if that is known, else of its arrival.
+
+    For as long as records of its class are kept: usage data is nowhere under the keys of communications.
+    """
+    source = load.batch(reject.row).source
+    period = rules.retention.period(DataClass.USAGE if fmt.data == "usage" else DataClass.IDENTIFIERS, ())
     received_ms = load.received_ms(reject.row)
     received = datetime.fromtimestamp(received_ms / 1000, UTC) if 0 < received_ms < _LATEST_MS else None
     arrival = min(received or now, now)
@@ -54,10 +58,10 @@ def _row(
     message = reject.value if reject.value is not None else load.values[reject.row]
     if reject.reason == Reason.NO_COMMUNICATION:
         message = None  # counted, and no more
-    if message is not None and not policy.ended(DataClass.IDENTIFIERS, month, (), now):
+    if message is not None and period.ends(month) > now:
         alone = reject.value is not None  # an element by itself: taken out of its message already
         kept = quarantined(message, None if alone else reject.index, plain(fmt) if alone else fmt)
-        keys = _keys(ring, month, policy.window_months) if kept is not None else None
+        keys = _keys(ring, month, period.length) if kept is not None else None
         if kept is not None and keys is not None:
             form = STRIPPED if alone and fmt.reshaped else kept[0]
             packed = zstandard.compress(kept[1], _COMPRESSION)
@@ -75,7 +79,7 @@ def _row(
         "form": form,
         "sealed": sealed,
         "month": str(month),
-        "window_months": policy.window_months,
+        "window_months": period.length,
     }
 
 

@@ -17,7 +17,7 @@ from lethe.keys.monthkeys import MonthKeys
 from lethe.keys.ring import KeyRing
 from lethe.keys.sealing import seal_column, subject_place
 from lethe.keys.tokens import message_tokens, needs_sealing, subject_tokens, uuids
-from lethe.schemas.arrow import IDENTIFIERS, METADATA
+from lethe.schemas.arrow import IDENTIFIERS, METADATA, USAGE
 from lethe.schemas.declaration.format import Format
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.transformed import ENTRIES, TransformedBatch
@@ -34,6 +34,7 @@ from lethe.streams.transform.seal.originals import (
     original,
 )
 from lethe.streams.transform.seal.rejected import quarantine
+from lethe.streams.transform.seal.usage import sealed_usage
 from lethe.streams.transform.split import window_fields as fields
 from lethe.streams.transform.split.rules import Rules
 from lethe.streams.transform.split.split import ID, INDEX, ROW, Split
@@ -65,6 +66,7 @@ def seal(
     hashes: list[tuple[npt.NDArray[np.int64], pa.Array, list[str]]] = []
     identifiers: list[Rows] = []
     entries: list[Rows] = []
+    usage: list[Rows] = []
     shaped = None if parts.message_ids is None else uuids(parts.message_ids)
     shown: dict[str, pl.Series] = {}
     for month, window, group in _months(records):
@@ -76,17 +78,24 @@ def seal(
             hashed = integrity_hashes(keys.salt_key.reveal(), names, [o.value for o in found])
             hashes.append((group.get_column(ID).to_numpy()[scoped], hashed, [o.form for o in found]))
         identifiers.append(_identifiers(load, group, parts, keys))
+        if fmt.data == "usage":
+            usage.append(_usage(load, group, parts, fmt, keys))
+            continue
         for column, texts in parts.codes.items():
             shown[column] = stand_ins(keys, column, texts, group.get_column(ID), shown.get(column))
         entries.append(_entries(group, parts, scoped, found, shaped))
     records = with_stand_ins(records, parts.codes, shown)
+    archived = records.clear() if fmt.data == "usage" else records
     tables = {
-        "metadata": Rows(_metadata(records, fmt, hashes), records.get_column(_BATCH).to_numpy()),
+        "metadata": Rows(_metadata(archived, fmt, hashes), archived.get_column(_BATCH).to_numpy()),
         "identifiers": _joined(IDENTIFIERS, identifiers),
         "entries": _joined(ENTRIES, entries),
         "quarantine": _quarantine(load, fmt, rejects, ring, rules, now),
+        "usage": _joined(USAGE, usage),
     }
-    counts = counted(load, rejects, records, parts.content, tables["identifiers"].batch_index)
+    counts = counted(
+        load, rejects, records, parts.content, tables["identifiers"].batch_index, tables["usage"].batch_index
+    )
     return split_by_batch(load, counts, **tables)
 
 
@@ -99,7 +108,8 @@ def reject_all(
     nothing = pl.DataFrame(
         schema={ROW: pl.Int64, "late": pl.Boolean, "in_scope": pl.Boolean, "redacted": pl.String}
     )
-    counts = counted(load, rejects, nothing, None, np.empty(0, np.int64))
+    none = np.empty(0, np.int64)
+    counts = counted(load, rejects, nothing, None, none, none)
     return split_by_batch(load, counts, quarantine=_quarantine(load, fmt, rejects, ring, rules, now))[0]
 
 
@@ -194,6 +204,19 @@ def _originals(
         parts.codes,
     )
     return smaller, values, list(rejected.values())
+
+
+def _usage(load: Load, group: pl.DataFrame, parts: Split, fmt: Format, keys: MonthKeys) -> Rows:
+    """Make one row per record of usage data; which accounts it names is said in it and in the identifiers."""
+    names = _names(load, group, np.arange(group.height))
+    filled = {
+        "sealed": sealed_usage(group, parts.subjects, names, keys),
+        "format": pa.repeat(fmt.name, group.height),
+        "format_version": pa.repeat(pa.scalar(fmt.version, pa.int32()), group.height),
+        **to_arrow(group, [*_PLACE, "event_time"]),
+    }
+    table = pa.table([filled[f.name].cast(f.type) for f in USAGE], schema=USAGE)
+    return Rows(table, group.get_column(_BATCH).to_numpy())
 
 
 def _metadata(

@@ -81,6 +81,29 @@ def classify(
     )
 
 
+def classify_usage(
+    records: pl.DataFrame, people: pl.DataFrame, rules: Rules, now: datetime, rejections: Rejections
+) -> pl.DataFrame:
+    """Add what `classify` adds to records of usage data, but no country: none is kept anywhere beyond its period."""
+    countries = _countries(records, people)
+    months, month = _months(records.get_column("event_time"), now + rules.future, rejections)
+    sets, of_set = _sets(countries, rules.retention, records.height)
+    periods = [rules.retention.period(DataClass.USAGE, among) for among in sets]
+    for at, one in enumerate(months):
+        over = np.array([period.ends(one) <= now for period in periods])
+        if over.any():
+            rejections.add(pl.Series((month == at) & over[of_set]), Reason.TOO_OLD)
+    no = np.zeros(records.height, np.bool_)
+    return records.hstack(
+        [
+            _named([str(m) for m in months], month).alias("month"),
+            pl.Series("window_months", np.array([p.length for p in periods])[of_set], dtype=pl.Int32),
+            pl.Series("late", no),
+            pl.Series("in_scope", no),
+        ]
+    )
+
+
 def _months(when: pl.Series, latest: datetime, rejections: Rejections) -> tuple[list[Month], Codes]:
     """Return the months that occur, with those between them, and each record's; -1 where there is no time."""
     missing = when.is_null() if when.null_count() else None

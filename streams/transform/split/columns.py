@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from lethe.schemas.declaration.fields import ENUM_VALUES, FieldSpec
+from lethe.schemas.declaration.paths import template
 from lethe.schemas.declaration.vocabulary import CODE_MAX_LENGTH, CODE_PATTERNS, KEY_SHAPE
 from lethe.streams.transform.batch import Reason
 from lethe.streams.transform.text_columns import iso_times
@@ -80,6 +81,9 @@ def convert(spec: FieldSpec, text: pl.Series) -> Converted:
             return _one(spec, text, _mapped(text, _code(spec), pl.String), None)
         case "mccmnc":
             return _mccmnc(text)
+        case "path":
+            words = frozenset(spec.words)
+            return _one(spec, text, _mapped(text, lambda one: template(one, words), pl.String), None)
 
 
 def _one(spec: FieldSpec, text: pl.Series, values: pl.Series, reason: str | None) -> Converted:

@@ -27,7 +27,7 @@ from lethe.streams.transform.decode.decode import INDEX, ROW, Decoded
 from lethe.streams.transform.decode.json_columns import Coded
 from lethe.streams.transform.split._collected import ArchiveColumns, KeptTexts, Rejections, constant
 from lethe.streams.transform.split.charges import fill_charges
-from lethe.streams.transform.split.classify import classify
+from lethe.streams.transform.split.classify import classify, classify_usage
 from lethe.streams.transform.split.columns import convert
 from lethe.streams.transform.split.conditions import holds
 from lethe.streams.transform.split.leak_guard import leaks
@@ -75,7 +75,7 @@ def split(decoded: Decoded, fmt: Format, rules: Rules, now: datetime, line: Line
     for rule in fmt.rules:
         where = holds(frame, rule.when, doubt=False)
         columns.put(rule.column, constant(rule.column, rule.value, frame.height).set(~where, None))
-    for spec in fmt.archive:
+    for spec in (*fmt.archive, *fmt.usage):
         _convert(spec, frame, coded.get(spec.path), columns, kept, rejections)
     _withhold_doubtful_ends(frame, fmt, columns, kept)
     _constants(fmt, line, columns)
@@ -83,7 +83,10 @@ def split(decoded: Decoded, fmt: Format, rules: Rules, now: datetime, line: Line
     people = read_parties(frame, fmt, line, columns, kept, rejections)
     _reject_missing(frame, fmt, columns, rejections)
     records = frame[[ID, ROW, INDEX]].hstack([v.alias(name) for name, v in columns.values.items()])
-    records = classify(records, people, rules, now, rejections)
+    if fmt.data == "usage":
+        records = classify_usage(records, people, rules, now, rejections)
+    else:
+        records = classify(records, people, rules, now, rejections)
     listed = rules.listed() if rules.listed is not None and kept.withheld else None
     return _assemble(frame, fmt, records, people, columns, kept, rejections, listed)
 
@@ -96,7 +99,7 @@ def _reject_missing(
             text = frame.get_column(spec.path)
             if text.dtype == pl.String and (text.null_count() or (text == "").any()):
                 rejections.add(text.is_null() | (text == ""), Reason.MISSING, spec.path)
-    for column in ("channel", "direction"):
+    for column in ("channel", "direction") if fmt.data == "communication" else ():
         if (values := columns.values[column]).null_count():
             rejections.add(values.is_null(), Reason.MISSING, column)
 
@@ -243,6 +246,8 @@ def _guard(
                 _withhold(codes, column, kept[path])
             here = mask.gather(ids)
             redacted[column] = redacted[column] | here if column in redacted else here
+    if fmt.data == "usage":  # all of it is in the window; what fits no column is nowhere
+        return records.hstack([_flag(records, redacted)]), pl.DataFrame([frame.get_column(ID)]), {}
     long_digits = frozenset(s.column for s in fmt.archive if s.pattern in LONG_DIGITS and s.column)
     for column, mask in leaks(records, people, long_digits, distinct).items():
         kept[f"={column}"] = _scatter(records.get_column(column), mask, ids, frame.height)
@@ -250,19 +255,24 @@ def _guard(
             _withhold(codes, column, kept[f"={column}"])
         redacted[column] = redacted[column] | mask if column in redacted else mask
         records = records.with_columns(records.get_column(column).set(mask, None))
-    names = [pl.when(mask).then(pl.lit(column)).alias(column) for column, mask in sorted(redacted.items())]
-    flag = pl.Series("redacted", [None], pl.String).new_from_index(0, records.height)
-    if names:
-        said = records.select(
-            pl.concat_str(names, separator=",", ignore_nulls=True).alias("redacted")
-        ).to_series()
-        flag = said.set(said == "", None)
     for spec in fmt.of_class("window"):
         kept[spec.path] = _text(frame, spec.path)
     for path, spelling in texts.by_path.items():
         known = kept.get(path)
         kept[path] = spelling if known is None else known.zip_with(known.is_not_null(), spelling)
-    return records.hstack([flag]), pl.DataFrame({ID: frame.get_column(ID)} | kept), codes
+    flagged = records.hstack([_flag(records, redacted)])
+    return flagged, pl.DataFrame({ID: frame.get_column(ID)} | kept), codes
+
+
+def _flag(records: pl.DataFrame, redacted: Mapping[str, pl.Series]) -> pl.Series:
+    """Return the names of the columns that were emptied, by record; null where none was."""
+    names = [pl.when(mask).then(pl.lit(column)).alias(column) for column, mask in sorted(redacted.items())]
+    if not names:
+        return pl.Series("redacted", [None], pl.String).new_from_index(0, records.height)
+    said = records.select(
+        pl.concat_str(names, separator=",", ignore_nulls=True).alias("redacted")
+    ).to_series()
+    return said.set(said == "", None)
 
 
 def _with_listed(

@@ -15,7 +15,7 @@ from lethe.schemas.retention.data_class import TERMS, DataClass
 from lethe.schemas.retention.policy import CountryPeriod, RetentionPolicy
 from lethe.streams.transform.batch import Reason
 from lethe.streams.transform.split._collected import Rejections
-from lethe.streams.transform.split.classify import classify
+from lethe.streams.transform.split.classify import classify, classify_usage
 from lethe.streams.transform.split.rules import ID, Rules
 from lethe.tiers.retention.archive_expiry import ended
 
@@ -28,7 +28,14 @@ NUMBERS = {
     None: "999",
 }
 NETWORKS = {"PK": "410", "DE": "262", "GB": "234", None: None}
+USUAL = TERMS[DataClass.USAGE].default
 LONGEST = {DataClass.IDENTIFIERS: 60, DataClass.ARCHIVE: 30}
+
+LENGTHS = {
+    # None of usage data's: its keys are its own.
+    DataClass.IDENTIFIERS: st.integers(1, 60).filter(lambda months: months != USUAL),
+    DataClass.ARCHIVE: st.integers(1, 30),
+}
 
 
 @st.composite
@@ -36,8 +43,8 @@ def policies(draw: st.DrawFn) -> RetentionPolicy:
     periods = []
     for country in draw(st.lists(st.sampled_from(["PK", "DE", "AT", "GB"]), unique=True)):
         floors, ceilings = {}, {}
-        for of, most in LONGEST.items():
-            low, high = sorted(draw(st.tuples(st.integers(1, most), st.integers(1, most))))
+        for of in LONGEST:
+            low, high = sorted(draw(st.tuples(LENGTHS[of], LENGTHS[of])))
             if draw(st.booleans()):
                 floors[of] = low
             if draw(st.booleans()):
@@ -46,7 +53,9 @@ def policies(draw: st.DrawFn) -> RetentionPolicy:
             CountryPeriod(country=country, at_least=floors, at_most=ceilings, reason="a law of theirs")
         )
     return RetentionPolicy(
-        window_months=draw(st.integers(1, 60)), archive_years=draw(st.integers(1, 30)), countries=periods
+        window_months=draw(LENGTHS[DataClass.IDENTIFIERS]),
+        archive_years=draw(st.integers(1, 30)),
+        countries=periods,
     )
 
 
@@ -194,3 +203,26 @@ def test_a_row_says_its_countries_and_which_rule_it_was() -> None:
         ("GB", None, 12, False, None),
         (None, None, 12, False, None),
     ]
+
+
+@settings(deadline=None)
+@given(policies(), st.datetimes(datetime(1991, 1, 1), datetime(2060, 1, 1), timezones=st.just(UTC)))
+def test_usage_data_is_as_old_as_three_years_and_no_older(policy: RetentionPolicy, when: datetime) -> None:
+    month = Month.of(when)
+    end = month.plus(36).start()
+    assert end <= month.start().replace(year=month.year + 3), "nothing is older than three years"
+    records = pl.DataFrame(
+        {
+            ID: pl.Series([0], dtype=pl.UInt32),
+            "event_time": pl.Series([when], dtype=pl.Datetime("us", "UTC")),
+        }
+    )
+    people = pl.DataFrame(schema={ID: pl.UInt32, "kind": pl.String, "value": pl.String})
+    for now in (end - MICROSECOND, end):
+        rejections = Rejections()
+        rules = Rules(policy, "none", timedelta(days=40_000))
+        (window,) = classify_usage(records, people, rules, now, rejections).get_column("window_months")
+        assert window == USUAL
+        assert [reason for _, reason, _ in rejections.found] == [Reason.TOO_OLD] * (now >= end)
+        said = explained(policy, "PK", when, now).of(DataClass.USAGE)
+        assert (said.kept, said.kept_until, said.length) == (now < end, end, USUAL)

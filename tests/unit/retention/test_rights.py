@@ -61,6 +61,7 @@ def test_erasure_takes_a_person_out_of_every_table_and_page(make_world: Callable
         "originals": 2,
         "quarantine": 2,
         "mentioned": 0,
+        "usage": 0,
         "evidence": 0,
         "held": 0,
         "holds": [],

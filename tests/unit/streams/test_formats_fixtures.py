@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transform_kit import Kit, kept, rows, subjects
+from transform_kit import Kit, kept, landed, rows, subjects
 
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.declaration.format import Format
@@ -25,7 +25,7 @@ KIT = Kit(now=datetime(2026, 1, 15, tzinfo=UTC), window_months=36, scope="none")
 
 
 def fixture(name: str) -> tuple[list[bytes | None], list[dict[str, Any]]]:
-    (file,) = [p for p in FOLDER.glob(f"{name}.*") if p.suffix in (".ndjson", ".csv")]
+    (file,) = [p for p in FOLDER.glob(f"{name}.*") if p.suffix in (".ndjson", ".csv", ".log")]
     expected = json.loads((FOLDER / f"{name}.expected.json").read_text())
     return list(file.read_bytes().splitlines()), expected["records"]
 
@@ -43,10 +43,10 @@ def test_there_is_a_format_for_every_fixture_and_a_fixture_for_every_format() ->
 def test_every_record_is_split_with_the_expected_columns(name: str) -> None:
     transformed, expected = processed(name), fixture(name)[1]
     assert transformed.quarantine.to_pylist() == []
-    found = rows(transformed.metadata)
+    found = landed(transformed, KIT.ring)
     assert len(found) == len(expected)
     for number, (row, record) in enumerate(zip(found, expected, strict=True)):
-        for column, value in record["archive"].items():
+        for column, value in (record.get("archive") or record["usage"]).items():
             assert shown(row[column], value) == value, (number, column)
 
 
@@ -62,14 +62,19 @@ def shown(value: Any, like: Any) -> Any:
 @pytest.mark.parametrize("name", NAMES)
 def test_end_users_are_in_the_window_and_nowhere_else(name: str) -> None:
     transformed, expected = processed(name), fixture(name)[1]
-    people, fields, archive = subjects(transformed, KIT.ring), kept(transformed), rows(transformed.metadata)
+    people, fields, archive = (
+        subjects(transformed, KIT.ring),
+        kept(transformed),
+        landed(transformed, KIT.ring),
+    )
     for row, record in zip(archive, expected, strict=True):
         where = (row["offset"], row["index"])
         values = {(kind, value) for _, kind, value in people.get(where, set())}
         somebody = [v for v in record["end_users"].values() if v != "anonymous"]
         assert values or not somebody, "every record names somebody"
         window = json.dumps(fields.get(where, ("", {}))[1], ensure_ascii=False)
-        texts = {str(v) for v in row.values() if isinstance(v, str)}
+        archived = {name: v for name, v in row.items() if name != "account" or row.get("data") is None}
+        texts = {str(v) for v in archived.values() if isinstance(v, str)}
         for path, written in {**record["end_users"], **record.get("hidden", {})}.items():
             subject = normalise(written) if isinstance(written, str) else None
             assert not {t for t in texts if str(written) in t}, path
