@@ -13,13 +13,16 @@ import orjson
 from lethe.keys.providers.local import LocalProvider
 from lethe.keys.ring import KeyRing
 from lethe.schemas.declaration.format import FieldSpec, Format
+from lethe.schemas.retention.calendar import Month
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.streams.transform.batch import Batch, Source
 from lethe.streams.transform.decode.reshape import records
 from lethe.streams.transform.split.rules import Rules
 from lethe.streams.transform.transform import Transform
+from lethe.tiers.window.usage import opened
 from lethe.tiers.store.objects import open_objects
 
+_USAGE: Final = ("account", "action", "method", "path", "status")
 _ARCHIVE_ONLY: Final = frozenset(
     {
         "stream",
@@ -89,6 +92,13 @@ def try_out(values: list[bytes | None], fmt: Format, folder: Path) -> list[Outco
                 _fields(values, place, fmt, shown, row["redacted"], roles),
             )
         )
+    for row in found.usage.to_pylist():
+        place = (row["offset"], row["index"])
+        keys = ring.keys_for(Month.parse(row["month"]), row["window_months"])
+        done = {k: v for k, v in opened(row, keys).items() if k in _USAGE and v is not None}
+        outcomes.append(
+            Outcome(_name(*place), None, None, done, None, _fields(values, place, fmt, done, None, set()))
+        )
     for row in found.quarantine.to_pylist():
         place = (row["offset"], row["index"])
         outcomes.append(Outcome(_name(*place), row["reason"], row["detail"], {}, None, []))
@@ -128,6 +138,12 @@ def _where(spec: FieldSpec | None, row: dict[str, Any], gone: set[str], roles: s
         return "undeclared", "left out"
     if spec.class_ == "content":
         return "nowhere", "dropped and counted"
+    if spec.class_ == "usage":
+        return (
+            ("window", f"sealed: {spec.column}")
+            if spec.column in {*row, "event_time"}
+            else ("nowhere", "unfit")
+        )
     if spec.class_ == "window":
         return "window", "sealed"
     column = spec.column if spec.class_ == "archive" else spec.business

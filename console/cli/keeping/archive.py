@@ -103,7 +103,7 @@ def ledger_command(
         return
     rows = [asdict(summary) for summary in ledger.by_partition(invocation.runtime, stream)]
     columns = ["stream", "partition", "last_offset", "commits", "records", "split", "late", "rejected", "tombstones",
-               "redacted", "in_scope"]  # fmt: skip
+               "redacted", "in_scope", "usage"]  # fmt: skip
     invocation.answer(
         rows,
         lambda: invocation.table(
