@@ -19,8 +19,8 @@ from lethe.streams.transform.batch import Batch, Source
 from lethe.streams.transform.decode.reshape import records
 from lethe.streams.transform.split.rules import Rules
 from lethe.streams.transform.transform import Transform
-from lethe.tiers.window.usage import opened
 from lethe.tiers.store.objects import open_objects
+from lethe.tiers.window.usage import opened
 
 _USAGE: Final = ("account", "action", "method", "path", "status")
 _ARCHIVE_ONLY: Final = frozenset(

@@ -30,7 +30,9 @@ from lethe.tiers.holds.coverage import count
 from lethe.tiers.holds.holds import Holds
 from lethe.tiers.holds.scope import Scope
 from lethe.tiers.ledger import reconcile
-from lethe.tiers.rights import restrictions
+from lethe.tiers.replay import lease, recover
+from lethe.tiers.replay import replay as replay_tables
+from lethe.tiers.rights import erasure, restrictions
 from lethe.tiers.rights.erasure import erase, preview_erasure
 from lethe.tiers.rights.subject_export import as_files, build
 
@@ -374,3 +376,74 @@ def test_persons_of_usage_data_are_the_same_persons(make_world: Callable[..., Wo
     world.ingest([activity(user_id="923001234567")], "platform/activity")
     (one, two) = erase(world.maintenance_context(), person("+923001234567")).months
     assert {(m["window_months"], m["usage"]) for m in (one, two)} == {(12, 0), (35, 1)}
+
+
+class DeadError(BaseException):
+    """The process died here."""
+
+
+def dying(monkeypatch: pytest.MonkeyPatch, *modules: Any, at: str) -> None:
+    """Let a process die the first time a point is reached."""
+    reached: list[str] = []
+
+    def fail_point(name: str) -> None:
+        if name == at and at not in reached:
+            reached.append(name)
+            raise DeadError
+
+    for module in modules:
+        monkeypatch.setattr(module, "fail_point", fail_point)
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["replay.committed.identifiers", "replay.written.usage", "replay.committed.usage", "replay.written.metadata",
+     "replay.committed.metadata", "replay.kept", "replay.committed.quarantine", "replay.taken_out"],
+)  # fmt: skip
+def test_a_replay_of_it_that_dies_is_finished_once(
+    make_world: Callable[..., World], tmp_path: Any, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    folder = tmp_path / "formats"
+    folder.mkdir()
+    text = """name = "own/activity"
+version = 1
+title = "Our activity"
+data = "usage"
+field = [
+    {{ path = "who", class = "subject", role = "user", end_user = "always" }},
+    {{ path = "at", class = "usage", type = "timestamp", column = "event_time", format = "{form}", required = true }},
+]
+"""
+    (folder / "own.toml").write_text(text.format(form="epoch_s"))
+    world = begun(make_world, formats_dir=folder)
+    lines = [json.dumps({"who": f"user-{n}", "at": "2025-03-09T12:00:00Z"}).encode() for n in range(3)]
+    assert world.ingest(lines, "own/activity").rejected == 3
+    (folder / "own.toml").write_text(text.format(form="iso"))
+    with monkeypatch.context() as patch:
+        dying(patch, lease, recover, replay_tables, at=point)
+        with pytest.raises(DeadError):
+            replays.replay(world.runtime, replays.Wanted())
+    replays.replay(world.runtime, replays.Wanted())
+    assert sorted(r["offset"] for r in world.rows("usage")) == [0, 1, 2]
+    assert len(world.rows("identifiers")) == 3
+    assert world.rows("quarantine") == []
+    assert len(looked_up(world, "user-1")) == 1
+    assert reconcile.check(world.runtime.warehouse) == []
+
+
+@pytest.mark.parametrize("point", ["erase.kept", "erase.rewritten.identifiers", "erase.rewritten.usage"])
+def test_an_erasure_of_it_that_dies_leaves_nothing_to_whoever_asks_again(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    world = begun(make_world)
+    world.ingest([activity(), activity(user_id=HIS)], "platform/activity")
+    hers = (Subject("opaque", HER),)
+    with monkeypatch.context() as patch:
+        dying(patch, erasure, at=point)
+        with pytest.raises(DeadError):
+            erase(world.maintenance_context(), hers)
+    erase(world.maintenance_context(), hers)
+    assert len(world.rows("usage")) == 1
+    assert len(world.rows("identifiers")) == 3
+    assert looked_up(world, HER) == []
+    assert reconcile.check(world.runtime.warehouse) == []
