@@ -242,7 +242,11 @@ def test_an_export_tells_what_was_done(make_world: Callable[..., World]) -> None
     world = begun(make_world)
     world.ingest([activity(), activity(user_id=HIS)], "platform/activity")
     export = build(
-        world.maintenance_context(), world.settings.retention, (Subject("opaque", HER),), [], world.now
+        world.maintenance_context(),
+        world.settings.retention,
+        (Subject("opaque", HER),),
+        lambda *_: [],
+        world.now,
     )
     (record,) = export["records"]
     assert (record["metadata"]["action"], record["metadata"]["account"]) == ("api_key.create", "acme-4711")
