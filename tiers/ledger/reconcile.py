@@ -51,9 +51,10 @@ def check(warehouse: Warehouse, on_stream: Callable[[int, int], None] | None = N
     No gap and no overlap between ledger rows, and none missing behind the last one; records = split + late + rejected
     + tombstones in each. With what replays have moved, in each row's offsets: the archive holds split + late records,
     each once (usage data is in a table of its own instead), the quarantine the rejected and the tombstones, the
-    identifiers as many rows as were committed; and none of them holds any outside. What was forgotten, erased, taken out again or has outlived the archive is not missed, as
-    far as keys, certificates and notes say that it was. A window table that is ahead of the ledger (a crash between two
-    commits) is no finding: what lies beyond the last row does not count yet.
+    identifiers as many rows as were committed; and none of them holds any outside. What was forgotten, erased, taken
+    out again or has outlived the archive is not missed, as far as keys, certificates and notes say that it was. A
+    window table that is ahead of the ledger (a crash between two commits) is no finding: what lies beyond the last row
+    does not count yet.
     """
     gone = ExpectedLosses.of(warehouse.objects)
     ledger, broken = _readable(warehouse)

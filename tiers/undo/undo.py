@@ -115,8 +115,8 @@ def undo(maintenance: MaintenanceContext, stream: str) -> Undone:
 
     1. Open the journal. From here on an ingest of the same content is refused until this is done.
     2. Preserve what holds cover. A crash leaves copies under the holds' keys, which are made again.
-    3. Take its rows out of archive, identifiers, originals, quarantine and usage, a commit each, which closes the stream in
-       that table: an ingest that is at work on the file can commit nothing to it any more.
+    3. Take its rows out of archive, identifiers, originals, quarantine and usage, a commit each, which closes the
+       stream in that table: an ingest that is at work on the file can commit nothing to it any more.
     4. Find anew what is not to be billed in its months: what its reports had superseded counts again.
     5. Delete the files that held the rows.
     6. Write the certificate, then remove the journal. A crash between the two finds the certificate.
