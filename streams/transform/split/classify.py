@@ -85,9 +85,9 @@ def classify_usage(
     records: pl.DataFrame, people: pl.DataFrame, rules: Rules, now: datetime, rejections: Rejections
 ) -> pl.DataFrame:
     """Add what `classify` adds to records of usage data, but no country: none is kept anywhere beyond its period."""
-    countries = _countries(records, people)
+    countries = _countries(records, people, None if rules.residence is None else rules.residence())
     months, month = _months(records.get_column("event_time"), now + rules.future, rejections)
-    sets, of_set = _sets(countries, rules.retention, records.height)
+    sets, of_set = _sets(countries, records.height)
     periods = [rules.retention.period(DataClass.USAGE, among) for among in sets]
     for at, one in enumerate(months):
         over = np.array([period.ends(one) <= now for period in periods])
