@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.declaration.charge import ChargeBasis
+from lethe.schemas.declaration.fields import is_zone
 from lethe.schemas.declaration.vocabulary import CURRENCIES
 from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.line import ANY_LINE, Line, OwnNumbers, parse_own_numbers
@@ -36,7 +37,19 @@ class LineSettings(BaseModel):
     charge_basis: ChargeBasis | None = Field(
         None, description="what a price is the price of, where your contract says other than the declaration"
     )
+    zone: str | None = Field(
+        None,
+        max_length=64,
+        description="IANA name of the clock's time zone, for times that say none themselves",
+    )
     currency: str | None = Field(None, description="ISO 4217: of prices that name no currency")
+
+    @field_validator("zone")
+    @classmethod
+    def _zone(cls, zone: str | None) -> str | None:
+        if zone is not None and not is_zone(zone):
+            raise ValueError("the IANA name of a time zone, such as Asia/Karachi")
+        return zone
 
     @field_validator("currency")
     @classmethod
@@ -92,7 +105,9 @@ class Lines:
             if one.own_numbers is not None:
                 self._seen[name] = _mark(one.own_numbers)
                 own = read_own_numbers(one.own_numbers)
-            self._known[name] = Line(one.country, one.dial_prefixes, own, one.charge_basis, one.currency)
+            self._known[name] = Line(
+                one.country, one.dial_prefixes, own, one.charge_basis, one.zone, one.currency
+            )
         self._looked = self.clock()
 
     def __call__(self, stream: str) -> Line:
@@ -115,7 +130,9 @@ class Lines:
             except ConfigurationError as error:
                 _log.error("%s; the numbers read before stay in force", error)
                 continue
-            self._known[name] = Line(one.country, one.dial_prefixes, own, one.charge_basis, one.currency)
+            self._known[name] = Line(
+                one.country, one.dial_prefixes, own, one.charge_basis, one.zone, one.currency
+            )
             _log.info("own_numbers of %s: read again, %s stretches", name, own.count)
 
 

@@ -56,6 +56,7 @@ class Line:
     dial_prefixes: tuple[str, ...] = ()
     own: OwnNumbers | None = None
     charge_basis: str | None = None  # other than the declaration's: lethe.schemas.declaration.charge
+    zone: str | None = None  # IANA name: of times that say none, instead of the declaration's
     currency: str | None = None  # of prices that name none, instead of the declaration's
 
 

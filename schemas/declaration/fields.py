@@ -67,6 +67,15 @@ ENUM_VALUES: Final[dict[str, frozenset[str]]] = {
 _SCALE: Final = re.compile(r"-?[0-9]{1,6}(\.[0-9]{1,9})?")
 
 
+def is_zone(name: str) -> bool:
+    """Tell whether a text is the IANA name of a time zone."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
 class Declared(BaseModel):
     """What every part of a declaration has in common: nothing unknown in it, nothing changes it."""
 
@@ -237,10 +246,8 @@ class FieldSpec(Declared):
     def _zone(self) -> None:
         if self.type != "timestamp":
             raise ValueError("only a timestamp has a `zone`")
-        try:
-            ZoneInfo(self.zone or "")
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("`zone` is the IANA name of a time zone, such as Asia/Karachi") from None
+        if not is_zone(self.zone or ""):
+            raise ValueError("`zone` is the IANA name of a time zone, such as Asia/Karachi")
 
     def _code(self) -> None:
         if (self.pattern is None) == (self.values is None):

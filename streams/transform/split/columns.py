@@ -61,12 +61,12 @@ class Converted:
         return Converted(columns, bad, self.reason, unkept)
 
 
-def convert(spec: FieldSpec, text: pl.Series) -> Converted:
-    """Convert the text column of one archive field."""
+def convert(spec: FieldSpec, text: pl.Series, zone: str | None = None) -> Converted:
+    """Convert the text column of one archive field. `zone`: of local times, instead of the declaration's."""
     assert spec.type is not None  # noqa: S101  (checked when the format was read)
     match spec.type:
         case "timestamp":
-            return _one(spec, text, times(text, spec.format, spec.zone), Reason.BAD_TIME)
+            return _one(spec, text, times(text, spec.format, zone or spec.zone), Reason.BAD_TIME)
         case "integer":
             return _one(spec, text, _integers(text, _MOST_PARTS).cast(pl.Int32), Reason.NOT_A_NUMBER)
         case "duration":
@@ -318,15 +318,21 @@ def _iso_or_epoch(text: str) -> datetime:
     return _epoch(1)(text) if text.replace(".", "", 1).isdecimal() else _iso(text)
 
 
+def _rfc2822(text: str) -> datetime:
+    moment = parsedate_to_datetime(text)
+    # -0000 is UTC, said by somebody who does not tell where he is; the library reads it as a local time.
+    return moment.replace(tzinfo=UTC) if text.endswith("-0000") else moment
+
+
 def _compact(text: str) -> datetime:
     if not re.fullmatch(r"[0-9]{10}", text):
         raise ValueError
-    return datetime.strptime(text, "%y%m%d%H%M").replace(tzinfo=UTC)
+    return datetime.strptime(text, "%y%m%d%H%M")
 
 
 _READERS: dict[str, Callable[[str], datetime]] = {
     "iso": _iso,
-    "rfc2822": parsedate_to_datetime,
+    "rfc2822": _rfc2822,
     "epoch_s": _epoch(1),
     "epoch_ms": _epoch(1_000),
     "epoch_us": _epoch(1_000_000),

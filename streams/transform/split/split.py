@@ -76,7 +76,7 @@ def split(decoded: Decoded, fmt: Format, rules: Rules, now: datetime, line: Line
         where = holds(frame, rule.when, doubt=False)
         columns.put(rule.column, constant(rule.column, rule.value, frame.height).set(~where, None))
     for spec in (*fmt.archive, *fmt.usage):
-        _convert(spec, frame, coded.get(spec.path), columns, kept, rejections)
+        _convert(spec, line, frame, coded.get(spec.path), columns, kept, rejections)
     _withhold_doubtful_ends(frame, fmt, columns, kept)
     _constants(fmt, line, columns)
     fill_charges(frame, fmt, line, columns, rejections)
@@ -118,6 +118,7 @@ def _percent_decoded(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _convert(
     spec: FieldSpec,
+    line: Line,
     frame: pl.DataFrame,
     coded: Coded | None,
     columns: ArchiveColumns,
@@ -127,9 +128,9 @@ def _convert(
     """Convert one field. `coded`: its column as a table of distinct values, which are converted once each."""
     distinct = dict[str, pl.Series]()
     if coded is None:
-        converted = convert(spec, frame.get_column(spec.path))
+        converted = convert(spec, frame.get_column(spec.path), line.zone)
     else:
-        once = convert(spec, coded.values)
+        once = convert(spec, coded.values, line.zone)
         converted, distinct = once.spread(coded.codes), once.columns
     for name, values in converted.columns.items():
         columns.put(name, values, distinct.get(name))
