@@ -16,6 +16,7 @@ _MOST_RECORDS: Final = 20
 _BETTER: Final = 1.08
 """So much better another one has to fit: those of one vendor differ by less on their own records."""
 _GOOD: Final = 0.5
+_FEWEST: Final = 5
 _HARDLY: Final = 0.15
 _FILLED: Final = 1 / 3
 """A declaration of many kinds of records leaves as much empty, but knows what its own records say."""
@@ -55,8 +56,11 @@ def fit(lines: Sequence[bytes], declared: Declaration) -> Fit:
 def better(lines: Sequence[bytes], name: str) -> str | None:
     """Say why lines should not be taken in under a declaration: another fits better, or most of it stays empty.
 
-    None where nothing speaks against it; also where no line can be read, which ends in quarantine and can be replayed.
+    None where nothing speaks against it; also where no line can be read, which ends in quarantine and can be replayed,
+    and for fewer than five lines, which say too little.
     """
+    if len(lines) < _FEWEST:
+        return None
     own = fit(lines, formats.get(name))
     others = {other: fit(lines, declared) for other, declared in formats.known().items() if other != name
               and isinstance(declared, Format)}  # fmt: skip

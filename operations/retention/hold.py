@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from lethe.operations.asker import Asker, record
 from lethe.operations.retention.sweep import registrar
@@ -36,6 +37,8 @@ class Order:
     since: datetime | None = None
     until: datetime | None = None
     days: int | None = None  # after which it ends by itself, unless it is extended
+    claims: bool = False  # it keeps them for legal claims, not by an order
+    tell: bool = False  # an export may tell the person by whose order
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,8 @@ def place(runtime: Runtime, asker: Asker, order: Order) -> Placed:
     subjects = tuple(s for text in order.people for s in identify(text, countries).candidates)
     scope = Scope(subjects, tuple(order.accounts), tuple(order.messages), order.since, order.until)
     ends = None if order.days is None else now + timedelta(days=order.days)
-    hold = _holds(runtime).place(authority, reference, order.review, scope, now, ends)
+    basis: Literal["order", "claims"] = "claims" if order.claims else "order"
+    hold = _holds(runtime).place(authority, reference, order.review, scope, now, ends, basis, order.tell)
     restrictions.carry_to_hold(runtime.objects, runtime.ring, hold)
     record(
         runtime, asker, "hold.place", about=subjects, messages=order.messages, hold=hold.id, reference=hold.reference,

@@ -30,9 +30,16 @@ class Export:
         return len(self.content["records"])
 
     @property
+    def held(self) -> int:
+        """How many records of the person holds keep, each counted for each hold."""
+        return sum(hold["records"] for hold in self.content["held_by_law"])
+
+    @property
     def found(self) -> bool:
         """Whether anything of the person is in it."""
-        return any(self.content[part] for part in ("records", "rejected_records", "mentioned_in"))
+        return any(
+            self.content[part] for part in ("records", "rejected_records", "mentioned_in", "held_by_law")
+        )
 
     def files(self) -> dict[str, bytes]:
         """Write it out as files by name: JSON for machines, CSV for people."""
@@ -40,14 +47,23 @@ class Export:
 
 
 def export(
-    runtime: Runtime, asker: Asker, text: str, on_records: Callable[[int], None] = lambda _: None
+    runtime: Runtime,
+    asker: Asker,
+    text: str,
+    on_records: Callable[[int], None] = lambda _: None,
+    names: bool = False,
 ) -> Export:
-    """Copy what the window holds of whom a text names. It is in the audit log before it is returned."""
+    """Copy what the window holds of whom a text names. It is in the audit log before it is returned.
+
+    With `names` it tells whose each look at the person was and for which case; the audit entry says that it does.
+    """
     subjects = identify(text, runtime.settings.line_countries).subjects
     maintenance = maintenance_context(runtime, on_records=on_records)
     looks = partial(disclosures.looks, runtime, subjects)
-    content = subject_export.build(maintenance, runtime.settings.retention, subjects, looks, runtime.clock())
-    record(runtime, asker, "export", about=subjects, count=len(content["records"]))
+    content = subject_export.build(
+        maintenance, runtime.settings.retention, subjects, looks, runtime.clock(), names
+    )
+    record(runtime, asker, "export", about=subjects, count=len(content["records"]), names=names)
     return Export(content)
 
 

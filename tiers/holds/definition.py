@@ -8,7 +8,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -29,6 +29,10 @@ class Hold:
     reference: str
     scope: Scope = field(repr=False)
     ends: datetime | None = None
+    basis: Literal["order", "claims"] = "order"
+    """Why the law lets it be kept: an order, or legal claims (GDPR art. 17(3)(b) and (e))."""
+    tell: bool = False
+    """Whether a person whose records it keeps may be told by whose order."""
 
     @property
     def key(self) -> str:
@@ -67,6 +71,8 @@ def sealed_definition(hold: Hold, keys: MonthKeys) -> dict[str, Any]:
         "since": iso(scope.since),
         "until": iso(scope.until),
         "ends": iso(hold.ends),
+        "basis": hold.basis,
+        "tell": hold.tell,
     }
     sealed = seal_value(keys, "holds", "definition", hold.id, orjson.dumps(definition))
     return {
@@ -86,7 +92,10 @@ def opened_definition(known: Known, document: dict[str, Any], keys: MonthKeys) -
     times = read_time(d["since"]), read_time(d["until"])
     scope = Scope(subjects, tuple(d["accounts"]), tuple(d["messages"]), *times)
     ends = read_time(d.get("ends"))  # none has one that was placed before there were ends
-    return Hold(known.id, known.placed, known.review, d["authority"], d["reference"], scope, ends)
+    basis, tell = d.get("basis", "order"), d.get("tell", False)
+    return Hold(
+        known.id, known.placed, known.review, d["authority"], d["reference"], scope, ends, basis, tell
+    )
 
 
 def sealed_extension(hold: Hold, number: int, keys: MonthKeys) -> dict[str, Any]:

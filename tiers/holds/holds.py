@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 import pyarrow as pa
@@ -76,6 +76,8 @@ class Holds:
         scope: Scope,
         now: datetime,
         ends: datetime | None = None,
+        basis: Literal["order", "claims"] = "order",
+        tell: bool = False,
     ) -> Hold:
         """Place a hold; it is in force when this returns.
 
@@ -89,7 +91,15 @@ class Holds:
                 "there is a hold with this reference already; release it first or choose another one"
             )
         hold = Hold(
-            f"h{secrets.token_hex(6)}", now.astimezone(UTC), review, authority, reference, scope, ends
+            f"h{secrets.token_hex(6)}",
+            now.astimezone(UTC),
+            review,
+            authority,
+            reference,
+            scope,
+            ends,
+            basis,
+            tell,
         )
         # Step 1
         keys = self._ring.named(hold.key, create=True)

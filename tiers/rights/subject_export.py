@@ -20,13 +20,27 @@ from lethe.schemas.retention.calendar import Month, window_end
 from lethe.schemas.retention.data_class import DataClass
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.schemas.subjects.addresses import Subject
+from lethe.tiers.holds.scope import held_roles
 from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.rights.erasure import scan_for, search
-from lethe.tiers.window.lookup import masked
+from lethe.tiers.window.lookup import Query, masked
 from lethe.tiers.window.records import gather, open_parts, plain, select
 from lethe.tiers.window.usage import USAGE
 
-_AUDITED: Final = ("time", "who", "role", "action", "case", "purpose")
+_LOOKED: Final = ("time", "category")
+_NAMED: Final = ("who", "role", "action", "case", "purpose")
+_CATEGORIES: Final = {
+    "lookup": "looked for in the records",
+    "lookup.hold": "looked for in what is kept for a legal order",
+    "reveal": "identifiers shown in clear",
+    "evidence": "evidence of a record made",
+    "quarantine.reveal": "a rejected record shown in clear",
+    "export": "copied for the person",
+}
+_LAW: Final = {
+    "order": "an order of an authority or a court to keep them (GDPR art. 17(3)(b))",
+    "claims": "legal claims that are made or defended with them (GDPR art. 17(3)(e))",
+}
 
 Looks = Callable[[Collection[str], Collection[str]], Iterable[Mapping[str, Any]]]
 """Takes the person's tokens of live months and names of records, returns the audit entries about either."""
@@ -38,8 +52,13 @@ def build(
     subjects: tuple[Subject, ...],
     looks: Looks,
     now: datetime,
+    names: bool = False,
 ) -> dict[str, Any]:
-    """Return the export as a value: records newest first, rejected records, and who has looked."""
+    """Return the export as a value: records newest first, rejected records, what is held by law, and who has looked.
+
+    Of a look it tells time and category; with `names` also whose it was, and for which case. Of a hold it tells the
+    kind of law and how many records, and by whose order only where the hold says that this may be told.
+    """
     records: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
     mentioned: list[dict[str, Any]] = []
@@ -72,17 +91,39 @@ def build(
                      "identifiers_kept_until": ends.isoformat()}
                 )  # fmt: skip
     records.sort(key=lambda r: (r["event_time"], r["record"]), reverse=True)
-    names = {r["record"] for r in (*records, *rejected)}
-    looked = [{name: entry.get(name) for name in _AUDITED} for entry in looks(tokens, names)]
+    theirs = {r["record"] for r in (*records, *rejected)}
+    looked = [_look(entry, names) for entry in looks(tokens, theirs)]
     return {
         "made": now.isoformat(),
         "records": records,
         "rejected_records": rejected,
         "mentioned_in": mentioned,
+        "held_by_law": _held(maintenance, subjects),
         "recipients": _recipients(records),
         "sources": sorted({r["source"] for r in records} | {r["format"] for r in rejected}),
         "looked_at": looked,
     }
+
+
+def _look(entry: Mapping[str, Any], names: bool) -> dict[str, Any]:
+    action = str(entry.get("action"))
+    told = {"time": entry.get("time"), "category": _CATEGORIES.get(action, "looked at for another reason")}
+    return {**told, **{name: entry.get(name) for name in _NAMED}} if names else told
+
+
+def _held(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> list[dict[str, Any]]:
+    """Say of each hold that has preserved records of the person how many, of which months, and what may be told."""
+    told, query = [], Query(subjects, None)
+    for hold in maintenance.holds.active():
+        kept = [r["month"] for r in maintenance.holds.records(hold) if held_roles(r, query)]
+        if kept:
+            told.append(
+                {"records": len(kept), "months": sorted(set(kept)), "law": _LAW[hold.basis],
+                 "kept_until": "the hold is released" if hold.ends is None else hold.ends.isoformat(),
+                 "authority": hold.authority if hold.tell else "not told",
+                 "reference": hold.reference if hold.tell else "not told"}
+            )  # fmt: skip
+    return told
 
 
 def _record(
@@ -166,8 +207,14 @@ def as_files(export: Mapping[str, Any]) -> dict[str, bytes]:
         "export.json": orjson.dumps(export, option=orjson.OPT_INDENT_2) + b"\n",
         "records.csv": csv_of(_COLUMNS, records),
         "other_records.csv": csv_of(_OTHERS, [*export["rejected_records"], *export["mentioned_in"]]),
-        "looked_at.csv": csv_of(_AUDITED, export["looked_at"]),
+        "looked_at.csv": csv_of(
+            [*_LOOKED, *(n for n in _NAMED if any(n in e for e in export["looked_at"]))], export["looked_at"]
+        ),
+        "held_by_law.csv": csv_of(
+            _HELD, ({**h, "months": " ".join(h["months"])} for h in export["held_by_law"])
+        ),
     }
 
 
+_HELD: Final = ("records", "months", "law", "kept_until", "authority", "reference")
 _OTHERS: Final = ("record", "format", "reason", "received_time", "identifiers_kept_until")

@@ -48,6 +48,12 @@ def hold_place(
             "--days", min=1, max=3_660, help="It ends by itself after so many (60 is usual); extendable."
         ),
     ] = None,
+    claims: Annotated[
+        bool, typer.Option("--claims", help="Kept for legal claims, not by an order; an export says which.")
+    ] = False,
+    tell: Annotated[
+        bool, typer.Option("--tell", help="An export may tell the person authority and reference.")
+    ] = False,
 ) -> None:
     """Keep records from being forgotten until the hold is released, or ends.
 
@@ -58,7 +64,7 @@ def hold_place(
     assert review_at is not None  # noqa: S101  (a text was given)
     order = hold.Order(
         authority, reference, review_at, [typed(text) for text in subject or ()], account or (), message or (),
-        moment(since, "--since"), moment(until, "--until"), days,
+        moment(since, "--since"), moment(until, "--until"), days, claims, tell,
     )  # fmt: skip
     try:
         placed = hold.place(invocation.runtime, asker(), order)

@@ -36,6 +36,12 @@ def export_command(
     out: Annotated[
         Path | None, typer.Option("--out", help="A directory; default: JSON on standard output.")
     ] = None,
+    with_names: Annotated[
+        bool,
+        typer.Option(
+            "--with-names", help="Tell whose each look was, and for which case; the audit notes it."
+        ),
+    ] = False,
     case: CASE = "data subject request",
 ) -> None:
     """Everything about a person in the window, for that person, as JSON and CSV.
@@ -45,7 +51,7 @@ def export_command(
     invocation = shell(context)
     who, text = asker(case), typed(value)
     with progress("records looked through", None, shown=not invocation.json and out is not None) as update:
-        copy = export.export(invocation.runtime, who, text, lambda done: update(done, None))
+        copy = export.export(invocation.runtime, who, text, lambda done: update(done, None), with_names)
     files = copy.files()
     if out is None:
         sys.stdout.write(files["records.csv" if invocation.csv else "export.json"].decode())
@@ -53,7 +59,9 @@ def export_command(
     written = export.write_files(out, files)
     invocation.answer(
         {"records": copy.records, "files": written},
-        lambda: invocation.say(f"{copy.records} record(s) in {', '.join(written)}"),
+        lambda: invocation.say(
+            f"{copy.records} record(s) in {', '.join(written)}; {copy.held} more are kept by law alone"
+        ),
     )
 
 

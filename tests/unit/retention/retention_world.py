@@ -74,7 +74,7 @@ class World:
         self.files += 1
         path = self.folder / f"input{self.files}.ndjson"
         path.write_bytes(b"\n".join(lines) + b"\n")
-        report = ingest(self.runtime, str(path), format_name)
+        report = ingest(self.runtime, str(path), format_name, as_declared=True)
         path.unlink()
         return report.counts
 

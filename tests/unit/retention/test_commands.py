@@ -264,24 +264,56 @@ def test_an_export_names_who_has_looked_at_a_record_by_its_name(lethe: Prompt) -
     (broken,) = lethe.run("quarantine", "list")
     look = ("--reveal", "--case", "Q-1", "--purpose", "mend it")
     lethe.run("quarantine", "show", broken["record"], *look)
-    looks = [(e["action"], e["case"]) for e in lethe.run("export", HER)["looked_at"]]
+    looks = [(e["action"], e["case"]) for e in lethe.run("export", HER, "--with-names")["looked_at"]]
     assert looks == [("lookup", "F-1"), ("evidence", "F-9"), ("quarantine.reveal", "Q-1")]
-    assert [e["action"] for e in lethe.run("export", "+4915112345678")["looked_at"]] == []
+    assert lethe.run("export", "+4915112345678")["looked_at"] == []
 
 
 def test_an_export_names_who_has_looked(lethe: Prompt, tmp_path: Path) -> None:
     lethe.run("lookup", HER, *LOOK)
     export = lethe.run("export", HER)
     assert len(export["records"]) == 2
-    assert [(e["who"], e["case"]) for e in export["looked_at"]] == [("eve", "F-1")]
+    assert [(sorted(e), e["category"]) for e in export["looked_at"]] == [
+        (["category", "time"], "looked for in the records")
+    ]
+    named = lethe.run("export", HER, "--with-names")["looked_at"]
+    assert (named[0]["who"], named[0]["case"]) == ("eve", "F-1")
+    assert [e["names"] for e in lethe.audit() if e["action"] == "export"] == [False, True]
     out = tmp_path / "out"
     lethe.run("export", HER, "--out", str(out))
     assert {p.name: p.stat().st_mode & 0o777 for p in out.iterdir()} == {
         "records.csv": 0o600,
         "other_records.csv": 0o600,
         "looked_at.csv": 0o600,
+        "held_by_law.csv": 0o600,
         "export.json": 0o600,
     }
+
+
+@pytest.mark.parametrize(
+    ("options", "law", "authority"),
+    [
+        ((), "17(3)(b)", "not told"),
+        (("--claims",), "17(3)(e)", "not told"),
+        (("--tell",), "17(3)(b)", "High Court"),
+    ],
+)
+def test_after_hold_and_erasure_an_export_says_what_is_held_and_by_which_law(
+    lethe: Prompt, options: tuple[str, ...], law: str, authority: str
+) -> None:
+    lethe.run("hold", "place", "--authority", "High Court", "--reference", "HC-7", "--review", "2025-12-31",
+              "--account", "acme", *options)  # fmt: skip
+    assert lethe.run("export", HER)["held_by_law"] == [], "all of it is in the window, and in the copy"
+    lethe.run("erase", HER, "--yes")
+    export = lethe.run("export", HER)
+    assert export["records"] == []
+    (held,) = export["held_by_law"]
+    assert (held["records"], held["months"], held["authority"]) == (2, ["2025-03"], authority)
+    assert law in held["law"]
+    assert held["kept_until"] == "the hold is released"
+    assert (
+        ("High Court" in json.dumps(export)) == ("HC-7" in json.dumps(export)) == (authority == "High Court")
+    )
 
 
 def test_no_command_leaves_an_identifier_behind(lethe: Prompt) -> None:

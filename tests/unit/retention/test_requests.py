@@ -51,7 +51,7 @@ def test_an_export_lies_in_a_file_and_is_not_in_the_answer(world: World) -> None
     answer = ask(world, command="export")
     assert (answer["records"], answer["files"]) == (
         1,
-        ["export.json", "records.csv", "other_records.csv", "looked_at.csv"],
+        ["export.json", "records.csv", "other_records.csv", "looked_at.csv", "held_by_law.csv"],
     )
     folder = world.folder / "exports" / answer["folder"]
     assert (

@@ -127,7 +127,7 @@ def test_an_export_says_everything_and_names_nobody_else(make_world: Callable[..
         assert len(records) == 4  # two of hers, and two that were rejected
         return [{"time": "t", "who": "eve", "action": "lookup", "case": "F-1", "purpose": "fraud"}]
 
-    export = build(maintenance, world.settings.retention, person(HER), looks, world.now)
+    export = build(maintenance, world.settings.retention, person(HER), looks, world.now, names=True)
     assert [r["record"].split("/")[2] for r in export["records"]] == ["2", "0"]
     newest = export["records"][0]
     assert newest["identifiers"] == [{"role": "recipient", "kind": "msisdn", "value": HER[1:]}]
