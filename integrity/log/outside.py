@@ -182,7 +182,7 @@ def by_month(table: pa.Table) -> tuple[pa.Table, list[int], list[int]]:
     """Order rows by month, offset and index; returns them, their months, and where each begins, with the end."""
     if not table.num_rows:
         return table, [], [0]
-    times = table.column("event_time").cast(pa.int64()).to_numpy()
+    times = pc.fill_null(table.column("event_time").cast(pa.int64()), 0).to_numpy()
     lowest, highest = month_numbers(np.array([times.min(), times.max()])).tolist()
     if lowest == highest:
         return (table if ascends(table) else _sorted(table, [])), [lowest], [0, table.num_rows]

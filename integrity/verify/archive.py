@@ -1,4 +1,4 @@
-"""Verify the archive of one topic-partition against its log: every row in scope, and which is not as it was.
+"""Verify the archive of one topic-partition against its log: every row, and which is not as it was.
 
 Nothing is known here of files and tables: rows come from a callable. How they are laid out does not matter,
 so the result is the same before and after compaction.
@@ -13,6 +13,7 @@ from lethe.integrity.log import merkle
 from lethe.integrity.log.entries import Entry, Log, leaf_path
 from lethe.integrity.verify.findings import Finding, Kind
 from lethe.integrity.verify.locate import Pending, locate
+from lethe.integrity.verify.outside_rows import OutsideRows, uncovered, verify_outside
 from lethe.integrity.verify.row_batch import ALL_MONTHS, Batch, Months, Rows
 from lethe.schemas.errors import IntegrityError
 
@@ -23,10 +24,11 @@ BATCH_ENTRIES = 4_096
 
 @dataclass(slots=True)
 class Progress:
-    """How far verification has come: what a progress bar shows and a report counts."""
+    """How far verification has come: what a progress bar shows and a report counts. `outside` are rows out of scope."""
 
     rows: int = 0
     entries: int = 0
+    outside: int = 0
     tick: Callable[[Progress], None] | None = field(default=None, repr=False)
 
 
@@ -37,7 +39,9 @@ def verify_archive(
     version: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Finding]:
-    """Yield every row in scope that is not as it was logged: altered, missing, added, duplicated or moved.
+    """Yield every row that is not as it was logged: altered, missing, added, duplicated or moved.
+
+    Of rows out of scope the group of 32 is named, and only commits with an entry of version 2 tell of them.
 
     Only rows of `months` are compared; others have outlived the archive, or nobody asked for them. Entries of
     a metadata table version after `version` are left out: pin the table first, then open the log. The log
@@ -51,6 +55,7 @@ def verify_archive(
     for steps in _batches(log, version):
         end = next((entry.last_offset for entry, _ in reversed(steps) if entry), start)
         batch = Batch(rows(start, end), months)
+        others = OutsideRows(batch.unscoped)
         yield from (finding for finding in batch.findings if finding not in said)
         said.update(batch.findings)
         for entry, trouble in steps:
@@ -60,16 +65,20 @@ def verify_archive(
                 )
                 proven = False
                 continue
+            if proven and start < entry.first_offset:
+                yield from uncovered(others, start, entry.first_offset - 1, _UNCOVERED)
             low, high = batch.first_from(start), batch.first_from(entry.first_offset)
             if proven:
-                yield from pending.add(batch, low, high, "no commit that was logged covers its offset")
+                yield from pending.add(batch, low, high, _UNCOVERED)
             start, proven = entry.last_offset + 1, True
             low, high = batch.first_from(entry.first_offset), batch.first_from(start)
             if not as_logged(batch, low, high, entry, months):
                 yield from locate(log, entry, batch, low, high, months, pending)
             elif entry.months and months.touch(*entry.months):
                 yield from _leaf_file(log, entry)
+            yield from verify_outside(log, entry, batch, others, months)
             progress.rows += high - low
+            progress.outside += entry.outside.commitment.count if entry.outside else 0
             progress.entries += 1
         if progress.tick:
             progress.tick(progress)
@@ -79,7 +88,11 @@ def verify_archive(
         said.update(batch.findings)
         detail = "it comes after the last entry of the log: added, or the log is not published yet"
         yield from pending.add(batch, 0, len(batch), detail)
+        yield from uncovered(OutsideRows(batch.unscoped), start, None, detail)
     yield from pending.findings()
+
+
+_UNCOVERED = "no commit that was logged covers its offset"
 
 
 def _leaf_file(log: Log, entry: Entry) -> Iterator[Finding]:
@@ -115,7 +128,7 @@ def _batches(log: Log, version: int | None) -> Iterator[list[Step]]:
         if version is not None and entry.version > version:
             break
         steps.append((entry, ""))
-        count += entry.commitment.count
+        count += entry.commitment.count + (entry.outside.commitment.count if entry.outside else 0)
         if count >= BATCH_ROWS or len(steps) >= BATCH_ENTRIES:
             yield steps
             steps, count = [], 0

@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lethe.integrity.log import leaves as leaf_files
+from lethe.integrity.log import outside
 from lethe.integrity.log.entries import Entry, Log
 from lethe.integrity.verify.archive import as_logged
 from lethe.integrity.verify.findings import Finding, Kind
 from lethe.integrity.verify.locate import Pending, locate
+from lethe.integrity.verify.outside_rows import OutsideRows, verify_outside
 from lethe.integrity.verify.row_batch import ALL_MONTHS, Batch, Months, Rows
 from lethe.schemas.errors import IntegrityError
 
@@ -41,7 +43,9 @@ def verify_replays(
         where = f"{log.origin} offsets {entry.first_offset} to {entry.last_offset} of {place[0]}/{place[1]}"
         try:
             file = leaf_files.decode(log.leaf_file(entry), entry.first_offset)
+            parts = outside.decode(log.outside_file(entry), entry.first_offset)
             mine = {(row.offset, row.index) for row in file.rows}
+            mine |= {at for part in parts for at in part.positions}
         except IntegrityError as error:
             yield Finding(Kind.NOT_PROVEN, where, f"replayed rows cannot be compared: {error}")
             continue
@@ -50,6 +54,7 @@ def verify_replays(
         yield from batch.findings
         if not as_logged(batch, 0, len(batch), entry, months):
             yield from locate(log, entry, batch, 0, len(batch), months, pending)
+        yield from verify_outside(log, entry, batch, OutsideRows(batch.unscoped), months)
         yield place, mine
     yield from pending.findings()
 

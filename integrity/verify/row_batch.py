@@ -73,10 +73,14 @@ class Batch:
                 continue
             kept = months.keep(readable)
             self.findings += _misplaced(kept, file)
-            if kept.column("integrity_hash").null_count:
-                self.unscoped.append((file, kept.filter(pc.is_null(kept.column("integrity_hash")))))
             if "month" in kept.column_names:
                 kept = kept.drop_columns(["month"])
+            unscoped = kept.column("integrity_hash").null_count
+            if unscoped:
+                rest = kept if unscoped == kept.num_rows else kept.filter(pc.is_null(kept["integrity_hash"]))
+                self.unscoped.append((file, rest))
+                if unscoped == kept.num_rows:
+                    continue
             number = pa.repeat(pa.scalar(len(self.files), pa.int32()), kept.num_rows)
             tables.append(kept.append_column(_FILE, number))
             self.files.append(file)
@@ -122,7 +126,7 @@ class Batch:
             except LetheError:
                 # Some row has no canonical form, so it is not one that was logged: the others are still
                 # compared.
-                chunk, leaves = _one_by_one(part)
+                chunk, leaves = one_by_one(part)
             self.chunks.append(chunk)
             self.leaves += leaves
         if self.leaves:
@@ -165,7 +169,7 @@ class Batch:
         return None
 
 
-def _one_by_one(table: pa.Table) -> tuple[EncodedRows, list[bytes]]:
+def one_by_one(table: pa.Table) -> tuple[EncodedRows, list[bytes]]:
     """Return rows and leaf hashes, both empty for a row that has no canonical form."""
     forms: list[bytes] = []
     leaves: list[bytes] = []
@@ -193,16 +197,17 @@ def _misplaced(table: pa.Table, file: str | None) -> Iterator[Finding]:
     """Yield rows whose partition of the archive is not the month they are of: it is not part of what was hashed."""
     if "month" not in table.column_names:
         return
+    times = table.column("event_time")
     for name in pc.unique(table.column("month")).to_pylist():
-        rows = table.filter(pc.equal(table.column("month"), name))
+        wrong = pc.equal(table.column("month"), name)
         try:
             month = Month.parse(name)
             first, end = _instant(month.start()), _instant(month.plus(1).start())
-            times = rows.column("event_time")
-            rows = rows.filter(pc.or_(pc.less(times, first), pc.greater_equal(times, end)))
+            wrong = pc.and_(wrong, pc.or_(pc.less(times, first), pc.greater_equal(times, end)))
         except (ValueError, TypeError):
             pass  # no month at all: every row under it is in the wrong place
-        rows = rows.filter(pc.is_valid(rows.column("integrity_hash")))
-        for position in _positions(rows):
+        if not pc.any(wrong).as_py():
+            continue
+        for position in _positions(table.filter(wrong)):
             detail = f"it is kept in the partition of month {name}, in which it did not take place"
             yield Finding(Kind.MOVED, str(position), detail, file)

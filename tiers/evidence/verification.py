@@ -27,7 +27,7 @@ from lethe.schemas.retention.calendar import Month
 from lethe.schemas.retention.data_class import DataClass
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.tiers.archive.rows import Archive
-from lethe.tiers.commit import ledger_entries
+from lethe.tiers.commit import declarations, ledger_entries
 from lethe.tiers.commit.ledger_entries import REPLAYED
 from lethe.tiers.evidence.log_store import LogStore, logs
 from lethe.tiers.ledger.commits import TopicPartition
@@ -37,15 +37,18 @@ from lethe.tiers.warehouse import Warehouse
 
 @dataclass(slots=True)
 class Report:
-    """What was verified. `rows` are those in scope, `first` the oldest month that was compared (None: all).
+    """What was verified. `rows` are those in scope, `outside` those out of it, `first` the oldest month (None: all).
 
-    `unpublished` counts commits that are not in their logs yet; their rows were not compared.
+    `unpublished` counts commits that are not in their logs yet; their rows were not compared. `silent` counts those
+    whose log entry is of version 1, which says nothing of rows out of scope.
     """
 
     version: int = -1
     logs: int = 0
     entries: int = 0
     rows: int = 0
+    outside: int = 0
+    silent: int = 0
     stamps: int = 0
     unpublished: int = 0
     expected: int = 0
@@ -72,6 +75,7 @@ class Verifier:
     stamp_roots: Sequence[Certificate] = ()
     tick: Callable[[int, int], None] = lambda _done, _all: None
     report: Report = field(default_factory=Report)
+    seen: set[bytes] = field(default_factory=set)
     undone: frozenset[str] = frozenset()
     """Streams of files that were taken out again, as certificates say that a trusted key has signed."""
 
@@ -93,7 +97,9 @@ class Verifier:
         places = sorted(set(archive.groups) | set(_places(ledger)) | set(self._logs()))
         if self.stream is not None and not places:
             raise LetheError(f"no stream is called {self.stream[:80]!r}; lethe ledger shows those there are")
-        report.expected = pc.sum(ledger.column("in_scope")).as_py() or 0
+        report.expected = sum(
+            pc.sum(ledger.column(name)).as_py() or 0 for name in ("in_scope", "out_of_scope")
+        )
         said = set(archive.findings)
         replayed = pc.equal(ledger["source"], REPLAYED)
         elsewhere: dict[TopicPartition, set[At]] = {}
@@ -140,6 +146,7 @@ class Verifier:
             place, mine = found
             elsewhere.setdefault(place, set()).update(mine)
             self.report.rows, self.report.entries = self.report.rows + len(mine), self.report.entries + 1
+        yield from self._declarations(counted)
 
     def _place(
         self, archive: Archive, ledger: pa.Table, place: TopicPartition, elsewhere: set[At]
@@ -172,15 +179,29 @@ class Verifier:
             yield from _left(rows, place)
             return
         months = Months(self.report.first, self.report.last)
-        before = self.report.rows, self.report.entries
+        before = self.report.rows, self.report.entries, self.report.outside
 
         def moved(state: Progress) -> None:
-            self.report.rows, self.report.entries = before[0] + state.rows, before[1] + state.entries
-            self.tick(self.report.rows, max(self.report.expected, self.report.rows))
+            report = self.report
+            report.rows, report.entries = before[0] + state.rows, before[1] + state.entries
+            report.outside = before[2] + state.outside
+            self.tick(report.rows + report.outside, max(report.expected, report.rows + report.outside))
 
         progress = Progress(tick=moved)
         yield from verify_archive(log, rows, months, pinned, progress)
         moved(progress)
+        self.report.silent += sum(entry.outside is None for entry in counted)
+        yield from self._declarations(counted)
+
+    def _declarations(self, entries: Sequence[Entry]) -> Iterator[Finding]:
+        """Yield the declarations that entries name and that are missing or altered."""
+        for digest in sorted({digest for entry in entries for digest in entry.declarations} - self.seen):
+            self.seen.add(digest)
+            try:
+                declarations.read(self.warehouse.objects, digest)
+            except IntegrityError as error:
+                where = f"declaration {digest.hex()}"
+                yield Finding(Kind.NOT_PROVEN, where, f"who is origin and destination is not proven: {error}")
 
     def _forged(self, ledger: pa.Table) -> Iterator[Finding]:
         """Ledger rows that are not what was committed, as far as this machine can tell."""
@@ -301,13 +322,10 @@ def _origin(note: bytes) -> str:
 
 
 def _unaccounted(between: Rows, place: TopicPartition) -> Iterator[Finding]:
-    """Yield rows in scope of a topic-partition that neither ledger nor log has ever heard of."""
+    """Yield rows of a topic-partition that neither ledger nor log has ever heard of."""
     for file, rows in between(0, None):
-        if "integrity_hash" not in rows.column_names:
-            continue
-        scoped = rows.filter(pc.is_valid(rows.column("integrity_hash")))
-        if scoped.num_rows:
-            detail = f"{scoped.num_rows} rows in scope of a topic-partition without ledger and log"
+        if rows.num_rows:
+            detail = f"{rows.num_rows} rows of a topic-partition without ledger and log"
             yield Finding(Kind.ADDED, f"{place[0]}/{place[1]}", detail, file)
 
 

@@ -67,6 +67,8 @@ def _answer(invocation: Shell, report: verify.Report, findings: list[verify.Find
     answer = {
         "ok": not findings,
         "rows": report.rows,
+        "rows_out_of_scope": report.outside,
+        "commits_silent_of_rows_out_of_scope": report.silent,
         "commits": report.entries,
         "logs": report.logs,
         "time_stamps": report.stamps,
@@ -85,16 +87,22 @@ def _answer(invocation: Shell, report: verify.Report, findings: list[verify.Find
         if len(findings) > _SHOWN:
             invocation.say(f"… and {len(findings) + more - _SHOWN:,} more; --json lists them")
         invocation.say(
-            f"{report.rows:,} rows in scope of {report.entries:,} commits in {report.logs:,} log(s) compared, "
-            f"from month {report.first} on" + (f" to {report.last}" if report.last else "")
+            f"{report.rows:,} rows in scope and {report.outside:,} out of it, of {report.entries:,} commits in "
+            f"{report.logs:,} log(s), compared, from month {report.first} on"
+            + (f" to {report.last}" if report.last else "")
         )
         if report.unpublished:
             invocation.say(
                 f"{report.unpublished} commit(s) are not in the log yet and were not compared: a worker publishes "
                 "them within seconds, lethe ingest does when it starts"
             )
+        if report.silent:
+            invocation.say(
+                f"{report.silent:,} commit(s) of an earlier release were logged without their rows out of scope: these "
+                "were not compared"
+            )
         if not findings:
-            invocation.say("every row in scope is as it was logged, none is missing, none was added", "green")
+            invocation.say("every row is as it was logged, none is missing, none was added", "green")
 
     invocation.answer(answer, show)
 

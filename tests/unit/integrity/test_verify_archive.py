@@ -200,9 +200,12 @@ def test_a_row_put_under_another_month_is_named(archive: Archive) -> None:
         assert (found.kind, found.where, found.file) == (Kind.MOVED, name(VICTIM), "part-1.parquet")
 
 
-def test_rows_outside_the_scope_are_nobodys_business(archive: Archive) -> None:
-    outside = [row(offset, 3, integrity_hash=None) for offset in (5, 17, 999)]
+def test_an_earlier_log_says_nothing_of_rows_out_of_scope_in_its_commits() -> None:
+    archive = Archive.of(rows(40), 5, declarations=None)
+    outside = [row(offset, 3, integrity_hash=None) for offset in (5, 17)]
     assert archive.findings([*archive.rows, *outside]) == []
+    (found,) = archive.findings([*archive.rows, row(999, integrity_hash=None)])
+    assert (found.kind, found.where) == (Kind.ADDED, name(999))
 
 
 def files(*parts: tuple[str, list[Row]]) -> Rows:
