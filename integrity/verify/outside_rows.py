@@ -203,33 +203,33 @@ class _Commit:
         """Compare one group of rows with its hash."""
         mine = part.positions[number * GROUP_ROWS : (number + 1) * GROUP_ROWS]
         forms = [{self.rows.form(row) for row in self.there.get(at, ())} for at in mine]
-        missing = [at for at, form in zip(mine, forms, strict=True) if not form]
-        present = [at for at in mine if at in self.there]
-        if not missing and all(len(form) == 1 for form in forms):
+        if all(len(form) == 1 for form in forms):
             whole = b"".join(next(iter(form)) for form in forms)
             if sha256(b"\x00" + whole).digest() == part.groups[number]:
                 return
-        if present and missing:
-            detail = f"{len(missing)} others of the group are not as logged"
-            yield self._group(Kind.NOT_PROVEN, present, "whether {} changed cannot be told: " + detail)
-        elif present:
+        # What is missing, or has no canonical form, is none that was logged: it is named itself.
+        named = [at for at, form in zip(mine, forms, strict=True) if not form or b"" in form]
+        others = [at for at in mine if at not in named]
+        if others and named:
+            detail = f"{len(named)} others of the group are not as logged"
+            yield self._group(Kind.NOT_PROVEN, others, "whether {} changed cannot be told: " + detail)
+        elif others:
             yield self._group(
-                Kind.ALTERED, present, "of {} one or more are not as logged; which cannot be told"
+                Kind.ALTERED, others, "of {} one or more are not as logged; which cannot be told"
             )
-        for at in missing:
-            yield from self._missing(at, batch)
+        for at in named:
+            yield self.altered(at) if at in self.there else self._missing(at, batch)
 
     def altered(self, at: At) -> Finding:
         """Return that the row at a position is not the one that was logged."""
         return self._finding(Kind.ALTERED, at, "it is not the row that was logged")
 
-    def _missing(self, at: At, batch: Batch) -> Iterator[Finding]:
+    def _missing(self, at: At, batch: Batch) -> Finding:
         if self._position(at) in batch.positions(batch.first_from(at[0]), batch.first_from(at[0] + 1)):
-            yield Finding(
+            return Finding(
                 Kind.ALTERED, str(self._position(at)), "it was logged without an integrity_hash, and has one"
             )
-        else:
-            yield Finding(Kind.MISSING, str(self._position(at)), "it was logged and is not in the archive")
+        return Finding(Kind.MISSING, str(self._position(at)), "it was logged and is not in the archive")
 
     def _group(self, kind: Kind, present: Sequence[At], detail: str) -> Finding:
         names = [str(self._position(at)) for at in (present[0], present[-1])]

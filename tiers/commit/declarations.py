@@ -46,6 +46,15 @@ def keep(objects: Objects, every: Iterable[Declarations], known: set[bytes]) -> 
         known.add(digest)
 
 
+def restore(objects: Objects, wanted: Iterable[bytes], known: set[bytes]) -> None:
+    """Put those declarations again that are gone, as far as this release has them; others `lethe verify` names."""
+    missing = {d for d in wanted if d not in known and objects.get(f"{FOLDER}/{d.hex()}") is None}
+    if missing:
+        here = dict(_digested(one) for one in formats.known().values() if isinstance(one, Format))
+        keep(objects, [{digest: here[digest] for digest in missing & here.keys()}], known)
+    known.update(set(wanted) - missing)
+
+
 def read(objects: Objects, digest: bytes) -> bytes:
     """Return a declaration by its SHA-256; raises `IntegrityError` when it is missing or altered."""
     path = f"{FOLDER}/{digest.hex()}"

@@ -23,6 +23,7 @@ from lethe.integrity.log.signing import Signer
 from lethe.integrity.log.stamp import Authority, stamp
 from lethe.schemas.errors import FencedError, IntegrityError, LetheError, TransientError
 from lethe.tiers.archive.commit_rows import rows_of_commit
+from lethe.tiers.commit import declarations
 from lethe.tiers.commit.ledger_entries import Hashed
 from lethe.tiers.evidence.log_store import PUBLISHED, LogStore, logs, publish_history, published_log
 from lethe.tiers.evidence.replay_log import publish_replays
@@ -76,6 +77,7 @@ class Publication:
         self._troubled: dict[TopicPartition, str] = {}
         self.unstamped: set[TopicPartition] = set()
         self._round: list[TopicPartition] = []
+        self._declarations: set[bytes] = set()
         self.healed = False
 
     @property
@@ -207,6 +209,8 @@ class Publication:
         for start in range(0, len(todo), _AT_ONCE):
             some = todo[start : start + _AT_ONCE]
             require_authentic(self._warehouse, some, begins)
+            named = {digest for account in some for digest in account.declarations}
+            declarations.restore(self._warehouse.objects, named, self._declarations)
             publish(store, signer, *place, self._commits(some), now, self._warehouse.anchors)
             begins = False
             self.unstamped.add(place)

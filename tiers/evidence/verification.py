@@ -29,7 +29,7 @@ from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.tiers.archive.rows import Archive
 from lethe.tiers.commit import declarations, ledger_entries
 from lethe.tiers.commit.ledger_entries import REPLAYED
-from lethe.tiers.evidence.log_store import LogStore, logs
+from lethe.tiers.evidence.log_store import FOLDER, LogStore, logs
 from lethe.tiers.ledger.commits import TopicPartition
 from lethe.tiers.ledger.reading import read_ledger
 from lethe.tiers.warehouse import Warehouse
@@ -94,6 +94,7 @@ class Verifier:
         ledger, broken = self._ledger()
         yield from (Finding(Kind.ALTERED, path, what) for path, what in sorted(broken.items()))
         yield from self._forged(ledger)
+        yield from self._notes()
         places = sorted(set(archive.groups) | set(_places(ledger)) | set(self._logs()))
         if self.stream is not None and not places:
             raise LetheError(f"no stream is called {self.stream[:80]!r}; lethe ledger shows those there are")
@@ -192,6 +193,18 @@ class Verifier:
         moved(progress)
         self.report.silent += sum(entry.outside is None for entry in counted)
         yield from self._declarations(counted)
+
+    def _notes(self) -> Iterator[Finding]:
+        """Yield the notes that brought in the signing keys and are not, or not so, where a verifier looks for them."""
+        store = LogStore(self.warehouse.objects, f"{FOLDER}/keys")
+        for number, note in enumerate(self.history.notes if self.warehouse.objects.list(FOLDER) else ()):
+            found = store.get(str(number))
+            if found != bytes(note):
+                kind = Kind.MISSING if found is None else Kind.ALTERED
+                detail = "it brought in a set of signing keys; the next start of a worker puts it there again"
+                if found is not None:
+                    detail = "it is not the note that brought in the signing keys: remove it"
+                yield Finding(kind, store.path(str(number)), detail)
 
     def _declarations(self, entries: Sequence[Entry]) -> Iterator[Finding]:
         """Yield the declarations that entries name and that are missing or altered."""
