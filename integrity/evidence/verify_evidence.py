@@ -342,7 +342,7 @@ def encode_entry(entry: Object) -> bytes:
             _natural(outside, "count").to_bytes(8, "little"),
             _hex(outside, "root", 32),
             _hex(outside, "file", 32),
-            *(_months(outside) if outside["count"] else [bytes(8)]),
+            *(_months(outside) if outside["months"] != [] else [bytes(8)]),
             bytes([len(digests)]),
             *digests,
         ]
