@@ -17,7 +17,7 @@ import pyarrow as pa
 from cryptography.x509 import Certificate
 
 from lethe.integrity.evidence.check import check
-from lethe.integrity.evidence.parties import parties_of
+from lethe.integrity.evidence.parties import parties_of, taken_apart
 from lethe.integrity.evidence.sentences import party_text, resolve, sentences
 from lethe.integrity.log import groups
 from lethe.integrity.log.entries import Entry, Log, open_checkpoint
@@ -118,7 +118,15 @@ def build(
             time = claimed_at(stamped.response, stamped.note)
     file["key_history"] = [bytes(note).decode() for note in history.notes]
     file["summary"] = sentences(
-        json_row, parties, original is not None, origin, index, time, version, declaration is not None
+        json_row,
+        parties,
+        original is not None,
+        origin,
+        index,
+        time,
+        version,
+        declaration is not None,
+        declaration is None or taken_apart(json.loads(declaration), str(json_row.get("original_form"))),
     )
     data = json.dumps(file, indent=1, ensure_ascii=False).encode() + b"\n"
     check(data, [str(key) for key in history.sets[-1].keys], stamp_roots)

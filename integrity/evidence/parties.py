@@ -47,12 +47,24 @@ def pointer(path: str) -> str:
 
 def _steps(path: str) -> Iterator[str]:
     for name in path.split("."):
-        yield name.removesuffix("[]")
-        if name.endswith("[]"):
+        bare, bracket, _ = name.partition("[")
+        yield bare
+        if bracket:
             yield "0"
 
 
+def taken_apart(declared: Mapping[str, Any], form: str) -> bool:
+    """Tell whether the parties of an original are looked for: not where its record lies inside of what was received.
+
+    A canonical form is always the record itself.
+    """
+    inside = any(declared.get(name) for name in ("unwrap", "each", "json_texts", "ignore_case"))
+    return form != "received" or (not inside and declared.get("encoding", "json") in ("json", "csv"))
+
+
 def _record(declared: Mapping[str, Any], original: bytes, form: str) -> Any:
+    if not taken_apart(declared, form):
+        return None
     try:
         if declared.get("encoding") == "csv" and form == "received":
             cells = next(csv.reader([original.decode().rstrip("\r")], strict=True), [])

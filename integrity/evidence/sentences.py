@@ -51,11 +51,13 @@ def sentences(
     stamped: datetime | None,
     version: int,
     declared: bool,
+    apart: bool = True,
 ) -> list[str]:
     """Write the summary of a record: one sentence an item, in the order of the specification.
 
     `row` is the archive row as the file has it, `parties` what `party_text` says by role, `origin` and `index` the log
-    and the entry in it; `version` that of the file, `declared` whether it has the declaration of the record's format.
+    and the entry in it; `version` that of the file, `declared` whether it has the declaration of the record's format,
+    `apart` whether the parties of such an original are looked for (`parties.taken_apart`).
     """
     position = [str(row[name]) for name in ("stream", "partition", "offset", "index") if name in row]
     when = str(row["event_time"])
@@ -81,14 +83,18 @@ def sentences(
             f"What the fields of the original mean is what the declaration {row['format']}, version "
             f"{row['format_version']}, says, which was logged with the record."
         )
-    return said + _limits(has_original, declared, stamped is not None)
+    return said + _limits(has_original, declared, apart, stamped is not None)
 
 
-def _limits(has_original: bool, declared: bool, stamped: bool) -> list[str]:
+def _limits(has_original: bool, declared: bool, apart: bool, stamped: bool) -> list[str]:
     """Say what the file does not prove."""
     said = []
     if has_original and not declared:
         said.append("What the fields of the original mean is not proven: who is origin and destination.")
+    if has_original and declared and not apart:
+        said.append(
+            "The original is of a shape in which origin and destination are not looked for: read them in it."
+        )
     if not has_original:
         said.append(
             "Proven is the row as it was archived. What the original said and who the end users were is not: "

@@ -99,6 +99,11 @@ def verify(data: bytes, trusted: list[str], stamp_roots: list[x509.Certificate] 
     unproven = limits(
         original is not None, bool(parties), declaration is not None, stamped is not None, version
     )
+    if declaration is not None and not taken_apart(declaration, str(file["original"]["form"])):
+        unproven.insert(
+            0,
+            "The original is of a shape in which origin and destination are not looked for: read them in it.",
+        )
     if declaration is not None:
         said.append(
             f"What the fields of the original mean is what the declaration {row['format']}, version "
@@ -812,6 +817,12 @@ AMBIGUOUS = object()
 """Stands where an object has a name twice."""
 
 
+def taken_apart(declaration: Object, form: str) -> bool:
+    """Tell whether the record is the whole of what was received; a canonical form always is."""
+    inside = any(declaration.get(name) for name in ("unwrap", "each", "json_texts", "ignore_case"))
+    return form != "received" or (not inside and declaration.get("encoding", "json") in ("json", "csv"))
+
+
 def _parsed(declaration: Object, original: bytes, form: str) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> Object:
         found: Object = {}
@@ -819,6 +830,8 @@ def _parsed(declaration: Object, original: bytes, form: str) -> Any:
             found[name] = AMBIGUOUS if name in found else value
         return found
 
+    if not taken_apart(declaration, form):
+        return None
     try:
         if declaration.get("encoding", "json") == "csv" and form == "received":
             cells = next(csv.reader([original.decode().rstrip("\r")], strict=True), [])
@@ -830,9 +843,9 @@ def _parsed(declaration: Object, original: bytes, form: str) -> Any:
 
 
 def _path(path: str) -> list[str]:
-    """Return the steps of a declared path: names between dots, and for a list (`[]`) its first element."""
+    """Return the steps of a declared path: names between dots, and for a list (`[]`, `[0]`) its first element."""
     return [
-        step for name in path.split(".") for step in ([name[:-2], "0"] if name.endswith("[]") else [name])
+        step for name in path.split(".") for step in ([name.split("[")[0], "0"] if "[" in name else [name])
     ]
 
 

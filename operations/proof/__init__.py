@@ -1,3 +1,3 @@
 """What proves: the signing keys, and publication of the logs."""
 
-__all__ = ["evidence", "publisher", "signer", "verify"]
+__all__ = ["evidence", "originals", "publisher", "signer", "verify"]

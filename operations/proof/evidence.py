@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Sequence
 
 from cryptography import x509
@@ -9,11 +11,13 @@ from cryptography import x509
 from lethe.integrity.evidence.check import Proven
 from lethe.integrity.evidence.check import check as check_file
 from lethe.operations.asker import Asker, record
+from lethe.operations.proof.originals import differences
 from lethe.operations.proof.publisher import publication_of, stamp_roots
 from lethe.operations.proof.signer import load_signer
 from lethe.operations.proof.signing import history_of
 from lethe.operations.runtime import Runtime
 from lethe.operations.window.visibility import RestrictedError, hides_record
+from lethe.schemas.errors import IntegrityError
 from lethe.schemas.position import Position
 from lethe.tiers.evidence.proof import Evidence, evidence_of
 
@@ -50,7 +54,18 @@ def evidence(runtime: Runtime, asker: Asker, position: Position) -> Evidence:
 
 def _found(runtime: Runtime, position: Position) -> Evidence:
     roots = stamp_roots(runtime.settings.integrity)
-    return evidence_of(runtime.warehouse, runtime.ring, history_of(runtime), position, runtime.clock(), roots)
+    found = evidence_of(
+        runtime.warehouse, runtime.ring, history_of(runtime), position, runtime.clock(), roots
+    )
+    said = json.loads(found.file)
+    if "original" in said:
+        original = position, str(said["original"]["form"]), base64.b64decode(said["original"]["bytes"])
+        if wrong := differences(runtime, original, said["row"]):
+            raise IntegrityError(
+                f"{position} is not what its declaration makes of its original: {', '.join(wrong)}; it was changed "
+                "before it was signed: lethe verify --originals names all such rows"
+            )
+    return found
 
 
 def check(file: bytes, keys: Sequence[str], stamp_roots_pem: bytes | None = None) -> Proven:

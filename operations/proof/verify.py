@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Final
 
 from lethe.integrity.log.note import VerifierKey
 from lethe.integrity.log.signing import KeyHistory
 from lethe.integrity.verify.findings import Finding
+from lethe.operations.proof.originals import Compared, compare_originals
 from lethe.operations.proof.publisher import stamp_roots
 from lethe.operations.proof.signer import load_signer
 from lethe.operations.proof.signing import history_of
@@ -19,7 +21,7 @@ from lethe.schemas.retention.calendar import Month
 from lethe.tiers.evidence.verification import Report, Verifier, checkpoint_of
 from lethe.tiers.undo.undo import undone_streams
 
-__all__ = ["Finding", "Report", "Verified", "Wanted", "verify"]
+__all__ = ["Compared", "Finding", "Report", "Verified", "Wanted", "verify"]
 
 _KEPT: Final = 10_000
 
@@ -29,7 +31,7 @@ class Wanted:
     """What to verify (rows of one stream, of the months of two times, both included) and what it has to agree with.
 
     `keys`: verifier keys to trust, as text; none: those of the key directory. `checkpoints`: files with a signed
-    checkpoint, or evidence, that were kept elsewhere.
+    checkpoint, or evidence, that were kept elsewhere. `originals`: rows are compared with their originals, too.
     """
 
     stream: str | None = None
@@ -37,19 +39,24 @@ class Wanted:
     until: datetime | None = None
     keys: Sequence[str] = ()
     checkpoints: Sequence[bytes] = ()
+    originals: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was compared, and the first 10,000 findings; `more`: how many there are besides."""
+    """What was compared, and the first 10,000 findings; `more`: how many there are besides.
+
+    `originals`: what was compared with its original; None when nobody asked for it.
+    """
 
     report: Report
     findings: list[Finding]
     more: int
+    originals: Compared | None = None
 
 
 def verify(runtime: Runtime, wanted: Wanted, on_rows: Callable[[int, int | None], None]) -> Verified:
-    """Verify every row in scope, the ledger and the signed log; `on_rows` is told how many of how many are done.
+    """Verify every row, the ledger and the signed log; `on_rows` is told how many of how many are done.
 
     Raises `LetheError` when nobody is trusted, or when a checkpoint cannot be read.
     """
@@ -63,12 +70,16 @@ def verify(runtime: Runtime, wanted: Wanted, on_rows: Callable[[int, int | None]
     )  # fmt: skip
     findings: list[Finding] = []
     more = 0
-    for finding in verifier.run():
+    compared = Compared() if wanted.originals else None
+    found = verifier.run()
+    if compared is not None:
+        found = chain(found, compare_originals(runtime, wanted.stream, (first, last), compared))
+    for finding in found:
         if len(findings) < _KEPT:
             findings.append(finding)
         else:
             more += 1
-    return Verified(verifier.report, findings, more)
+    return Verified(verifier.report, findings, more, compared)
 
 
 def _trusted(runtime: Runtime, keys: Sequence[str]) -> KeyHistory:

@@ -41,17 +41,25 @@ def verify_command(
         list[Path] | None,
         typer.Option("--checkpoint", help="A signed checkpoint, or evidence, that was kept elsewhere."),
     ] = None,
+    originals: Annotated[
+        bool,
+        typer.Option(
+            "--originals", help="Compare rows in scope with what is declared of their originals, too."
+        ),
+    ] = False,
 ) -> None:
-    """Verify the archive: every row in scope, the ledger and the signed log; status 1 names what is not as it was.
+    """Verify the archive: every row, the ledger and the signed log; status 1 names what is not as it was.
 
     Example: lethe verify --since 2026-01-01
     """
     invocation = shell(context)
     kept = [_read(path) for path in checkpoint or []]
-    wanted = verify.Wanted(stream, moment(since, "--since"), moment(until, "--until"), key or [], kept)
+    wanted = verify.Wanted(
+        stream, moment(since, "--since"), moment(until, "--until"), key or [], kept, originals
+    )
     with progress("rows verified", None, shown=not invocation.json) as update:
         done = verify.verify(invocation.runtime, wanted, update)
-    _answer(invocation, done.report, done.findings, done.more)
+    _answer(invocation, done.report, done.findings, done.more, done.originals)
     if done.findings:
         fail(
             f"{len(done.findings) + done.more} finding(s): the archive or its log is not as it was",
@@ -59,7 +67,13 @@ def verify_command(
         )
 
 
-def _answer(invocation: Shell, report: verify.Report, findings: list[verify.Finding], more: int) -> None:
+def _answer(
+    invocation: Shell,
+    report: verify.Report,
+    findings: list[verify.Finding],
+    more: int,
+    originals: verify.Compared | None,
+) -> None:
     months = {
         "since": str(report.first) if report.first else None,
         "until": str(report.last) if report.last else None,
@@ -68,6 +82,8 @@ def _answer(invocation: Shell, report: verify.Report, findings: list[verify.Find
         "ok": not findings,
         "rows": report.rows,
         "rows_out_of_scope": report.outside,
+        "originals": originals.rows if originals else None,
+        "originals_not_declared": originals.unknown if originals else None,
         "commits_silent_of_rows_out_of_scope": report.silent,
         "commits": report.entries,
         "logs": report.logs,
@@ -91,6 +107,12 @@ def _answer(invocation: Shell, report: verify.Report, findings: list[verify.Find
             f"{report.logs:,} log(s), compared, from month {report.first} on"
             + (f" to {report.last}" if report.last else "")
         )
+        if originals:
+            invocation.say(f"{originals.rows:,} of them compared with their originals")
+        if originals and originals.unknown:
+            invocation.say(
+                f"{originals.unknown:,} not: the declaration they were made by is not known any more"
+            )
         if report.unpublished:
             invocation.say(
                 f"{report.unpublished} commit(s) are not in the log yet and were not compared: a worker publishes "

@@ -188,6 +188,37 @@ def test_no_two_fields_of_the_original_can_be_exchanged(which: str, request: pyt
     assert refused == (5 if which == "case" else 0)
 
 
+@pytest.mark.parametrize(
+    ("more", "data", "parties"),
+    [
+        (
+            {"encoding": "csv", "columns": ["from", "to"]},
+            b'"BANK, Ltd",923001200012\r',
+            ["BANK, Ltd", "923001200012"],
+        ),
+        ({}, b'\xef\xbb\xbf{"to":923001200012,"from":"BANK"}', ["BANK", "923001200012"]),
+        ({}, b'{"to":"1","to":"2","from":"BANK"}', ["BANK"]),
+        ({}, b'{"to":{"x":1},"from":["BANK"]}', []),
+        ({}, b"no JSON", []),
+        ({"unwrap": ["detail"]}, b'{"detail":{"to":"1","from":"2"}}', []),
+        ({"ignore_case": True}, b'{"TO":"1","FROM":"2"}', []),
+    ],
+)
+def test_an_original_of_any_shape(case: Case, more: dict[str, Any], data: bytes, parties: list[str]) -> None:
+    declared = json.dumps({**json.loads(DECLARATION), **more}).encode()
+    hashed = sha256(verify_evidence.DOMAIN + salt(SALT_KEY, name(3)) + data).digest()
+    values = [row(n) | ({"integrity_hash": hashed} if n == 3 else {}) for n in range(5)]
+    archive = Archive.of(values, 5, case.archive.signer, declarations=[sha256(declared).digest()])
+    given = Original(data, salt(SALT_KEY, name(3)), declaration=declared)
+    file = archive.evidence(table([values[3]]), given)
+    proven = verify(file, case.keys)
+    assert [party["value"] for party in json.loads(file).get("parties", [])] == parties
+    shaped = any(
+        "of a shape in which origin and destination are not looked for" in line for line in proven.limits
+    )
+    assert shaped == bool(more.keys() & {"unwrap", "ignore_case"})
+
+
 def test_a_declaration_that_was_not_logged_proves_nothing(case: Case) -> None:
     swapped = (
         DECLARATION.decode().replace('"path":"to"', '"path":"x"').replace('"path":"from"', '"path":"to"')
