@@ -31,6 +31,7 @@ from lethe.integrity.rows.canonical_json import CanonicalError, parse
 from lethe.schemas.declaration.format import Format
 from lethe.streams.transform.batch import Reason, Reject
 from lethe.streams.transform.decode.compiled_reader import read_plain
+from lethe.streams.transform.decode.delimited import to_json
 from lethe.streams.transform.decode.diagnose import diagnose, tree
 from lethe.streams.transform.decode.json_columns import (
     Coded,
@@ -108,6 +109,9 @@ def _taken_apart(given: _Values, fmt: Format, rejects: list[Reject]) -> Decoded:
     """Take the records out of their values, read them, and put them under the rows and places they came from."""
     if fmt.separator != "\n":
         given = _single_lines(given, rejects)
+    if fmt.encoding == "csv":
+        lines = _unmarked(given)
+        return _read(_Values.of(*to_json(lines.values, lines.rows, fmt, rejects)), plain(fmt), rejects)
     texts: list[bytes] = []
     places: list[tuple[int, int | None]] = []
     for value, row in zip(given.values, given.rows.tolist(), strict=True):
@@ -122,6 +126,8 @@ def _taken_apart(given: _Values, fmt: Format, rejects: list[Reject]) -> Decoded:
                 places.append((row, index))
             else:
                 rejects.append(Reject(row, index, Reason.NOT_AN_OBJECT, None, None, text))
+    if not fmt.each:
+        return _read(_Values.of(texts, np.array([row for row, _ in places], np.int64)), plain(fmt), rejects)
     read = _read(_Values.of(texts, np.arange(len(texts), dtype=np.int64)), plain(fmt), [])
     for reject in read.rejects:
         row, index = places[reject.row]

@@ -6,14 +6,33 @@ import csv
 import re
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+import orjson
+
 from lethe.schemas.declaration.format import Format
-from lethe.streams.transform.batch import Reason
+from lethe.streams.transform.batch import Reason, Reject
 from lethe.streams.transform.decode.combined import read_combined
 
+Rows = npt.NDArray[np.int64]
 _TYPE: Final = re.compile(
     r"(?i)(?:small|big)?int(?:eger)?|(?:var)?char(?:\([0-9]+\))?|text|real|float|double|date|time(?:stamp)?|boolean|"
     r"(?:decimal|numeric)(?:\([0-9, ]+\))?|uniqueidentifier"
 )
+
+
+def to_json(values: list[bytes], rows: Rows, fmt: Format, rejects: list[Reject]) -> tuple[list[bytes], Rows]:
+    """Turn lines into JSON objects of texts, with their rows; lines that do not fit are appended to the rejects."""
+    found: list[bytes] = []
+    kept: list[int] = []
+    for value, row in zip(values, rows.tolist(), strict=True):
+        record = read_line(value, fmt)
+        if isinstance(record, str):
+            rejects.append(Reject(row, None, record))
+        else:
+            found.append(orjson.dumps(record))
+            kept.append(row)
+    return found, np.array(kept, dtype=np.int64)
 
 
 def read_line(value: bytes, fmt: Format) -> dict[str, str] | str:
