@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -40,6 +41,7 @@ _EXAMPLES = {
     "account_number": "123456789012",
     "vendor_id": "106540352242922",
     "enhanced": "5.1.1",
+    "action": "user.login",
 }
 _TIMES = {
     "iso": "2026-10-01T10:00:00.000+0000",
@@ -176,6 +178,10 @@ def record(fmt: Format, who: Person, draw: Random, planted: float, tally: Tally 
             [texts[c] if c in texts else spelt() for c in fmt.columns]
         )
         return line.getvalue().encode()
+    if fmt.encoding == "combined":
+        said = defaultdict(lambda: "-", {k: v.replace('"', '\\"') for k, v in texts.items()})
+        seen = '"{method} {path} {protocol}" {status} {bytes} "{referer}" "{agent}"'
+        return ("{address} {identity} {user} [{time}] " + seen).format_map(said).encode()
     if fmt.encoding == "form":
         return urlencode({**texts, spelt(): spelt()}).encode()
     document: dict[str, Any] = {}
@@ -204,7 +210,7 @@ def _words(spec: FieldSpec) -> list[str]:
 
 
 def _usual(spec: FieldSpec, draw: Random) -> str:
-    if spec.class_ != "archive":
+    if spec.class_ not in ("archive", "usage"):
         return f"{spec.class_}-{int(draw.random() * 10**4)}"
     if spec.type == "timestamp":
         return _TIMES[spec.format]
@@ -217,7 +223,7 @@ def _usual(spec: FieldSpec, draw: Random) -> str:
         ]
     if spec.type == "code":
         return _EXAMPLES[spec.pattern or ""]
-    return {"boolean": "true", "mccmnc": "41001"}.get(spec.type or "", "2")
+    return {"path": "/sms/3/logs", "boolean": "true", "mccmnc": "41001"}.get(spec.type or "", "2")
 
 
 def _holds(condition: Condition, texts: dict[str, str]) -> bool | None:
@@ -302,6 +308,7 @@ def leaks_of(transformed: TransformedBatch, tally: Tally | None = None) -> list[
         "metadata": transformed.metadata,
         "identifiers": transformed.identifiers.drop_columns(["token", "sealed", "message_token"]),
         "quarantine": transformed.quarantine.drop_columns(["sealed"]),
+        "usage": transformed.usage.drop_columns(["sealed"]),
     }
     for table, rows in clear.items():
         for column in rows.column_names:
