@@ -101,7 +101,7 @@ def _answering() -> Iterator[None]:
         yield
     except OSError as error:
         raise TransientError(
-            f"the integrity log's store does not answer ({type(error).__name__}); is it reachable?"
+            f"the log's store does not answer ({type(error).__name__}); is it reachable?"
         ) from error
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from base64 import b64encode
 from hashlib import sha256
+from pathlib import Path
 
 import orjson
 import pytest
 from audit_world import NOW, AuditWorld
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from lethe.operations.oversight.verify import verify
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Settings
 from lethe.schemas.errors import IntegrityError
 
 
@@ -17,8 +21,12 @@ def write_earlier(world: AuditWorld, cases: str, key: Ed25519PrivateKey | None =
     """Write the file as the earlier release did: `audit.jsonl`, and its key in the key directory."""
     ours = Ed25519PrivateKey.generate()
     world.keys.mkdir(mode=0o700, exist_ok=True)
-    world.audit.mkdir(exist_ok=True)
     (world.keys / "audit.signing").write_bytes(ours.private_bytes_raw())
+    write_file(world.audit, cases, key or ours)
+
+
+def write_file(folder: Path, cases: str, key: Ed25519PrivateKey) -> None:
+    folder.mkdir(exist_ok=True)
     lines, previous = b"", "0" * 64
     for number, case in enumerate(cases, 1):
         body = {
@@ -27,14 +35,14 @@ def write_earlier(world: AuditWorld, cases: str, key: Ed25519PrivateKey | None =
             "time": NOW.isoformat(timespec="microseconds"),
             "case": case,
         }
-        signature = (key or ours).sign(orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
+        signature = key.sign(orjson.dumps(body, option=orjson.OPT_SORT_KEYS))
         line = (
             orjson.dumps({**body, "signature": b64encode(signature).decode()}, option=orjson.OPT_SORT_KEYS)
             + b"\n"
         )
         previous = sha256(line).hexdigest()
         lines += line
-    (world.audit / "audit.jsonl").write_bytes(lines)
+    (folder / "audit.jsonl").write_bytes(lines)
 
 
 @pytest.fixture
@@ -94,3 +102,20 @@ def test_an_altered_file_is_not_read_past_what_was_altered(upgraded: AuditWorld)
     damage: list[str] = []
     assert [e.get("case") for e in upgraded.log.entries(damage.append)] == ["A", None, "C"]
     assert len(damage) == 1
+
+
+def test_the_file_at_its_default_place_is_continued_in_the_key_directory(tmp_path: Path) -> None:
+    """It lay beside the key directory, for two installations alike: the one that signed it takes it over."""
+    for name in ("ours", "theirs"):
+        (tmp_path / name).mkdir(mode=0o700)
+    key = Ed25519PrivateKey.generate()
+    write_file(tmp_path / "audit", "AB", key)
+    (tmp_path / "ours" / "audit.signing").write_bytes(key.private_bytes_raw())
+    (tmp_path / "theirs" / "audit.signing").write_bytes(Ed25519PrivateKey.generate().private_bytes_raw())
+    found = {}
+    for name in ("ours", "theirs"):
+        settings = Settings(root=str(tmp_path / f"{name}-warehouse"), keys_dir=tmp_path / name)
+        Runtime(settings).audit.append({"case": "C"}, NOW)
+        found[name] = [e.get("case") for e in Runtime(settings).audit.entries()]
+        assert verify(Runtime(settings)).findings == []
+    assert found == {"ours": ["A", "B", None, "C"], "theirs": ["C"]}
