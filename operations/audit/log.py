@@ -77,8 +77,8 @@ class AuditLog:
         text = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
         if len(text) > MAX_TEXT:
             raise LetheError(f"an audit entry has at most {MAX_TEXT:,} bytes; ask for less at once")
+        signer = self._made_signer(now)
         with self._explained("written"):
-            signer = self._made_signer(now)
             for number in range(_MOST):
                 with self._alone(number) as mine:
                     if mine and self._appended(signer, number, text, int(now.timestamp())):

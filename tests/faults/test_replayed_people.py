@@ -121,7 +121,8 @@ def test_a_replay_that_cannot_be_done_says_so_in_one_line(plant: ReplayPlant) ->
     (plant.directory / "keys").rename(plant.directory / "away")
     _, said = lethe(plant, "quarantine", "replay", status=1)
     assert len(said.strip().splitlines()) == 1
-    assert "restore it from its backup" in json.loads(said)["error"]
+    assert "is missing, but the warehouse has keys: mount or restore it" in json.loads(said)["error"]
+    assert not (plant.directory / "keys").exists(), "nor are others made"
     lethe(plant, "quarantine", "replay", "--what", status=2)
 
 
