@@ -25,7 +25,7 @@ NO_ENTRY = {
     "proof.audit_anchor.check_stamps": "checkpoints",
     "proof.audit_anchor.read_anchors": "checkpoints",
     "proof.audit_anchor.stamp_anchors": "checkpoints",
-    "proof.originals.compare_originals": "opens originals and shows names of columns and positions, nothing of a person",
+    "proof.originals.compare_originals": "opens originals, shows names of columns and positions",
     "proof.originals.differences": "a part of evidence, which is audited",
     "proof.publisher.anchor_audit": "checkpoints",
     "proof.publisher.publication_of": "hashes",
