@@ -86,7 +86,7 @@ def make_case(home: Path, number: bytes) -> Case:
 
     file = home / "records.ndjson"
     file.write_bytes(_record(number, 1) + b"\n" + _record(b"923000000000", 2) + b"\n")
-    stream = ingest(runtime(), str(file), "infobip/sms-report").stream
+    stream = ingest(runtime(), str(file), "infobip/sms-report", as_declared=True).stream
     file.unlink()
     assert not publication_of(runtime()).run().failures
     here = runtime()

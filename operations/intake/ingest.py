@@ -10,10 +10,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -39,6 +41,8 @@ _MOST_STDIN: Final = 2 << 30
 _MOST_LINE: Final = 16 << 20
 _MOST_TIMES: Final = 1_000
 _LOOKED_AT: Final = 100
+_MOST_EMPTY: Final = 100_000
+_RUNS: Final = re.compile(rb"\n+")
 _CHUNK: Final = 1 << 20
 
 
@@ -162,27 +166,52 @@ class _Content:
             if len(self._held) > _MOST_STDIN:
                 raise LetheError("standard input holds more than 2 GiB; give a file instead")
 
-    def open(self) -> Any:
-        """Open for reading; `.gz` and `.zst` are decompressed. To be used as a context."""
+    @contextmanager
+    def open(self) -> Iterator[Any]:
+        """Open for reading; `.gz` and `.zst` are decompressed."""
         try:
-            self.raw = io.BytesIO(self._held) if self._held is not None else Path(self.path).open("rb")  # noqa: SIM115
+            raw: IO[bytes] = io.BytesIO(self._held) if self._held is not None else Path(self.path).open("rb")  # noqa: SIM115
         except OSError as error:
             raise LetheError(f"{self.path}: {error.strerror}") from None
-        if self.path.endswith(".gz"):
-            return gzip.GzipFile(fileobj=self.raw)
-        if self.path.endswith(".zst"):
-            return io.BufferedReader(
-                zstandard.ZstdDecompressor().stream_reader(self.raw, read_across_frames=True)
-            )
-        return self.raw
+        with raw:
+            self.raw = raw
+            if self.path.endswith(".gz"):
+                yield gzip.GzipFile(fileobj=raw)
+            elif self.path.endswith(".zst"):
+                unpacked = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+                yield io.BufferedReader(unpacked)
+            else:
+                yield raw
 
     def digest(self) -> bytes:
-        """SHA-256 of the content."""
+        """SHA-256 of the content.
+
+        Raises `LetheError` for what cannot be read, and for millions of empty lines or a line beyond measure: a small
+        compressed file can have either, and each line is a record that ends in quarantine.
+        """
         state = hashlib.sha256()
+        lines = empty = length = 0
+        last = b"\n"
         with self.open() as file:
             try:
                 while chunk := file.read(_CHUNK):
                     state.update(chunk)
+                    ends = chunk.count(b"\n")
+                    lines += ends
+                    # Of a run of n line ends n - 1 lines are empty; the run may go on from the chunk before.
+                    empty += ends - len(_RUNS.findall(chunk)) + (last + chunk[:1] == b"\n\n")
+                    length = length + len(chunk) if not ends else len(chunk) - chunk.rindex(b"\n") - 1
+                    last = chunk[-1:]
+                    if empty > _MOST_EMPTY and empty > lines // 2:
+                        raise LetheError(
+                            f"{self.path}: more than {_MOST_EMPTY:,} of its lines are empty; nothing was taken in: "
+                            "remove them, or is it another kind of file?"
+                        )
+                    if length >= _MOST_LINE:
+                        raise LetheError(
+                            f"{self.path}: line {lines + 1} is longer than 16 MiB; nothing was taken in: split the "
+                            "file differently"
+                        )
             except (OSError, EOFError, zstandard.ZstdError) as error:
                 raise LetheError(f"{self.path}: cannot be read: {type(error).__name__}") from None
         return state.digest()

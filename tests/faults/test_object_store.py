@@ -128,7 +128,7 @@ def test_replay_over_a_warehouse_in_a_bucket(root: str, storage: dict[str, str],
     values = [v for _, v in traffic(400, seed=5)]
     file = tmp_path / "reports.ndjson"
     file.write_bytes(b"".join(v + b"\n" for v in values))
-    done = site.run("ingest", str(file), "--format", ACME, "--json")
+    done = site.run("ingest", str(file), "--format", ACME, "--json", "--as-declared")
     assert done.returncode == 0, done.stderr
     (report,) = json.loads(done.stdout)
     objects = open_objects(root, storage)

@@ -125,7 +125,7 @@ def test_a_file_of_large_lines_is_committed_in_small_parts(
     ]
     file = tmp_path / "large.ndjson"
     file.write_bytes(b"".join(line + b"\n" for line in lines))
-    done = files.ingest(runtime, str(file), SMS)
+    done = files.ingest(runtime, str(file), SMS, as_declared=True)
     assert (done.counts.messages, done.counts.split) == (40, 40)
     assert sum(split) == sum(map(len, lines)) < sum(committed)
     assert max(split) < 500_000 + 2 * SIZE

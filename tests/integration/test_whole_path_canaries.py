@@ -48,13 +48,13 @@ def test_nobody_is_found_after_a_back_fill(name: str, tmp_path: Path) -> None:
            "LETHE_KEYS_DIR": str(home / "keys"), "LETHE_BOOTSTRAP": "127.0.0.1:1"}  # fmt: skip
     said = b""
     for command in (
-        ["ingest", str(source), "--format", name, "--json"],
+        ["ingest", str(source), "--format", name, "--json", "--as-declared"],
         ["ledger", "--json"],
         ["quarantine", "list", "--json"],
         ["sql", "SELECT * FROM metadata", "--json"],
         ["lookup", f"9230000{MARK}00", "--case", "C", "--purpose", "canary"],
         ["verify", "--json"],
-        ["ingest", str(source), "--format", name],
+        ["ingest", str(source), "--format", name, "--as-declared"],
     ):
         done = subprocess.run([lethe, *command], env=env, cwd=home, capture_output=True, timeout=90)
         assert done.returncode == 0, (command, done.stderr.decode()[-1000:])

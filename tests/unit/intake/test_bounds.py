@@ -1,0 +1,56 @@
+"""Files that are small and unpack to far too much are answered quickly, and nothing of them is taken in."""
+
+from __future__ import annotations
+
+import gzip
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from lethe.operations.intake.ingest import ingest
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Settings
+from lethe.schemas.errors import LetheError
+
+SMS = "infobip/sms-report"
+
+
+def runtime(folder: Path) -> Runtime:
+    return Runtime(
+        Settings(root=str(folder / "w"), keys_dir=folder / "keys"), lambda: datetime(2026, 1, 15, tzinfo=UTC)
+    )
+
+
+def packed(folder: Path, *parts: bytes) -> Path:
+    path = folder / "records.ndjson.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for part in parts:
+            file.write(part)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ((b"{}\n", *[b"\n" * 1_000_000] * 20), "lines are empty"),
+        ((b'{"to":"', *[b"1" * 1_000_000] * 100, b'"}\n'), "line 1 is longer than 16 MiB"),
+        ((b"{}\n{}\n", *[b" " * 1_000_000] * 17), "line 3 is longer than 16 MiB"),
+    ],
+)
+def test_what_unpacks_to_too_much_is_refused_at_once(
+    tmp_path: Path, parts: tuple[bytes, ...], said: str
+) -> None:
+    path, work = packed(tmp_path, *parts), runtime(tmp_path)
+    begun = time.monotonic()
+    with pytest.raises(LetheError, match=said):
+        ingest(work, str(path), SMS)
+    assert time.monotonic() - begun < 30
+    assert work.warehouse.metadata.version == 0
+    assert work.warehouse.window["quarantine"].version == 0
+
+
+def test_some_empty_lines_are_records_that_are_rejected(tmp_path: Path) -> None:
+    path = packed(tmp_path, b"\n" * 300)
+    assert ingest(runtime(tmp_path), str(path), SMS).counts.messages == 300
