@@ -139,7 +139,7 @@ class Table:
         """
         # Step 1
         if self._stale or self._overtaken(self._version):
-            self._look_again(transactions, remove)
+            self._look_again(transactions)
         fail_point(f"{self.name}.looked")
         # Step 2
         before = self._version
@@ -240,6 +240,9 @@ class Table:
         behind = self._library.version() < self._version
         try:
             table = self._open(self._version) if behind else self._library
+            if remove and not {f.path for f in remove} <= _paths(table):
+                # This handle has moved on since the caller looked: the library sees conflicts from here on only.
+                raise FencedError(f"{self.name}: another writer took one of the files out")
             table.create_write_transaction(
                 [*actions, *remove], mode="append", schema=table.schema(),
                 partition_by=PARTITIONED_BY[self.name], commit_properties=properties,
@@ -268,7 +271,7 @@ class Table:
             if transactions:
                 landed = all(self._in_library(source) == last for source, last in transactions.items())
             else:
-                current = self._current()
+                current = _paths(self._library)
                 landed = {f.path for f in add} <= current and not {f.path for f in remove} & current
         except (LetheError, DeltaError, OSError) as error:
             raise self._unconfirmed() from error
@@ -280,19 +283,12 @@ class Table:
             f"{self.name}: others went on and cleaned the log while this commit was made, so it does not count"
         )
 
-    def _look_again(self, transactions: Mapping[str, int], remove: Sequence[RemoveAction]) -> None:
+    def _look_again(self, transactions: Mapping[str, int]) -> None:
         """Go on to the newest version, unless somebody has touched there what the commit is about."""
         known = {source: self.transaction(source) for source in transactions}
         self._update()
         if any(self.transaction(source) != last for source, last in known.items()):
             raise FencedError(f"{self.name}: another writer committed the same source")
-        # The library looks for conflicts from here on only: what was taken out before it would not see.
-        if remove and not {f.path for f in remove} <= self._current():
-            raise FencedError(f"{self.name}: another writer took one of the files out")
-
-    def _current(self) -> set[str]:
-        """List the paths of the files the library's handle has."""
-        return set(pa.table(self._library.get_add_actions()).column("path").to_pylist())
 
     def _follow(self) -> None:
         """Read the commits that have been made since this handle looked last."""
@@ -428,6 +424,10 @@ class Table:
             raise ConfigurationError(
                 f"table {self.name}: cannot be opened: {type(error).__name__}; check root and storage"
             ) from error
+
+
+def _paths(table: DeltaTable) -> set[str]:
+    return set(pa.table(table.get_add_actions()).column("path").to_pylist())
 
 
 def _now() -> float:

@@ -23,6 +23,7 @@ from lethe.schemas.errors import FencedError, LetheError, TransientError, Unknow
 from lethe.tiers.delta import table as tables
 from lethe.tiers.delta.files import write_files
 from lethe.tiers.delta.log import DataFile, log_path, read_commit
+from lethe.tiers.delta.rewrite import files_of, replace
 from lethe.tiers.delta.table import Table
 from lethe.tiers.store.objects import LocalObjects, Objects, open_objects
 
@@ -403,3 +404,19 @@ def test_a_commit_that_a_client_sent_twice_has_landed(
     assert append(objects, table, 1) == 1
     assert append(objects, table, 2) == 2
     assert numbers(objects) == [1, 2]
+
+
+def test_a_handle_that_has_moved_on_takes_no_file_out_twice(objects: Objects) -> None:
+    """Two that rewrite the same file: the handle of one sees the other's commit between its look and its own."""
+    one, other = opened(objects), opened(objects)
+    append(objects, one, 1)
+    old = files_of(one)
+    other.reload()
+    rewritten = files(objects, 2)
+    replace(other, files_of(other), rewritten, 0, "erase")
+    for move_on in (Table.reload, lambda table: table.delta, lambda table: table.dataset()):
+        move_on(one)
+        with pytest.raises(FencedError, match="took one of the files out"):
+            replace(one, old, files(objects, 3), 0, "compact", data_change=False)
+    assert numbers(objects) == [2]
+    assert [f.path for f in files_of(opened(objects))] == [f.path for f in rewritten]
