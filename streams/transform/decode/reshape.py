@@ -22,6 +22,7 @@ from lethe.streams.transform.decode.diagnose import diagnose, tree
 
 MARK: Final = b"\xef\xbb\xbf"  # U+FEFF, the byte-order mark
 _MOST_RECORDS: Final = 10_000
+_MOST_COPIED: Final = 500_000  # members around the elements of lists, for all of them together
 _MOST_TIMES: Final = (
     32  # how many times as large as its value all records of it may be, each with what is around it
 )
@@ -146,13 +147,14 @@ def _each(document: Any, fmt: Format) -> list[Found]:
     """
     several = isinstance(document, list)
     found: list[Any] = []
+    left = [_MOST_COPIED]
     for one in document if several else [document]:
         if not isinstance(one, dict):
             found.append(one)
             continue
         for path in fmt.each:
             if path != "[]":
-                listed, some = _elements(one, path.split("."), fmt.each)
+                listed, some = _elements(one, path.split("."), fmt.each, left)
                 several |= listed
                 found += some
         if "[]" in fmt.each:
@@ -165,8 +167,13 @@ def _each(document: Any, fmt: Format) -> list[Found]:
     return [(at if several else None, one) for at, one in enumerate(found)]
 
 
-def _elements(node: dict[str, Any], steps: list[str], others: tuple[str, ...]) -> tuple[bool, list[Any]]:
-    """Return whether there is a list on the way, and copies of the node that hold one element of it each."""
+def _elements(
+    node: dict[str, Any], steps: list[str], others: tuple[str, ...], left: list[int]
+) -> tuple[bool, list[Any]]:
+    """Return whether there is a list on the way, and copies of the node that hold one element of it each.
+
+    `left`: how many members may still be copied, counted down; raises `Shapeless` when that are too many.
+    """
     name, *below = bare(steps[0]), *steps[1:]
     if name not in node:
         return False, []
@@ -178,9 +185,12 @@ def _elements(node: dict[str, Any], steps: list[str], others: tuple[str, ...]) -
         if below:
             if not isinstance(one, dict):
                 continue
-            deeper, inside = _elements(one, below, others)
+            deeper, inside = _elements(one, below, others, left)
             listed |= deeper
         for element in inside:
+            left[0] -= len(around)
+            if left[0] < 0:
+                raise Shapeless(Reason.TOO_LARGE)
             mine = copy(around)
             mine[name] = element
             found.append(mine)

@@ -43,7 +43,7 @@ def original(message: bytes, index: int | None, has_content: bool, fmt: Format) 
     if index is None and not has_content and not hidden:
         return Original(RECEIVED, message)
     if fmt.reshaped:
-        return Original(CANONICAL, canonical(without_content(_reshaped(message, index, fmt), fmt)))
+        return Original(CANONICAL, canonical(_reshaped(message, index, fmt)))
     record: Any = _parsed(message, fmt)
     if index is not None:
         record = record[fmt.envelope or ""][index]
@@ -108,15 +108,20 @@ def _is_twice(node: Any, path: list[str], envelope: str | None = None) -> bool:
 
 
 def _reshaped(message: bytes, index: int | None, fmt: Format) -> Any:
-    """Return one record of a value, read strictly; raises `CanonicalError`."""
+    """Return one record of a value without content, read strictly; raises `CanonicalError`."""
     try:
-        found = dict(records(message, fmt, _strictly))
-        record = found[index]
+        record = _all_reshaped(message, fmt)[index]
     except (Shapeless, KeyError):
         raise CanonicalError("not-json") from None
     if not isinstance(record, dict):
         raise CanonicalError("not-an-object")
     return record
+
+
+@lru_cache(maxsize=1)  # one value after the other, and of each all its records
+def _all_reshaped(message: bytes, fmt: Format) -> dict[int | None, Any]:
+    found = records(message, fmt, _strictly)
+    return {at: without_content(one, fmt) if isinstance(one, dict) else one for at, one in found}
 
 
 def _strictly(text: bytes) -> Any:

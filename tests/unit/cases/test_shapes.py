@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -284,8 +285,22 @@ def test_a_value_that_would_grow_beyond_measure_is_refused_alone() -> None:
     fmt = simple('each = "items[]"', "items.")
     small = [{"to": "+923005550142", "at": 1777337600}] * 2_000
     huge = orjson.dumps({"around": "x" * 100_000, "items": small})
-    done = Kit(now=NOW).process([huge, orjson.dumps({"items": small[:2]})], fmt)
-    assert (done.counts.split, done.counts.rejected) == (2, 1)
+    names = orjson.dumps({**{f"k{n}": 0 for n in range(9_000)}, "items": [1] * 9_000})
+    deep = orjson.dumps({"items": [[]] * 60_000})
+    done = Kit(now=NOW).process([huge, names, deep, orjson.dumps({"items": small[:2]})], fmt)
+    assert done.counts.split == 2
+    assert {reason for _, _, reason, *_ in quarantine(done, Kit(now=NOW).ring)} == {"too_large"}
+
+
+def test_many_records_of_one_value_are_sealed_in_a_time_that_grows_with_them() -> None:
+    fmt = simple('each = "items[]"', "items.")
+    kit, taken = Kit(now=NOW, scope="all"), []
+    for count in (100, 800):
+        value = orjson.dumps({"items": [record(f"+92300{n:07d}") for n in range(count)]})
+        begun = time.process_time()
+        assert kit.process([value], fmt).counts.in_scope == count
+        taken.append(time.process_time() - begun)
+    assert taken[1] < 30 * taken[0], "eight times as many take no sixty times as long"
 
 
 @pytest.mark.parametrize(
