@@ -52,7 +52,6 @@ _MEANING: Final = {
 _CONTENT: Final = {
     "json": "application/json",
     "csv": "text/csv",
-    "pairs": "text/plain",
     "form": "application/x-www-form-urlencoded",
 }
 _WORDS: Final = {"channel": CHANNELS, "direction": DIRECTIONS, "status_group": STATUS_GROUPS}
@@ -172,7 +171,7 @@ def async_api() -> dict[str, Any]:
         _key(name): {
             "name": name,
             "title": name,
-            "contentType": _CONTENT[found.encoding],
+            "contentType": _CONTENT.get(found.encoding, "text/plain"),
             "payload": _payload(found),
         }
         for name, found in declared.items()
