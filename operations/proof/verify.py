@@ -18,10 +18,11 @@ from lethe.operations.proof.signing import history_of
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import LetheError
 from lethe.schemas.retention.calendar import Month
+from lethe.tiers.evidence.unhashed import WHY, Unhashed, unhashed
 from lethe.tiers.evidence.verification import Report, Verifier, checkpoint_of
 from lethe.tiers.undo.undo import undone_streams
 
-__all__ = ["Compared", "Finding", "Report", "Verified", "Wanted", "verify"]
+__all__ = ["WHY", "Compared", "Finding", "Report", "Unhashed", "Verified", "Wanted", "verify"]
 
 _KEPT: Final = 10_000
 
@@ -47,11 +48,13 @@ class Verified:
     """What was compared, and the first 10,000 findings; `more`: how many there are besides.
 
     `originals`: what was compared with its original; None when nobody asked for it.
+    `unhashed`: rows in scope that have no hash of their original (`WHY`).
     """
 
     report: Report
     findings: list[Finding]
     more: int
+    unhashed: list[Unhashed]
     originals: Compared | None = None
 
 
@@ -79,7 +82,10 @@ def verify(runtime: Runtime, wanted: Wanted, on_rows: Callable[[int, int | None]
             findings.append(finding)
         else:
             more += 1
-    return Verified(verifier.report, findings, more, compared)
+    report = verifier.report
+    scope = runtime.settings.integrity.scope
+    without = unhashed(runtime.warehouse, scope, report.first, report.last, wanted.stream)
+    return Verified(report, findings, more, without, compared)
 
 
 def _trusted(runtime: Runtime, keys: Sequence[str]) -> KeyHistory:

@@ -8,5 +8,6 @@ __all__ = [
     "publication",
     "replay_log",
     "signer_file",
+    "unhashed",
     "verification",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -59,7 +60,7 @@ def verify_command(
     )
     with progress("rows verified", None, shown=not invocation.json) as update:
         done = verify.verify(invocation.runtime, wanted, update)
-    _answer(invocation, done.report, done.findings, done.more, done.originals)
+    _answer(invocation, done)
     if done.findings:
         fail(
             f"{len(done.findings) + done.more} finding(s): the archive or its log is not as it was",
@@ -67,13 +68,9 @@ def verify_command(
         )
 
 
-def _answer(
-    invocation: Shell,
-    report: verify.Report,
-    findings: list[verify.Finding],
-    more: int,
-    originals: verify.Compared | None,
-) -> None:
+def _answer(invocation: Shell, done: verify.Verified) -> None:
+    report, findings, more = done.report, done.findings, done.more
+    originals = done.originals
     months = {
         "since": str(report.first) if report.first else None,
         "until": str(report.last) if report.last else None,
@@ -95,6 +92,7 @@ def _answer(
             {"kind": f.kind.value, "where": f.where, "file": f.file, "detail": f.detail} for f in findings
         ],
         "more": more,
+        "without_hash": {"why": verify.WHY, "rows": [asdict(one) for one in done.unhashed]},
     }
 
     def show() -> None:
@@ -123,6 +121,16 @@ def _answer(
                 f"{report.silent:,} commit(s) of an earlier release were logged without their rows out of scope: these "
                 "were not compared"
             )
+        if done.unhashed:
+            invocation.say(
+                f"{sum(one.rows for one in done.unhashed):,} row(s) in scope have no hash of their original: "
+                f"{verify.WHY}"
+            )
+            for one in done.unhashed[:_SHOWN]:
+                invocation.say(
+                    f"  {one.month} {one.stream}/{one.partition}: {one.rows:,} row(s), offsets {one.first_offset} to "
+                    f"{one.last_offset}"
+                )
         if not findings:
             invocation.say("every row is as it was logged, none is missing, none was added", "green")
 
