@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lethe.schemas.retention.calendar import Month
+from lethe.tiers.delta.rewrite import BROKEN
 from lethe.tiers.warehouse import Warehouse
 
 WHY: Final = (
@@ -53,7 +55,12 @@ def unhashed(
     if not isinstance(scope, str):
         of_several = pc.match_substring_regex(pc.field("countries"), rf"\b(?:{'|'.join(scope)})\b")
         wanted &= pc.is_in(pc.field("country"), pa.array(scope)) | of_several
-    rows = warehouse.metadata.dataset().to_table(columns=[*_PLACE, "offset"], filter=wanted)
+    dataset, columns = warehouse.metadata.dataset(), [*_PLACE, "offset"]
+    found = [dataset.schema.empty_table().select(columns)]
+    for fragment in dataset.get_fragments(filter=wanted):
+        with suppress(*BROKEN):  # a damaged file is a finding already
+            found.append(fragment.to_table(schema=dataset.schema, columns=columns, filter=wanted))
+    rows = pa.concat_tables(found)
     counted = rows.group_by(_PLACE, use_threads=False).aggregate(
         [([], "count_all"), ("offset", "min"), ("offset", "max")]
     )
