@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
@@ -24,6 +24,7 @@ from lethe.operations.listed_codes import ListedCodes
 from lethe.operations.residence import ResidenceTable
 from lethe.operations.settings import Settings
 from lethe.schemas.errors import ConfigurationError
+from lethe.tiers.maintenance import Kept
 from lethe.tiers.rights import restrictions
 from lethe.tiers.store.objects import Objects, open_objects
 from lethe.tiers.warehouse import Warehouse
@@ -45,6 +46,8 @@ class Runtime:
 
     settings: Settings
     clock: Clock = system_clock
+    topics: Callable[[Settings, Collection[str]], Kept] | None = None
+    """Asks the broker what it keeps of topic-partitions; a face that can reach one gives it."""
 
     def __post_init__(self) -> None:
         """Make the configured formats known; those that come with Lethe need nothing read before they are used."""

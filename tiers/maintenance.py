@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from lethe.keys.ring import KeyRing
 from lethe.tiers.certificates.certificates import Registrar
 from lethe.tiers.holds.definition import Hold
 from lethe.tiers.holds.holds import Holds
 from lethe.tiers.warehouse import Warehouse
+
+Kept = Mapping[str, Mapping[str, int | None]]
+"""What a broker keeps of topic-partitions: `earliest_offset` and `retention_ms` of each that it told of."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,14 @@ class MaintenanceContext:
     on_release: Callable[[Hold], None] = field(
         default=lambda _: None
     )  # before a hold that has ended is released
+
+    ask_topics: Callable[[Collection[str]], Kept] = field(default=lambda _: {})
+
+    @cached_property
+    def sources(self) -> tuple[list[str], Kept]:
+        """Where records came from, as `stream/partition`, and what the broker keeps of it, asked once."""
+        known = self.warehouse.topic_partitions()
+        return known, self.ask_topics(known)
 
     @property
     def holds(self) -> Holds:

@@ -8,9 +8,9 @@ import os
 import pwd
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
@@ -61,7 +61,7 @@ class Shell:
         """
         from lethe.operations.runtime import Runtime
 
-        runtime = Runtime(self.settings)
+        runtime = replace(Runtime(self.settings), topics=_ask_topics)
         if not self.makes and not runtime.has_warehouse():
             raise ConfigurationError(
                 f"there is no warehouse at {self.settings.root} ({_read_from(self.config)}); name the right "
@@ -200,6 +200,12 @@ def shell(context: typer.Context, makes: bool = False) -> Shell:
     assert found is not None  # noqa: S101  (made by the root callback)
     found.makes = makes
     return found
+
+
+def _ask_topics(settings: Settings, places: Collection[str]) -> dict[str, dict[str, int | None]]:
+    from lethe.streams.broker.kept import kept
+
+    return kept(settings, places)
 
 
 def _read_from(config: Path | None) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Final
 
 from lethe.operations import adjustments, codes
@@ -13,7 +14,7 @@ from lethe.operations.proof.signer import signer_of
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import LetheError
 from lethe.tiers.certificates.certificates import Registrar
-from lethe.tiers.maintenance import MaintenanceContext
+from lethe.tiers.maintenance import Kept, MaintenanceContext
 from lethe.tiers.retention.expiry import Outcome, due_months
 from lethe.tiers.retention.sweep import sweep
 
@@ -42,7 +43,19 @@ def maintenance_context(
         lambda hold: record(
             runtime, _SWEEP, "hold.release", hold=hold.id, reference=hold.reference, why="its end came"
         ),
+        partial(_ask_topics, runtime),
     )  # fmt: skip
+
+
+def _ask_topics(runtime: Runtime, places: Collection[str]) -> Kept:
+    """Ask the broker what it keeps, if there is one to ask and it answers: a certificate does not wait for one."""
+    if runtime.topics is None or not runtime.settings.sources:
+        return {}
+    try:
+        return runtime.topics(runtime.settings, places)
+    except LetheError as error:
+        log.warning("the broker could not be asked how long it keeps the source topics: %s", error)
+        return {}
 
 
 def run_sweep(runtime: Runtime) -> list[Outcome] | None:

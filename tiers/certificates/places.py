@@ -63,7 +63,7 @@ PLACES: Final = (
     Place("copies of the key directory", (), ("not reached", "names nobody", "names nobody"), _OWN),
     Place("backups of the warehouse", (), ("gone", "not reached", "not reached"), _KEY),
     Place("audit log", (), ("not reached", "not reached", "names nobody"), _AUDIT),
-    Place("source topics", (), ("not reached",) * 3, "the retention of the topic; no broker was asked"),
+    Place("source topics", (), ("not reached",) * 3, "the retention of the topic"),
 )
 _KINDS: Final[tuple[Kind, ...]] = ("window", "erasure", "archive")
 
@@ -73,11 +73,14 @@ def reach(
     held: Collection[str] | bool,
     sources: Collection[str],
     waiting: Mapping[str, datetime] | None = None,
+    kept: Mapping[str, Mapping[str, int | None]] | None = None,
 ) -> list[dict[str, Any]]:
     """Say of each place whether what is certified is gone from it, held under a law, or not reached until when.
 
     `held`: the holds that preserved something; `sources`: the topic-partitions, as `stream/partition`, whose messages
     hold every person in clear; `waiting`: files that no table names yet, with the time until which they are left alone.
+    `kept`: what the broker keeps of each topic-partition now, its `earliest_offset` and `retention_ms`; those it did
+    not tell of, or all if there is no broker, were not asked.
     """
     said: list[dict[str, Any]] = []
     for place in PLACES:
@@ -95,6 +98,8 @@ def reach(
             one |= {"state": "not reached", "until": last, "files": len(waiting)}
         if place.name == "source topics":
             one["topic_partitions"] = sorted(sources)
+            one["kept"] = {source: dict(told) if (told := (kept or {}).get(source)) else "not asked"
+                           for source in sorted(sources)}  # fmt: skip
         said.append(one)
     return said
 

@@ -222,7 +222,7 @@ def forget_archive(maintenance: MaintenanceContext, due: Ended) -> Outcome:
         "held": [{"records": held}] if held else [],
         "proofs_not_kept": {"commits": len(journal.noted("unkept"))},
         "method": DELETION,
-        "reach": reach("archive", bool(held), maintenance.warehouse.topic_partitions()),
+        "reach": reach("archive", bool(held), maintenance.sources[0], kept=maintenance.sources[1]),
         "checks": ["the archive has no row of them", "none of the files that held them is left"],
         "clock_forced": maintenance.forced,
     }

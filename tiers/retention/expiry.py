@@ -163,7 +163,8 @@ def forget_month(maintenance: MaintenanceContext, due: Due) -> Outcome:
         "reach": reach(
             "window",
             {*kept, *maintenance.holds.holding(due.key_id)},
-            maintenance.warehouse.topic_partitions(),
+            maintenance.sources[0],
+            kept=maintenance.sources[1],
         ),
         "clock_forced": maintenance.forced,
     }

@@ -242,7 +242,7 @@ def erase(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Era
         "counts": {n: erased.total(n) for n in (*COUNTS, "evidence", "held")},
         "method": DELETION,
         "checks": _checks(unnamed),
-        "reach": reach("erasure", holds, maintenance.warehouse.topic_partitions(), unnamed.waiting),
+        "reach": reach("erasure", holds, maintenance.sources[0], unnamed.waiting, maintenance.sources[1]),
     }
     certificate = maintenance.registrar.issue(work, "erasure", body, maintenance.clock())
     return Erased(months, files, certificate["number"], unnamed.until)

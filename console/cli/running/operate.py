@@ -176,6 +176,8 @@ def _moved(update: Callable[[int, int | None], None], before: int, at: int) -> N
     update(before + at, None)
 
 
+_DAYS: Final = 28
+"""The least days of a month: what no window is shorter than by."""
 _MARKS: Final = {"ok": ("ok  ", "green"), "warning": ("look", "yellow"), "wrong": ("bad ", "red")}
 
 
@@ -195,7 +197,23 @@ def _broker(runtime: Runtime) -> Iterator[Check]:
     identities = identify(settings, settings.sources)
     if runtime.has_warehouse():
         Streams(runtime.warehouse.sources(), settings, identities).check(accept_gap=False)
+    yield from _long_kept(runtime)
     yield Check("broker", "ok", f"{settings.bootstrap} answers, {len(identities)} topic(s) are there")
+
+
+def _long_kept(runtime: Runtime) -> Iterator[Check]:
+    """Warn of topics that keep everybody in clear for longer than the shortest window allows."""
+    from lethe.operations.health.doctor import Check
+    from lethe.schemas.retention.data_class import DataClass
+    from lethe.streams.broker.kept import retention_of
+
+    months = runtime.settings.retention.lengths(DataClass.IDENTIFIERS)[0]
+    for topic, milliseconds in retention_of(runtime.settings).items():
+        days = milliseconds / 86_400_000
+        if milliseconds < 0 or days > months * _DAYS:
+            kept = "for ever" if milliseconds < 0 else f"for {days:.0f} days"
+            advice = "it holds everybody in clear: set its retention.ms to what catching up needs"
+            yield Check(f"topic {topic}", "warning", f"kept {kept}, the window is {months} month(s)", advice)
 
 
 def doctor_command(context: typer.Context) -> None:

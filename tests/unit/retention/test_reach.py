@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from retention_world import World, person, report
 
+from lethe.operations.retention.sweep import maintenance_context
+from lethe.operations.settings import Settings
 from lethe.schemas.arrow import TABLES
+from lethe.schemas.errors import TransientError
 from lethe.tiers.certificates import certificates
 from lethe.tiers.certificates.places import PLACES, registered
 from lethe.tiers.holds.holds import Holds
@@ -50,6 +54,32 @@ def reach_of(world: World, number: int | None) -> dict[str, dict[str, object]]:
     return {one["place"]: one for one in said}
 
 
+def test_a_certificate_says_what_the_broker_keeps_of_each_source_or_that_it_was_not_asked(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(sources={"cdr": "infobip/sms-report"})
+    world.now = datetime(2025, 3, 31, tzinfo=UTC)
+    runtime = world.runtime
+    runtime.warehouse.commit(
+        [world.prepare(runtime, [report(1, HER, MARCH), report(2, HIM, MARCH)])], runtime.ring
+    )
+    asked: list[list[str]] = []
+
+    def broker(_settings: Settings, places: Collection[str]) -> dict[str, dict[str, int | None]]:
+        asked.append(sorted(places))
+        if len(asked) > 1:
+            raise TransientError("the broker does not answer")
+        return {"cdr/0": {"earliest_offset": 17, "retention_ms": 604_800_000}}
+
+    asking = replace(runtime, topics=broker)
+    first = reach_of(world, erase(maintenance_context(asking), person(HER)).certificate)["source topics"]
+    assert first["kept"] == {"cdr/0": {"earliest_offset": 17, "retention_ms": 604_800_000}}
+    assert first["state"] == "not reached"
+    second = reach_of(world, erase(maintenance_context(asking), person(HIM)).certificate)["source topics"]
+    assert second["kept"] == {"cdr/0": "not asked"}
+    assert asked == [["cdr/0"], ["cdr/0"]]
+
+
 def test_certificates_know_their_reach(make_world: Callable[..., World]) -> None:
     world = make_world()
     world.now = datetime(2025, 3, 31, tzinfo=UTC)
@@ -66,6 +96,7 @@ def test_certificates_know_their_reach(make_world: Callable[..., World]) -> None
     assert erased["backups of the warehouse"]["state"] == "not reached"
     (source,) = erased["source topics"]["topic_partitions"]  # type: ignore[misc]
     assert source.startswith("file-")
+    assert erased["source topics"]["kept"] == {source: "not asked"}
     world.now = datetime(2026, 4, 1, tzinfo=UTC)
     (outcome,) = world.sweep(forced=True)
     ended = reach_of(world, outcome.certificate)
