@@ -53,6 +53,7 @@ _CONTENT: Final = {
     "json": "application/json",
     "csv": "text/csv",
     "form": "application/x-www-form-urlencoded",
+    "combined": "text/plain",
 }
 _WORDS: Final = {"channel": CHANNELS, "direction": DIRECTIONS, "status_group": STATUS_GROUPS}
 _KEYS: Final = {"metadata": ("stream", "partition", "offset", "index"), "ledger": ("source", "first_offset")}
