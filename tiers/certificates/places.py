@@ -51,6 +51,7 @@ PLACES: Final = (
             "_compaction",
             "_replay",
             "_adjustments",
+            "_probe",
             "_probe",  # of random bytes, by `lethe doctor`
             "_codes",
         ),
