@@ -57,6 +57,7 @@ STAGES = [
     (2, "originals", "write:originals"),
     (2, "metadata", "write:metadata"),
     (1, "Merkle roots", "lethe.tiers.commit.ledger_entries.commit_each_with_leaves"),
+    (1, "rows out of scope", "lethe.tiers.commit.ledger_entries.commit_outside"),
     (1, "Delta commits", "lethe.tiers.delta.table.Table.commit"),
 ]
 

@@ -113,6 +113,17 @@ def _sum(row: dict[str, Any]) -> Iterator[str]:
             f"{row['split']} split + {row['late']} late + {row['rejected']} rejected + "
             f"{row['tombstones']} tombstones"
         )
+    yield from _scopes(row)
+
+
+def _scopes(row: dict[str, Any]) -> Iterator[str]:
+    """Compare what was committed to, in scope and out of it, with the rows of the archive; nothing before 0.2.0."""
+    rows = row["split"] + row["late"]
+    if row["out_of_scope"] is not None and row["in_scope"] + row["out_of_scope"] != rows:
+        yield (
+            f"offsets {row['first_offset']} to {row['last_offset']}: {rows} rows for the archive, but "
+            f"{row['in_scope']} in scope and {row['out_of_scope']} out of it were committed to"
+        )
 
 
 def _ends(warehouse: Warehouse, rows: pl.DataFrame) -> Iterator[str]:

@@ -10,12 +10,13 @@ import pytest
 
 TOP = Path(__file__).parents[3]
 PAGE = (TOP / "docs" / "threats.md").read_text()
+PROMISES = (TOP / "docs" / "integrity.md").read_text()
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
 PLACES = ["Warehouse: archive and ledger", "Window", "Keys", "Audit", "Log", "Backup", "Broker"]
 
 
 def named() -> list[str]:
-    return sorted(set(re.findall(r"`(tests/[^`]+)`", PAGE)))
+    return sorted(set(re.findall(r"`(tests/[^`]+\.py[^`]*)`", PAGE + PROMISES)))
 
 
 @pytest.mark.parametrize("test", named())
