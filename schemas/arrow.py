@@ -111,6 +111,8 @@ QUARANTINE = pa.schema(
         pa.field("sealed", pa.binary()),  # null for a tombstone and for a month whose window has ended
         _MONTH,
         _WINDOW,
+        pa.field("format_version", pa.int32()),  # of the declaration it was rejected by
+        pa.field("release", pa.string()),  # of the product that rejected it
     ]
 )
 

@@ -24,7 +24,7 @@ SORTED_BY: Final[dict[str, list[tuple[str, str]]]] = {
 DICTIONARY: Final[dict[str, list[str]]] = {
     "identifiers": ["stream", "role", "kind"],
     "originals": ["stream"],
-    "quarantine": ["stream", "format", "reason", "detail", "form"],
+    "quarantine": ["stream", "format", "reason", "detail", "form", "format_version", "release"],
     "usage": ["stream", "format"],
     "metadata": [
         "stream", "channel", "direction", "account", "application", "sender", "recipient", "source_kind",

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pyarrow as pa
 import zstandard
 
+from lethe import __version__
 from lethe.keys.monthkeys import MonthKeys
 from lethe.keys.ring import KeyRing
 from lethe.keys.sealing import seal_column
@@ -80,6 +81,8 @@ def _row(
         "sealed": sealed,
         "month": str(month),
         "window_months": period.length,
+        "format_version": fmt.version,
+        "release": __version__,
     }
 
 
