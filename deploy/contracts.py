@@ -47,6 +47,7 @@ _MEANING: Final = {
         "rejected_by_reason": "JSON object: reason -> number of records",
         "version": "Version of the archive that the commit made",
         "gap": "Why offsets are missing, where an operator accepted that they are",
+        "usage": "Of the split: records of usage data, of which the archive has no row",
     },
 }
 _CONTENT: Final = {
