@@ -51,7 +51,6 @@ PLACES: Final = (
             "_compaction",
             "_replay",
             "_adjustments",
-            "_probe",
             "_probe",  # of random bytes, by `lethe doctor`
             "_codes",
         ),

@@ -208,19 +208,16 @@ class Holds:
                     mask = pc.and_(
                         mask, compare(rows.column("event_time"), pa.scalar(time, pa.timestamp("us", "UTC")))
                     )
-            records = [
-                {
-                    "record": str(position_of(row)),
-                    "month": month,
-                    "metadata": plain(row),
-                    "identifiers": [],
-                    "entries": [],
-                }
-                for row in rows.filter(mask).to_pylist()
-            ]
-            if records:
-                self._put(hold, self._ring.named(hold.key), f"{month}.archive", records)
-                kept += len(records)
+            theirs = rows.filter(mask)
+            for batch in theirs.to_batches(max_chunksize=_CHUNK):
+                records = [
+                    {"record": str(position_of(row)), "month": month, "metadata": plain(row), "identifiers": [],
+                     "entries": []}
+                    for row in batch.to_pylist()
+                ]  # fmt: skip
+                if records:
+                    self._put(hold, self._ring.named(hold.key), f"{month}.archive", records)
+            kept += theirs.num_rows
         return kept
 
     def records(self, hold: Hold, key_id: str | None = None) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pyarrow as pa
@@ -14,6 +15,8 @@ from lethe.tiers.window.lookup import position_of
 from lethe.tiers.window.mentioned import without_mentions
 from lethe.tiers.window.records import Part, open_entries, resealed
 
+_ROWS: Final = 4_096
+"""Rows that are Python objects at one time."""
 _POSITION: Final = ["stream", "partition", "offset", "index"]
 
 
@@ -37,7 +40,7 @@ def beside(positions: set[Position], tokens: list[bytes], rows: pa.Table) -> pa.
 
 
 def _at(positions: set[Position], rows: pa.Table) -> Any:
-    return pa.array([position_of(r) in positions for r in rows.select(_POSITION).to_pylist()], pa.bool_())
+    return pa.array([position_of(row) in positions for row in _each(rows.select(_POSITION))], pa.bool_())
 
 
 def message_ids(ids: dict[Position, set[bytes]], rows: pa.Table) -> pa.Table | None:
@@ -98,6 +101,11 @@ def _page(
     if not changed:
         return page
     return resealed(page, part.keys, pa.Table.from_pylist(left, schema=entries.schema))
+
+
+def _each(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in rows.to_batches(max_chunksize=_ROWS):
+        yield from batch.to_pylist()
 
 
 def _emptied(rows: pa.Table, column: str, where: Any) -> pa.Table:

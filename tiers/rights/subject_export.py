@@ -24,7 +24,7 @@ from lethe.tiers.holds.scope import held_roles
 from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.rights.erasure import scan_for, search
 from lethe.tiers.window.lookup import Query, masked
-from lethe.tiers.window.records import gather, open_parts, plain, select
+from lethe.tiers.window.records import gather, open_parts, plain, select_each
 from lethe.tiers.window.usage import USAGE
 
 _LOOKED: Final = ("time", "category")
@@ -83,7 +83,8 @@ def build(
                         ends,
                     )
                 )
-        for row in select(maintenance.warehouse.window["quarantine"], part.rows) if found.quarantine else ():
+        rows = select_each(maintenance.warehouse.window["quarantine"], part.rows) if found.quarantine else ()
+        for row in rows:
             position = Position(row["stream"], row["partition"], row["offset"], row["index"])
             if position in found.quarantine:
                 rejected.append(
