@@ -118,7 +118,7 @@ def _sum(row: dict[str, Any]) -> Iterator[str]:
 
 def _scopes(row: dict[str, Any]) -> Iterator[str]:
     """Compare what was committed to, in scope and out of it, with the rows of the archive; nothing before 0.2.0."""
-    rows = row["split"] + row["late"]
+    rows = row["split"] + row["late"] - (row["usage"] or 0)
     if row["out_of_scope"] is not None and row["in_scope"] + row["out_of_scope"] != rows:
         yield (
             f"offsets {row['first_offset']} to {row['last_offset']}: {rows} rows for the archive, but "
