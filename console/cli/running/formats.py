@@ -178,6 +178,10 @@ def _show(invocation: Shell, declared: Declaration) -> None:
         [spec.path, Text(spec.class_, style=_COLOURS[_part(spec)]), goes_to(spec)] for spec in declared.fields
     ]
     invocation.answer(described(declared), lambda: _table(invocation, declared.title, fields))
+    if declared.charge is not None and not invocation.json:
+        assumed = f"; assumed: {declared.charge.assumed}" if declared.charge.assumed else ""
+        plus = f", plus {', '.join(declared.charge.plus)}" if declared.charge.plus else ""
+        invocation.say(f"charge: the price is by {declared.charge.basis}{plus}{assumed}")
 
 
 def _table(invocation: Shell, title: str, rows: list[list[Any]]) -> None:
