@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lethe.integrity.log.signing import Signer
 from lethe.schemas.errors import IntegrityError
 from lethe.schemas.retention.calendar import Month, archive_end, window_end
-from lethe.schemas.retention.data_class import DataClass
+from lethe.schemas.retention.data_class import TERMS, DataClass
 from lethe.schemas.retention.policy import CountryPeriod, RetentionPolicy
 from lethe.schemas.subjects.addresses import Subject
 from lethe.tiers.certificates import certificates
@@ -25,18 +25,20 @@ MICROSECOND = timedelta(microseconds=1)
 ZONES = st.integers(-14 * 60, 14 * 60).map(lambda m: timezone(timedelta(minutes=m)))
 INSTANTS = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=ZONES)
 COUNTRIES = ("AT", "DE", "PK")
+# A period of usage data is refused for identifiers: each has keys of its own.
+MONTHS = st.integers(1, 60).filter(lambda months: months != TERMS[DataClass.USAGE].default)
 
 
 @st.composite
 def policies(draw: st.DrawFn) -> RetentionPolicy:
     chosen = draw(st.lists(st.sampled_from(COUNTRIES), unique=True))
     periods = tuple(
-        CountryPeriod(country=c, window_months=draw(st.none() | st.integers(1, 60)),
+        CountryPeriod(country=c, window_months=draw(st.none() | MONTHS),
                       archive_years=draw(st.none() | st.integers(0, 30)), reason="a law")
         for c in chosen
     )  # fmt: skip
     return RetentionPolicy(
-        window_months=draw(st.integers(1, 60)), archive_years=draw(st.integers(0, 30)), countries=periods
+        window_months=draw(MONTHS), archive_years=draw(st.integers(0, 30)), countries=periods
     )
 
 
