@@ -61,6 +61,11 @@ def listed(runtime: Runtime, reason: str | None, format_name: str | None, limit:
     ]
 
 
+def counted(runtime: Runtime, reason: str | None, format_name: str | None) -> int:
+    """Count the rejected records there are."""
+    return quarantine.counted(runtime.warehouse, reason, format_name)
+
+
 def show(runtime: Runtime, asker: Asker, position: Position) -> Shown:
     """Show why the record at a position was rejected; raises `LetheError` when none was there.
 

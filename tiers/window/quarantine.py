@@ -21,12 +21,8 @@ _MOST_BYTES = 64 << 20
 def listed(
     warehouse: Warehouse, reason: str | None, format_name: str | None, limit: int
 ) -> list[dict[str, Any]]:
-    """Return rows of the quarantine without their values, newest arrival first."""
-    condition = None
-    for column, value in (("reason", reason), ("format", format_name)):
-        if value is not None:
-            same = pc.field(column) == value
-            condition = same if condition is None else condition & same
+    """Return rows of the quarantine without their values, newest arrival first; only these are Python objects."""
+    condition = _of(reason, format_name)
     handle = warehouse.window["quarantine"]
     handle.reload()
     columns = [
@@ -41,11 +37,26 @@ def listed(
         "month",
     ]
     found = handle.delta.to_pyarrow_dataset().to_table(columns=columns, filter=condition)
-    rows: list[dict[str, Any]] = found.to_pylist()
-    rows.sort(
-        key=lambda r: (r["month"], r["stream"], r["partition"], r["offset"], r["index"] or 0), reverse=True
-    )
-    return rows[:limit]
+    order = [(name, "descending") for name in ("month", "stream", "partition", "offset", "index")]
+    newest = pc.sort_indices(found, sort_keys=order)[:limit]
+    rows: list[dict[str, Any]] = found.take(newest).to_pylist()
+    return rows
+
+
+def counted(warehouse: Warehouse, reason: str | None, format_name: str | None) -> int:
+    """Count the rows of the quarantine, of one reason or format if it is named."""
+    handle = warehouse.window["quarantine"]
+    handle.reload()
+    return int(handle.delta.to_pyarrow_dataset().count_rows(filter=_of(reason, format_name)))
+
+
+def _of(reason: str | None, format_name: str | None) -> Any:
+    condition = None
+    for column, value in (("reason", reason), ("format", format_name)):
+        if value is not None:
+            same = pc.field(column) == value
+            condition = same if condition is None else condition & same
+    return condition
 
 
 def one(warehouse: Warehouse, position: Position) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def quarantine_list(
     invocation.answer(
         rows,
         lambda: invocation.table(
-            f"{len(rows)} rejected record(s)",
+            f"{len(rows):,} of {quarantine.counted(invocation.runtime, reason, format_name):,} rejected record(s)",
             ["record", "reason", "field", "explanation", "format", "received (UTC)", "month"],
             [
                 [r["record"], r["reason"], r["detail"], r["explanation"], r["format"], r["received_time"], r["month"]]
