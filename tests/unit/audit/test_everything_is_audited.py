@@ -19,6 +19,7 @@ NO_ENTRY = {
     "intake.ingest.ingest": "records come in, none is shown",
     "intake.ingest.stream_of": "names a stream",
     "intake.undo.before_undo": "counts, before a question that is audited when it is answered",
+    "intake.quarantine.counted": "a count",
     "intake.quarantine.listed": "reasons and positions of many records, no value: what a producer has to mend",
     "intake.replay.replay": "audited where it is asked for (console.cli.people.quarantine), which knows who asks",
     "proof.audit_anchor.anchor": "checkpoints",
