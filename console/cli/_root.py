@@ -66,7 +66,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "audit": ("people.audit", "The audit: who did what and why, verified; and who looked at a person."),
     "verify": (
         "keeping.proof",
-        "Verify the archive: every row in scope, the ledger and the signed log; status 1 names what is not as it was.",
+        "Verify the archive: every row, the ledger and the signed log; status 1 names what is not as it was.",
     ),
     "evidence": (
         "keeping.proof",
@@ -88,7 +88,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "users": ("running.serve", "Accounts of the service."),
     "formats": ("running.formats", "The declared formats: what of a record goes where."),
-    "residence": ("running.formats", "In which country the site's people are, where no number says so."),
+    "residence": ("running.formats", "In which country the site's people are, by a table."),
     "own-numbers": ("running.formats", "The site's own numbers, which are nobody's in particular."),
     "generate": ("running.traffic", "Made-up records in a real shape, one a line. Nobody's data is in them."),
     "demo": (
