@@ -141,10 +141,12 @@ class ReplayPlant(Plant):
         return ReplayPlant(directory, self.ahead, list(self.produced), self.settings)
 
     def table(self, name: str) -> list[dict[str, Any]]:
-        """A table's rows, in one order; the originals opened."""
+        """A table's rows, in one order; the originals opened, and without the minute in which they arrived."""
         runtime = self.runtime()
         handle = runtime.warehouse.metadata if name == "metadata" else runtime.warehouse.window[name]
         rows = handle.delta.to_pyarrow_dataset().to_table().to_pylist()
+        for row in rows:
+            row.pop("ingested_at", None)
         if name == "originals":
             rows = [
                 {**{n: page[n] for n in ("stream", "partition", "month", "window_months")}, **entry}
