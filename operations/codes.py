@@ -245,7 +245,7 @@ def _is_somebody(warehouse: Warehouse, part: Part, text: str) -> bool:
     tokens = {subject_token(part.keys, one.kind, one.value) for one in typed(text)}
     if not tokens:
         return False
-    identifiers = warehouse.window["identifiers"].delta.to_pyarrow_dataset()
+    identifiers = warehouse.window["identifiers"].dataset()
     which = pc.field("token").isin(pa.array(sorted(tokens), pa.binary(16)))
     return bool(identifiers.count_rows(filter=part.rows & which) > 0)
 

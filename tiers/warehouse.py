@@ -92,7 +92,7 @@ class Warehouse:
         """Return every source the ledger knows -> the stream its records are named by. A replay is no source."""
         self.publish()
         taken_in = pc.field("source") != ledger.REPLAYED
-        dataset = self.ledger.delta.to_pyarrow_dataset()
+        dataset = self.ledger.dataset()
         rows = dataset.to_table(columns=["stream", "source"], filter=taken_in)
         return {
             r["source"]: r["stream"] for r in rows.group_by(["stream", "source"]).aggregate([]).to_pylist()
@@ -101,7 +101,7 @@ class Warehouse:
     def topic_partitions(self) -> list[str]:
         """List every topic-partition (or file) the ledger knows, as `stream/partition`: where records came from."""
         self.publish()
-        rows = self.ledger.delta.to_pyarrow_dataset().to_table(columns=["stream", "partition"])
+        rows = self.ledger.dataset().to_table(columns=["stream", "partition"])
         known = rows.group_by(["stream", "partition"]).aggregate([]).to_pylist()
         return sorted(f"{row['stream']}/{row['partition']}" for row in known)
 
@@ -178,7 +178,7 @@ class Warehouse:
     def newest_commit(self) -> datetime | None:
         """Look up when the newest records were committed, by that worker's clock; None before the first."""
         self.publish()
-        times = self.ledger.delta.to_pyarrow_dataset().to_table(columns=["committed_time"])
+        times = self.ledger.dataset().to_table(columns=["committed_time"])
         found: datetime | None = pc.max(times.column("committed_time")).as_py() if times.num_rows else None
         return found
 

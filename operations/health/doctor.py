@@ -179,7 +179,7 @@ def _warehouse(runtime: Runtime, _: str) -> Iterator[Check]:
 def _clock(runtime: Runtime, what: str) -> Iterator[Check]:
     now = runtime.clock()
     warehouse = runtime.warehouse
-    times = warehouse.ledger.delta.to_pyarrow_dataset().to_table(columns=["committed_time"])
+    times = warehouse.ledger.dataset().to_table(columns=["committed_time"])
     newest = pc.max(times.column("committed_time")).as_py() if times.num_rows else None
     if newest is not None and newest > now + timedelta(minutes=5):
         yield Check(what, "wrong", f"{now:%Y-%m-%d %H:%M} UTC, but a commit was made at {newest:%Y-%m-%d %H:%M} UTC",
@@ -189,9 +189,7 @@ def _clock(runtime: Runtime, what: str) -> Iterator[Check]:
 
 
 def _ledger(runtime: Runtime, what: str) -> Iterator[Check]:
-    rows = runtime.warehouse.ledger.delta.to_pyarrow_dataset().to_table(
-        columns=["records", "rejected", "gap"]
-    )
+    rows = runtime.warehouse.ledger.dataset().to_table(columns=["records", "rejected", "gap"])
     records, rejected = (int(pc.sum(rows.column(c)).as_py() or 0) for c in ("records", "rejected"))
     gaps = rows.num_rows - rows.column("gap").null_count
     text = f"{records:,} records, {rejected:,} rejected, {gaps} accepted gap(s)"

@@ -37,7 +37,7 @@ def set_apart(warehouse: Warehouse, month: Month) -> pl.DataFrame:
     """
     warehouse.window["identifiers"].reload()
     warehouse.metadata.reload()
-    identifiers = warehouse.window["identifiers"].delta.to_pyarrow_dataset()
+    identifiers = warehouse.window["identifiers"].dataset()
     here = pc.field("month") == str(month)
     passes = max(1, -(-identifiers.count_rows(filter=here) // _ROWS_AT_A_TIME))
     found = [_apart(warehouse, month, _several(identifiers, here, share, passes)) for share in range(passes)]

@@ -71,7 +71,7 @@ def adjust(warehouse: Warehouse, month: Month, now: datetime) -> Adjusted:
 def known(warehouse: Warehouse, month: Month) -> pl.DataFrame:
     """Read the positions that are set apart in a month, with their reasons."""
     table = warehouse.table(NAME)
-    dataset = table.delta.to_pyarrow_dataset()
+    dataset = table.dataset()
     rows = dataset.to_table(columns=[*POSITION, "reason"], filter=pc.field("month") == str(month))
     frame = pl.from_arrow(rows)
     assert isinstance(frame, pl.DataFrame)  # noqa: S101  (of a table it is one)

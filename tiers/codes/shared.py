@@ -29,7 +29,7 @@ _CARRIED: Final[dict[str, Any]] = {
 def carried(warehouse: Warehouse, month: Month) -> pl.DataFrame:
     """Read the rows of a month that have stand-ins: position, `format`, `column_name`, `stand_in`; one a stand-in."""
     warehouse.metadata.reload()
-    archive = warehouse.metadata.delta.to_pyarrow_dataset()
+    archive = warehouse.metadata.dataset()
     columns = sorted(CODES)
     any_of = pc.field(columns[0]).cast("string") == ""
     for name in columns:
@@ -59,7 +59,7 @@ def subjects_of(warehouse: Warehouse, month: Month, rows: pl.DataFrame) -> pl.Da
     `rows`: as `carried` returns them.
     """
     warehouse.window["identifiers"].reload()
-    identifiers = warehouse.window["identifiers"].delta.to_pyarrow_dataset()
+    identifiers = warehouse.window["identifiers"].dataset()
     here = (pc.field("month") == str(month)) & pc.field("token").is_valid()
     kin = ["column_name", "stand_in"]
     counts = [

@@ -35,7 +35,7 @@ class Named:
 def known(warehouse: Warehouse, month: Month) -> pl.DataFrame:
     """Read what is named in a month: `column_name`, `stand_in`, `text`, `why`."""
     table = warehouse.table(NAME)
-    dataset = table.delta.to_pyarrow_dataset()
+    dataset = table.dataset()
     rows = dataset.to_table(
         columns=["column_name", "stand_in", "text", "why"], filter=pc.field("month") == str(month)
     )

@@ -6,13 +6,9 @@ that the name says which tokens are in a file (`0003of0016`) and nothing of any 
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
-from typing import Any, Final
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import Final
 
 TOKENS: Final = 1 << 64
 """How many prefixes of eight bytes a token may have."""
@@ -66,31 +62,3 @@ def place_of(path: str) -> Place | None:
 def offset_column(table: str) -> str:
     """Return the column that says where in its topic-partition a row of a table belongs."""
     return POSITION.get(table, "offset")
-
-
-def statistics(table: str, rows: int, bounds: list[tuple[str, int, int]]) -> str:
-    """Say what the table's log says of a file: how many rows, and between which positions unless they are in no order.
-
-    Never anything of an identifier.
-    """
-    said: dict[str, Any] = {"numRecords": rows}
-    if table != "identifiers" and bounds:
-        names = ("stream", "partition", offset_column(table))
-        columns = list(zip(*bounds, strict=True))
-        said["minValues"] = {name: min(column) for name, column in zip(names, columns, strict=True)}
-        said["maxValues"] = {name: max(column) for name, column in zip(names, columns, strict=True)}
-        said["nullCount"] = dict.fromkeys(names, 0)
-    return json.dumps(said)
-
-
-def bounds_of(table: str, rows: pa.Table) -> list[tuple[str, int, int]]:
-    """Least and greatest stream, partition and offset of rows, as two rows; none of no rows."""
-    if not rows.num_rows:
-        return []
-    ends = []
-    for name in ("stream", "partition", offset_column(table)):
-        column = rows.column(name)
-        column = pc.unique(column.cast(pa.string())) if name == "stream" else column
-        found = pc.min_max(column)
-        ends.append((found["min"].as_py(), found["max"].as_py()))
-    return [(ends[0][i], ends[1][i], ends[2][i]) for i in (0, 1)]

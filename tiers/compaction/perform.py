@@ -23,12 +23,10 @@ from lethe.tiers.compaction.layout import (
     TOKENS,
     USUAL_ROW_GROUP,
     Place,
-    bounds_of,
     offset_column,
-    statistics,
 )
 from lethe.tiers.compaction.plan import Bound, Footer, Job, Key, Task, release
-from lethe.tiers.delta.files import DICTIONARY, SORTED_BY, by_token, encoding, prefixes
+from lethe.tiers.delta.files import DICTIONARY, SORTED_BY, by_token, encoding, only_rows, prefixes
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.places import Opened, ends_of
 from lethe.tiers.delta.rewrite import BROKEN
@@ -71,7 +69,7 @@ def perform(objects: Objects, task: Task) -> DataFile | None:
     schema = _schema(job.table)
     rows_of_group = ROW_GROUP.get(job.table, USUAL_ROW_GROUP)
     sink = io.BytesIO()
-    rows, bounds = 0, []
+    rows = 0
     options = encoding(job.table, schema, rows_of_group, read_in_places=True)
     inputs = [_Input(objects, job, file) for file in job.inputs]
     with pq.ParquetWriter(sink, schema, **options) as writer:
@@ -80,7 +78,6 @@ def perform(objects: Objects, task: Task) -> DataFile | None:
             if part.num_rows:
                 writer.write_table(part, row_group_size=rows_of_group)
             rows += part.num_rows
-            bounds += bounds_of(job.table, part)
     if not rows:
         return None
     data = sink.getvalue()
@@ -91,7 +88,7 @@ def perform(objects: Objects, task: Task) -> DataFile | None:
     objects.put(f"{job.table}/{path}", data)
     fail_point("compact.written")
     newest = max(f.modified_ms for f in job.inputs)
-    return DataFile(path, len(data), dict(job.partition), rows, newest, statistics(job.table, rows, bounds))
+    return DataFile(path, len(data), dict(job.partition), rows, newest, only_rows(rows))
 
 
 class _Reading:

@@ -27,6 +27,7 @@ from lethe.schemas.errors import (
     TransientError,
     UnknownOutcomeError,
 )
+from lethe.tiers.delta._datasets import by_partition
 from lethe.tiers.delta.log import (
     WRITER_VERSION,
     Commit,
@@ -93,9 +94,12 @@ class Table:
 
     def dataset(self) -> Any:
         """Return the rows as an Arrow dataset; columns that no file of an earlier release has are null."""
-        known = pa.schema(self.delta.schema().to_arrow())
+        library = self.delta
+        known = pa.schema(library.schema().to_arrow())
         added = [field for field in TABLES[self.name] if field.name not in known.names]
-        return self.delta.to_pyarrow_dataset(schema=pa.schema([*known, *added]))
+        found = library.to_pyarrow_dataset(schema=pa.schema([*known, *added]))
+        names = pa.schema(library.get_add_actions(flatten=True).schema).names
+        return by_partition(found) if any(name.startswith("min.") for name in names) else found
 
     def reload(self) -> None:
         """See what others have committed; raises `TransientError` when the store does not answer."""

@@ -122,7 +122,7 @@ def _of_accounts(warehouse: Warehouse, part: Part, scope: Scope) -> set[Position
     if not theirs.num_rows:
         return set()
     warehouse.window["identifiers"].reload()
-    window = warehouse.window["identifiers"].delta.to_pyarrow_dataset()
+    window = warehouse.window["identifiers"].dataset()
     found: set[Position] = set()
     waiting: list[pa.RecordBatch] = []
     for batch in window.scanner(columns=_WHERE, filter=part.rows).to_batches():

@@ -24,7 +24,7 @@ def read_ledger(warehouse: Warehouse, chosen: Any = None) -> tuple[pa.Table, dic
     in the warehouse, what is wrong with it.
     """
     try:
-        return _conform(warehouse.ledger.delta.to_pyarrow_dataset().to_table(filter=chosen)), {}
+        return _conform(warehouse.ledger.dataset().to_table(filter=chosen)), {}
     except BROKEN:
         pass  # which file it is nobody says, and the others count
     found, broken = [LEDGER.empty_table()], dict[str, str]()

@@ -218,7 +218,7 @@ def dataset(warehouse: Warehouse, table: str) -> Any:
     """Return the rows of a table as it is now."""
     handle = warehouse.metadata if table == "metadata" else warehouse.window[table]
     handle.reload()
-    return handle.delta.to_pyarrow_dataset()
+    return handle.dataset()
 
 
 def named(positions: Iterable[At]) -> str:

@@ -223,7 +223,7 @@ def _preserve(maintenance: MaintenanceContext, stream: str, work: str) -> dict[s
             for hold, theirs in holds.preserve(warehouse, part, positions, waiting=work).items():
                 kept[hold] = kept.get(hold, 0) + len(theirs)
     warehouse.metadata.reload()
-    rows = warehouse.metadata.delta.to_pyarrow_dataset()
+    rows = warehouse.metadata.dataset()
     for batch in rows.to_batches(filter=pc.field("stream") == stream):
         for month in pc.unique(batch.column("month")).to_pylist():
             mine = pa.Table.from_batches([batch.filter(pc.equal(batch.column("month"), month))])
@@ -237,13 +237,11 @@ def _positions(warehouse: Warehouse, part: Part, stream: str) -> set[Position]:
     mine = part.rows & (pc.field("stream") == stream)
     for table in ("identifiers", "quarantine", "usage"):
         warehouse.window[table].reload()
-        rows = warehouse.window[table].delta.to_pyarrow_dataset()
+        rows = warehouse.window[table].dataset()
         for batch in rows.to_batches(columns=["stream", "partition", "offset", "index"], filter=mine):
             found |= set(_each(batch))
     warehouse.window["originals"].reload()
-    for batch in (
-        warehouse.window["originals"].delta.to_pyarrow_dataset().to_batches(filter=mine, batch_size=16)
-    ):
+    for batch in warehouse.window["originals"].dataset().to_batches(filter=mine, batch_size=16):
         for page in batch.to_pylist():
             entries = open_entries(page, part.keys)
             found |= {

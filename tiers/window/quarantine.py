@@ -36,7 +36,7 @@ def listed(
         "detail",
         "month",
     ]
-    found = handle.delta.to_pyarrow_dataset().to_table(columns=columns, filter=condition)
+    found = handle.dataset().to_table(columns=columns, filter=condition)
     order = [(name, "descending") for name in ("month", "stream", "partition", "offset", "index")]
     newest = pc.sort_indices(found, sort_keys=order)[:limit]
     rows: list[dict[str, Any]] = found.take(newest).to_pylist()
@@ -47,7 +47,7 @@ def counted(warehouse: Warehouse, reason: str | None, format_name: str | None) -
     """Count the rows of the quarantine, of one reason or format if it is named."""
     handle = warehouse.window["quarantine"]
     handle.reload()
-    return int(handle.delta.to_pyarrow_dataset().count_rows(filter=_of(reason, format_name)))
+    return int(handle.dataset().count_rows(filter=_of(reason, format_name)))
 
 
 def _of(reason: str | None, format_name: str | None) -> Any:
@@ -68,7 +68,7 @@ def one(warehouse: Warehouse, position: Position) -> dict[str, Any]:
         & (pc.field("partition") == position.partition)
         & (pc.field("offset") == position.offset)
     )
-    for row in handle.delta.to_pyarrow_dataset().to_table(filter=here).to_pylist():
+    for row in handle.dataset().to_table(filter=here).to_pylist():
         if position_of(row) == position:
             return dict(row)
     raise LetheError(f"no record {position} in the quarantine; `lethe quarantine list` shows what there is")

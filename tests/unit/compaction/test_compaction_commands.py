@@ -8,6 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable
 from retention_world import World
@@ -126,3 +128,47 @@ def test_a_full_disk_leaves_everything_as_it_was(
     monkeypatch.undo()
     assert world.rows("metadata") == before
     assert len(compact(world.runtime, Asked(whole=True))) == 4
+
+
+def test_every_filter_finds_the_same_after_a_merge(make_world: Callable[..., World]) -> None:
+    """Where the log gives bounds of some columns, a reader takes the others to be empty."""
+    world = filled(make_world)
+    asked = {
+        table: {
+            name: _some_of(world, table, name)
+            for name in world.runtime.warehouse.table(table).dataset().schema.names
+        }
+        for table in ("metadata", "ledger")
+    }
+    run(world, "compact", "--workers", "1", "--whole")
+    for table, columns in asked.items():
+        for name, (value, count) in columns.items():
+            if count:
+                theirs = DeltaTable(world.runtime.warehouse.objects.url(table)).to_pyarrow_dataset()
+                mine = world.runtime.warehouse.table(table).dataset()
+                assert theirs.count_rows(filter=pc.field(name) == value) == count, (table, name)
+                assert mine.count_rows(filter=pc.field(name) == value) == count, (table, name)
+    assert run(world, "verify")["findings"] == []
+    (found,) = run(world, "sql", "SELECT count(*) AS n FROM metadata WHERE channel = 'sms'")
+    assert found["n"] > 0
+
+
+def _some_of(world: World, table: str, name: str) -> tuple[Any, int]:
+    """Return one of a column's values, and how many rows have it."""
+    values = world.runtime.warehouse.table(table).dataset().to_table(columns=[name]).column(0).drop_null()
+    return (values[0], values.to_pylist().count(values[0].as_py())) if len(values) else (None, 0)
+
+
+def test_bounds_that_others_give_of_some_columns_hide_nothing(make_world: Callable[..., World]) -> None:
+    """Engines write bounds of the first columns only, thirty-two by default."""
+    world = filled(make_world)
+    table = world.runtime.warehouse.metadata
+    table.delta.alter.set_table_properties({"delta.dataSkippingNumIndexedCols": "3"})
+    DeltaTable(world.runtime.warehouse.objects.url("metadata")).optimize.compact()
+    table.reload()
+    assert any(
+        name.startswith("min.") for name in pa.schema(table.delta.get_add_actions(flatten=True).schema).names
+    )
+    for name in ("channel", "month", "charge_basis", "offset"):
+        value, count = _some_of(world, "metadata", name)
+        assert table.dataset().count_rows(filter=pc.field(name) == value) == count > 0, name

@@ -1,0 +1,24 @@
+"""Arrow datasets of a table, whoever wrote its files and whatever the log says of their columns."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import and_
+from typing import Any
+
+import pyarrow.compute as pc
+from pyarrow.dataset import FileSystemDataset, get_partition_keys
+
+
+def by_partition(dataset: Any) -> Any:
+    """Return a dataset that believes of its files what partition they are of, and nothing else.
+
+    The library takes columns of which the log gives no bounds to be empty as soon as it gives those of others, as
+    engines do that write them of the first columns only: a filter on the later ones would find nothing.
+    """
+    fragments = []
+    for one in dataset.get_fragments():
+        keys = get_partition_keys(one.partition_expression).items()
+        where = reduce(and_, (pc.field(name) == value for name, value in keys), pc.scalar(True))
+        fragments.append(one.format.make_fragment(one.path, one.filesystem, partition_expression=where))
+    return FileSystemDataset(fragments, dataset.schema, dataset.format, dataset.filesystem)
