@@ -146,7 +146,9 @@ def verify(document: Mapping[str, Any], trusted: Sequence[VerifierKey]) -> dict[
     """
     try:
         history = KeyHistory.parse([str(note).encode() for note in document["keys"]])
-        history.trust(trusted)
+        # One from before a hand-over has a shorter chain than the installation: each of its keys is known then.
+        if not set(history.keys) <= set(trusted):
+            history.trust(trusted)
         note = Note.parse(str(document["checkpoint"]).encode())
         proof = [b64decode(h, validate=True) for h in document["proof"]]
         certificate = dict(document["certificate"])

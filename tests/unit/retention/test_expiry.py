@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from retention_world import WINDOW_TABLES, World, report
 
+from lethe.integrity.log.signing import Signer
 from lethe.keys.providers.local import LocalProvider
-from lethe.operations.proof.signer import load_signer
+from lethe.operations.proof.signer import load_signer, rotate_signer
 from lethe.schemas.errors import ExpiredKeyError
 from lethe.schemas.retention.calendar import Month
 from lethe.testing.traffic import generate
@@ -259,3 +260,25 @@ def test_a_certificate_waits_while_the_keys_destruction_could_be_taken_back(
     assert [o.state for o in world.sweep()] == ["forgotten"]
     (certificate,) = certificates.every(world.runtime.objects)
     assert datetime.fromisoformat(certificate["key_gone"]) == final[0]
+
+
+def test_certificates_of_before_a_hand_over_of_keys_stay_good(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    world.traffic(50)
+    fresh(world, datetime(2026, 4, 1, tzinfo=UTC))
+    world.sweep()
+    before = load_signer(world.keys)
+    rotate_signer(world.keys, world.now)
+    fresh(world, datetime(2027, 4, 1, tzinfo=UTC))
+    world.sweep()
+    after = load_signer(world.keys)
+    assert before is not None
+    assert after is not None
+    objects = world.runtime.objects
+    assert certificates.verify_all(objects, after.history.keys) == 2
+    assert certificates.verify_all(objects, before.history.keys) == 2
+    strangers = Signer.generate(after.name, 1).history.keys
+    with pytest.raises(certificates.IntegrityError, match="not in the chain"):
+        certificates.verify_all(objects, strangers)
+    with pytest.raises(certificates.IntegrityError, match="not in the chain"):
+        certificates.verify_all(objects, [*after.history.keys, *strangers][2:])
