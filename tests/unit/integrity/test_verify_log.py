@@ -236,6 +236,12 @@ def ledger(archive: Archive, **changes: object) -> pa.Table:
             "rows_sha3_512": entry.commitment.sha3_512,
             "version": entry.version,
         }
+        if entry.outside is not None:
+            outside = entry.outside.commitment
+            declarations = " ".join(digest.hex() for digest in entry.declarations)
+            filled |= {
+                "out_of_scope": outside.count, "out_of_scope_root": outside.root, "declarations": declarations
+            }  # fmt: skip
         values.append(filled)
     values[1] |= changes
     return pa.Table.from_pylist(values, schema=LEDGER)

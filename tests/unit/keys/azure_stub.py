@@ -66,7 +66,10 @@ class AzureStub(RestStub):
             )
         if method == "DELETE":
             return self.removed(parts[0], name)
-        return (200, self.shown(known[name])) if "get" in self.rights else (403, {})
+        version = parts[2] if len(parts) == 3 else None
+        if version is not None and version not in known[name]["versions"]:
+            return 404, {}
+        return (200, self.shown(known[name], version)) if "get" in self.rights else (403, {})
 
     def expire(self) -> None:
         for name, key in [*self.deleted.items()]:
