@@ -101,7 +101,12 @@ def fuzz(minutes: float) -> int:
             found.mkdir()
             command = [sys.executable, str(HERE / "native_targets.py"), target]
             seconds = max(1, round(minutes * 60 / len(TARGETS)))
-            options = [f"-max_total_time={seconds}", "-timeout=20", f"-artifact_prefix={target}-"]
+            options = [
+                f"-max_total_time={seconds}",
+                "-timeout=20",
+                "-rss_limit_mb=4096",
+                f"-artifact_prefix={target}-",
+            ]
             done = subprocess.run([*command, *options, str(found), str(seeds)], env=env, check=False)
             wrong += done.returncode != 0
             subprocess.run([*command, "-merge=1", str(seeds), str(found)], env=env, check=False)

@@ -72,7 +72,13 @@ def test_its_own_tests_touch_no_byte_that_is_not_theirs(sanitized: dict[str, str
 def test_no_law_is_broken_in_a_short_run(guided: dict[str, str], target: str, tmp_path: Path) -> None:
     seeds = HERE / "seeds" / target
     assert len(list(seeds.iterdir())) >= 10, "a fuzzer that starts from nothing finds nothing"
-    options = [f"-runs={RUNS[target]}", "-seed=1", "-timeout=20", f"-artifact_prefix={tmp_path}/"]
+    options = [
+        f"-runs={RUNS[target]}",
+        "-seed=1",
+        "-timeout=20",
+        "-rss_limit_mb=4096",
+        f"-artifact_prefix={tmp_path}/",
+    ]
     command = [sys.executable, str(HERE / "native_targets.py"), target, *options, str(tmp_path), str(seeds)]
     done = run(command, guided, 280)
     assert done.returncode == 0, done.stderr[-3000:]
