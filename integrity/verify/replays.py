@@ -39,8 +39,9 @@ def verify_replays(
     """
     pending = Pending()
     for entry in entries:
-        place = entry.stream, entry.partition
-        where = f"{log.origin} offsets {entry.first_offset} to {entry.last_offset} of {place[0]}/{place[1]}"
+        topic_partition = entry.stream, entry.partition
+        where = f"{log.origin} offsets {entry.first_offset} to {entry.last_offset}"
+        where += f" of {entry.stream}/{entry.partition}"
         try:
             file = leaf_files.decode(log.leaf_file(entry), entry.first_offset)
             parts = outside.decode(log.outside_file(entry), entry.first_offset)
@@ -49,13 +50,13 @@ def verify_replays(
         except IntegrityError as error:
             yield Finding(Kind.NOT_PROVEN, where, f"replayed rows cannot be compared: {error}")
             continue
-        chosen = only(rows(place), mine)
+        chosen = only(rows(topic_partition), mine)
         batch = Batch(chosen(entry.first_offset, entry.last_offset), months)
         yield from batch.findings
         if not as_logged(batch, 0, len(batch), entry, months):
             yield from locate(log, entry, batch, 0, len(batch), months, pending)
         yield from verify_outside(log, entry, batch, OutsideRows(batch.unscoped), months)
-        yield place, mine
+        yield topic_partition, mine
     yield from pending.findings()
 
 

@@ -96,9 +96,9 @@ def differences(runtime: Runtime, original: Original, row: Mapping[str, Any]) ->
 
 
 def _page(runtime: Runtime, part: Part, page: Mapping[str, Any], report: Compared) -> Iterator[Finding]:
-    place = page["stream"], page["partition"]
+    topic_partition = page["stream"], page["partition"]
     offsets = page["first_offset"], page["last_offset"]
-    rows = archive_rows(runtime.warehouse, place, part.month, *offsets)
+    rows = archive_rows(runtime.warehouse, topic_partition, part.month, *offsets)
     known = {
         (row["offset"], row["index"]): row for row in rows.to_pylist() if row["integrity_hash"] is not None
     }
@@ -107,7 +107,7 @@ def _page(runtime: Runtime, part: Part, page: Mapping[str, Any], report: Compare
         row = known.get((entry["offset"], entry["index"]))
         if row is None or entry["form"] not in _FORMS:
             continue  # a row that is missing is the business of the log
-        position = Position(*place, entry["offset"], entry["index"])
+        position = Position(*topic_partition, entry["offset"], entry["index"])
         hashed = integrity_hash(salt(part.keys.salt_key.reveal(), str(position)), entry["value"])
         if hashed != row["integrity_hash"]:
             yield Finding(Kind.ALTERED, str(position), "its original is not the one whose hash it has")

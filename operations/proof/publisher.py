@@ -192,7 +192,7 @@ class Publisher:
         publication = self._publication
         try:
             if not self._known:  # what an earlier process has left without a stamp
-                publication.unstamped.update(publication.places())
+                publication.unstamped.update(publication.topic_partitions())
                 self._known = True
             until = time.monotonic() + _STAMP_SECONDS
             made = publication.stamp(self._authority, lambda: time.monotonic() > until)

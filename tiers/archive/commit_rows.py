@@ -43,7 +43,7 @@ def rows_of_commit(
 
 
 def archive_rows(
-    warehouse: Warehouse, place: tuple[str, int], month: Month, first: int, last: int
+    warehouse: Warehouse, topic_partition: tuple[str, int], month: Month, first: int, last: int
 ) -> pa.Table:
     """Return rows of a topic-partition and month from offset `first` to `last`, as the handle of the archive sees it.
 
@@ -51,8 +51,8 @@ def archive_rows(
     """
     here = (
         (pc.field("month") == str(month))
-        & (pc.field("stream") == place[0])
-        & (pc.field("partition") == pa.scalar(place[1], pa.int32()))
+        & (pc.field("stream") == topic_partition[0])
+        & (pc.field("partition") == pa.scalar(topic_partition[1], pa.int32()))
         & (pc.field("offset") >= first)
         & (pc.field("offset") <= last)
     )

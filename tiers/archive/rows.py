@@ -85,15 +85,15 @@ class Archive:
         return archive
 
     def rows(
-        self, place: TopicPartition
+        self, topic_partition: TopicPartition
     ) -> Callable[[int, int | None], Iterable[tuple[str | None, pa.Table]]]:
         """Yield rows of a topic-partition, as `lethe.integrity.verify.row_batch.Rows` says."""
-        groups = self.groups.get(place, [])
+        groups = self.groups.get(topic_partition, [])
 
         def between(first: int, last: int | None) -> Iterator[tuple[str | None, pa.Table]]:
             for group in groups:
                 if group.last >= first and (last is None or group.first <= last):
-                    table = self._read(group, place)
+                    table = self._read(group, topic_partition)
                     if table is not None:
                         yield f"metadata/{group.file.path}", _slice(table, group, first, last)
 
@@ -124,23 +124,26 @@ class Archive:
         offsets = where.column("offset").to_numpy() if len(bounds) == 1 else np.empty(0)
         ordered = len(bounds) == 1 and bool((offsets[1:] >= offsets[:-1]).all())
         for found in bounds:
-            place = str(found["stream"]), int(found["partition"])
-            if self.wanted is None or place[0] == self.wanted:
+            topic_partition = str(found["stream"]), int(found["partition"])
+            if self.wanted is None or topic_partition[0] == self.wanted:
                 group = Group(
                     file, number, found["offset_min"], found["offset_max"], len(bounds) == 1, ordered
                 )
-                self.groups.setdefault(place, []).append(group)
+                self.groups.setdefault(topic_partition, []).append(group)
 
-    def _read(self, group: Group, place: TopicPartition) -> pa.Table | None:
+    def _read(self, group: Group, topic_partition: TopicPartition) -> pa.Table | None:
         """Return the rows of a topic-partition in a row group, by offset if the group is not ordered itself."""
-        key = group.file.path, group.number, place
+        key = group.file.path, group.number, topic_partition
         if key in self._held:
             self._held.move_to_end(key)
             return self._held[key]
         try:
             table = self._parquet(group.file).read_row_group(group.number)
             if not group.alone:
-                here = pc.and_(pc.equal(table["stream"], place[0]), pc.equal(table["partition"], place[1]))
+                here = pc.and_(
+                    pc.equal(table["stream"], topic_partition[0]),
+                    pc.equal(table["partition"], topic_partition[1]),
+                )
                 table = table.filter(here)
             if not group.ordered:
                 table = table.sort_by([("offset", "ascending")])

@@ -27,7 +27,7 @@ from lethe.tiers.archive.commit_rows import archive_rows
 from lethe.tiers.evidence.log_store import LogStore, published_log
 from lethe.tiers.evidence.publication import noted_version
 from lethe.tiers.evidence.replay_log import unpublished
-from lethe.tiers.ledger.commits import LedgerEntry, TopicPartition, ledger_entries, places
+from lethe.tiers.ledger.commits import LedgerEntry, TopicPartition, ledger_entries, topic_partitions
 from lethe.tiers.warehouse import Warehouse
 
 log = logging.getLogger("lethe.sweep")
@@ -67,9 +67,11 @@ class LeafLists:
         leaving = leaving.append_column(_ROW, pa.array(np.arange(leaving.num_rows)))
         leaving = leaving.filter(pc.is_valid(leaving.column("integrity_hash")))
         distinct = leaving.group_by(["stream", "partition"]).aggregate([]).to_pylist()
-        for place in sorted({(one["stream"], one["partition"]) for one in distinct} & self._places().keys()):
-            here, mine = _of(rows, place), _of(leaving, place)
-            for account in _covering(self._accounts(place), mine.column("offset").to_numpy()):
+        for topic_partition in sorted(
+            {(one["stream"], one["partition"]) for one in distinct} & self._places().keys()
+        ):
+            here, mine = _of(rows, topic_partition), _of(leaving, topic_partition)
+            for account in _covering(self._accounts(topic_partition), mine.column("offset").to_numpy()):
                 some = _between(mine, account)
                 waits[some.filter(self._keep(account, _between(here, account), some))[_ROW].to_numpy()] = True
         self.waiting += int(waits.sum())
@@ -80,7 +82,7 @@ class LeafLists:
         try:
             positions: set[At] = set()
             if account.commitment.count:
-                log = self._log(account.place)
+                log = self._log(account.topic_partition)
                 found = log.covering(account.first) if log else None
                 if log is None or found is None:
                     return self._unpublished(account, leaving)
@@ -95,10 +97,12 @@ class LeafLists:
         return _all(leaving, False)
 
     def _keep_logged(self, log: Log, entry: Entry, known: Known, positions: set[At], here: pa.Table) -> None:
-        place = entry.stream, entry.partition
+        topic_partition = entry.stream, entry.partition
         if not positions <= set(_positions(here)):
-            here = archive_rows(self.warehouse, place, self.month, entry.first_offset, entry.last_offset)
-        keep(LogStore.of(self.warehouse.objects, *place), log, entry, known, here)
+            here = archive_rows(
+                self.warehouse, topic_partition, self.month, entry.first_offset, entry.last_offset
+            )
+        keep(LogStore.of(self.warehouse.objects, *topic_partition), log, entry, known, here)
 
     def _unpublished(self, account: LedgerEntry, leaving: pa.Table) -> pa.Array:
         """Tell whether the rows of a commit that its log does not have wait: not if it had it, and not for ever."""
@@ -116,7 +120,9 @@ class LeafLists:
         pending = [
             one
             for one in self._unpublished_replays()
-            if one.place == account.place and one.first <= account.last and account.first <= one.last
+            if one.topic_partition == account.topic_partition
+            and one.first <= account.last
+            and account.first <= one.last
         ]
         if not pending or not self.patient:
             return _all(leaving, False)
@@ -129,12 +135,12 @@ class LeafLists:
         )
 
     def _not_kept(self, account: LedgerEntry, why: str) -> None:
-        commit = *account.place, account.first
+        commit = *account.topic_partition, account.first
         if commit not in self.unkept:
             self.unkept.add(commit)
             log.warning(
                 "rows of offsets %d to %d of %s/%d leave the archive, and the leaf hashes for the proof of those that "
-                "stay could not be kept: %s", account.first, account.last, *account.place, why,
+                "stay could not be kept: %s", account.first, account.last, *account.topic_partition, why,
             )  # fmt: skip
 
     def _places(self) -> dict[TopicPartition, list[LedgerEntry]]:
@@ -144,20 +150,26 @@ class LeafLists:
             self._noted = noted_version(self.warehouse)
             self.warehouse.publish()
             # Names go into paths: what no stream can be called was not committed, whatever the ledger says.
-            known = (place for place in places(self.warehouse) if STREAM_PATTERN.fullmatch(place[0]))
-            self._known = {place: [] for place in known}
+            known = (
+                topic_partition
+                for topic_partition in topic_partitions(self.warehouse)
+                if STREAM_PATTERN.fullmatch(topic_partition[0])
+            )
+            self._known = {topic_partition: [] for topic_partition in known}
         return self._known
 
-    def _accounts(self, place: TopicPartition) -> list[LedgerEntry]:
+    def _accounts(self, topic_partition: TopicPartition) -> list[LedgerEntry]:
         known = self._places()
-        if not known[place]:
-            known[place] = ledger_entries(self.warehouse, only=place).get(place, [])
-        return known[place]
+        if not known[topic_partition]:
+            known[topic_partition] = ledger_entries(self.warehouse, only=topic_partition).get(
+                topic_partition, []
+            )
+        return known[topic_partition]
 
-    def _log(self, place: TopicPartition) -> Log | None:
-        if place not in self._logs:
-            self._logs[place] = published_log(self.warehouse.objects, self.history, place)
-        return self._logs[place]
+    def _log(self, topic_partition: TopicPartition) -> Log | None:
+        if topic_partition not in self._logs:
+            self._logs[topic_partition] = published_log(self.warehouse.objects, self.history, topic_partition)
+        return self._logs[topic_partition]
 
     def _unpublished_replays(self) -> list[LedgerEntry]:
         if self._replays is None:
@@ -177,9 +189,9 @@ def _covering(known: list[LedgerEntry], offsets: npt.NDArray[np.int64]) -> Itera
             yield account
 
 
-def _of(rows: pa.Table, place: TopicPartition) -> pa.Table:
+def _of(rows: pa.Table, topic_partition: TopicPartition) -> pa.Table:
     """Return the rows of a topic-partition, by offset."""
-    stream, partition = place
+    stream, partition = topic_partition
     same = pc.and_(
         pc.equal(rows["stream"], stream), pc.equal(rows["partition"], pa.scalar(partition, pa.int32()))
     )

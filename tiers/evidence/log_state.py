@@ -49,18 +49,23 @@ def log_states(
     moved = [account.version for account in replays(warehouse)]
     if moved:
         last[REPLAYS] = moved[-1]
-    for place in sorted(last):
-        store, name = LogStore.of(warehouse.objects, *place), f"{place[0]}/{place[1]}"
+    for topic_partition in sorted(last):
+        store, name = (
+            LogStore.of(warehouse.objects, *topic_partition),
+            f"{topic_partition[0]}/{topic_partition[1]}",
+        )
         trouble = _trouble(store)
         try:
             if store.get("checkpoint") is None:
                 yield LogState(name, 0, True, False, trouble)
                 continue
-            log = Log(store, history, log_origin(history.name, *place))
+            log = Log(store, history, log_origin(history.name, *topic_partition))
             newest = log.entry(log.size - 1) if log.size else None
-            end = -1 if newest is None else newest.version if place == REPLAYS else newest.last_offset
+            end = (
+                -1 if newest is None else newest.version if topic_partition == REPLAYS else newest.last_offset
+            )
             unstamped = late is not None and _unstamped(store, log, history, now - late)
-            yield LogState(name, log.size, end < last[place], unstamped, trouble)
+            yield LogState(name, log.size, end < last[topic_partition], unstamped, trouble)
         except IntegrityError as error:
             yield LogState(name, 0, False, False, trouble or str(error))
 

@@ -134,7 +134,11 @@ def published_history(objects: Objects) -> KeyHistory | None:
     return KeyHistory.parse(notes) if notes else None
 
 
-def published_log(objects: Objects, history: KeyHistory, place: tuple[str, int]) -> Log | None:
+def published_log(objects: Objects, history: KeyHistory, topic_partition: tuple[str, int]) -> Log | None:
     """Return the log of a topic-partition as it is published; None when nothing of it is. Raises as `Log` does."""
-    store = LogStore.of(objects, *place)
-    return None if store.get(CHECKPOINT) is None else Log(store, history, log_origin(history.name, *place))
+    store = LogStore.of(objects, *topic_partition)
+    return (
+        None
+        if store.get(CHECKPOINT) is None
+        else Log(store, history, log_origin(history.name, *topic_partition))
+    )

@@ -101,8 +101,8 @@ def _logged(warehouse: Warehouse, history: KeyHistory, position: Position) -> tu
 
 def _row(warehouse: Warehouse, position: Position, month: Month) -> pa.Table:
     warehouse.metadata.reload()
-    place = position.stream, position.partition
-    rows = archive_rows(warehouse, place, month, position.offset, position.offset)
+    topic_partition = position.stream, position.partition
+    rows = archive_rows(warehouse, topic_partition, month, position.offset, position.offset)
     index = pc.fill_null(rows.column("index"), -1)
     rows = rows.filter(pc.equal(index, -1 if position.index is None else position.index))
     if rows.num_rows != 1:

@@ -32,8 +32,8 @@ from lethe.tiers.ledger.commits import (
     TopicPartition,
     committed_since,
     ledger_entries,
-    places,
     require_authentic,
+    topic_partitions,
 )
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.warehouse import Warehouse
@@ -111,7 +111,11 @@ class Publication:
             metadata.reload()
             said = committed_since(self._warehouse, self._seen)
             self._seen = metadata.version
-            self._publish(signer, {place: said.get(place, []) for place in sorted(self._waiting)}, done)
+            self._publish(
+                signer,
+                {topic_partition: said.get(topic_partition, []) for topic_partition in sorted(self._waiting)},
+                done,
+            )
         fail_point("log.end")
         return done
 
@@ -129,7 +133,7 @@ class Publication:
         newest = self._warehouse.metadata.version
         noted = noted_version(self._warehouse)
         behind: dict[TopicPartition, list[LedgerEntry]] = ledger_entries(self._warehouse, after=noted)
-        if REPLAYS in places(self._warehouse):
+        if REPLAYS in topic_partitions(self._warehouse):
             behind[REPLAYS] = []  # after all others: what was replayed lies among what they have logged
         # Step 2
         self._publish(signer, behind, done)
@@ -152,70 +156,78 @@ class Publication:
         _ = memory.ledger_key  # made before anything is noted: later it would be missed
         if memory.all_signed():
             return
-        for place in [REPLAYS, *logs(self._warehouse.objects)]:
-            log = published_log(self._warehouse.objects, signer.history, place)
+        for topic_partition in [REPLAYS, *logs(self._warehouse.objects)]:
+            log = published_log(self._warehouse.objects, signer.history, topic_partition)
             if log is not None:
                 remember(memory, signer.history, log.origin, bytes(log.note))
 
     def _publish(
         self, signer: Signer, behind: Mapping[TopicPartition, Sequence[LedgerEntry]], done: Published
     ) -> None:
-        for place, said in behind.items():
+        for topic_partition, said in behind.items():
             try:
-                done.entries += self._bring_up(signer, place, said)
+                done.entries += self._bring_up(signer, topic_partition, said)
             except LetheError as error:
-                self._waiting.add(place)
-                self._failed(place, error)
-                done.failures[place] = error
+                self._waiting.add(topic_partition)
+                self._failed(topic_partition, error)
+                done.failures[topic_partition] = error
             else:
-                self._waiting.discard(place)
-                for key in [key for key in self._fresh if key[:2] == place]:
+                self._waiting.discard(topic_partition)
+                for key in [key for key in self._fresh if key[:2] == topic_partition]:
                     del self._fresh[key]  # published by another process
-                self._well(place)
+                self._well(topic_partition)
 
-    def _bring_up(self, signer: Signer, place: TopicPartition, said: Sequence[LedgerEntry]) -> int:
+    def _bring_up(self, signer: Signer, topic_partition: TopicPartition, said: Sequence[LedgerEntry]) -> int:
         """Bring one log up to date; asked again for every try is how far it has come, whoever brought it there."""
         for _ in range(_TRIES):
             try:
-                if place == REPLAYS:
+                if topic_partition == REPLAYS:
                     self._warehouse.publish()
-                    self.unstamped.add(place)
+                    self.unstamped.add(topic_partition)
                     return publish_replays(self._warehouse, signer, int(self._clock().timestamp()))
-                end = self._end(signer, place)
+                end = self._end(signer, topic_partition)
                 todo = _following(said, end)
                 if todo is None:
                     self._warehouse.publish()
-                    todo = _complete(place, ledger_entries(self._warehouse, only=place).get(place, []), end)
-                return self._publish_one(signer, place, todo)
+                    todo = _complete(
+                        topic_partition,
+                        ledger_entries(self._warehouse, only=topic_partition).get(topic_partition, []),
+                        end,
+                    )
+                return self._publish_one(signer, topic_partition, todo)
             except FencedError:
                 signer = self._signer()  # another process publishes the same log, perhaps with newer keys
-        raise FencedError(f"the log {place[0]}/{place[1]} is published by others all the time")
+        raise FencedError(
+            f"the log {topic_partition[0]}/{topic_partition[1]} is published by others all the time"
+        )
 
-    def _end(self, signer: Signer, place: TopicPartition) -> int | None:
+    def _end(self, signer: Signer, topic_partition: TopicPartition) -> int | None:
         """Return the last offset in a log, None when it has no entry. Never remembered: what is signed next follows
         on it.
         """
-        store = self._store(place)
-        if place not in self._troubled and (trouble := store.get(TROUBLE)):
-            self._troubled[place] = trouble.decode("utf-8", "replace")
+        store = self._store(topic_partition)
+        if topic_partition not in self._troubled and (trouble := store.get(TROUBLE)):
+            self._troubled[topic_partition] = trouble.decode("utf-8", "replace")
         if store.get(CHECKPOINT) is None:
             return None
-        published = Log(store, signer.history, log_origin(signer.name, *place))
+        published = Log(store, signer.history, log_origin(signer.name, *topic_partition))
         return published.entry(published.size - 1).last_offset if published.size else None
 
-    def _publish_one(self, signer: Signer, place: TopicPartition, todo: Sequence[LedgerEntry]) -> int:
-        store, now = self._store(place), int(self._clock().timestamp())
+    def _publish_one(
+        self, signer: Signer, topic_partition: TopicPartition, todo: Sequence[LedgerEntry]
+    ) -> int:
+        store, now = self._store(topic_partition), int(self._clock().timestamp())
         begins = store.get(CHECKPOINT) is None
         for start in range(0, len(todo), _AT_ONCE):
             some = todo[start : start + _AT_ONCE]
             require_authentic(self._warehouse, some, begins)
             named = {digest for account in some for digest in account.declarations}
             declarations.restore(self._warehouse.objects, named, self._declarations)
-            publish(store, signer, *place, self._commits(some), now, self._warehouse.anchors)
+            publish(store, signer, *topic_partition, self._commits(some), now, self._warehouse.anchors)
             begins = False
-            self.unstamped.add(place)
+            self.unstamped.add(topic_partition)
             for account in some:
-                self._fresh.pop((*place, account.first), None)
+                self._fresh.pop((*topic_partition, account.first), None)
             fail_point("log.published")
         return len(todo)
 
@@ -240,7 +252,7 @@ class Publication:
                 self._warehouse, account.stream, account.partition, *offsets, account.version
             )
             commit = LogCommit.of(
-                rows, *account.place, offsets, account.version, declarations=account.declared
+                rows, *account.topic_partition, offsets, account.version, declarations=account.declared
             )
         except (pa.ArrowException, OSError) as error:
             raise IntegrityError(
@@ -252,39 +264,46 @@ class Publication:
             )
         return commit
 
-    def _failed(self, place: TopicPartition, error: LetheError) -> None:
-        if self._troubled.get(place) != str(error):
-            log.error("the log %s/%d cannot be published: %s", *place, error)
-            self._troubled[place] = str(error)
+    def _failed(self, topic_partition: TopicPartition, error: LetheError) -> None:
+        if self._troubled.get(topic_partition) != str(error):
+            log.error("the log %s/%d cannot be published: %s", *topic_partition, error)
+            self._troubled[topic_partition] = str(error)
             text = {"error": str(error), "since": self._clock().isoformat(timespec="seconds")}
             try:
-                self._warehouse.objects.put(self._store(place).path(TROUBLE), orjson.dumps(text))
+                self._warehouse.objects.put(self._store(topic_partition).path(TROUBLE), orjson.dumps(text))
             except (LetheError, OSError) as also:
                 log.error("and that cannot be noted: %s", also)
 
-    def _well(self, place: TopicPartition) -> None:
-        if self._troubled.pop(place, None) is not None:
-            self._store(place).delete(TROUBLE)
-            log.info("the log %s/%d is published again", *place)
+    def _well(self, topic_partition: TopicPartition) -> None:
+        if self._troubled.pop(topic_partition, None) is not None:
+            self._store(topic_partition).delete(TROUBLE)
+            log.info("the log %s/%d is published again", *topic_partition)
 
-    def _store(self, place: TopicPartition) -> LogStore:
-        return LogStore.of(self._warehouse.objects, *place)
+    def _store(self, topic_partition: TopicPartition) -> LogStore:
+        return LogStore.of(self._warehouse.objects, *topic_partition)
 
-    def places(self) -> list[TopicPartition]:
+    def topic_partitions(self) -> list[TopicPartition]:
         """Return every topic-partition there ever was a commit of, and the replays."""
         self._warehouse.publish()
-        return places(self._warehouse)
+        return topic_partitions(self._warehouse)
 
     def sign_again(self, on_step: Callable[[int, int], None] = lambda _done, _all: None) -> int:
         """Sign the checkpoint of every log with the newest keys; returns how many logs there are."""
         signer = self._signer()
         publish_history(self._warehouse.objects, signer.history)
-        every = self.places()
-        for number, place in enumerate(every, 1):
+        every = self.topic_partitions()
+        for number, topic_partition in enumerate(every, 1):
             for _ in range(_TRIES):
                 try:
                     now = int(self._clock().timestamp())
-                    publish(self._store(place), signer, *place, [], now, self._warehouse.anchors)
+                    publish(
+                        self._store(topic_partition),
+                        signer,
+                        *topic_partition,
+                        [],
+                        now,
+                        self._warehouse.anchors,
+                    )
                     break
                 except FencedError:
                     continue
@@ -305,10 +324,10 @@ class Publication:
         made, failure = 0, None
         while self._round and not (made and enough()):
             fail_point("stamp.begin")
-            place = self._round[0]
+            topic_partition = self._round[0]
             try:
-                made += stamp(self._store(place), authority) is not None
-                self.unstamped.discard(place)
+                made += stamp(self._store(topic_partition), authority) is not None
+                self.unstamped.discard(topic_partition)
             except TransientError:
                 raise
             except LetheError as error:  # this log's own trouble, not the authority's
@@ -343,7 +362,9 @@ def _following(said: Sequence[LedgerEntry], end: int | None) -> list[LedgerEntry
     return todo if whole else None
 
 
-def _complete(place: TopicPartition, known: Sequence[LedgerEntry], end: int | None) -> list[LedgerEntry]:
+def _complete(
+    topic_partition: TopicPartition, known: Sequence[LedgerEntry], end: int | None
+) -> list[LedgerEntry]:
     """Return all that the ledger knows after the end of a log; raises `IntegrityError` for a hole in it."""
     todo = [account for account in known if end is None or account.first > end]
     holes = [(a.last, b.first) for a, b in pairwise(todo) if b.first != a.last + 1]
@@ -351,7 +372,7 @@ def _complete(place: TopicPartition, known: Sequence[LedgerEntry], end: int | No
         holes.insert(0, (end, todo[0].first))
     if holes:
         raise IntegrityError(
-            f"offsets {holes[0][0] + 1} to {holes[0][1] - 1} of {place[0]}/{place[1]} are in no commit the ledger "
-            "knows: nothing was signed"
+            f"offsets {holes[0][0] + 1} to {holes[0][1] - 1} of {'/'.join(map(str, topic_partition))} "
+            "are in no commit the ledger knows: nothing was signed"
         )
     return todo

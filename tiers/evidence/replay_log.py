@@ -71,16 +71,16 @@ def keep_leaves(warehouse: Warehouse, hashes: Iterable[Hashed]) -> None:
 
 
 def _commit(warehouse: Warehouse, account: LedgerEntry) -> LogCommit:
-    place, offsets = account.place, (account.first, account.last)
+    topic_partition, offsets = account.topic_partition, (account.first, account.last)
     where = f"offsets {account.first} to {account.last} of {account.stream}/{account.partition}"
     try:
-        rows = rows_of_commit(warehouse, *place, *offsets, account.version)
+        rows = rows_of_commit(warehouse, *topic_partition, *offsets, account.version)
         told = account.declared
-        commit = LogCommit.of(rows, *place, offsets, account.version, True, told)
+        commit = LogCommit.of(rows, *topic_partition, offsets, account.version, True, told)
         if not account.is_of(commit.entry):
             # Its files were rewritten meanwhile: these are the rows of other commits, too.
             rows = _its_own(warehouse, account, rows)
-            commit = LogCommit.of(rows, *place, offsets, account.version, True, told)
+            commit = LogCommit.of(rows, *topic_partition, offsets, account.version, True, told)
     except (pa.ArrowException, OSError) as error:
         raise IntegrityError(
             f"the replayed rows of {where} cannot be read back ({type(error).__name__}): nothing was signed"

@@ -95,8 +95,8 @@ class Verifier:
         yield from (Finding(Kind.ALTERED, path, what) for path, what in sorted(broken.items()))
         yield from self._forged(ledger)
         yield from self._notes()
-        places = sorted(set(archive.groups) | set(_places(ledger)) | set(self._logs()))
-        if self.stream is not None and not places:
+        topic_partitions = sorted(set(archive.groups) | set(_places(ledger)) | set(self._logs()))
+        if self.stream is not None and not topic_partitions:
             raise LetheError(f"no stream is called {self.stream[:80]!r}; lethe ledger shows those there are")
         report.expected = sum(
             pc.sum(ledger.column(name)).as_py() or 0 for name in ("in_scope", "out_of_scope")
@@ -106,8 +106,8 @@ class Verifier:
         elsewhere: dict[TopicPartition, set[At]] = {}
         yield from self._replays(archive, ledger.filter(replayed), elsewhere)
         ledger = ledger.filter(pc.invert(replayed))
-        for place in places:
-            yield from self._place(archive, ledger, place, elsewhere.get(place, set()))
+        for topic_partition in topic_partitions:
+            yield from self._place(archive, ledger, topic_partition, elsewhere.get(topic_partition, set()))
             yield from (finding for finding in archive.findings if finding not in said)
             said.update(archive.findings)
 
@@ -144,29 +144,35 @@ class Verifier:
             if isinstance(found, Finding):
                 yield found
                 continue
-            place, mine = found
-            elsewhere.setdefault(place, set()).update(mine)
+            topic_partition, mine = found
+            elsewhere.setdefault(topic_partition, set()).update(mine)
             self.report.rows, self.report.entries = self.report.rows + len(mine), self.report.entries + 1
         yield from self._declarations(counted)
 
     def _place(
-        self, archive: Archive, ledger: pa.Table, place: TopicPartition, elsewhere: set[At]
+        self, archive: Archive, ledger: pa.Table, topic_partition: TopicPartition, elsewhere: set[At]
     ) -> Iterator[Finding]:
         """Yield one topic-partition, without the rows that the log of replays answers for."""
-        stream, partition = place
+        stream, partition = topic_partition
         mine = ledger.filter(
             pc.and_(
                 pc.equal(ledger["stream"], stream),
                 pc.equal(ledger["partition"], pa.scalar(partition, pa.int32())),
             )
         )
-        rows = only(archive.rows(place), elsewhere, without=True) if elsewhere else archive.rows(place)
-        if place == REPLAYS or not (mine.num_rows or self._known(place)):  # no stream is called so
-            yield from _unaccounted(rows, place)
+        rows = (
+            only(archive.rows(topic_partition), elsewhere, without=True)
+            if elsewhere
+            else archive.rows(topic_partition)
+        )
+        if topic_partition == REPLAYS or not (
+            mine.num_rows or self._known(topic_partition)
+        ):  # no stream is called so
+            yield from _unaccounted(rows, topic_partition)
             return
-        if not self._known(place) and self._waiting(mine, []) is not None:
+        if not self._known(topic_partition) and self._waiting(mine, []) is not None:
             return  # of a topic-partition whose log is about to begin
-        log = yield from self._open(place)
+        log = yield from self._open(topic_partition)
         if log is None:
             return
         counted, pinned = yield from self._counted(log)
@@ -177,7 +183,7 @@ class Verifier:
             rows = _before(rows, waiting)
         yield from verify_ledger(counted, mine, log.origin)
         if stream in self.undone:  # a signed certificate says that none of its rows is left
-            yield from _left(rows, place)
+            yield from _left(rows, topic_partition)
             return
         months = Months(self.report.first, self.report.last)
         before = self.report.rows, self.report.entries, self.report.outside
@@ -244,22 +250,25 @@ class Verifier:
     def _key(self) -> LedgerKey | None:
         return self.warehouse.anchors.known_ledger_key if self.warehouse.anchors else None
 
-    def _known(self, place: TopicPartition) -> bool:
+    def _known(self, topic_partition: TopicPartition) -> bool:
         """Tell whether there is a log, or a checkpoint of one that was kept elsewhere.
 
         Rows may say that they are of any stream: what none can be called has no log, and becomes no path.
         """
-        if not STREAM_PATTERN.fullmatch(place[0]) and place != REPLAYS:
+        if not STREAM_PATTERN.fullmatch(topic_partition[0]) and topic_partition != REPLAYS:
             return False
-        origin = log_origin(self.history.name, *place)
-        published = LogStore.of(self.warehouse.objects, *place).get(CHECKPOINT) is not None
+        origin = log_origin(self.history.name, *topic_partition)
+        published = LogStore.of(self.warehouse.objects, *topic_partition).get(CHECKPOINT) is not None
         return published or any(_origin(note) == origin for note in self._checkpoints())
 
-    def _open(self, place: TopicPartition) -> Generator[Finding, None, Log | None]:
+    def _open(self, topic_partition: TopicPartition) -> Generator[Finding, None, Log | None]:
         """Yield a log, once it is verified. None: `verify_log` has named why, and nothing about its rows can be
         said.
         """
-        origin, reader = log_origin(self.history.name, *place), LogStore.of(self.warehouse.objects, *place)
+        origin, reader = (
+            log_origin(self.history.name, *topic_partition),
+            LogStore.of(self.warehouse.objects, *topic_partition),
+        )
         known = [note for note in self._checkpoints() if _origin(note) == origin]
         yield from verify_log(reader, self.history, origin, known, self.stamp_roots)
         try:
@@ -301,7 +310,11 @@ class Verifier:
 
     def _logs(self) -> Iterable[TopicPartition]:
         """Topic-partitions with a log, or with a checkpoint kept elsewhere, whatever the ledger knows of them."""
-        yield from (place for place in logs(self.warehouse.objects) if self.stream in (None, place[0]))
+        yield from (
+            topic_partition
+            for topic_partition in logs(self.warehouse.objects)
+            if self.stream in (None, topic_partition[0])
+        )
         name = self.history.name
         for note in self._checkpoints():
             parts = _origin(note).removeprefix(f"{name}/").split("/")
@@ -334,20 +347,20 @@ def _origin(note: bytes) -> str:
     return note.split(b"\n", 1)[0].decode("utf-8", "replace")
 
 
-def _unaccounted(between: Rows, place: TopicPartition) -> Iterator[Finding]:
+def _unaccounted(between: Rows, topic_partition: TopicPartition) -> Iterator[Finding]:
     """Yield rows of a topic-partition that neither ledger nor log has ever heard of."""
     for file, rows in between(0, None):
         if rows.num_rows:
             detail = f"{rows.num_rows} rows of a topic-partition without ledger and log"
-            yield Finding(Kind.ADDED, f"{place[0]}/{place[1]}", detail, file)
+            yield Finding(Kind.ADDED, f"{topic_partition[0]}/{topic_partition[1]}", detail, file)
 
 
-def _left(between: Rows, place: TopicPartition) -> Iterator[Finding]:
+def _left(between: Rows, topic_partition: TopicPartition) -> Iterator[Finding]:
     """Yield rows of a file that was taken out of all tables again."""
     for file, rows in between(0, None):
         if rows.num_rows:
             detail = f"{rows.num_rows} rows of a file that was taken out again"
-            yield Finding(Kind.ADDED, f"{place[0]}/{place[1]}", detail, file)
+            yield Finding(Kind.ADDED, f"{topic_partition[0]}/{topic_partition[1]}", detail, file)
 
 
 def checkpoint_of(data: bytes) -> bytes:

@@ -41,7 +41,7 @@ class LedgerEntry:
     declarations: tuple[bytes, ...] = ()
 
     @property
-    def place(self) -> TopicPartition:
+    def topic_partition(self) -> TopicPartition:
         """The topic-partition."""
         return self.stream, self.partition
 
@@ -92,7 +92,7 @@ def replays(warehouse: Warehouse) -> list[LedgerEntry]:
     return sorted(found, key=lambda a: (a.version, a.stream, a.partition, a.first))
 
 
-def places(warehouse: Warehouse) -> list[TopicPartition]:
+def topic_partitions(warehouse: Warehouse) -> list[TopicPartition]:
     """Name what has a log: every topic-partition the ledger knows, in order, and the replays if there were any."""
     rows, _ = read_ledger(warehouse)
     replayed = pc.equal(rows.column("source"), ledger.REPLAYED)
@@ -141,5 +141,5 @@ def _entry(row: Mapping[str, Any], version: int, key: LedgerKey | None) -> Ledge
 def _by_place(found: Iterable[LedgerEntry]) -> dict[TopicPartition, list[LedgerEntry]]:
     grouped: dict[TopicPartition, list[LedgerEntry]] = {}
     for entry in sorted(found, key=lambda e: (e.stream, e.partition, e.first)):
-        grouped.setdefault(entry.place, []).append(entry)
+        grouped.setdefault(entry.topic_partition, []).append(entry)
     return grouped

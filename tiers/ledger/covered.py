@@ -29,7 +29,7 @@ class Covered:
             *(rows.column(n).to_pylist() for n in rows.column_names), strict=True
         ):
             ranges.setdefault((stream, partition), []).append((first, last))
-        return cls({place: sorted(mine) for place, mine in ranges.items()})
+        return cls({topic_partition: sorted(mine) for topic_partition, mine in ranges.items()})
 
     def commit(self, position: Position) -> int | None:
         """Return the first offset of the commit that accounts for a position; None if none does."""

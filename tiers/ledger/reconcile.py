@@ -62,18 +62,18 @@ def check(warehouse: Warehouse, on_stream: Callable[[int, int], None] | None = N
     short: list[tuple[str, int, Short]] = []
     groups = ledger.partition_by("stream", "partition", as_dict=True)
     for done, ((stream, partition), rows) in enumerate(groups.items(), 1):
-        place = (str(stream), int(str(partition)))
+        topic_partition = (str(stream), int(str(partition)))
         regular, moved = rows.filter(pl.col("source") != REPLAYED), rows.filter(pl.col("source") == REPLAYED)
         said = _expected(regular)
         what = [*_ranges(regular), *_ends(warehouse, regular), *_moved(said, moved)]
         if stream in gone.undone:
             said = [{**row, **dict.fromkeys(_COUNTED, 0)} for row in said]
-        for one in Tables(warehouse, *place, said, gone).compare():
+        for one in Tables(warehouse, *topic_partition, said, gone).compare():
             if isinstance(one, Short):
-                short.append((*place, one))
+                short.append((*topic_partition, one))
             else:
                 what.append(one)
-        findings += (Finding(*place, one) for one in what)
+        findings += (Finding(*topic_partition, one) for one in what)
         if on_stream is not None:
             on_stream(done, len(groups))
     findings += (Finding(stream, partition, one.what) for stream, partition, one in _unexplained(short, gone))
@@ -178,8 +178,8 @@ def _unexplained(
 def _unknown(warehouse: Warehouse, known: set[tuple[str, int]]) -> list[Finding]:
     findings = []
     for table in ("metadata", "identifiers", "quarantine", "usage"):
-        places = dataset(warehouse, table).to_table(columns=PLACE[:2])
-        for row in places.group_by(PLACE[:2]).aggregate([]).to_pylist():
+        topic_partitions = dataset(warehouse, table).to_table(columns=PLACE[:2])
+        for row in topic_partitions.group_by(PLACE[:2]).aggregate([]).to_pylist():
             if (row["stream"], row["partition"]) not in known:
                 what = f"{table} holds rows no ledger row accounts for"
                 findings.append(Finding(row["stream"], row["partition"], what))

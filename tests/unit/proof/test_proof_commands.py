@@ -273,7 +273,7 @@ def test_a_round_of_stamps_is_made_in_several_goes_and_every_log_has_its_turn(tm
         for stream in streams:
             world.feed(stream, 20, 1)
         publication = publication_of(world.runtime)
-        publication.unstamped.update(publication.places())
+        publication.unstamped.update(publication.topic_partitions())
         ask = http_authority(url, authority.roots, 10)
 
         def stamped() -> list[str]:
@@ -290,7 +290,7 @@ def test_a_round_of_stamps_is_made_in_several_goes_and_every_log_has_its_turn(tm
         # A log that is damaged is named, and the others have their stamps all the same.
         for stream in streams[1:]:
             world.feed(stream, 20, 9)
-        publication.unstamped.update(publication.places())
+        publication.unstamped.update(publication.topic_partitions())
         (world.log_folder(streams[1]) / "checkpoint").write_bytes(b"no checkpoint")
         with pytest.raises(IntegrityError):
             publication.stamp(ask)
