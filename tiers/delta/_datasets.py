@@ -7,7 +7,6 @@ from operator import and_
 from typing import Any
 
 import pyarrow.compute as pc
-from pyarrow.dataset import FileSystemDataset, get_partition_keys
 
 
 def by_partition(dataset: Any) -> Any:
@@ -16,6 +15,11 @@ def by_partition(dataset: Any) -> Any:
     The library takes columns of which the log gives no bounds to be empty as soon as it gives those of others, as
     engines do that write them of the first columns only: a filter on the later ones would find nothing.
     """
+    from pyarrow.dataset import (
+        FileSystemDataset,
+        get_partition_keys,
+    )  # where pandas is installed it brings that in
+
     fragments = []
     for one in dataset.get_fragments():
         keys = get_partition_keys(one.partition_expression).items()
