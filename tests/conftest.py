@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -21,10 +22,14 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 NEEDS_KAFKA = "needs_kafka: runs only where LETHE_TEST_BROKER is kafka or kafka3 (make test-kafka)"
+NEEDS_HISTORY = (
+    "needs_history(commit): runs only where the repository has this commit; a shallow checkout has not"
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", NEEDS_KAFKA)
+    config.addinivalue_line("markers", NEEDS_HISTORY)
     try:
         chosen_kind()
     except LetheError as error:
@@ -38,6 +43,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         unserved = [item for item in items if not _meets_a_broker(item)]
     else:
         unserved = [item for item in items if item.get_closest_marker("needs_kafka")]
+    for item in set(items) - set(unserved):
+        if (history := item.get_closest_marker("needs_history")) and not _is_in_history(history.args[0]):
+            unserved.append(item)
     if unserved:
         config.hook.pytest_deselected(items=unserved)
         items[:] = [item for item in items if item not in unserved]
@@ -55,6 +63,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("seconds of each suite")
         for suite, spent in seconds.most_common():
             terminalreporter.line(f"{spent:7.1f} s  {counts[suite]:5} tests  {suite}")
+
+
+def _is_in_history(commit: str) -> bool:
+    looked = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
+    return subprocess.run(looked, cwd=Path(__file__).parent, capture_output=True, check=False).returncode == 0
 
 
 def _meets_a_broker(item: pytest.Item) -> bool:

@@ -12,9 +12,12 @@ import pytest
 from workers import Process, Site, traffic, until
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.needs_kafka  # the embedded broker does not bring a group of two to rest in time
 FORMER = "2e9882e79d5e3f79a25283b11761fb8b294ef73e"
 """The last version that others run: its commit until it is tagged. docs/upgrading.md says when this line moves."""
+pytestmark = [
+    pytest.mark.needs_kafka,  # the embedded broker does not bring a group of two to rest in time
+    pytest.mark.needs_history(FORMER),
+]
 PARTITIONS = 4
 
 
