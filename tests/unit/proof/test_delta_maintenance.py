@@ -6,6 +6,7 @@ The library maintains (OPTIMIZE, VACUUM, checkpoint, clean-up of the log); it, P
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -62,6 +63,12 @@ class Others:
                     one(DeltaTable(self.url))
                     self.maintained.add(name)
 
+    def wait(self) -> None:
+        """Wait until each kind of maintenance and each reader has had its turn; a busy machine gives few."""
+        end = time.monotonic() + 60
+        while time.monotonic() < end and (len(self.maintained) < 4 or len(self.reads) < len(READERS)):
+            time.sleep(0.05)
+
     def read(self) -> None:
         while not self.over.is_set():
             for reader in READERS:
@@ -91,6 +98,7 @@ def test_all_is_there_once_whoever_maintains_and_reads(world: World) -> None:
     try:
         for number in range(1, COMMITS):
             world.feed(STREAM, RECORDS, number, months=1, malformed=0, late=0)
+        others.wait()
     finally:
         others.over.set()
         for thread in others.threads:
