@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
 from lethe.operations.asker import Asker, record
-from lethe.operations.intake.replay import NO_DECLARATION, NO_ENVELOPE
+from lethe.operations.intake import replay as replays
+from lethe.operations.intake.replay import NO_DECLARATION, NO_ENVELOPE, Replayed, Wanted
 from lethe.operations.runtime import Runtime
 from lethe.operations.window.visibility import RestrictedError, hides_value
 from lethe.schemas.position import Position
@@ -102,3 +104,26 @@ def _shown(
     columns = {name: cell for name, cell in row.items() if name != "sealed"}
     columns |= {"record": str(position), "explanation": explained(row["reason"])}
     return Shown(columns, row["sealed"] is not None, revealed, value)
+
+
+def replay(
+    runtime: Runtime,
+    asker: Asker,
+    wanted: Wanted,
+    dry_run: bool = False,
+    on_step: Callable[[int, int], None] = lambda _done, _all: None,
+) -> tuple[Replayed, str | None]:
+    """Run rejected records through the declarations of today; returns what was done, and what kept the log from being
+    published.
+
+    It is in the audit log before it begins and when it has ended; with `dry_run` nothing is changed, and no entry made.
+    """
+    if dry_run:
+        return replays.replay(runtime, wanted, True, on_step)
+    reason, form = wanted.reason, wanted.format
+    record(runtime, asker, "quarantine.replay", reason=reason, format=form)
+    done, trouble = replays.replay(runtime, wanted, False, on_step)
+    record(
+        runtime, asker, "quarantine.replay.done", reason=reason, format=form, tried=done.tried, count=done.records
+    )  # fmt: skip
+    return done, trouble

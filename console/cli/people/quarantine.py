@@ -10,9 +10,8 @@ import typer
 from lethe.console.cli._root import new_app
 from lethe.console.cli.people.window import LAW, RECORD
 from lethe.console.cli.shell import Shell, asker, fail, progress, shell
-from lethe.operations.asker import record as note
 from lethe.operations.intake import quarantine
-from lethe.operations.intake.replay import Replayed, Wanted, replay
+from lethe.operations.intake.replay import Replayed, Wanted
 from lethe.schemas.position import Position
 
 REASON = Annotated[str | None, typer.Option("--reason", help="Only records rejected for this reason.")]
@@ -94,16 +93,9 @@ def quarantine_replay(
     Example: lethe quarantine replay --reason unknown_value --format acme/sms --dry-run
     """
     invocation = shell(context)
-    who = asker()
-    if not dry_run:
-        note(invocation.runtime, who, "quarantine.replay", reason=reason, format=format_name)
     with progress("rejected records", None, shown=not invocation.json) as update:
-        done, log_error = replay(invocation.runtime, Wanted(reason, format_name), dry_run, update)
-    if not dry_run:
-        note(
-            invocation.runtime, who, "quarantine.replay.done", reason=reason, format=format_name, tried=done.tried,
-            count=done.records,
-        )  # fmt: skip
+        wanted = Wanted(reason, format_name)
+        done, log_error = quarantine.replay(invocation.runtime, asker(), wanted, dry_run, update)
     answer = {
         "dry_run": dry_run,
         "tried": done.tried,

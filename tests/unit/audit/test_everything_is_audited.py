@@ -21,7 +21,7 @@ NO_ENTRY = {
     "intake.undo.before_undo": "counts, before a question that is audited when it is answered",
     "intake.quarantine.counted": "a count",
     "intake.quarantine.listed": "reasons and positions of many records, no value: what a producer has to mend",
-    "intake.replay.replay": "audited where it is asked for (console.cli.people.quarantine), which knows who asks",
+    "intake.replay.replay": "a part of quarantine.replay, which is audited",
     "proof.audit_anchor.anchor": "checkpoints",
     "proof.audit_anchor.check_stamps": "checkpoints",
     "proof.audit_anchor.read_anchors": "checkpoints",
