@@ -118,6 +118,10 @@ def test_a_worker_that_can_wait_outlasts_a_store_that_refuses(
     plant: Plant, monkeypatch: Patch, caplog: Any, told: bool
 ) -> None:
     """It says so once, however often it tries; told to stop meanwhile, it leaves at once and nothing is lost."""
+    # Whatever tests before this one have made of the process's logs.
+    caplog.set_level("WARNING", logger=committer.log.name)
+    for name, value in (("handlers", [caplog.handler]), ("propagate", False), ("disabled", False)):
+        monkeypatch.setattr(committer.log, name, value)
     values = plant.records(SOURCE, traffic(300, seed=2))
     reels = Reels(plant, {SOURCE: values})
     reels.pipeline.finish_early = False

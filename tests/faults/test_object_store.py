@@ -263,7 +263,9 @@ def test_a_scheme_nobody_speaks_is_refused() -> None:
 
 
 def test_the_audit_in_a_bucket_from_two_machines(root: str, storage: dict[str, str], tmp_path: Path) -> None:
-    """A key directory each, so that nothing but conditional puts keeps them apart."""
+    """A key directory each, so that nothing but conditional puts keeps them apart: an entry may be there twice, none
+    is missing.
+    """
     now = datetime(2026, 11, 1, 12, tzinfo=UTC)
     AuditLog(f"{root}/audit", tmp_path / "a", storage=storage).append({"case": "first"}, now)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
@@ -280,7 +282,9 @@ def test_the_audit_in_a_bucket_from_two_machines(root: str, storage: dict[str, s
         thread.join(120)
     said = sorted(f"{name}{number}" for name in "ab" for number in range(20))
     for log in logs:
-        assert sorted(e["case"] for e in log.entries()) == sorted([*said, "first"])
+        found = [e["case"] for e in log.entries()]
+        assert set(found) == {*said, "first"}
+        assert len(found) <= len(said) + 2
     objects = open_objects(f"{root}/audit", storage)
     for path in objects.list(""):
         if path.endswith("checkpoint"):

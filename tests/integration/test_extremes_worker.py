@@ -7,7 +7,7 @@ import json
 from extremes import FORMATS, extremes
 from workers import Site
 
-_EVERY = 7  # one in so many, another one in each format: all of them go through `ingest` in another test
+_EVERY = 11  # one in so many, another one in each format: all of them go through `ingest` in another test
 
 
 def test_no_value_of_any_field_ends_a_worker(site: Site) -> None:
@@ -30,9 +30,9 @@ def test_no_value_of_any_field_ends_a_worker(site: Site) -> None:
         good |= {len(values), len(values) + len(chosen) - 1}
         values += chosen
         heads += [[("kind", fmt.name.encode())]] * len(chosen)
-    assert len(values) > 5_000
+    assert len(values) > 3_000
     site.broker.produce(topic, values, headers=heads)
-    site.drain(seconds=180)
+    site.drain(seconds=420)
     tables = {name: site.checker().arrow(name, ["offset"]) for name in ("metadata", "usage", "quarantine")}
     offsets = {name: set(table.column("offset").to_pylist()) for name, table in tables.items()}
     assert set().union(*offsets.values()) == set(range(len(values)))
