@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from lethe.operations.site_files import SiteFile, read_own_numbers
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.declaration.charge import ChargeBasis
 from lethe.schemas.declaration.fields import is_zone
 from lethe.schemas.declaration.vocabulary import CURRENCIES
 from lethe.schemas.errors import ConfigurationError
-from lethe.schemas.line import ANY_LINE, Line, OwnNumbers, parse_own_numbers
-
-_log = logging.getLogger(__name__)
-_LOOK_EVERY: Final = 5.0  # seconds
-_MOST_BYTES: Final = 256 * 1024 * 1024
+from lethe.schemas.line import ANY_LINE, Line
 
 
 class LineSettings(BaseModel):
@@ -59,18 +54,6 @@ class LineSettings(BaseModel):
         return currency
 
 
-def read_own_numbers(path: Path) -> OwnNumbers:
-    """Read a file of own numbers; raises `ConfigurationError` naming the file, the line and what is wrong there."""
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ConfigurationError(f"own_numbers {path}: larger than 256 MB; write ranges as first-last")
-        return parse_own_numbers(path.read_bytes().decode("utf-8"), f"own_numbers {path}")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"own_numbers {path}: {type(error).__name__}; check that it is there, readable and UTF-8"
-        ) from None
-
-
 def check_charges(settings: Mapping[str, LineSettings], sources: Mapping[str, str]) -> None:
     """Check that charges can be worked out as sources say; raises `ConfigurationError` naming source and format."""
     for name, one in settings.items():
@@ -84,63 +67,28 @@ def check_charges(settings: Mapping[str, LineSettings], sources: Mapping[str, st
                 raise ConfigurationError(f"lines.{name}: {fmt.name} has no such charge: {error}") from None
 
 
-@dataclass(slots=True)
 class Lines:
     """The lines of all streams. Called with a stream's name; safe in several threads.
 
-    A file that cannot be read at the start is an error. One that cannot be read later is told to the log, and what was
-    read before stays: persons must not become businesses, nor the other way round, because a copy was half done.
+    A file of own numbers that cannot be read at the start is an error, `ConfigurationError`; later it leaves what was
+    read before.
     """
 
-    settings: Mapping[str, LineSettings]
-    clock: Callable[[], float] = field(repr=False)  # seconds, never backwards
-    _known: dict[str, Line] = field(default_factory=dict, repr=False)
-    _seen: dict[str, tuple[int, int, int]] = field(default_factory=dict, repr=False)
-    _looked: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Read every file; raises `ConfigurationError` for the first one that is wrong."""
-        for name, one in self.settings.items():
-            own = None
-            if one.own_numbers is not None:
-                self._seen[name] = _mark(one.own_numbers)
-                own = read_own_numbers(one.own_numbers)
-            self._known[name] = Line(
-                one.country, one.dial_prefixes, own, one.charge_basis, one.zone, one.currency
-            )
-        self._looked = self.clock()
+    def __init__(self, settings: Mapping[str, LineSettings], clock: Callable[[], float]) -> None:
+        self._own = {
+            name: SiteFile(one.own_numbers, read_own_numbers, clock)
+            for name, one in settings.items()
+            if one.own_numbers is not None
+        }
+        self._known = {
+            name: Line(one.country, one.dial_prefixes, None, one.charge_basis, one.zone, one.currency)
+            for name, one in settings.items()
+        }
 
     def __call__(self, stream: str) -> Line:
         """Return the line of a stream, whose topic may have been created again (`~2`)."""
-        if self.clock() - self._looked >= _LOOK_EVERY:
-            self._looked = self.clock()
-            self._look()
-        return self._known.get(stream.partition("~")[0], ANY_LINE)
-
-    def _look(self) -> None:
-        for name, one in self.settings.items():
-            if one.own_numbers is None:
-                continue
-            try:
-                mark = _mark(one.own_numbers)
-                if mark == self._seen[name]:
-                    continue
-                self._seen[name] = mark  # told once, however it ends
-                own = read_own_numbers(one.own_numbers)
-            except ConfigurationError as error:
-                _log.error("%s; the numbers read before stay in force", error)
-                continue
-            self._known[name] = Line(
-                one.country, one.dial_prefixes, own, one.charge_basis, one.zone, one.currency
-            )
-            _log.info("own_numbers of %s: read again, %s stretches", name, own.count)
-
-
-def _mark(path: Path) -> tuple[int, int, int]:
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise ConfigurationError(
-            f"own_numbers {path}: {error.strerror}; put it back or mend the setting"
-        ) from None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+        name = stream.partition("~")[0]
+        line = self._known.get(name, ANY_LINE)
+        if name in self._own and (own := self._own[name]()) is not line.own:
+            line = self._known[name] = replace(line, own=own)
+        return line

@@ -20,10 +20,10 @@ from lethe.operations.audit.log import AuditLog
 from lethe.operations.audit.tokens import AuditTokens
 from lethe.operations.key_providers import openers
 from lethe.operations.lines import Lines, check_charges
-from lethe.operations.listed_codes import ListedCodes
-from lethe.operations.residence import ResidenceTable
 from lethe.operations.settings import Settings
+from lethe.operations.site_files import SiteFile, read_codes, read_residence
 from lethe.schemas.errors import ConfigurationError
+from lethe.schemas.listed_codes import Codes
 from lethe.tiers.maintenance import Kept
 from lethe.tiers.rights import restrictions
 from lethe.tiers.store.objects import Objects, open_objects
@@ -156,9 +156,10 @@ class Runtime:
         return Anchors(directory, first_version)
 
     @cached_property
-    def listed_codes(self) -> ListedCodes | None:
+    def listed_codes(self) -> SiteFile[Codes] | None:
         """The codes that the site's file says name nobody; None where there is no such file in the settings."""
-        return None if self.settings.codes is None else ListedCodes(self.settings.codes, time.monotonic)
+        path = self.settings.codes
+        return None if path is None else SiteFile(path, read_codes, time.monotonic)
 
     @cached_property
     def transform(self) -> Transform:
@@ -174,7 +175,9 @@ class Runtime:
             timedelta(seconds=settings.limits.future_seconds),
             Lines(settings.lines, time.monotonic) if settings.lines else None,
             self.listed_codes,
-            None if settings.residence is None else ResidenceTable(settings.residence, time.monotonic),
+            None
+            if settings.residence is None
+            else SiteFile(settings.residence, read_residence, time.monotonic),
         )
         registry = None
         if settings.registry_url is not None:

@@ -13,8 +13,7 @@ from rich.text import Text
 from lethe.console.cli._root import new_app
 from lethe.console.cli.shell import Shell, fail, shell
 from lethe.operations.intake.trial import Outcome, Placed, try_out
-from lethe.operations.lines import read_own_numbers
-from lethe.operations.residence import read_residence
+from lethe.operations.site_files import read_own_numbers, read_residence
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.declaration.format import Declaration, FieldSpec, Kinds
 from lethe.schemas.errors import ConfigurationError, LetheError

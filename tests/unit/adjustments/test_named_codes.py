@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from lethe.console.cli.main import app
 from lethe.operations import codes
 from lethe.operations.asker import Asker
-from lethe.operations.listed_codes import ListedCodes
 from lethe.operations.retention.sweep import run_sweep
+from lethe.operations.site_files import SiteFile, read_codes
 from lethe.schemas.errors import ConfigurationError, FencedError, InputError
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers.archive import sql
@@ -236,7 +236,7 @@ def test_whoever_is_listed_or_approved_by_mistake_is_not_named(tmp_path: Path) -
 def test_a_changed_file_is_read_again_and_a_wrong_one_changes_nothing(tmp_path: Path) -> None:
     file, now = tmp_path / "codes.txt", [0.0]
     file.write_text("route A b\n")
-    listed = ListedCodes(file, lambda: now[0])
+    listed = SiteFile(file, read_codes, lambda: now[0])
     assert listed() == {"route": frozenset({"A b"})}
     file.write_text("route A b\nnetwork C d\n")
     now[0] += 10
@@ -246,13 +246,13 @@ def test_a_changed_file_is_read_again_and_a_wrong_one_changes_nothing(tmp_path: 
         now[0] += 10
         assert listed()["network"] == {"C d"}
         with pytest.raises(ConfigurationError, match="line 1") as error:
-            ListedCodes(file, lambda: 0.0)
+            SiteFile(file, read_codes, lambda: 0.0)
         assert "xxx" not in str(error.value)
     file.unlink()
     now[0] += 10
     assert listed()["network"] == {"C d"}
     with pytest.raises(ConfigurationError, match="check that it is there"):
-        ListedCodes(file, lambda: 0.0)
+        SiteFile(file, read_codes, lambda: 0.0)
 
 
 def test_the_commands_say_what_they_did(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from transform_kit import MOST, batch_of, ring_at, rows
 
-from lethe.operations.residence import ResidenceTable
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
+from lethe.operations.site_files import SiteFile, read_residence
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.residence import parse_residence
@@ -131,7 +131,7 @@ def test_a_table_that_is_wrong_when_it_changes_leaves_the_one_before(
 ) -> None:
     file, now = tmp_path / "residence.csv", [0.0]
     file.write_text(GOOD)
-    table = ResidenceTable(file, lambda: now[0])
+    table = SiteFile(file, read_residence, lambda: now[0])
     file.write_text(GOOD + "range, 203.0.113.0/26, GB\n")
     now[0] = 10.0
     with caplog.at_level(logging.ERROR):
