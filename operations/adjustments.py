@@ -8,20 +8,17 @@ without what is set apart.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import Final
 
-import orjson
 import polars as pl
 
 from lethe.operations.runtime import Runtime
 from lethe.schemas.retention.calendar import Month
-from lethe.tiers.adjustments.table import Adjusted, adjust, forget_with_archive, known
+from lethe.tiers.adjustments.table import NAME, Adjusted, adjust, known
 from lethe.tiers.delta.rewrite import files_of
+from lethe.tiers.monthly import Looks, digest, forget_with_archive
 from lethe.tiers.warehouse import Warehouse
 
-_EVERY: Final = timedelta(hours=20)
 _NOTES: Final = "_adjustments"
 
 
@@ -38,7 +35,7 @@ def run(
         on_month(number, len(chosen))
         done.append(adjust(warehouse, month, runtime.clock()))
     on_month(len(chosen), len(chosen))
-    forget_with_archive(warehouse, runtime.clock())
+    forget_with_archive(warehouse, NAME, runtime.clock())
     return done
 
 
@@ -52,21 +49,17 @@ def run_due(runtime: Runtime, ending: set[Month]) -> list[Adjusted]:
     3. Note the files: the month is left alone until it has others.
     """
     warehouse, now = runtime.new_warehouse(), runtime.clock()
-    done = []
-    for month, digest in _files(warehouse).items():
+    looks, done = Looks(runtime.objects, _NOTES), []
+    for month, files in _files(warehouse).items():
         # Step 1
-        seen, when = _noted(runtime, month)
-        if seen == digest or (
-            month not in ending and when is not None and timedelta(0) <= now - when < _EVERY
-        ):
+        if not looks.is_due(month, files, now, at_once=month in ending):
             continue
         # Step 2
         done.append(adjust(warehouse, month, now))
         # Step 3
-        body = {"files": digest, "at": now.astimezone(UTC).isoformat()}
-        runtime.objects.put(f"{_NOTES}/{month}.json", orjson.dumps(body))
+        looks.note(month, files, now)
     if done:
-        forget_with_archive(warehouse, now)
+        forget_with_archive(warehouse, NAME, now)
     return done
 
 
@@ -82,13 +75,4 @@ def _files(warehouse: Warehouse) -> dict[Month, str]:
         for file in files_of(table):
             if table is not warehouse.metadata or file.partition["month"] in paths:
                 paths.setdefault(file.partition["month"], []).append(file.path)
-    return {Month.parse(m): sha256("\n".join(sorted(paths[m])).encode()).hexdigest() for m in sorted(paths)}
-
-
-def _noted(runtime: Runtime, month: Month) -> tuple[str | None, datetime | None]:
-    """Read which files of a month were looked through, and when; nothing when there is no note that can be read."""
-    try:
-        note = orjson.loads(runtime.objects.get(f"{_NOTES}/{month}.json") or b"")
-        return str(note["files"]), datetime.fromisoformat(note["at"])
-    except (ValueError, KeyError, TypeError):
-        return None, None
+    return {Month.parse(m): digest(sorted(paths[m])) for m in sorted(paths)}

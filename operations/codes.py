@@ -38,6 +38,7 @@ from lethe.streams.transform.split.leak_guard import digits, misshapen
 from lethe.tiers.codes import shared, table
 from lethe.tiers.codes.table import Named
 from lethe.tiers.delta.rewrite import files_of
+from lethe.tiers.monthly import Looks, digest, forget_with_archive
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.records import Part, entries_of, open_parts
 
@@ -48,7 +49,6 @@ _LARGEST_SHARE: Final = 10
 _FEWEST_DIGITS: Final = 7  # of what could be dialled
 _EXAMPLES: Final = 5
 _AT_A_TIME: Final = 200
-_EVERY: Final = timedelta(hours=20)
 _LAST_DAYS: Final = timedelta(days=2)
 _NOTES: Final = "_codes"
 
@@ -73,13 +73,13 @@ def sweep(
 ) -> dict[str, int]:
     """Look through every month whose keys open (or one); returns how many stand-ins were named in each."""
     warehouse = runtime.new_warehouse()
-    months = [month for month in _parts(runtime) if only is None or month == only]
-    found = {}
-    for number, month in enumerate(months):
+    months = {m: parts for m, parts in _parts(runtime).items() if only is None or m == only}
+    allowed, found = approved(runtime), {}
+    for number, (month, parts) in enumerate(months.items()):
         on_month(number, len(months))
-        found[str(month)] = _name(runtime, warehouse, month)
+        found[str(month)] = _name(warehouse, month, parts, allowed, runtime.clock())
     on_month(len(months), len(months))
-    table.forget_with_archive(warehouse, runtime.clock())
+    forget_with_archive(warehouse, table.NAME, runtime.clock())
     return found
 
 
@@ -93,22 +93,22 @@ def sweep_due(runtime: Runtime) -> dict[str, int]:
     3. Note the files: the month is left alone until it has others.
     """
     warehouse, now = runtime.new_warehouse(), runtime.clock()
-    found = {}
+    allowed, looks, found = approved(runtime), Looks(runtime.objects, _NOTES), {}
+    paths: dict[str, list[str]] = {}
+    for file in files_of(warehouse.metadata):
+        paths.setdefault(file.partition["month"], []).append(file.path)
     for month, parts in _parts(runtime).items():
         # Step 1
         last = any(window_end(month, part.window_months) - now < _LAST_DAYS for part in parts)
-        paths = [f.path for f in files_of(warehouse.metadata) if f.partition["month"] == str(month)]
-        seen = sha256("\n".join([*sorted(paths), *map(repr, sorted(approved(runtime)))]).encode()).hexdigest()
-        before, when = _noted(runtime, month)
-        if before == seen or (not last and when is not None and timedelta(0) <= now - when < _EVERY):
+        seen = digest([*sorted(paths.get(str(month), ())), *map(repr, sorted(allowed))])
+        if not looks.is_due(month, seen, now, at_once=last):
             continue
         # Step 2
-        found[str(month)] = _name(runtime, warehouse, month)
+        found[str(month)] = _name(warehouse, month, parts, allowed, runtime.clock())
         # Step 3
-        body = {"files": seen, "at": now.astimezone(UTC).isoformat()}
-        runtime.objects.put(f"{_NOTES}/{month}.json", orjson.dumps(body))
+        looks.note(month, seen, now)
     if found:
-        table.forget_with_archive(warehouse, now)
+        forget_with_archive(warehouse, table.NAME, now)
     return found
 
 
@@ -191,10 +191,11 @@ def _parts(runtime: Runtime) -> dict[Month, list[Part]]:
     return found
 
 
-def _name(runtime: Runtime, warehouse: Warehouse, month: Month) -> int:
-    parts, allowed = _parts(runtime).get(month, []), approved(runtime)
+def _name(
+    warehouse: Warehouse, month: Month, parts: list[Part], allowed: set[tuple[str, str]], now: datetime
+) -> int:
     find = partial(_found, warehouse, month, parts, allowed)
-    return len(table.name(warehouse, month, runtime.clock(), find))
+    return len(table.name(warehouse, month, now, find))
 
 
 def _found(
@@ -312,12 +313,3 @@ def _leaves(node: Any) -> Iterator[str]:
         yield node
     elif node is not None and not isinstance(node, bool):
         yield str(node)
-
-
-def _noted(runtime: Runtime, month: Month) -> tuple[str | None, datetime | None]:
-    """Read what a month was looked through with, and when; nothing when there is no note that can be read."""
-    try:
-        note = orjson.loads(runtime.objects.get(f"{_NOTES}/{month}.json") or b"")
-        return str(note["files"]), datetime.fromisoformat(note["at"])
-    except (ValueError, KeyError, TypeError):
-        return None, None

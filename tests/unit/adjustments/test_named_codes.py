@@ -18,6 +18,7 @@ from lethe.operations.retention.sweep import run_sweep
 from lethe.operations.site_files import SiteFile, read_codes
 from lethe.schemas.errors import ConfigurationError, FencedError, InputError
 from lethe.schemas.retention.calendar import Month
+from lethe.tiers import monthly
 from lethe.tiers.archive import sql
 from lethe.tiers.codes import table
 
@@ -172,7 +173,7 @@ def test_a_crash_before_the_commit_leaves_it_to_the_next_sweep(
 ) -> None:
     world.ingest([routed(n, who) for n, who in enumerate(people(60))])
     with monkeypatch.context() as patch:
-        patch.setattr(table, "write_files", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+        patch.setattr(monthly, "write_files", lambda *_: (_ for _ in ()).throw(OSError("gone")))
         with pytest.raises(OSError, match="gone"):
             codes.sweep(world.runtime)
     assert named(world) == {}
