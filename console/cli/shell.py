@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # each costs the help a part of a second: imported where it i
     from lethe.operations.asker import Asker
     from lethe.operations.runtime import Runtime
     from lethe.operations.settings import Settings
+    from lethe.schemas.retention.calendar import Month
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -228,6 +229,16 @@ def moment(text: str | None, what: str) -> datetime | None:
             f"{what}: a date or time such as 2026-10-01 or 2026-10-01T12:00:00+05:00"
         ) from None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def parse_month(text: str) -> Month:
+    """Return a month given on the command line; `InputError` if it is none."""
+    from lethe.schemas.retention.calendar import Month
+
+    try:
+        return Month.parse(text)
+    except ValueError:
+        raise InputError("a month is written 2026-10") from None
 
 
 def asker(case: str | None = None, purpose: str | None = None, law: str | None = None) -> Asker:

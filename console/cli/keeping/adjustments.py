@@ -7,9 +7,7 @@ from typing import Annotated
 import typer
 
 from lethe.console.cli._root import new_app
-from lethe.console.cli.shell import progress, shell
-from lethe.schemas.errors import InputError
-from lethe.schemas.retention.calendar import Month
+from lethe.console.cli.shell import parse_month, progress, shell
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +29,7 @@ def run_command(
     from lethe.operations import adjustments
 
     invocation = shell(context)
-    only = None if month is None else _month(month)
+    only = None if month is None else parse_month(month)
     with progress("months", None, shown=not invocation.json) as update:
         found = adjustments.run(invocation.runtime, only, update)
     rows = [{"month": str(a.month), "new": a.new, "total": a.total} for a in found]
@@ -58,7 +56,7 @@ def list_command(
     from lethe.operations import adjustments
 
     invocation = shell(context)
-    found = adjustments.listed(invocation.runtime, _month(month))
+    found = adjustments.listed(invocation.runtime, parse_month(month))
     rows = found.head(limit).to_dicts()
     shown = f"{len(rows)} of {found.height:,}" if len(rows) < found.height else f"{found.height:,}"
     invocation.answer(
@@ -70,10 +68,3 @@ def list_command(
             right=["partition", "offset"],
         ),
     )
-
-
-def _month(text: str) -> Month:
-    try:
-        return Month.parse(text)
-    except ValueError:
-        raise InputError("a month is written 2026-10") from None

@@ -7,9 +7,7 @@ from typing import Annotated
 import typer
 
 from lethe.console.cli._root import new_app
-from lethe.console.cli.shell import asker, progress, shell
-from lethe.schemas.errors import InputError
-from lethe.schemas.retention.calendar import Month
+from lethe.console.cli.shell import asker, parse_month, progress, shell
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +38,7 @@ def list_command(
     from lethe.operations import codes
 
     invocation = shell(context)
-    found = codes.listing(invocation.runtime, asker(case, purpose), _month(month), show)
+    found = codes.listing(invocation.runtime, asker(case, purpose), parse_month(month), show)
     rows = [
         {"column": c.column, "stand_in": c.stand_in, "rows": c.rows, "subjects": c.subjects,
          "stands_for": c.text, "why": c.why}
@@ -90,7 +88,7 @@ def sweep_command(
     from lethe.operations import codes
 
     invocation = shell(context)
-    only = None if month is None else _month(month)
+    only = None if month is None else parse_month(month)
     with progress("months", None, shown=not invocation.json) as update:
         found = codes.sweep(invocation.runtime, only, update)
     rows = [{"month": name, "named": count} for name, count in found.items()]
@@ -100,10 +98,3 @@ def sweep_command(
             "Stand-ins named", ["month", "named"], [[*r.values()] for r in rows], right=["named"]
         ),
     )
-
-
-def _month(text: str) -> Month:
-    try:
-        return Month.parse(text)
-    except ValueError:
-        raise InputError("a month is written 2026-10") from None
