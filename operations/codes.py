@@ -40,6 +40,7 @@ from lethe.tiers.codes.table import Named
 from lethe.tiers.delta.rewrite import files_of
 from lethe.tiers.monthly import Looks, digest, forget_with_archive
 from lethe.tiers.warehouse import Warehouse
+from lethe.tiers.window.mentioned import texts_in
 from lethe.tiers.window.records import Part, entries_of, open_parts
 
 FEWEST: Final = 50
@@ -285,7 +286,7 @@ def _texts(
 def _candidates(entries: list[dict[str, Any]], name: str, index: int | None) -> Iterator[str]:
     """Yield every text of a record as the window keeps it."""
     for entry in entries:
-        for text in _leaves(_opened(entry, name, index)):
+        for text in texts_in(_opened(entry, name, index)):
             yield text
             if "%" in text:
                 yield unquote(text)
@@ -300,16 +301,3 @@ def _opened(entry: dict[str, Any], name: str, index: int | None) -> Any:
         return orjson.loads(entry["value"])
     except (ConfigurationError, Shapeless, orjson.JSONDecodeError):
         return None
-
-
-def _leaves(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        for below in node.values():
-            yield from _leaves(below)
-    elif isinstance(node, list):
-        for below in node:
-            yield from _leaves(below)
-    elif isinstance(node, str):
-        yield node
-    elif node is not None and not isinstance(node, bool):
-        yield str(node)

@@ -232,6 +232,24 @@ def complete(rows: pa.Table, table: str) -> pa.Table:
     return pa.table(columns, names=schema.names).cast(schema)
 
 
+def conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return rows with the columns of a schema, whoever wrote them; raises `ValueError` when a value is missing."""
+    columns = []
+    for field in schema:
+        if field.name not in rows.column_names:
+            column = pa.chunked_array([pa.nulls(rows.num_rows, field.type)])
+        else:
+            column = rows.column(field.name)
+        if column.type != field.type:
+            if pa.types.is_dictionary(field.type):
+                column = column.cast(pa.string()).dictionary_encode()
+            column = column.cast(field.type)
+        if not field.nullable and column.null_count:
+            raise ValueError(f"{field.name} lacks values")
+        columns.append(column)
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
 def file_schema(table: str) -> pa.Schema:
     """Return the columns of a table that are inside its files, in order: all but the partition columns."""
     partitions = PARTITIONED_BY[table]

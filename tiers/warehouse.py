@@ -74,6 +74,10 @@ class Warehouse:
         """Return a fresh handle on a table, made if it is not there."""
         return Table(self.objects, name, self._storage)
 
+    def handle(self, name: str) -> Table:
+        """Return the handle this warehouse has on the archive or on a table of the window."""
+        return self.metadata if name == "metadata" else self.window[name]
+
     @property
     def ledger_key(self) -> LedgerKey | None:
         """What commits are authenticated with."""

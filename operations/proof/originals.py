@@ -57,7 +57,7 @@ class Compared:
 
     rows: int = 0
     unknown: int = 0
-    declared: dict[tuple[str, int], Format | None] = field(default_factory=dict)
+    logged: dict[tuple[str, int], Format] | None = field(default=None, repr=False)
 
 
 def compare_originals(
@@ -167,10 +167,9 @@ def _rows(runtime: Runtime, fmt: Format, some: Sequence[Original]) -> dict[int, 
 
 def _declared(runtime: Runtime, kind: tuple[str, int], report: Compared) -> Format | None:
     """Return the declaration of a format and version: the one that was logged, if it is there, else that of today."""
-    if kind not in report.declared:
-        logged = next((one for one in _logged(runtime) if (one.name, one.version) == kind), None)
-        report.declared[kind] = logged or _today(kind)
-    return report.declared[kind]
+    if report.logged is None:
+        report.logged = {(one.name, one.version): one for one in reversed([*_logged(runtime)])}
+    return report.logged.get(kind) or _today(kind)
 
 
 def _logged(runtime: Runtime) -> Iterator[Format]:

@@ -10,7 +10,7 @@ gone/N.json          certificates of what had gone before the hold was placed; `
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from hashlib import sha256
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
+from cryptography.x509 import Certificate
 
 from lethe.integrity.log.signing import KeyHistory
 from lethe.operations.asker import Asker, record
@@ -82,6 +83,7 @@ def export(
     hold = Holds(runtime.objects, runtime.ring).find(reference)
     produced = Produced(hold.id, hold.reference)
     out, history = _Folder.new(folder), history_of(runtime)
+    roots = stamp_roots(runtime.settings.integrity)
     # Step 1
     record(runtime, asker, "hold.export", hold=hold.id, reference=hold.reference, law=asker.law)
     # Step 2
@@ -91,7 +93,7 @@ def export(
             if (original := produce.original_of(one)) is not None:
                 out.write(f"originals/{name}", original[0])
                 produced.originals += 1
-            _add_evidence(runtime, history, out, name, one, original, produced)
+            _add_evidence(runtime, history, roots, out, name, one, original, produced)
             file.write(orjson.dumps(_line(one, original)) + b"\n")
             on_records(produced.records)
     out.note("records.ndjson")
@@ -150,6 +152,7 @@ def _told(
 def _add_evidence(
     runtime: Runtime,
     history: KeyHistory,
+    roots: Sequence[Certificate],
     out: _Folder,
     name: str,
     one: dict[str, Any],
@@ -161,7 +164,6 @@ def _add_evidence(
         why = "not in integrity scope"
     else:
         kept = (original[0], bytes.fromhex(one["salt"])) if original and "salt" in one else None
-        roots = stamp_roots(runtime.settings.integrity)
         try:
             found = evidence_of(
                 runtime.warehouse, runtime.ring, history, Position.parse(one["record"]), runtime.clock(),

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lethe.schemas.arrow import file_schema
+from lethe.schemas.arrow import conformed, file_schema
 from lethe.schemas.errors import ConfigurationError, FencedError, IntegrityError
 from lethe.tiers.compaction.layout import (
     ROW_GROUP,
@@ -136,7 +136,7 @@ class _Input:
                 group = self._opened.metadata.row_group(number)
                 if not _meets(self.table, group, lower, upper):
                     continue
-                rows = _conformed(self._opened.read(number), schema)
+                rows = conformed(self._opened.read(number), schema)
                 yield rows.filter(_mask(self.table, rows, lower, upper))
 
 
@@ -150,24 +150,6 @@ def _schema(table: str) -> pa.Schema:
     wanted = [n for n in DICTIONARY[table] if pa.types.is_string(file_schema(table).field(n).type)]
     kind = pa.dictionary(pa.int32(), pa.string())
     return pa.schema([f.with_type(kind) if f.name in wanted else f for f in file_schema(table)])
-
-
-def _conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return rows with the columns of a schema, whoever wrote them; raises `ValueError` when a value is missing."""
-    columns = []
-    for field in schema:
-        if field.name not in rows.column_names:
-            column = pa.chunked_array([pa.nulls(rows.num_rows, field.type)])
-        else:
-            column = rows.column(field.name)
-        if column.type != field.type:
-            if pa.types.is_dictionary(field.type):
-                column = column.cast(pa.string()).dictionary_encode()
-            column = column.cast(field.type)
-        if not field.nullable and column.null_count:
-            raise ValueError(f"{field.name} lacks values")
-        columns.append(column)
-    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _sorted(table: str, rows: pa.Table) -> pa.Table:

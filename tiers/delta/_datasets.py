@@ -15,10 +15,8 @@ def by_partition(dataset: Any) -> Any:
     The library takes columns of which the log gives no bounds to be empty as soon as it gives those of others, as
     engines do that write them of the first columns only: a filter on the later ones would find nothing.
     """
-    from pyarrow.dataset import (
-        FileSystemDataset,
-        get_partition_keys,
-    )  # where pandas is installed it brings that in
+    # Not above: where pandas is installed this brings it in, and look-ups start without it.
+    from pyarrow.dataset import FileSystemDataset, get_partition_keys
 
     fragments = []
     for one in dataset.get_fragments():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from deltalake.transaction import RemoveAction
 
 from lethe.schemas.arrow import PARTITIONED_BY, TABLES, complete
-from lethe.schemas.errors import IntegrityError
+from lethe.schemas.errors import FencedError, IntegrityError
+from lethe.tiers.delta.files import write_files
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.table import Table
 from lethe.tiers.store.objects import Objects
@@ -91,6 +92,33 @@ def read_file(objects: Objects, table: str, file: DataFile) -> pa.Table | None:
         typed = int(value) if pa.types.is_integer(kind) else value
         rows = rows.append_column(schema.field(name), pa.repeat(pa.scalar(typed, kind), rows.num_rows))
     return rows.select(schema.names)
+
+
+def cleaned_files(
+    objects: Objects,
+    table: str,
+    files: Sequence[DataFile],
+    cleaning: Callable[[pa.Table], pa.Table | None],
+    now_ms: int,
+) -> tuple[list[DataFile], list[DataFile]]:
+    """Write anew what is left of the files that have to be cleaned; returns those to take out, and those to put in.
+
+    `cleaning` is given the rows of a file and returns those that stay; None where nothing has to go. Nothing is
+    committed: a crash leaves files in no commit. Raises `FencedError` when a file was deleted meanwhile.
+    """
+    old: list[DataFile] = []
+    new: list[DataFile] = []
+    for file in files:
+        rows = read_file(objects, table, file)
+        if rows is None:
+            raise FencedError(f"{table}: a file was deleted meanwhile")
+        cleaned = cleaning(rows)
+        if cleaned is None:
+            continue
+        old.append(file)
+        if cleaned.num_rows:
+            new += write_files(objects, table, cleaned, range_of(file), now_ms)
+    return old, new
 
 
 def range_of(file: DataFile) -> str:

@@ -51,7 +51,7 @@ def count(warehouse: Warehouse, holds: Holds, ring: KeyRing, hold: Hold, now: da
         (naming,) = mentioning(warehouse, part, [hold.scope], None)
         if total := len(named | naming):
             found[str(part.month)] = found.get(str(part.month), 0) + total
-        noted[_name(part)] = {"said": len(named), "found": len(named), "looked": ""}
+        noted[part.key_id] = {"said": len(named), "found": len(named), "looked": ""}
     _note(holds.objects, hold, noted)
     return found
 
@@ -66,7 +66,10 @@ def check(warehouse: Warehouse, holds: Holds, ring: KeyRing, now: datetime) -> l
     for hold in holds.active():
         noted = _noted(holds.objects, hold)
         before = orjson.dumps(noted)
-        parts: dict[str, Part | None] = {**dict.fromkeys(noted), **dict(_openable(ring, now))}
+        parts: dict[str, Part | None] = {
+            **dict.fromkeys(noted),
+            **{part.key_id: part for part in _openable(ring, now)},
+        }
         for name, part in sorted(parts.items()):
             one = noted.setdefault(name, {"said": 0, "found": 0, "looked": ""})
             if part is None and states.get(name) != "destroyed":
@@ -111,14 +114,14 @@ def _is_direct(hold: Hold, record: dict[str, Any]) -> bool:
     return any((i["kind"], i["value"]) in subjects for i in record["identifiers"])
 
 
-def _openable(ring: KeyRing, now: datetime) -> Iterator[tuple[str, Part]]:
+def _openable(ring: KeyRing, now: datetime) -> Iterator[Part]:
     for info in ring.list(now):
         if info.state == "live":
             try:
                 keys = ring.keys_for(info.month, info.window_months)
             except (ExpiredKeyError, UnknownKeyError, *UNREADABLE):
                 continue
-            yield info.key_id, Part(info.month, info.window_months, keys)
+            yield Part(info.month, info.window_months, keys)
 
 
 def _looked(warehouse: Warehouse, holds: Holds, hold: Hold, name: str, part: Part | None) -> str:
@@ -133,10 +136,6 @@ def _looked(warehouse: Warehouse, holds: Holds, hold: Hold, name: str, part: Par
             warehouse.metadata.reload()
             paths += [f.path for f in files_of(warehouse.metadata, {"month": str(part.month)})]
     return sha256("\n".join(sorted(paths)).encode()).hexdigest()[:32]
-
-
-def _name(part: Part) -> str:
-    return f"{part.month}.w{part.window_months}"
 
 
 def _noted(objects: Objects, hold: Hold) -> dict[str, Any]:

@@ -162,12 +162,12 @@ class Holds:
             ordered = sorted(theirs, key=str)
             for start in range(0, len(ordered), _CHUNK):
                 chunk = with_salts(gather(warehouse, part, set(ordered[start : start + _CHUNK])), part)
-                self._put(hold, keys, f"{part.month}.w{part.window_months}", chunk)
+                self._put(hold, keys, part.key_id, chunk)
                 fail_point("hold.kept")
             kept[hold.id] = theirs
             if waiting is not None:
                 self._objects.create(
-                    f"{_FOLDER}/{hold.id}/waiting/{waiting}.{part.month}.w{part.window_months}.json",
+                    f"{_FOLDER}/{hold.id}/waiting/{waiting}.{part.key_id}.json",
                     orjson.dumps({"deletion": waiting, "month": str(part.month), "records": len(theirs)}),
                 )
         return kept

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lethe.schemas.arrow import LEDGER
+from lethe.schemas.arrow import LEDGER, conformed
 from lethe.schemas.errors import IntegrityError
 from lethe.tiers.delta.rewrite import BROKEN, files_of
 from lethe.tiers.warehouse import Warehouse
@@ -24,7 +24,7 @@ def read_ledger(warehouse: Warehouse, chosen: Any = None) -> tuple[pa.Table, dic
     in the warehouse, what is wrong with it.
     """
     try:
-        return _conform(warehouse.ledger.dataset().to_table(filter=chosen)), {}
+        return conformed(warehouse.ledger.dataset().to_table(filter=chosen), LEDGER), {}
     except BROKEN:
         pass  # which file it is nobody says, and the others count
     found, broken = [LEDGER.empty_table()], dict[str, str]()
@@ -35,7 +35,7 @@ def read_ledger(warehouse: Warehouse, chosen: Any = None) -> tuple[pa.Table, dic
             broken[path] = "the file is gone"
             continue
         try:
-            rows = _conform(pq.ParquetFile(io.BytesIO(data)).read())
+            rows = conformed(pq.ParquetFile(io.BytesIO(data)).read(), LEDGER)
             found.append(rows if chosen is None else rows.filter(chosen))
         except BROKEN as error:
             broken[path] = f"the file cannot be read ({type(error).__name__})"
@@ -49,17 +49,3 @@ def require_ledger(warehouse: Warehouse, chosen: Any = None) -> pa.Table:
         named = "; ".join(f"{path}: {what}" for path, what in sorted(broken.items()))
         raise IntegrityError(f"{named}; bring it back from the backup")
     return rows
-
-
-def _conform(rows: pa.Table) -> pa.Table:
-    """Return the rows with the ledger's columns and types; raises `ValueError` where that changes or lacks a value."""
-    columns = []
-    for field in LEDGER:
-        if field.name in rows.column_names:
-            column = rows.column(field.name).cast(field.type)
-        else:
-            column = pa.chunked_array([pa.nulls(rows.num_rows, field.type)])
-        if column.null_count and not field.nullable:
-            raise ValueError(f"{field.name} is missing")
-        columns.append(column)
-    return pa.table(columns, schema=LEDGER)

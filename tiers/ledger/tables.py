@@ -216,7 +216,7 @@ class Tables:
 
 def dataset(warehouse: Warehouse, table: str) -> Any:
     """Return the rows of a table as it is now."""
-    handle = warehouse.metadata if table == "metadata" else warehouse.window[table]
+    handle = warehouse.handle(table)
     handle.reload()
     return handle.dataset()
 

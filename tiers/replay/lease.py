@@ -112,7 +112,7 @@ class ReplayLease:
         Raises `FencedError` when the lease was taken, `UnknownOutcomeError` when the store did not answer: the next
         lease finds out.
         """
-        handle = self._handle(table)
+        handle = self._warehouse.handle(table)
         self._check(handle)
         gone = [RemoveAction(f.path, True, f.modified_ms, f.size, dict(f.partition)) for f in remove]
         try:
@@ -139,6 +139,3 @@ class ReplayLease:
     def _check(self, handle: Table) -> None:
         if handle.transaction(REPLAYED) != self._number:
             raise FencedError(_TAKEN)
-
-    def _handle(self, table: str) -> Table:
-        return self._warehouse.metadata if table == "metadata" else self._warehouse.window[table]

@@ -263,9 +263,7 @@ def _until_through(
     more: dict[str, int] | None = None,
 ) -> None:
     for _ in range(_TRIES):
-        (
-            maintenance.warehouse.metadata if table == "metadata" else maintenance.warehouse.window[table]
-        ).reload()
+        maintenance.warehouse.handle(table).reload()
         if lease.commit(table, files, said=said, more=more):
             return
     raise FencedError(f"{table}: other writers commit all the time; try again when less is written")

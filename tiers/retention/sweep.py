@@ -111,7 +111,7 @@ def _differences(maintenance: MaintenanceContext) -> list[Outcome]:
 
 
 def _delete_removed(maintenance: MaintenanceContext, table: str) -> None:
-    handle = maintenance.warehouse.metadata if table == "metadata" else maintenance.warehouse.window[table]
+    handle = maintenance.warehouse.handle(table)
     objects = maintenance.warehouse.objects
     jobs.discard_fenced(objects, handle)
     delete_removed(objects, handle, jobs.retired(objects, table))

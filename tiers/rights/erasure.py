@@ -28,9 +28,7 @@ from lethe.tiers.certificates.expected_losses import note_erasure
 from lethe.tiers.certificates.journal import file_entry
 from lethe.tiers.certificates.places import reach
 from lethe.tiers.compaction.jobs import discard_fenced
-from lethe.tiers.delta.files import write_files
-from lethe.tiers.delta.log import DataFile
-from lethe.tiers.delta.rewrite import delete_removed, files_of, range_of, read_file, replace
+from lethe.tiers.delta.rewrite import cleaned_files, delete_removed, files_of, replace
 from lethe.tiers.delta.table import Waited
 from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.rights import clean as clean
@@ -271,24 +269,12 @@ def _rewrite(
     now = maintenance.clock()
     if window_end(part.month, part.window_months) <= now:
         raise ExpiredKeyError(f"the window of {part.month} has ended meanwhile; the sweep forgets it whole")
-    old: list[DataFile] = []
-    new: list[DataFile] = []
-    waited = Waited()
-    for file in files_of(handle, part.partition):
-        rows = read_file(maintenance.warehouse.objects, table, file)
-        if rows is None:
-            raise FencedError(f"{table}: a file was deleted meanwhile")
-        cleaned = cleaning(rows)
-        if cleaned is None:
-            continue
-        old.append(file)
-        if cleaned.num_rows:
-            new += write_files(
-                maintenance.warehouse.objects, table, cleaned, range_of(file), int(now.timestamp() * 1000)
-            )
+    waited, now_ms = Waited(), int(now.timestamp() * 1000)
+    files = files_of(handle, part.partition)
+    old, new = cleaned_files(maintenance.warehouse.objects, table, files, cleaning, now_ms)
     fail_point(f"erase.written.{table}")
     waited.check(table)
-    replace(handle, old, new, int(now.timestamp() * 1000), "erase")
+    replace(handle, old, new, now_ms, "erase")
     return [file_entry(table, f.path, f.size, f.rows) for f in old]
 
 

@@ -37,7 +37,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lethe.keys.monthkeys import MonthKeys
-from lethe.keys.ring import UNREADABLE, KeyRing, UnknownKeyError
+from lethe.keys.ring import UNREADABLE, KeyRing, UnknownKeyError, month_key_id
 from lethe.keys.sealing import open_value, seal_value
 from lethe.keys.tokens import subject_token
 from lethe.schemas.errors import ExpiredKeyError, IntegrityError, LetheError
@@ -265,7 +265,7 @@ def _open(objects: Objects, ring: KeyRing, name: str, copies: _Copies) -> Restri
 
 
 def _write(objects: Objects, ring: KeyRing, restriction: Restriction, month: Month, window: int) -> None:
-    path = f"{_FOLDER}/{month}.w{window}.{restriction.name}.json"
+    path = f"{_FOLDER}/{month_key_id(month, window)}.{restriction.name}.json"
     objects.create(path, _sealed(restriction, ring.keys_for(month, window)))
 
 

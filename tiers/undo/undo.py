@@ -29,10 +29,8 @@ from lethe.tiers.certificates import certificates
 from lethe.tiers.certificates.certificates import DELETION
 from lethe.tiers.certificates.journal import Journal, file_entry, open_names
 from lethe.tiers.compaction.jobs import discard_fenced, retired
-from lethe.tiers.delta.files import write_files
-from lethe.tiers.delta.log import DataFile
-from lethe.tiers.delta.rewrite import actions_of, delete_removed, files_of, range_of, read_file, replace
-from lethe.tiers.delta.table import Table, Waited
+from lethe.tiers.delta.rewrite import cleaned_files, delete_removed, files_of, replace
+from lethe.tiers.delta.table import Waited
 from lethe.tiers.ledger.reading import require_ledger
 from lethe.tiers.ledger.reconcile import CLOSED
 from lethe.tiers.maintenance import MaintenanceContext
@@ -138,7 +136,7 @@ def undo(maintenance: MaintenanceContext, stream: str) -> Undone:
     fail_point("undo.adjusted")
     # Step 5
     for table in _TABLES:
-        handle = _handle(warehouse, table)
+        handle = warehouse.handle(table)
         discard_fenced(warehouse.objects, handle)
         delete_removed(warehouse.objects, handle, retired(warehouse.objects, table))
     fail_point("undo.deleted")
@@ -170,23 +168,17 @@ def undo(maintenance: MaintenanceContext, stream: str) -> Undone:
 
 def _take_out(maintenance: MaintenanceContext, journal: Journal, stream: str, table: str) -> None:
     warehouse, source = maintenance.warehouse, source_of(stream)
-    handle, now_ms = _handle(warehouse, table), int(maintenance.clock().timestamp() * 1000)
+    handle, now_ms = warehouse.handle(table), int(maintenance.clock().timestamp() * 1000)
+
+    def others(rows: pa.Table) -> pa.Table | None:
+        rest = rows.filter(pc.not_equal(rows.column("stream"), stream))
+        return None if rest.num_rows == rows.num_rows else rest
+
     for _ in range(_TRIES):
         handle.reload()
-        old: list[DataFile] = []
-        new: list[DataFile] = []
         waited = Waited()
-        for file in _near(handle, stream):
-            rows = read_file(warehouse.objects, table, file)
-            if rows is None:
-                break  # compacted meanwhile
-            rest = rows.filter(pc.not_equal(rows.column("stream"), stream))
-            if rest.num_rows == rows.num_rows:
-                continue
-            old.append(file)
-            if rest.num_rows:
-                new += write_files(warehouse.objects, table, rest, range_of(file), now_ms)
-        else:
+        try:
+            old, new = cleaned_files(warehouse.objects, table, files_of(handle), others, now_ms)
             if not old and handle.transaction(source) == CLOSED:
                 return
             journal.note("file", (file_entry(table, f.path, f.size, f.rows) for f in old))
@@ -194,21 +186,11 @@ def _take_out(maintenance: MaintenanceContext, journal: Journal, stream: str, ta
             fail_point(f"undo.written.{table}")
             waited.check(table)
             gone = [RemoveAction(f.path, True, now_ms, f.size, dict(f.partition)) for f in old]
-            try:
-                handle.commit(new, {source: CLOSED}, {"lethe.maintenance": f"undo {stream}"}, gone)
-            except FencedError:
-                continue  # a compaction, a worker or another undo was there first: look again
-            return
+            handle.commit(new, {source: CLOSED}, {"lethe.maintenance": f"undo {stream}"}, gone)
+        except FencedError:
+            continue  # a compaction, a worker or another undo was there first: look again
+        return
     raise FencedError(f"{table}: other maintenance changes the same files all the time; try again")
-
-
-def _near(handle: Table, stream: str) -> list[DataFile]:
-    """Return the files that may have rows of a stream, as the log knows the first and the last of each."""
-    ends = {a["path"]: (a.get("min.stream"), a.get("max.stream")) for a in actions_of(handle).to_pylist()}
-    return [
-        f for f in files_of(handle)
-        if None in (e := ends.get(f.path, (None, None))) or str(e[0]) <= stream <= str(e[1])
-    ]  # fmt: skip
 
 
 def _preserve(maintenance: MaintenanceContext, stream: str, work: str) -> dict[str, int]:
@@ -267,7 +249,3 @@ def _adjust_again(maintenance: MaintenanceContext, months: set[str]) -> None:
             fail_point("undo.unadjusted")
         adjust(warehouse, Month.parse(month), now)
         delete_removed(warehouse.objects, warehouse.table(ADJUSTMENTS))
-
-
-def _handle(warehouse: Warehouse, table: str) -> Table:
-    return warehouse.metadata if table == "metadata" else warehouse.window[table]

@@ -89,10 +89,10 @@ def without_mentions(entry: dict[str, Any], sought: Spellings) -> tuple[bytes | 
         document = orjson.loads(value)
     except orjson.JSONDecodeError:
         return None, [value.decode("utf-8", "replace"), *_cells(value)]
-    gone = [t for t in _texts(document) if sought.found_in(readings(t.encode("utf-8", "replace")))]
+    gone = [t for t in texts_in(document) if sought.found_in(readings(t.encode("utf-8", "replace")))]
     if entry["form"] != FIELDS or not isinstance(document, dict):
         return None, gone
-    left = {k: v for k, v in document.items() if not set(_texts(v)) & set(gone)}
+    left = {k: v for k, v in document.items() if not set(texts_in(v)) & set(gone)}
     # What reads as a mention only across two fields is none that could be told apart: then all of it goes.
     cleaned = orjson.dumps(left) if left and gone else None
     if cleaned is not None and sought.found_in(readings(cleaned)):
@@ -106,15 +106,15 @@ def tokens_of_ids(part: Part, sought: Spellings | None, entries: Iterable[dict[s
     return {message_token(part.keys, text) for text in gone}
 
 
-def _texts(document: Any) -> Iterator[str]:
+def texts_in(document: Any) -> Iterator[str]:
     """Yield every text in a JSON document; numbers as they are written."""
     if isinstance(document, dict):
         for key, value in document.items():
             yield key
-            yield from _texts(value)
+            yield from texts_in(value)
     elif isinstance(document, list):
         for value in document:
-            yield from _texts(value)
+            yield from texts_in(value)
     elif isinstance(document, str):
         yield document
     elif document is not None and not isinstance(document, bool):

@@ -17,7 +17,7 @@ import zstandard
 
 from lethe.keys.monthkeys import MonthKeys
 from lethe.keys.pages import open_page, seal_page
-from lethe.keys.ring import KeyRing
+from lethe.keys.ring import KeyRing, month_key_id
 from lethe.keys.sealing import open_value, subject_place
 from lethe.keys.tokens import reverse_message_tokens, reverse_tokens
 from lethe.schemas.errors import ExpiredKeyError
@@ -40,6 +40,11 @@ class Part:
     month: Month
     window_months: int
     keys: MonthKeys
+
+    @property
+    def key_id(self) -> str:
+        """The id of its keys, by which it is named elsewhere."""
+        return month_key_id(self.month, self.window_months)
 
     @property
     def partition(self) -> dict[str, str]:

@@ -36,7 +36,7 @@ def test_no_value_of_any_field_ends_an_ingestion(fmt: Format, tmp_path: Path) ->
 
 
 def _rows(runtime: Runtime, table: str) -> list[dict[str, int]]:
-    handle = runtime.warehouse.metadata if table == "metadata" else runtime.warehouse.window[table]
+    handle = runtime.warehouse.handle(table)
     handle.reload()
     found: list[dict[str, int]] = handle.delta.to_pyarrow_dataset().to_table(columns=["offset"]).to_pylist()
     return found

@@ -9,10 +9,10 @@ import pytest
 from retention_world import World, person, report
 
 from lethe.tiers.certificates import certificates
+from lethe.tiers.delta import rewrite
 from lethe.tiers.delta import table as tables
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.orphans import ORPHAN_AGE
-from lethe.tiers.rights import erasure
 from lethe.tiers.rights.erasure import erase
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
@@ -156,7 +156,7 @@ def test_an_erasure_does_not_commit_files_that_waited_too_long(
 ) -> None:
     world = make_world()
     traffic(world)
-    real, paused = erasure.write_files, [True]
+    real, paused = rewrite.write_files, [True]
     written: list[str] = []
 
     def slowly(objects: Objects, table: str, *given: object) -> list[DataFile]:
@@ -169,7 +169,7 @@ def test_an_erasure_does_not_commit_files_that_waited_too_long(
             monkeypatch.setattr(tables, "_now", lambda: start + 7 * 3_600)
         return files
 
-    monkeypatch.setattr(erasure, "write_files", slowly)
+    monkeypatch.setattr(rewrite, "write_files", slowly)
     assert erase(world.maintenance_context(), person(HER)).certificate is not None
     assert len(written) > len(set(written))  # written again
     assert len(world.found(HIM)) == 1
