@@ -9,9 +9,9 @@ STAMP := $(VENV)/.installed
 TEST := $(BIN)/python -m pytest -p no:cacheprovider -n 2 --dist loadfile
 # Tests start hundreds of processes: without compiled modules each of them takes half as long again to begin.
 export PYTHONDONTWRITEBYTECODE :=
-# What the tests need beside Python, and the Debian package it is in; Apache Kafka and Maven only for `make test-kafka`.
+# What the tests need beside Python, and the Debian package it is in; Apache Kafka and Maven only for `make test-kafka` and `make test-spark`.
 TOOLS := systemd-analyze:systemd gcc:gcc clang:clang chromium:chromium promtool:prometheus softhsm2-util:softhsm2
-test-kafka: TOOLS += java:openjdk-17-jre-headless mvn:maven
+test-kafka test-spark: TOOLS += java:openjdk-17-jre-headless mvn:maven
 T ?= tests
 FAST := tests/unit/schemas tests/unit/keys tests/unit/streams tests/unit/integrity tests/unit/deploy/test_papers.py tests/vectors
 N ?=
@@ -55,6 +55,16 @@ test-fast: setup ## What most changes break, in under a minute
 test-kafka: setup tools ## Integration and fault suites against Apache Kafka
 	$(BIN)/python -c "from lethe.testing.brokers.kafka import artifacts; artifacts.libraries()"
 	LETHE_TEST_BROKER=kafka $(TEST) tests/integration tests/faults
+
+$(VENV)/spark/.installed: requirements-spark.lock $(STAMP)
+	rm -rf $(VENV)/spark
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --target $(VENV)/spark -r requirements-spark.lock
+	@touch $@
+
+.PHONY: test-spark
+test-spark: setup tools $(VENV)/spark/.installed ## Apache Spark with Delta Lake, beside Lethe and under it
+	@$(BIN)/python tests/spark/delta.py >/dev/null
+	PYTHONPATH=$(abspath $(VENV)/spark) $(BIN)/python -m pytest -p no:cacheprovider tests/spark/check_*.py
 
 $(BIN)/helm: $(STAMP)
 	@command -v go >/dev/null || { echo "Helm is built with Go 1.24 or later: https://go.dev/dl" >&2; exit 1; }
@@ -112,6 +122,7 @@ lock: setup ## Pin today's versions of everything
 	$(BIN)/uv pip compile -q pyproject.toml --extra dev --extra registry --extra serve --extra pkcs11 --extra vault --extra aws --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements-dev.lock
 	$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 -c requirements-dev.lock -o requirements.lock
 	$(BIN)/uv pip compile -q pyproject.toml --extra serve --extra registry --extra vault --extra aws --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 -c requirements-dev.lock -o requirements-image.lock
+	echo 'pyspark<4.2' | $(BIN)/uv pip compile -q - --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements-spark.lock
 	echo 'datacontract-cli[duckdb,parquet]' | $(BIN)/uv pip compile -q - --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements-contracts.lock
 
 .PHONY: clean
