@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from lethe.operations.analysis.overview import shades
+
 WIDTH: Final = 960
 HEIGHT: Final = 96
 
@@ -59,3 +61,42 @@ def days(times: Sequence[datetime], since: datetime, until: datetime) -> Bars:
     unit = "week of" if step.days == 7 else "day"
     said = f"{len(times):,} communications between {min(times).date()} and {max(times).date()}; most on the {unit} {(first + busiest * step).date()}: {n:,}"  # noqa: E501
     return Bars(bars, labels, said)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One field of a heat map: where it stands, how dark it is (0 to 5), and what it says."""
+
+    x: int
+    y: int
+    shade: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """A heat map of weekday and hour: its fields, its counts (7 rows of 24), and what it shows in words."""
+
+    cells: list[Cell]
+    counts: list[list[int]]
+    said: str
+
+
+WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+CELL: Final = (36, 24)
+
+
+def week(counts: list[list[int]]) -> Heat:
+    """Draw counts by weekday and hour (UTC)."""
+    most = max(max(row) for row in counts)
+    total = sum(map(sum, counts))
+    cells = [
+        Cell(hour * CELL[0], day * CELL[1], shade, f"{WEEKDAYS[day]} {hour:02d}:00: {counts[day][hour]:,}")
+        for day in range(7)
+        for hour, shade in enumerate(shades(counts[day], max(most, 1)))
+    ]
+    day, hour = max(
+        ((d, h) for d in range(7) for h in range(24)), key=lambda at: (counts[at[0]][at[1]], -at[0], -at[1])
+    )
+    said = f"{total:,} communications by weekday and hour (UTC); most on {WEEKDAYS[day]} from {hour:02d}:00: {most:,}"
+    return Heat(cells, counts, said)

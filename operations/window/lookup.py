@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -50,7 +51,7 @@ def lookup(
     3. Answer.
     """
     asker.needs_reason()
-    person, query = _query(runtime, text, since, until)
+    person, query = asked_for(runtime, text, since, until)
     # Step 1
     asked = window.tokens_of(query, runtime.ring, runtime.clock())
     rows = window.find(runtime.warehouse, asked, query)
@@ -82,7 +83,7 @@ def lookup_held(
     those of `lookup`.
     """
     asker.needs_reason()
-    person, query = _query(runtime, text, since, until)
+    person, query = asked_for(runtime, text, since, until)
     holds = Holds(runtime.objects, runtime.ring)
     hold = holds.find(reference)
     hidden = hidden_people(runtime, asker)
@@ -108,9 +109,10 @@ def lookup_held(
     return Communications(answer, restricted)
 
 
-def _query(
+def asked_for(
     runtime: Runtime, text: str, since: datetime | None, until: datetime | None
 ) -> tuple[Person, window.Query]:
+    """Read whom a text names and what to look for; raises `InputError` for a period that ends before it begins."""
     if since is not None and until is not None and until <= since:
         raise InputError("the period ends before it begins: --until must be later than --since")
     person = identify(text, runtime.settings.line_countries)
@@ -134,10 +136,17 @@ def _shown_beside(runtime: Runtime, asked: window.Asked, rows: list[dict[str, An
 
 
 def joined(runtime: Runtime, rows: list[dict[str, Any]], hidden: Hidden) -> list[dict[str, Any]]:
-    """Join identifier rows with their archive rows and the other party, who is not shown if restricted.
+    """Join identifier rows with their archive rows and the other party, masked, or not shown if restricted.
 
     Usage data has no archive row and no other party: what was done is joined instead.
     """
+    return [answer for _, answer in paired(runtime, rows, hidden, window.masked)]
+
+
+def paired(
+    runtime: Runtime, rows: list[dict[str, Any]], hidden: Hidden, name: Callable[[Subject], str]
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Join as `joined` does and keep the identifier row beside each answer; `name` says how a person is written."""
     used = usage_of(runtime.warehouse, runtime.ring, rows)
     archive = window.metadata_of(runtime.warehouse, [r for r in rows if window.position_of(r) not in used])
     others: dict[Position, list[dict[str, Any]]] = {}
@@ -145,27 +154,26 @@ def joined(runtime: Runtime, rows: list[dict[str, Any]], hidden: Hidden) -> list
     between = [r for r in rows if (m := archive.get(window.position_of(r))) and _business(r, m) is None]
     for row in window.others_of(runtime.warehouse, between):
         others.setdefault(window.position_of(row), []).append(row)
-    answer = []
+    answers = []
     for row in rows:
         position = window.position_of(row)
         if (done := used.get(position)) is not None:
-            answer.append(_usage(row, done))
+            answers.append((row, _usage(row, done)))
             continue
         metadata = archive.get(position)
         if metadata is None:
             continue  # half of a commit that has not happened (yet): it does not count
-        answer.append(
-            {
-                "record": str(position),
-                "event_time": row["event_time"],
-                "role": row["role"],
-                "kind": row["kind"],
-                "counterpart": _counterpart(runtime, row, metadata, others.get(position, []), hidden),
-                **{k: v for k, v in metadata.items() if k not in ("event_time", "integrity_hash")},
-                "integrity_hash": metadata["integrity_hash"],
-            }
-        )
-    return answer
+        answer = {
+            "record": str(position),
+            "event_time": row["event_time"],
+            "role": row["role"],
+            "kind": row["kind"],
+            "counterpart": _counterpart(runtime, row, metadata, others.get(position, []), hidden, name),
+            **{k: v for k, v in metadata.items() if k not in ("event_time", "integrity_hash")},
+            "integrity_hash": metadata["integrity_hash"],
+        }
+        answers.append((row, answer))
+    return answers
 
 
 def _usage(row: dict[str, Any], done: dict[str, Any]) -> dict[str, Any]:
@@ -189,8 +197,9 @@ def _counterpart(
     metadata: dict[str, Any],
     others: list[dict[str, Any]],
     hidden: Hidden,
+    name: Callable[[Subject], str],
 ) -> str | None:
-    """Name the other party: a business as it is, a person masked."""
+    """Name the other party: a business as it is, a person as `name` says."""
     if (business := _business(row, metadata)) is not None:
         return business
     for other in others:
@@ -198,7 +207,7 @@ def _counterpart(
             if is_hidden(other, hidden):
                 return "restricted"
             subject = window.value_of(other, runtime.ring)
-            return None if subject is None else window.masked(subject)
+            return None if subject is None else name(subject)
     return None
 
 

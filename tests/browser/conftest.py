@@ -6,7 +6,9 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 
+import orjson
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, sync_playwright
@@ -34,6 +36,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         path.write_bytes(b"\n".join(lines) + b"\n")
         ingest(runtime, str(path), name)
         path.unlink()
+    most = sorted(seen, key=lambda n: -seen[n])[:8]
+    path.write_bytes(b"\n".join(planted(most)) + b"\n")
+    ingest(runtime, str(path), "kamailio/acc")
+    path.unlink()
     service = Service.open(runtime)
     for name, roles in PEOPLE.items():
         service.accounts.add(name, name.title(), roles, PASSWORD)
@@ -44,10 +50,30 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         assert thread.is_alive()
         threading.Event().wait(0.05)
     port = server.servers[0].sockets[0].getsockname()[1]
-    yield Site(f"http://127.0.0.1:{port}", service, sorted(seen, key=lambda n: -seen[n])[:8])
+    yield Site(f"http://127.0.0.1:{port}", service, most)
     server.should_exit = True
     thread.join(20)
     service.database.engine.dispose()
+
+
+def planted(numbers: list[str]) -> list[bytes]:
+    """Make calls among the most frequent people and a few others: a ring that rings a stranger, and a burst."""
+    start = NOW - timedelta(days=12)
+    strangers = [f"4915112345{n:03d}" for n in range(30)]
+    calls = [(a, numbers[(at + 1) % 5], at * 1.5) for at, a in enumerate(numbers[:5])]
+    calls += [(a, strangers[0], 30 + at * 7.0) for at, a in enumerate(numbers[:4])]
+    calls += [(numbers[at % 3], s, 40.0 + at * 3) for at, s in enumerate(strangers[1:8])]
+    calls += [(numbers[0], s, 100 + at / 30) for at, s in enumerate(strangers)]
+    return [
+        orjson.dumps(
+            {
+                "time": int((start + timedelta(hours=hours)).timestamp()), "method": "INVITE", "from_tag": "a",
+                "to_tag": "b", "callid": f"call-{at}", "sip_code": "200", "sip_reason": "OK", "src_user": f"+{a}",
+                "src_domain": "sip.example.net", "dst_user": f"+{b}", "dst_domain": "sip.example.net",
+            }
+        )
+        for at, (a, b, hours) in enumerate(calls)
+    ]  # fmt: skip
 
 
 @pytest.fixture(scope="session")

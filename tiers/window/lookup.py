@@ -73,11 +73,16 @@ def _concerned(month: Month, query: Query) -> bool:
     )
 
 
-def find(warehouse: Warehouse, asked: Asked, query: Query) -> list[dict[str, Any]]:
-    """Identifier rows that carry one of the tokens, newest first, as dicts of the table's columns."""
+def find(
+    warehouse: Warehouse, asked: Asked, query: Query, messages: frozenset[bytes] = frozenset()
+) -> list[dict[str, Any]]:
+    """Identifier rows that carry one of the tokens, newest first, as dicts of the table's columns.
+
+    `messages`: tokens of more messages, looked for in every month that is asked.
+    """
     wanted = {
         (str(month), str(window)): Tokens(
-            frozenset(subjects), frozenset(() if message is None else (message,))
+            frozenset(subjects), messages | frozenset(() if message is None else (message,))
         )
         for (month, window), (subjects, message) in asked.tokens.items()
     }

@@ -52,7 +52,9 @@ NO_ENTRY = {
     "oversight.verify.verify": "entries are compared, not shown",
     "oversight.verify.verify_ends": "entries are compared, not shown",
     # Parts of those that are audited.
+    "window.lookup.asked_for": "reads what was typed, looks nothing up",
     "window.lookup.joined": "a part of the look-up",
+    "window.lookup.paired": "a part of the look-up",
     "window.visibility.hidden_people": "decides what may be shown, shows nothing",
     "window.visibility.hidden_tokens": "decides what may be shown, shows nothing",
     "window.visibility.hides_record": "decides what may be shown, shows nothing",

@@ -1,0 +1,75 @@
+"""The analysis page: one audited read, counterparts masked, a reveal with its reason."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from test_web_pages import case_of
+from web_site import HER, HIM, Browser, Site
+
+from lethe.operations.access.roles import Role
+from lethe.schemas.errors import ConfigurationError
+
+
+def case_with(browser: Browser, *targets: str, purpose: str = "fraud") -> str:
+    case = case_of(browser.post("/cases", reference="F-1", title="", purpose=purpose))
+    browser.post(f"/cases/{case}/entries", targets="\n".join(targets))
+    return case
+
+
+def test_targets_stand_side_by_side_after_one_audited_read(site: Site) -> None:
+    browser = site.signed_in("amal", Role.INVESTIGATOR)
+    case = case_with(browser, HER, HIM)
+    page = browser.post(f"/cases/{case}/analysis")
+    assert "3 communications of 2 targets" in page
+    for heading in ("First and last seen", "In common", "When", "Bursts", "Presets", "Cannot see"):
+        assert heading in page
+    assert "GROUP BY account" in page, "what is run is shown"
+    entries = [e for e in site.world.runtime.audit.entries() if e["action"] == "case.analyse"]
+    assert [(e["case"], e["count"], e["targets"]) for e in entries] == [("F-1", 3, 2)]
+    assert "3 of 10,000" in browser.get(f"/cases/{case}"), "its rows are taken from the grant"
+
+
+def test_nothing_is_analysed_without_an_entry(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = site.signed_in("amal", Role.INVESTIGATOR)
+    case = case_with(browser, HER)
+
+    def full(*_: object) -> None:
+        raise ConfigurationError("the audit log cannot be written")
+
+    monkeypatch.setattr("lethe.operations.audit.log.AuditLog.append", full)
+    page = browser.post(f"/cases/{case}/analysis", 400)
+    assert "In common" not in page
+
+
+def test_a_case_of_somebody_else_is_not_analysed(site: Site) -> None:
+    amal, other = site.signed_in("amal", Role.INVESTIGATOR), site.signed_in("omar", Role.INVESTIGATOR)
+    case = case_with(amal, HER)
+    other.post(f"/cases/{case}/analysis", 403)
+    record = str(site.world.found(HER)[0]["offset"])
+    other.post(f"/cases/{case}/reveal", 403, record=f"x/0/{record}", reason="no")
+
+
+def test_a_reveal_needs_a_reason_and_is_written_down(site: Site) -> None:
+    browser = site.signed_in("amal", Role.INVESTIGATOR)
+    case = case_with(browser, HER)
+    found = browser.post("/search", values=HER, case=case)
+    record = re.search(r'data-copy="([^"]+)"', found)
+    assert record
+    assert "a reason" in browser.post(f"/cases/{case}/reveal", 400, record=record[1], reason=" ")
+    page = browser.post(f"/cases/{case}/reveal", record=record[1], reason="named in a complaint")
+    assert HER in page
+    assert "named in a complaint" in page
+    actions = [e["action"] for e in site.world.runtime.audit.entries()]
+    assert actions.count("reveal") == 1
+
+
+def test_a_dispute_reveals_nobody(site: Site) -> None:
+    browser = site.signed_in("amal", Role.INVESTIGATOR)
+    case = case_with(browser, HER, purpose="dispute")
+    found = browser.post("/search", values=HER, case=case)
+    record = re.search(r'data-copy="([^"]+)"', found)
+    assert record
+    browser.post(f"/cases/{case}/reveal", 403, record=record[1], reason="named in a complaint")
+    assert site.world.found(HER)
