@@ -44,7 +44,7 @@ class Sink(Listener, Protocol):
     """Where batches go and who is told of assignments. Called from the feed's thread."""
 
     def deliver(self, load: list[Batch]) -> Future[None]:
-        """Take batches of different partitions; the future is done when there is room for the next."""
+        """Take note of batches of different partitions; the future is done when there is room for the next."""
 
 
 class Feed:
@@ -70,6 +70,7 @@ class Feed:
         self._linger = min(0.5, settings.flush.seconds / 4)
         self._restarts_asked = 0  # counted by whoever asks, in one thread
         self._restarts_begun = 0  # counted by the feed's thread
+        self._handing_over = False  # what was read has left its partition and is not noted by the sink yet
         self.settled = threading.Event()  # the group has given this worker its share, be it nothing
         self.error: BaseException | None = None
         self._consumer: Any = None
@@ -124,11 +125,15 @@ class Feed:
         self._jobs.put(lambda: self._commit_offsets(done))
 
     def caught_up(self) -> bool:
-        """Tell whether everything that was there at the assignment has been handed over."""
+        """Tell whether everything that was there at the assignment has been handed over.
+
+        It is true of what the sink has noted by now: ask the sink afterwards, not before, what it still holds.
+        """
         return (
             self.settled.is_set()
             and self._restarts_asked == self._restarts_begun
             and all(p.at_end and not p.messages for p in list(self._assignments.partitions.values()))
+            and not self._handing_over  # last: a partition is at its end before its last batch is noted
         )
 
     @property
@@ -267,7 +272,10 @@ class Feed:
 
     def _hand_over(self, partitions: list[Partition]) -> None:
         """Deliver what was read, as one load; stay in the group while there is no room."""
-        self._wait_for_room(self._sink.deliver([partition.batch(self._high) for partition in partitions]))
+        self._handing_over = True
+        room = self._sink.deliver([partition.batch(self._high) for partition in partitions])
+        self._handing_over = False
+        self._wait_for_room(room)
 
     def _wait_for_room(self, room: Future[None]) -> None:
         """Wait until the pipeline takes the next batch; if that takes long, stay in the group without fetching."""

@@ -206,12 +206,13 @@ class Pipeline:
         way = self._in_flight
         if not way.ready():
             return False
-        ends = self.finish_early and way.idle() and self._reader is not None and self._reader.caught_up()
+        ends = self.finish_early and self._reader is not None and self._reader.caught_up() and way.idle()
         return way.aged() or way.full() or ends or not self._room.is_set()
 
     def drained(self) -> bool:
-        """Tell whether everything delivered so far is committed."""
-        return self._in_flight.empty() and self._reader is not None and self._reader.caught_up()
+        """Tell whether everything that was there has been delivered and is committed."""
+        # In this order: the other way round the last batch could be delivered between the two looks.
+        return self._reader is not None and self._reader.caught_up() and self._in_flight.empty()
 
     async def _flush(self, giving_up: Callable[[], bool]) -> None:
         """Commit every contiguous run. Fenced sources are dropped and read again; the others go on."""

@@ -133,8 +133,22 @@ class Worker:
             # As it is, not wrapped in an event: `BatchChannel` says why.
             return asyncio.run_coroutine_threadsafe(channel.put(load), loop)
 
+        ended = asyncio.Event()
+
+        def stopped() -> bool:
+            return bool(told.is_set() or feed.error or pipeline.error or app.crashed)
+
+        async def work() -> None:
+            # It alone says that the end of what was there is reached. That must not be asked twice: messages that
+            # come later make it untrue again.
+            await pipeline.run(
+                lambda: stopped() or (self.stop_at_end and pipeline.drained()),
+                told.is_set,
+            )
+            ended.set()
+
         def over() -> bool:
-            return self._over(told, feed, pipeline, app)
+            return ended.is_set() or stopped()
 
         pipeline.connect(feed, put)
         starting = asyncio.create_task(app.start(), name="agents")
@@ -143,7 +157,7 @@ class Worker:
             await _first(listening.wait(), starting)
             thread.start()
             await asyncio.gather(
-                pipeline.run(over, told.is_set),
+                work(),
                 self._report(over, feed, pipeline),
                 *([control.run(over)] if control is not None else []),
                 *([sweeps.watch(over)] if sweeps is not None else []),
@@ -169,12 +183,6 @@ class Worker:
             last = threading.Timer(_LEAVE_SECONDS, _leave)
             last.daemon = True
             last.start()
-
-    def _over(self, told: asyncio.Event, feed: Feed, pipeline: Pipeline, app: Any) -> bool:
-        """Tell whether to stop: told to, failed, or (if asked for) everything that was there is committed."""
-        if told.is_set() or feed.error or pipeline.error or app.crashed:
-            return True
-        return self.stop_at_end and pipeline.drained()
 
     async def _report(self, over: Callable[[], bool], feed: Feed, pipeline: Pipeline) -> None:
         progress = Progress()
