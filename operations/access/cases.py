@@ -133,18 +133,21 @@ class Cases:
                 return
             if kind == "target" and len(there) >= MOST_TARGETS:
                 raise LetheError(f"a case has at most {MOST_TARGETS} targets: open another for the rest")
-            entry = str(uuid.uuid4())
-            session.add(
-                tables.CaseEntry(
-                    id=entry,
-                    case=row.id,
-                    kind=kind,
-                    digest=digest,
-                    sealed=seal_value(keys, "case_entries", "sealed", entry, text.encode()),
-                    author=person.id,
-                    added=self._clock(),
-                )
-            )
+            session.add(self._entry(keys, row, person, kind, text))
+
+    def _entry(
+        self, keys: MonthKeys, case: tables.Case, person: Person, kind: str, text: str
+    ) -> tables.CaseEntry:
+        entry = str(uuid.uuid4())
+        return tables.CaseEntry(
+            id=entry,
+            case=case.id,
+            kind=kind,
+            digest=value_digest(keys, text),
+            sealed=seal_value(keys, "case_entries", "sealed", entry, text.encode()),
+            author=person.id,
+            added=self._clock(),
+        )
 
     def remove(self, person: Person, case_id: str, entry: str) -> None:
         """Take an entry out of a case."""
@@ -177,6 +180,16 @@ class Cases:
             )
             for e, name in found
         ]
+
+    def keep(self, person: Person, case_id: str, kind: str, text: str) -> None:
+        """Keep one text of a kind, in the place of the one before: such as where the nodes of a graph lie."""
+        with self._database.begin() as session:
+            row = owned(session, person, case_id, must_be_open=True)
+            keys = self._ring.named(key_name(case_id))
+            session.execute(
+                delete(tables.CaseEntry).where(tables.CaseEntry.case == row.id, tables.CaseEntry.kind == kind)
+            )
+            session.add(self._entry(keys, row, person, kind, text))
 
     def namer(self, person: Person, case_id: str) -> Callable[[str], str]:
         """Return what names a text the same way all through a case: an HMAC in hex, gone with the case's key."""

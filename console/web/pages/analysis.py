@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
+import orjson
 from fastapi import APIRouter, Depends, Request
+from markupsafe import Markup
 from starlette.responses import Response
 
 from lethe.console.web.charts import WEEKDAYS, days, week
@@ -21,6 +23,7 @@ from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
 from lethe.operations.analysis import overview, presets
 from lethe.operations.analysis.communications import Read, communications
+from lethe.operations.analysis.graph import KINDS, Graph, graph, place, svg
 from lethe.operations.asker import Asker
 from lethe.operations.window.reveal import reveal
 from lethe.schemas.errors import InputError
@@ -70,6 +73,7 @@ def analysis(request: Request, service: Here, who: Looker, case_id: str, form: F
         chart=days(events["time"].to_list(), looked.since, looked.until) if events.height else None,
         bursts=overview.bursts(events),
         answers=presets.ask_all(events),
+        graph=drawn(service, who, looked, form),
         shown=_SHOWN,
         reveals=Permission.REVEAL in who.person.may()
         and Action.REVEAL in PURPOSES[looked.case.purpose].actions,
@@ -89,6 +93,35 @@ def show(request: Request, service: Here, who: Revealer, case_id: str, form: For
     asker = Asker.of(who.person.name, case.reference, case.purpose, source=SOURCE.get())
     found = reveal(service.runtime, asker, position)
     return page(request, "reveal.html", who, case=case, found=found, reason=reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A link graph as it is shown: what was asked for, the drawing, and how each node is called."""
+
+    graph: Graph
+    kinds: tuple[str, ...]
+    least: int
+    labels: dict[str, str]
+    svg: Markup
+
+
+def drawn(service: Service, who: SignedIn, looked: Looked, form: dict[str, str]) -> Drawn:
+    """Place the graph of a case, nodes that were placed before where they were, and keep where they are."""
+    kinds = tuple(k for k in KINDS if form.get(k)) or KINDS[:2]
+    given = form.get("least", "")
+    least = min(max(1, int(given)), 1_000_000) if given.isdigit() and len(given) < 8 else 1
+    found = graph(looked.read.events, looked.read.targets, kinds, least)
+    keys = {f"T{n}": entry.id for n, entry in enumerate(looked.targets, 1)}
+    kept: dict[str, tuple[float, float]] = {}
+    for entry in service.cases.entries(who.person, looked.case.id):
+        if entry.kind == "layout":
+            kept = {name: (x, y) for name, (x, y) in orjson.loads(entry.text).items()}
+    placed = place(found, kept, keys)
+    if placed.keys() - kept.keys():
+        service.cases.keep(who.person, looked.case.id, "layout", orjson.dumps({**kept, **placed}).decode())
+    labels = {node.name: looked.read.people.get(node.name, node.name) for node in found.nodes}
+    return Drawn(found, kinds, least, labels, Markup(svg(found, placed, labels, keys)))  # noqa: S704 (it escapes)
 
 
 def look(service: Service, who: SignedIn, case_id: str, form: dict[str, str]) -> Looked:

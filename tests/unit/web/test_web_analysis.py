@@ -31,6 +31,19 @@ def test_targets_stand_side_by_side_after_one_audited_read(site: Site) -> None:
     assert "3 of 10,000" in browser.get(f"/cases/{case}"), "its rows are taken from the grant"
 
 
+def test_the_graph_stays_where_it_was_drawn(site: Site) -> None:
+    browser = site.signed_in("amal", Role.INVESTIGATOR)
+    case = case_with(browser, HER, HIM)
+    first = re.findall(r"<rect class=.node target.[^>]+>", browser.post(f"/cases/{case}/analysis"))
+    browser.post(f"/cases/{case}/entries", targets="+923009999999")
+    second = re.findall(
+        r"<rect class=.node target.[^>]+>", browser.post(f"/cases/{case}/analysis", person="yes")
+    )
+    assert len(first) == 2
+    assert set(first) < set(second)
+    assert "layout" not in browser.get(f"/cases/{case}")
+
+
 def test_nothing_is_analysed_without_an_entry(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     browser = site.signed_in("amal", Role.INVESTIGATOR)
     case = case_with(browser, HER)
