@@ -12,6 +12,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # What the tests need beside Python, and the Debian package it is in; Apache Kafka and Maven only for `make test-kafka` and `make test-spark`.
 TOOLS := systemd-analyze:systemd gcc:gcc clang:clang chromium:chromium promtool:prometheus softhsm2-util:softhsm2
 test-kafka test-spark: TOOLS += java:openjdk-17-jre-headless mvn:maven
+test-kafka: TOOLS += curl:curl jq:jq
 T ?= tests
 FAST := tests/unit/schemas tests/unit/keys tests/unit/streams tests/unit/integrity tests/unit/deploy/test_papers.py tests/vectors
 N ?=

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from lethe.console.web.pages.cases import opened
 from lethe.console.web.pages.search import find
 from lethe.console.web.security import Here, needs
 from lethe.operations.access.grants import RefusedError
@@ -48,6 +49,15 @@ class Answer(BaseModel):
     total: int
     restricted: bool
     records: list[dict[str, Any]]
+
+
+class NewCase(BaseModel):
+    """A case to open: a reference that names nobody, and what is looked for."""
+
+    model_config = ConfigDict(extra="forbid")
+    reference: str = Field(min_length=1, max_length=80)
+    purpose: str = Field(min_length=1, max_length=80)
+    title: str = Field("", max_length=300)
 
 
 class CaseView(BaseModel):
@@ -95,6 +105,14 @@ def cases(service: Here, who: Caller) -> list[CaseView]:
         CaseView(id=c.id, reference=c.reference, purpose=c.purpose, opened=c.opened, closed=c.closed)
         for c in service.cases.mine(who.person)
     ]
+
+
+@router.post("/cases", responses={400: {}, 401: {}, 403: {}})
+def open_case(service: Here, who: Caller, wanted: NewCase) -> CaseView:
+    """Open a case, with the grant to look up that comes with it."""
+    needs(Permission.CASES)(who)
+    c = opened(service, who, wanted.reference, wanted.title, wanted.purpose)
+    return CaseView(id=c.id, reference=c.reference, purpose=c.purpose, opened=c.opened, closed=c.closed)
 
 
 @router.post("/search", responses={400: {}, 401: {}, 403: {}, 503: {}})

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 import sysconfig
 import tarfile
@@ -12,14 +10,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packages import OFFLINE, PIP, ROOMS, ROOT, run
 
 import lethe
 
-ROOT = Path(__file__).parents[2]
-ROOMS = ("schemas", "keys", "integrity", "tiers", "streams", "operations", "console", "deploy", "testing")
-PAPERS = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md")
-PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input")
-OFFLINE = ("--no-deps", "--no-build-isolation", "--no-index")
 ASKED = """
 import importlib.metadata, lethe, lethe._native, lethe.streams.transform.decode.decode, schemas
 from pathlib import Path
@@ -28,36 +22,6 @@ print(importlib.metadata.version("lethe"), schemas.WHOSE, (home / "py.typed").ex
 assert lethe.schemas.__file__ == str(home / "schemas" / "__init__.py") and not (home / "schemas").is_symlink()
 assert Path(lethe._native.__file__).parent == home
 """
-
-
-def run(*command: str, cwd: Path, **env: str) -> str:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "LETHE_"))}
-    done = subprocess.run(
-        command, cwd=cwd, env=kept | env, capture_output=True, text=True, timeout=240, check=False
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source distribution of a checkout in which nothing was built before."""
-    source = tmp_path_factory.mktemp("source")
-    for paper in PAPERS:
-        shutil.copy(ROOT / paper, source / paper)
-    unwanted = shutil.ignore_patterns("__pycache__", "*.so")
-    for folder in ("lethe", "native", *ROOMS):
-        shutil.copytree(ROOT / folder, source / folder, symlinks=True, ignore=unwanted)
-    made = source / "dist"
-    code = f"from setuptools import build_meta; build_meta.build_sdist({str(made)!r})"
-    run(sys.executable, "-W", "ignore", "-c", code, cwd=source)
-    return next(made.iterdir())
-
-
-@pytest.fixture(scope="module")
-def wheel(sdist: Path) -> Path:
-    run(*PIP, "wheel", *OFFLINE, "--wheel-dir", str(sdist.parent), str(sdist), cwd=sdist.parent)
-    return next(sdist.parent.glob("*.whl"))
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ from starlette.responses import Response
 
 from lethe.console.web.pages.search import find
 from lethe.console.web.security import Form, Here, needs
+from lethe.console.web.service import Service
 from lethe.console.web.views import page
+from lethe.operations.access.cases import Case
 from lethe.operations.access.grants import OF_WEIGHT, PURPOSES, Action
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
@@ -30,13 +32,7 @@ def cases(request: Request, service: Here, who: Owner) -> Response:
 @router.post("/cases")
 def open_case(service: Here, who: Owner, form: Form) -> Response:
     """Open a case, with a grant to look up within it."""
-    case = service.cases.open(
-        who.person, form.get("reference", ""), form.get("title", ""), form.get("purpose", "")
-    )
-    service.audit({"who": who.person.name, "action": "case.open", "case": case.reference})
-    if Permission.LOOKUP in who.person.may():
-        months = _window(service)
-        service.desk.ask(who.person, Action.LOOKUP, case.id, months, 10_000, [], "opened with the case")
+    case = opened(service, who, form.get("reference", ""), form.get("title", ""), form.get("purpose", ""))
     return RedirectResponse(f"/cases/{case.id}", 303)
 
 
@@ -101,6 +97,16 @@ def close(service: Here, who: Owner, case_id: str, form: Form) -> Response:
     service.audit({"who": who.person.name, "action": "case.close", "case": case.reference})
     service.cases.close(who.person, case_id)
     return RedirectResponse("/cases", 303)
+
+
+def opened(service: Service, who: SignedIn, reference: str, title: str, purpose: str) -> Case:
+    """Open a case and, for whoever may look up, ask for the grant that comes with it."""
+    case = service.cases.open(who.person, reference, title, purpose)
+    service.audit({"who": who.person.name, "action": "case.open", "case": case.reference})
+    if Permission.LOOKUP in who.person.may():
+        months = _window(service)
+        service.desk.ask(who.person, Action.LOOKUP, case.id, months, 10_000, [], "opened with the case")
+    return case
 
 
 def _case(service: Here, who: SignedIn, case_id: str) -> dict[str, Any]:

@@ -227,6 +227,26 @@ def test_the_api_looks_up_like_the_page(site: Site) -> None:
     assert client.get("/api/openapi.json").json()["info"]["title"] == "Lethe"
 
 
+def test_a_case_is_opened_by_the_api_as_by_the_page(site: Site) -> None:
+    site.person("amal", Role.INVESTIGATOR)
+    site.person("bela", Role.AUDITOR)
+    client = site.browser()
+
+    def bearer(name: str) -> dict[str, str]:
+        token = client.post("/api/sessions", json={"name": name, "password": PASSWORD}).json()["token"]
+        return {"Authorization": f"Bearer {token}"}
+
+    new = {"reference": "F-9", "purpose": "fraud"}
+    case = client.post("/api/cases", headers=bearer("amal"), json=new).json()
+    assert (case["reference"], case["purpose"], case["closed"]) == ("F-9", "fraud", None)
+    wanted = {"case": case["id"], "values": [HER]}
+    assert client.post("/api/search", headers=bearer("amal"), json=wanted).json()["total"] == 2
+    refused = client.post("/api/cases", headers=bearer("amal"), json={**new, "purpose": "curiosity"})
+    assert (refused.status_code, "purpose: one of" in refused.json()["error"]) == (400, True)
+    assert client.post("/api/cases", headers=bearer("bela"), json=new).status_code == 403
+    assert client.post("/api/cases", json=new).status_code == 401
+
+
 def test_a_month_whose_keys_do_not_open_is_named(site: Site) -> None:
     browser = site.signed_in("amal", Role.INVESTIGATOR)
     case = case_of(browser.post("/cases", reference="F-1", title="", purpose="fraud"))
