@@ -40,7 +40,7 @@ _LONGEST_ORIGIN: Final = 255
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # built once, within `Settings`
 
 
 class Kafka(_Section):
@@ -184,7 +184,7 @@ class Limits(_Section):
 class Settings(BaseModel):
     """Everything that can be set. The environment wins over `lethe.toml`; sections are joined by `__`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     root: str = Field("var/warehouse", min_length=1, description="warehouse: a directory or an s3:// URL")
     keys_dir: Path = Field(
