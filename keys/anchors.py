@@ -60,7 +60,7 @@ class Anchors:
 
     @cached_property
     def ledger_key(self) -> LedgerKey:
-        """The ledger key, made if there is none: racing callers end with the same one."""
+        """Return the ledger key, made if there is none: racing callers end with the same one."""
         path = self.directory / _KEY
         with explained(f"cannot use the ledger key {path}"):
             if not path.exists():
@@ -78,7 +78,7 @@ class Anchors:
 
     @property
     def known_ledger_key(self) -> LedgerKey | None:
-        """The ledger key if this machine has it, as one that only verifies has not."""
+        """Return the ledger key if this machine has it, as one that only verifies has not."""
         return self.ledger_key if (self.directory / _KEY).exists() else None
 
     def signed(self, origin: str) -> bytes | None:

@@ -152,7 +152,7 @@ def due(runtime: Runtime, asked: Asked) -> list[Merge]:
 
 
 def overview(runtime: Runtime, asked: Asked) -> list[Part]:
-    """Files, rows, bytes and levels of each partition, and how many merges a compaction would begin with."""
+    """Count files, rows, bytes and levels of each partition, and the merges a compaction would begin with."""
     found = []
     for name in asked.tables:
         table = Table(runtime.objects, name, runtime.storage)

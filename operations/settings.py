@@ -129,7 +129,7 @@ class Integrity(_Section):
     @field_validator("scope", mode="before")
     @classmethod
     def _words(cls, scope: object) -> object:
-        """`PK` and `PK,IN` mean what they say, in the file as in the environment."""
+        """Read `PK` and `PK,IN` as lists, in the file as in the environment."""
         if isinstance(scope, str) and scope not in ("all", "none"):
             return tuple(country.strip() for country in scope.split(","))
         return scope

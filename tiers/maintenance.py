@@ -37,7 +37,7 @@ class MaintenanceContext:
 
     @cached_property
     def sources(self) -> tuple[list[str], Kept]:
-        """Where records came from, as `stream/partition`, and what the broker keeps of it, asked once."""
+        """Say where records came from, as `stream/partition`, and what the broker keeps of it, asked once."""
         known = self.warehouse.topic_partitions()
         return known, self.ask_topics(known)
 

@@ -317,7 +317,7 @@ class Warehouse:
 
 
 def _ranges(batches: Sequence[TransformedBatch]) -> dict[str, Range]:
-    """First and last offset of each source; batches of a source must follow on each other."""
+    """Return first and last offset of each source; batches of a source must follow on each other."""
     ranges: dict[str, Range] = {}
     for batch in batches:
         known = ranges.get(batch.source)

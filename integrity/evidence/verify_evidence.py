@@ -473,7 +473,7 @@ def _note(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
 
 
 def _checkpoint(text: str) -> tuple[str, int, bytes, list[str]]:
-    """Origin, size, root and extension lines of a checkpoint's text."""
+    """Read origin, size, root and extension lines of a checkpoint's text."""
     lines = text.removesuffix("\n").split("\n")
     _demand(
         len(lines) >= 3 and all(lines) and re.fullmatch(r"0|[1-9][0-9]{0,18}", lines[1]),

@@ -46,7 +46,7 @@ def commit_rows(table: pa.Table) -> Commitment:
 
 
 def commit_each(scopes: Sequence[pa.Table]) -> list[tuple[Commitment, list[bytes], list[bytes]]]:
-    """Of each table, rows as `ordered_scope` gives them: the commitment, the leaf hashes, the roots of their groups.
+    """Commit to each table, rows as `ordered_scope` gives them: the commitment, the leaf hashes, the groups' roots.
 
     They are encoded together: to encode costs as much as 500 rows.
     """

@@ -167,7 +167,7 @@ class LogCommit:
         whole: bool = False,
         declarations: Sequence[bytes] | None = None,
     ) -> LogCommit:
-        """Of the archive rows of one commit, as `commitment.commit_rows` takes them, in or out of scope.
+        """Make it of the archive rows of one commit, as `commitment.commit_rows` takes them, in or out of scope.
 
         `offsets` are the first and the last the commit covers; the leaf file has all leaf hashes if `whole`. The entry
         is of version 2 with the `declarations` given, of version 1 (of rows in scope alone) if they are None. Raises
@@ -252,7 +252,7 @@ class Log:
         return entries
 
     def entry(self, index: int) -> Entry:
-        """Entry `index`; raises `ValueError` when the log has none."""
+        """Return entry `index`; raises `ValueError` when the log has none."""
         if not 0 <= index < self.size:
             raise ValueError(f"the log has no entry {index}")
         entry = Entry.parse(self.bundle(index // WIDTH)[index % WIDTH])

@@ -196,7 +196,7 @@ def digest(data: bytes) -> bytes:
 
 
 def month_numbers(times: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Months since January of year 0 of instants in microseconds since 1970, in UTC."""
+    """Count the months since January of year 0 of instants in microseconds since 1970, in UTC."""
     return times.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64) + _JANUARY_1970
 
 
@@ -206,14 +206,14 @@ def month_of(number: int) -> Month:
 
 
 def month_number(month: Month) -> int:
-    """Months since January of year 0."""
+    """Count the months since January of year 0."""
     return month.year * 12 + month.number - 1
 
 
 def _whole(
     offsets: Numbers, indexes: Numbers, months: Numbers, leaves: Sequence[bytes], first_offset: int
 ) -> bytes:
-    """`indexes` are -1 for none."""
+    """Return the groups of which nothing is missing; `indexes` are -1 for none."""
     changes = np.diff(months, prepend=months[:1])
     numbers = [
         np.diff(offsets, prepend=first_offset),

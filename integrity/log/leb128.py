@@ -16,7 +16,7 @@ Column = tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]
 
 
 def as_bytes(values: Numbers) -> Column:
-    """Numbers from 0, at least one: groups of seven bits, the lowest first, the eighth bit set on all but the last."""
+    """Write numbers from 0, at least one: groups of seven bits, lowest first, the eighth bit set but in the last."""
     width = max(1, -(-int(values.max()).bit_length() // 7))
     rest = values[:, None] >> np.arange(0, 7 * width, 7, dtype=values.dtype)
     data = (rest & 127).astype(np.uint8) | np.where(rest > 127, np.uint8(128), np.uint8(0))

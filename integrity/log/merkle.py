@@ -20,12 +20,12 @@ Span = tuple[int, int]
 
 
 def leaf_hash(data: bytes) -> bytes:
-    """SHA-256(0x00 ‖ data)."""
+    """Return SHA-256(0x00 ‖ data)."""
     return sha256(b"\x00" + data).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """SHA-256(0x01 ‖ left ‖ right)."""
+    """Return SHA-256(0x01 ‖ left ‖ right)."""
     return sha256(b"\x01" + left + right).digest()
 
 

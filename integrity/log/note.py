@@ -101,7 +101,7 @@ class VerifierKey:
 
     @property
     def key_id(self) -> bytes:
-        """SHA-256(name ‖ 0x0A ‖ type ‖ public key)[:4]."""
+        """Return SHA-256(name ‖ 0x0A ‖ type ‖ public key)[:4]."""
         return sha256(self.name.encode() + b"\n" + bytes([self.kind]) + self.public).digest()[:4]
 
     def __str__(self) -> str:

@@ -38,7 +38,7 @@ def tile_path(level: int | str, number: int, width: int = WIDTH) -> str:
 
 
 def parse_tile_path(path: str) -> tuple[int | str, int, int]:
-    """Level (or `ENTRIES`), number and width of a tile from its path; raises `ValueError` when it is none."""
+    """Read level (or `ENTRIES`), number and width of a tile from its path; raises `ValueError` when it is none."""
     match = _PATH.fullmatch(path)
     if match:
         level: int | str = match[1] if match[1] == ENTRIES else int(match[1])
@@ -54,7 +54,7 @@ def tile_width(level: int, number: int, size: int) -> int:
 
 
 def edge_tiles(size: int) -> list[tuple[int, int, int]]:
-    """Level, number and width of the unfinished tiles of a tree, from the leaves up."""
+    """List level, number and width of the unfinished tiles of a tree, from the leaves up."""
     tiles = []
     level = 0
     while size >> (8 * level):
@@ -88,7 +88,7 @@ def split_hashes(data: bytes) -> list[bytes]:
 
 
 def encode_bundle(entries: Sequence[bytes]) -> bytes:
-    """Entries, each after its length (2 bytes, big-endian). Raises `ValueError` for one over 65,535."""
+    """Write entries, each after its length (2 bytes, big-endian). Raises `ValueError` for one over 65,535."""
     if any(len(entry) > MAX_ENTRY for entry in entries):
         raise ValueError(f"a log entry has at most {MAX_ENTRY} bytes")
     return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
@@ -187,7 +187,7 @@ def read_tile(get: Get, level: int | str, number: int, width: int) -> bytes:
 def grow(
     size: int, edge: dict[int, list[bytes]], leaf_hashes: Sequence[bytes]
 ) -> Iterator[tuple[str, bytes]]:
-    """Path and bytes of every tile that is new when leaves are added to a tree of `size` leaves, leaves
+    """Yield path and bytes of every tile that is new when leaves are added to a tree of `size` leaves, leaves
     first.
 
     `edge` holds the unfinished tiles by level and is brought up to date; it must be whole before the tree is

@@ -37,7 +37,7 @@ def integrity_hash(salt: bytes, original: bytes) -> bytes:
 
 
 def integrity_hashes(salt_key: bytes, positions: Sequence[str], originals: Sequence[bytes]) -> pa.Array:
-    """`integrity_hash(salt(salt_key, position), original)` of every record, in order, as binary(32).
+    """Compute `integrity_hash(salt(salt_key, position), original)` of every record, in order, as binary(32).
 
     Raises `ValueError` when there are not as many positions as originals.
     """

@@ -53,7 +53,7 @@ class OutsideRows:
 
     @cached_property
     def forms(self) -> Forms:
-        """The canonical form of every row; an empty one of what has none."""
+        """Return the canonical form of every row; an empty one of what has none."""
         table = self.table.drop_columns([name for name in (_FILE,) if name in self.table.column_names])
         return Forms(list(_encoded(table)))
 

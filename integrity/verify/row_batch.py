@@ -142,7 +142,7 @@ class Batch:
         return bisect_left(self._offsets, offset)
 
     def digest(self, low: int, high: int) -> bytes:
-        """SHA3-512 of the canonical forms of rows `low` to `high`, `high` excluded."""
+        """Compute SHA3-512 of the canonical forms of rows `low` to `high`, `high` excluded."""
         state = sha3_512()
         start = 0
         for chunk in self.chunks:

@@ -43,4 +43,4 @@ class Local:
         raise TransientError("worker processes die all the time; is there memory enough? Run it again")
 
     def close(self) -> None:
-        """Nothing to leave: the processes end with their tasks."""
+        """Do nothing: the processes end with their tasks."""

@@ -244,7 +244,7 @@ def _retention(runtime: Runtime, what: str) -> Iterator[Check]:
 
 
 def _integrity_log(runtime: Runtime, what: str) -> Iterator[Check]:
-    """Is every log there, up to date and stamped? Only their ends are looked at; `lethe verify` looks at all."""
+    """Check that every log is there, up to date and stamped. Only their ends: `lethe verify` looks at all."""
     settings = runtime.settings.integrity
     stamp_roots(settings)
     if load_signer(runtime.settings.keys_dir) is None and published_history(runtime.objects) is None:
@@ -273,7 +273,7 @@ def _integrity_log(runtime: Runtime, what: str) -> Iterator[Check]:
 
 
 def _audit_ends(runtime: Runtime, what: str) -> Iterator[Check]:
-    """Is every journal of the audit there, and does it continue what was signed? Only their ends are looked at."""
+    """Check that every journal of the audit is there and continues what was signed. Only their ends are looked at."""
     done = verify_ends(runtime)
     for finding in done.findings:
         yield Check(

@@ -148,7 +148,7 @@ def _publish(runtime: Runtime, hashes: list[Hashed], report: Ingested) -> None:
 
 
 def fingerprint(ring: KeyRing, digest: bytes) -> str:
-    """32 hexadecimal digits that name a content; keyed, and slow enough that trying numbers does not pay."""
+    """Name a content by 32 hexadecimal digits; keyed, and slow enough that trying numbers does not pay."""
     key = ring.named("ingest", create=True).salt_key.reveal()
     return hashlib.scrypt(digest, salt=key, n=2**14, r=8, p=1, dklen=16).hex()
 
@@ -224,7 +224,7 @@ def _batches(
     size: int,
     on_bytes: Callable[[int], None] | None,
 ) -> Iterator[Batch]:
-    """Batches of lines from line `skip` on; a line's number, from 0, is its offset."""
+    """Make batches of lines from line `skip` on; a line's number, from 0, is its offset."""
     sequence, first = 0, skip
     for number, lines in _lines(content, size, skip, on_bytes):
         yield Batch(

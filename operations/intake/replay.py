@@ -143,7 +143,7 @@ class Attempt:
         return run
 
     def _declared(self, one: Rejected) -> Declaration | str:
-        """Today's declaration for a record: the one it was rejected by, or its stream's; else why there is none."""
+        """Find the declaration for a record: the one it was rejected by, or its stream's; else why there is none."""
         streams = self.sources.get(one.position.stream.partition("~")[0])
         named = [one.row["format"], streams]
         if one.row["reason"] == Reason.UNKNOWN_KIND:  # by a mix of kinds, which its topic may not be any more
@@ -163,7 +163,7 @@ class Attempt:
 
 
 def _messages(records: Sequence[Rejected], declared: Declaration) -> Iterator[tuple[int, bytes]]:
-    """Offset and value of the messages to try. Elements are put where they were in their envelope."""
+    """Return offset and value of the messages to try. Elements are put where they were in their envelope."""
     for offset, group in groupby(records, key=lambda one: one.position.offset):
         elements: dict[int, bytes] = {}
         for one in group:
@@ -195,7 +195,7 @@ def _batch(
 
 
 def _asked_for(done: TransformedBatch, records: Sequence[Rejected]) -> TransformedBatch:
-    """Without the rejects of what only fills the place of an element that is not asked for."""
+    """Leave out the rejects of what only fills the place of an element that is not asked for."""
     asked = {(one.position.offset, one.position.index) for one in records}
     rows = done.quarantine.select(["offset", "index"]).to_pylist()
     keep = [(r["offset"], r["index"]) in asked or (r["offset"], None) in asked for r in rows]
@@ -203,7 +203,7 @@ def _asked_for(done: TransformedBatch, records: Sequence[Rejected]) -> Transform
 
 
 def _why(run: _Run, one: Rejected) -> str:
-    """Why a record stays: today's reason; of an envelope, the first element's."""
+    """Say why a record stays: today's reason; of an envelope, the first element's."""
     at = one.position.offset, one.position.index
     if at in run.reasons:
         return run.reasons[at]

@@ -106,7 +106,7 @@ def try_out(values: list[bytes | None], fmt: Format, folder: Path) -> list[Outco
 
 
 def _name(offset: int, index: int | None) -> str:
-    """As an editor counts lines, from one; places in an envelope count from nought as they do in a record's name."""
+    """Name a line as an editor counts, from one; places in an envelope count from nought as in a record's name."""
     return f"{offset + 1}" if index is None else f"{offset + 1}/{index}"
 
 

@@ -53,7 +53,7 @@ class LogMetrics(Protocol):
 
 
 def publication_of(runtime: Runtime) -> Publication:
-    """Publication with handles of its own: it may run in another thread than the commits."""
+    """Make a publication with handles of its own: it may run in another thread than the commits."""
     warehouse = runtime.new_warehouse()
     return Publication(warehouse, lambda: signer_of(runtime), runtime.clock)
 

@@ -35,12 +35,12 @@ class Person:
 
     @property
     def number(self) -> str | None:
-        """The phone number the text is, in E.164 digits, or None."""
+        """Read the text as a phone number in E.164 digits; None if it is none."""
         return next((s.value for s in self.candidates if s.kind == "msisdn"), None)
 
     @property
     def unread_number(self) -> bool:
-        """Whether the text looks like a phone number and cannot be read as one, for want of a country code."""
+        """Tell whether the text looks like a phone number and cannot be read as one, for want of a country code."""
         known = any(s.kind not in _ANY_KIND for s in self.candidates)
         return not known and _LOOKS_LIKE_A_NUMBER.fullmatch(self.text) is not None
 

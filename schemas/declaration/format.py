@@ -106,7 +106,7 @@ class Format(Declared):
         return self
 
     def _check_usage(self) -> None:
-        """Usage data has a time and somebody who did it, and nothing that would go anywhere but the window."""
+        """Refuse usage data without a time or a person, or with a field that would go anywhere but the window."""
         foreign = [f.path for f in self.fields if f.class_ not in ("subject", "usage", "content")]
         if foreign or any(f.end_user != "always" for f in self.subjects):
             named = foreign or [f.path for f in self.subjects if f.end_user != "always"]
@@ -249,7 +249,7 @@ class Format(Declared):
 
     @property
     def priced(self) -> bool:
-        """Whether a field of its records holds a price or a charge."""
+        """Tell whether a field of its records holds a price or a charge."""
         return any(f.column in ("price", "charge") for f in self.archive)
 
     def __hash__(self) -> int:

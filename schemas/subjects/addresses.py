@@ -157,7 +157,7 @@ def several(text: str, how: Reading) -> list[Subject]:
 
 
 def _on_channel(text: str, channel: str, depth: int = 0) -> Subject:
-    """Somebody on a chat channel: by number where the channel goes by numbers, else by the channel's own id or name."""
+    """Read somebody on a chat channel: by number where the channel goes by numbers, else by its own id or name."""
     if match := _JID.fullmatch(text):
         return Subject("msisdn", canonical_number(match[1]))
     if channel in NUMBERED or text.startswith(("+", "%2B", "%2b")):

@@ -116,7 +116,7 @@ class StillTheSame:
         self._identities = dict(identities)
 
     def check(self) -> None:
-        """Raises `GapError` when a topic is another one now, `TransientError` when the broker does not answer."""
+        """Raise `GapError` when a topic is another one now, `TransientError` when the broker does not answer."""
         wanted = TopicCollection(sorted(self._identities))
         try:
             # Made anew after a failure: it begins with the addresses and credentials that are given now, not with nodes
@@ -164,7 +164,7 @@ class Streams:
         self._gaps: dict[str, str] = {}
 
     def check(self, accept_gap: bool) -> None:
-        """Raises `GapError` when a topic is not the one that was read before, unless that is accepted."""
+        """Raise `GapError` when a topic is not the one that was read before, unless that is accepted."""
         for topic, identity in self._identities.items():
             mine = {source: stream for source, stream in self._known.items() if stream.split("~")[0] == topic}
             same = [stream for source, stream in mine.items() if _identity(source) == identity]

@@ -89,7 +89,7 @@ class Metrics:
             self._sweeps.labels(outcome)
 
     def holds(self, in_force: int, overdue: int, differing: int) -> None:
-        """Legal holds, as the last sweep saw them; `differing`: months of which one has fewer records than it had."""
+        """Show legal holds, as the last sweep saw them; `differing`: months of which one lost records."""
         self._holds.labels("differing").set(differing)
         self._holds.labels("in_force").set(in_force)
         self._holds.labels("overdue").set(overdue)
@@ -130,7 +130,7 @@ class Metrics:
         self._restarts.inc()
 
     def log_published(self, entries: int, waiting: int) -> None:
-        """Commits are in the integrity log; so many topic-partitions have some that are not."""
+        """Note that commits are in the integrity log, and how many topic-partitions have some that are not."""
         self._log_entries.inc(entries)
         self._log_waiting.set(waiting)
 
@@ -139,7 +139,7 @@ class Metrics:
         self._log_errors.labels(stream).inc()
 
     def stamped(self, logs: int, waiting: int) -> None:
-        """Checkpoints were time-stamped; so many logs have grown since their last stamp."""
+        """Note that checkpoints were time-stamped, and how many logs have grown since their last stamp."""
         self._stamps.inc(logs)
         self._unstamped.set(waiting)
 
@@ -155,7 +155,7 @@ class Metrics:
             self._lag.labels(stream, str(partition)).set(messages)
 
     def waiting(self, records: int) -> None:
-        """Records that are split and wait for their commit."""
+        """Show how many records are split and wait for their commit."""
         self._waiting.set(records)
 
 
@@ -185,7 +185,7 @@ class HealthServer:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:
-                """Requests are not logged."""
+                """Log no requests."""
 
         try:
             self._server = ThreadingHTTPServer((host, port), Handler)

@@ -85,7 +85,7 @@ def _of_share(identifiers: Any, here: Any, share: int, passes: int) -> Iterator[
 
 
 def _apart(warehouse: Warehouse, month: Month, several: pl.DataFrame) -> pl.DataFrame:
-    """Of records that share a message id find those that do not count."""
+    """Find those that do not count of records that share a message id."""
     nothing = pl.DataFrame(
         schema={"stream": pl.String, "partition": pl.Int32, "offset": pl.Int64, "index": pl.Int32, "reason": pl.String}
     )  # fmt: skip

@@ -36,7 +36,7 @@ class ExpectedLosses:
 
     @classmethod
     def of(cls, objects: Objects) -> ExpectedLosses:
-        """As keys, certificates, journals and the notes of erasures say."""
+        """Collect what keys, certificates, journals and the notes of erasures say."""
         gone = cls(unfinished=bool(journal.open_names(objects)))
         for path in objects.list("_keys"):
             if match := _KEYS.fullmatch(path):

@@ -178,7 +178,7 @@ def from_hex(entry: Mapping[str, Any]) -> dict[str, bytes | None]:
 
 
 def rows(said: Sequence[tuple[int, list[dict[str, Any]]]]) -> pa.Table:
-    """Ledger rows of what commits said: (version of the metadata table, entries)."""
+    """Make ledger rows of what commits said: (version of the metadata table, entries)."""
     out = [
         {
             **entry,

@@ -73,7 +73,7 @@ def _groups(entries: pa.Table) -> Iterator[tuple[dict[str, Any], pa.Table]]:
 
 
 def _cut(entries: pa.Table) -> Iterator[pa.Table]:
-    """Pages of a bounded size; the elements of one message stay together, so that offset ranges never overlap."""
+    """Cut pages of a bounded size; the elements of one message stay together, so that offset ranges never overlap."""
     sizes = np.cumsum(pc.binary_length(entries.column("value")).to_numpy(), dtype=np.int64)
     offsets = entries.column("offset").to_numpy()
     start, spent = 0, 0

@@ -83,7 +83,7 @@ def notes(objects: Objects, table: str) -> list[Note]:
 
 
 def retired(objects: Objects, table: str) -> set[str]:
-    """Files that a merge has taken out of a table and that readers may still read."""
+    """List files that a merge has taken out of a table and that readers may still read."""
     return {f.path for n in notes(objects, table) if n.state == "settled" for f in n.job.inputs}
 
 

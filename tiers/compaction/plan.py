@@ -144,7 +144,7 @@ def merges(table: str, files: Sequence[DataFile], now: datetime, whole: bool = F
 
 
 def _levels(table: str, runs: Sequence[list[DataFile]]) -> list[list[list[DataFile]]]:
-    """Of each level with sixteen runs, as many as fit into memory well."""
+    """Choose of each level with sixteen runs as many as fit into memory well."""
     levels: dict[int, list[list[DataFile]]] = {}
     for run in runs:
         levels.setdefault(level_of(run), []).append(run)
@@ -203,7 +203,7 @@ def tasks(job: Job, footers: Iterable[Footer] = ()) -> list[Task]:
 
 
 def _cut(footers: Sequence[Footer], slice_rows: int) -> list[Key]:
-    """Positions between which lie about as many rows as are sorted at a time."""
+    """Choose positions between which lie about as many rows as are sorted at a time."""
     cuts: list[Key] = []
     rows = 0
     for first, _, count in footers:

@@ -111,7 +111,7 @@ class Opened:
         return self.parquet.read_row_group(group, columns=columns, use_threads=False)
 
     def bytes_between(self, start: int, end: int) -> tuple[memoryview, int]:
-        """Some of the file's bytes, and the place in the file at which they begin; in one request."""
+        """Read some of the file's bytes, and say at which place in it they begin; in one request."""
         if self._mapped is not None:
             return self._mapped, 0
         assert self._places is not None  # noqa: S101

@@ -435,7 +435,7 @@ def _paths(table: DeltaTable) -> set[str]:
 
 
 def _now() -> float:
-    """Seconds of a clock that nobody sets and that goes on while the machine sleeps."""
+    """Read a clock in seconds that nobody sets and that goes on while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 

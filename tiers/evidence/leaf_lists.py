@@ -199,7 +199,7 @@ def _of(rows: pa.Table, topic_partition: TopicPartition) -> pa.Table:
 
 
 def _between(rows: pa.Table, account: LedgerEntry) -> pa.Table:
-    """Of rows by offset those that a commit accounts for."""
+    """Choose of rows by offset those that a commit accounts for."""
     offsets = rows.column("offset").to_numpy()
     low = int(np.searchsorted(offsets, account.first, "left"))
     return rows.slice(low, int(np.searchsorted(offsets, account.last, "right")) - low)

@@ -92,7 +92,7 @@ def _unstamped(store: LogStore, log: Log, history: KeyHistory, before: datetime)
 
 
 def signed_at(note: Note, history: KeyHistory) -> datetime | None:
-    """When a checkpoint was signed, as its ML-DSA-44 cosignature says; None when it has none."""
+    """Read when a checkpoint was signed, as its ML-DSA-44 cosignature says; None when it has none."""
     for key in (keys.ml_dsa_44 for keys in history.sets):
         for signature in note.signatures:
             if key.kind == ML_DSA_44 and key.signed(signature):

@@ -82,7 +82,7 @@ class Publication:
 
     @property
     def pending(self) -> int:
-        """Topic-partitions with commits that are not published."""
+        """List topic-partitions with commits that are not published."""
         return len(self._waiting)
 
     def add(self, hashes: Iterable[Hashed]) -> None:
@@ -339,7 +339,7 @@ class Publication:
 
     @property
     def stamping(self) -> int:
-        """Logs that the present round of stamps has not come to yet."""
+        """List logs that the present round of stamps has not come to yet."""
         return len(self._round)
 
 

@@ -112,7 +112,7 @@ class Verifier:
             said.update(archive.findings)
 
     def _checkpoints(self) -> Sequence[bytes]:
-        """Signed checkpoints that are kept where the warehouse's writers cannot change them."""
+        """Return signed checkpoints that are kept where the warehouse's writers cannot change them."""
         anchors = self.warehouse.anchors
         return [*self.known, *(anchors.all_signed() if anchors else ())]
 
@@ -223,7 +223,7 @@ class Verifier:
                 yield Finding(Kind.NOT_PROVEN, where, f"who is origin and destination is not proven: {error}")
 
     def _forged(self, ledger: pa.Table) -> Iterator[Finding]:
-        """Ledger rows that are not what was committed, as far as this machine can tell."""
+        """Find ledger rows that are not what was committed, as far as this machine can tell."""
         key = self._key()
         for row in ledger.to_pylist() if key else ():
             if key and row["version"] >= key.since and not ledger_entries.authentic(row, key):
@@ -309,7 +309,7 @@ class Verifier:
         return read_ledger(self.warehouse, chosen)
 
     def _logs(self) -> Iterable[TopicPartition]:
-        """Topic-partitions with a log, or with a checkpoint kept elsewhere, whatever the ledger knows of them."""
+        """List topic-partitions with a log, or with a checkpoint kept elsewhere, whatever the ledger knows of them."""
         yield from (
             topic_partition
             for topic_partition in logs(self.warehouse.objects)

@@ -47,7 +47,7 @@ def concerns(part: Part, scope: Scope) -> bool:
 def mentioning(
     warehouse: Warehouse, part: Part, scopes: Sequence[Scope], only: set[Position] | None
 ) -> list[set[Position]]:
-    """For each scope, the records of others (or of those `only`) whose kept texts name one of its subjects.
+    """Return for each scope the records of others (or of those `only`) whose kept texts name one of its subjects.
 
     Every page of the partition is opened, once for all scopes, unless `only` says which matter.
     """
@@ -162,7 +162,7 @@ def _joinable(rows: pa.Table) -> pa.Table:
 
 
 def held_roles(record: dict[str, Any], query: Query, account: str | None = None) -> list[str]:
-    """In which roles a record that was preserved has what is asked for, or is the account's; empty if it has not."""
+    """Say in which roles a preserved record has what is asked for, or is the account's; empty if it has not."""
     time = (record["metadata"] or {}).get("event_time")
     when = None if time is None else datetime.fromisoformat(time)
     if when is not None and ((query.since and when < query.since) or (query.until and when >= query.until)):

@@ -20,7 +20,7 @@ class Covered:
 
     @classmethod
     def by(cls, warehouse: Warehouse) -> Covered:
-        """As far as the ledger is now."""
+        """Read as far as the ledger is now."""
         warehouse.publish()
         rows = require_ledger(warehouse, pc.field("source") != ledger.REPLAYED)
         rows = rows.select(["stream", "partition", "first_offset", "last_offset"])

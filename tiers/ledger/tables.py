@@ -105,7 +105,7 @@ class Tables:
         return frame
 
     def _differing(self, table: str, rows: pl.DataFrame) -> Iterator[tuple[int, int]]:
-        """Numbers of the commits of whose offsets a table holds another count than expected, with that count."""
+        """Find the commits of whose offsets a table holds another count than expected, with that count."""
         held = np.sort(rows.get_column("offset").to_numpy())
         counts = np.searchsorted(held, self._last, "right") - np.searchsorted(held, self._first, "left")
         expected = np.array([row[table] for row in self._said], np.int64)
@@ -204,7 +204,7 @@ class Tables:
         return self._in(frame, row)
 
     def _lost_months(self, months: Iterable[str]) -> Iterator[str]:
-        """Months of which the window holds nothing here, and nothing says that they were forgotten."""
+        """Find months of which the window holds nothing here, and nothing says that they were forgotten."""
         here = set(self.identifiers.get_column("month").unique().to_list())
         for month in sorted(set(months) & self._gone.keyed - self._gone.months - here):
             if not self._gone.erased[month]:
@@ -222,7 +222,7 @@ def dataset(warehouse: Warehouse, table: str) -> Any:
 
 
 def named(positions: Iterable[At]) -> str:
-    """Positions by their offsets (`offset/index` in an envelope), runs drawn together, the first few of them."""
+    """Name positions by their offsets (`offset/index` in an envelope), runs drawn together, the first few of them."""
     runs: list[list[At]] = []
     for at in sorted(set(positions), key=lambda p: (p[0], -1 if p[1] is None else p[1])):
         last = runs[-1][-1] if runs else None
@@ -256,7 +256,7 @@ def _distinct(rows: pl.DataFrame) -> int:
 
 
 def _twice(rows: pl.DataFrame) -> list[tuple[int, int | None, int]]:
-    """Offset, index and count of what is there more than once, by offset; rows are the same if all columns are."""
+    """Count what is there more than once: offset, index and count; rows are the same if all columns are."""
     found = rows.group_by(rows.columns).len().filter(pl.col("len") > 1).sort("offset", "index")
     return [(offset, index, count) for offset, index, count in found.select("offset", "index", "len").rows()]
 
@@ -271,7 +271,7 @@ def _rejected(rows: pl.DataFrame, quarantine: pl.DataFrame) -> pl.DataFrame:
 
 
 def _absent(row: Row, present: set[At], proven: set[At]) -> set[At]:
-    """Positions of a commit at which a record must have been and none is."""
+    """Find positions of a commit at which a record must have been and none is."""
     absent = {at for at in proven if at not in present}
     offsets = {offset for offset, _ in present | absent}
     size = row["last_offset"] - row["first_offset"] + 1

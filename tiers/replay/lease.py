@@ -30,7 +30,7 @@ _TAKEN: Final = "another replay was begun meanwhile and goes on with it; run it 
 
 
 def begun(objects: Objects) -> list[str]:
-    """When each replay was begun that has not come to its end: running, or interrupted; nobody can tell which."""
+    """List when each replay began that has not come to its end: running, or interrupted; nobody can tell which."""
     notes = (objects.get(path) for path in objects.list(_FOLDER))
     return sorted(str(orjson.loads(note)["begun"]) for note in notes if note is not None)
 

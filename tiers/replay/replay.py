@@ -185,7 +185,7 @@ def _move(
     covered: Covered,
     done: Replayed,
 ) -> bool:
-    """Steps 3 to 7 for some files of a partition of the quarantine; False when they have to be done again."""
+    """Take steps 3 to 7 for some files of a partition of the quarantine; False when they have to be done again."""
     # Step 3
     tried = [attempt(some) for some in _opened(maintenance, part, files, wanted, covered, done)]
     moved = [one.transformed for one in tried if one.transformed is not None]

@@ -238,7 +238,7 @@ def forget_archive(maintenance: MaintenanceContext, due: Ended) -> Outcome:
 def _rewritten(
     maintenance: MaintenanceContext, due: Ended, files: Sequence[DataFile], lists: LeafLists
 ) -> tuple[list[DataFile], list[DataFile], int]:
-    """Files to take out, files to put in, records preserved for holds."""
+    """Return files to take out, files to put in, records preserved for holds."""
     accounts = any(h.scope.accounts for h in maintenance.holds.active())
     if due.whole and not accounts:
         return list(files), [], 0

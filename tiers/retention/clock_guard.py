@@ -24,7 +24,7 @@ _NEWEST_FILES: Final = 16
 
 
 def check(warehouse: Warehouse, now: datetime, due: bool) -> None:
-    """Raises `ClockError` when the clock disagrees by more than a day with what there is to compare it with.
+    """Raise `ClockError` when the clock disagrees by more than a day with what there is to compare it with.
 
     Back: it is earlier than a commit or than the last run. Ahead: neither the newest record's own time is within
     a day, nor are both the newest commit and the last run. Then either nothing happened for a day, or the clock has
@@ -75,7 +75,7 @@ def _said(now: datetime, what: str, when: datetime) -> str:
 
 
 def last_run(objects: Objects) -> datetime | None:
-    """When the sweep ran last, None before its first run (or when that cannot be read)."""
+    """Return when the sweep ran last, None before its first run (or when that cannot be read)."""
     try:
         return datetime.fromisoformat(orjson.loads(objects.get(LAST_SWEEP) or b"")["at"])
     except (ValueError, KeyError, TypeError):

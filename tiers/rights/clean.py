@@ -21,19 +21,19 @@ _POSITION: Final = ["stream", "partition", "offset", "index"]
 
 
 def identifiers(tokens: list[bytes], rows: pa.Table) -> pa.Table | None:
-    """Identifier rows without those that carry one of the tokens."""
+    """Return identifier rows without those that carry one of the tokens."""
     theirs = pc.fill_null(pc.is_in(rows.column("token"), pa.array(tokens, pa.binary(16))), False)
     return rows.filter(pc.invert(theirs)) if pc.any(theirs).as_py() else None
 
 
 def usage(positions: set[Position], rows: pa.Table) -> pa.Table | None:
-    """Rows of usage data without those of the records at the positions."""
+    """Return rows of usage data without those of the records at the positions."""
     theirs = _at(positions, rows)
     return rows.filter(pc.invert(theirs)) if pc.any(theirs).as_py() else None
 
 
 def beside(positions: set[Position], tokens: list[bytes], rows: pa.Table) -> pa.Table | None:
-    """Identifier rows of usage data without those of the records at the positions that carry none of the tokens."""
+    """Leave out identifier rows of usage data of the records at the positions that carry none of the tokens."""
     carry = pc.fill_null(pc.is_in(rows.column("token"), pa.array(tokens, pa.binary(16))), False)
     theirs = pc.and_(_at(positions, rows), pc.invert(carry))
     return rows.filter(pc.invert(theirs)) if pc.any(theirs).as_py() else None
@@ -44,7 +44,7 @@ def _at(positions: set[Position], rows: pa.Table) -> Any:
 
 
 def message_ids(ids: dict[Position, set[bytes]], rows: pa.Table) -> pa.Table | None:
-    """Identifier rows of others whose message id names the person: without its token, or gone if they have no other."""
+    """Clean identifier rows of others whose message id names the person: without its token, or gone if that is all."""
     every = pa.array(sorted(set().union(*ids.values())), pa.binary(16))
     near = pc.fill_null(pc.is_in(rows.column("message_token"), every), False).to_pylist()
     named = [False] * rows.num_rows
@@ -69,7 +69,7 @@ def quarantine(positions: set[Position], rows: pa.Table) -> pa.Table | None:
 def pages(
     part: Part, gone: set[Position], mentioned: set[Position], sought: Spellings | None, rows: pa.Table
 ) -> pa.Table | None:
-    """Pages without the entries of records that are `gone`, and without what names the person in those `mentioned`."""
+    """Return pages without the entries of records `gone`, and without what names the person in those `mentioned`."""
     before = rows.to_pylist()
     after = [_page(page, part, gone, mentioned, sought) for page in before]
     if all(a is b for a, b in zip(after, before, strict=True)):

@@ -13,7 +13,7 @@ _reached: Counter[str] = Counter()
 
 
 def fail_point(name: str) -> None:
-    """Die here if the environment asks for it."""
+    """Kill the process here if the environment asks for it."""
     wanted = os.environ.get("LETHE_FAIL_POINT")
     if not wanted:
         return

@@ -38,7 +38,7 @@ class Objects(Protocol):
         """Return the object's bytes, None if there is none."""
 
     def get_range(self, path: str, start: int, length: int) -> bytes | None:
-        """Some of an object's bytes, fewer where it ends before; None if there is no such object."""
+        """Read some of an object's bytes, fewer where it ends before; None if there is no such object."""
 
     def put(self, path: str, data: bytes) -> None:
         """Write an object, replacing what is there."""
@@ -94,7 +94,7 @@ class LocalObjects:
             return None
 
     def get_range(self, path: str, start: int, length: int) -> bytes | None:
-        """Some of an object's bytes, fewer where it ends before; None if there is no such object."""
+        """Read some of an object's bytes, fewer where it ends before; None if there is no such object."""
         try:
             with (self._directory / path).open("rb") as file:
                 return os.pread(file.fileno(), length, start)
@@ -213,7 +213,7 @@ class StoreObjects:
             raise _silent(error, "read") from None
 
     def get_range(self, path: str, start: int, length: int) -> bytes | None:
-        """Some of an object's bytes, fewer where it ends before; None if there is no such object."""
+        """Read some of an object's bytes, fewer where it ends before; None if there is no such object."""
         try:
             return bytes(obstore.get_range(self._store, path, start=start, length=length))
         except FileNotFoundError:
@@ -280,7 +280,7 @@ class StoreObjects:
         return f"{self.root}/{path}"
 
     def sync(self, path: str) -> None:
-        """Nothing to do: the store answered, so the object is durable."""
+        """Do nothing: the store answered, so the object is durable."""
 
 
 def _not_durable(error: OSError) -> LetheError:

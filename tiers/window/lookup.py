@@ -76,7 +76,7 @@ def _concerned(month: Month, query: Query) -> bool:
 def find(
     warehouse: Warehouse, asked: Asked, query: Query, messages: frozenset[bytes] = frozenset()
 ) -> list[dict[str, Any]]:
-    """Identifier rows that carry one of the tokens, newest first, as dicts of the table's columns.
+    """Return identifier rows that carry one of the tokens, newest first, as dicts of the table's columns.
 
     `messages`: tokens of more messages, looked for in every month that is asked.
     """

@@ -38,7 +38,7 @@ class Scan:
     def entries(
         self, part: Part, only: set[Position] | None = None
     ) -> list[dict[Position, list[dict[str, Any]]]]:
-        """For each of those sought, the entries of a partition (or of the records `only`) that name them, by record."""
+        """Return for each sought the entries of a partition (or of records `only`) that name it, by record."""
         found: list[dict[Position, list[dict[str, Any]]]] = [{} for _ in self.sought]
         rough = "|".join([s.rough for s in self.sought if s is not None and s.rough] + [ENCODED])
         if not any(self.sought):

@@ -123,7 +123,7 @@ def quarantined_value(row: dict[str, Any], keys: MonthKeys) -> bytes | None:
 def entries_of(
     warehouse: Warehouse, part: Part, positions: set[Position]
 ) -> dict[Position, list[dict[str, Any]]]:
-    """Originals and window fields of records: `form` and `value` (bytes) of each, by position."""
+    """Return originals and window fields of records: `form` and `value` (bytes) of each, by position."""
     found: dict[Position, list[dict[str, Any]]] = {}
     for page in pages_of(warehouse, part, positions):
         for entry in open_entries(page, part.keys).to_pylist():

@@ -158,7 +158,7 @@ class Node:
         self._end(signal.SIGKILL, 20.0)
 
     def pause(self) -> None:
-        """Freeze it: connections stay open, nothing answers, sessions run out."""
+        """Stop its process: connections stay open, nothing answers, sessions run out."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
