@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from contextlib import suppress
 from typing import Final
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from lethe.integrity.rows.canonical_rows import check_schema
 from lethe.schemas.arrow import METADATA, complete, file_schema
 from lethe.schemas.errors import LetheError
 from lethe.schemas.retention.calendar import Month
+from lethe.tiers.delta.places import read_parquet
 from lethe.tiers.delta.rewrite import BROKEN, files_of
 from lethe.tiers.warehouse import Warehouse
 
@@ -34,7 +33,7 @@ def rows_of_commit(
         & (pc.field("offset") <= last)
     )
     if paths and all(part is not None for part in parts):
-        tables = [complete(pq.read_table(io.BytesIO(part or b"")), "metadata") for part in parts]
+        tables = [complete(read_parquet(part or b""), "metadata") for part in parts]
         return pa.concat_tables(tables).filter(here)
     # The commit's own files are gone (compacted), or the table's history no longer names them.
     warehouse.metadata.reload()
@@ -73,7 +72,7 @@ def archive_rows(
 
 def _as_far_as_they_go(data: bytes, month: str) -> pa.Table:
     """Return the rows of a file that may have been tampered with; raises `ValueError` when it has other columns."""
-    rows = pq.ParquetFile(io.BytesIO(data)).read()
+    rows = read_parquet(data)
     try:
         check_schema(rows.schema)
     except LetheError as error:

@@ -23,7 +23,7 @@ from lethe.schemas.arrow import file_schema
 from lethe.schemas.errors import LetheError
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers.delta.log import DataFile
-from lethe.tiers.delta.places import open_parquet
+from lethe.tiers.delta.places import in_utc, open_parquet, schema_of
 from lethe.tiers.delta.rewrite import BROKEN, files_of
 from lethe.tiers.delta.table import Table
 from lethe.tiers.ledger.commits import TopicPartition
@@ -102,7 +102,7 @@ class Archive:
     def _look_through(self, file: DataFile) -> None:
         try:
             parquet = self._parquet(file)
-            check_schema(parquet.schema_arrow)
+            check_schema(schema_of(parquet))
             for number in range(parquet.num_row_groups):
                 where = conform(parquet.read_row_group(number, columns=_WHERE))
                 self._note(file, number, where)
@@ -138,7 +138,8 @@ class Archive:
             self._held.move_to_end(key)
             return self._held[key]
         try:
-            table = self._parquet(group.file).read_row_group(group.number)
+            parquet = self._parquet(group.file)
+            table = in_utc(parquet.read_row_group(group.number), parquet)
             if not group.alone:
                 here = pc.and_(
                     pc.equal(table["stream"], topic_partition[0]),

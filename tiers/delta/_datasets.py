@@ -24,3 +24,10 @@ def by_partition(dataset: Any) -> Any:
         where = reduce(and_, (pc.field(name) == value for name, value in keys), pc.scalar(True))
         fragments.append(one.format.make_fragment(one.path, one.filesystem, partition_expression=where))
     return FileSystemDataset(fragments, dataset.schema, dataset.format, dataset.filesystem)
+
+
+def read_options() -> Any:
+    """Say how files are read: times as Spark writes them (INT96) in microseconds, or those after 2262 are others."""
+    from pyarrow.dataset import ParquetReadOptions
+
+    return ParquetReadOptions(coerce_int96_timestamp_unit="us")

@@ -108,7 +108,7 @@ class Opened:
             chunks = [described.column(at) for at in range(described.num_columns)]
             start = min(_start(c) for c in chunks)
             self._places.fetch(start, max(_start(c) + c.total_compressed_size for c in chunks))
-        return self.parquet.read_row_group(group, columns=columns, use_threads=False)
+        return in_utc(self.parquet.read_row_group(group, columns=columns, use_threads=False), self.parquet)
 
     def bytes_between(self, start: int, end: int) -> tuple[memoryview, int]:
         """Read some of the file's bytes, and say at which place in it they begin; in one request."""
@@ -119,12 +119,53 @@ class Opened:
         return memoryview(self._places.read(end - start)), start
 
 
+_NO_ZONE: Final = pa.timestamp("us")
+
+
 def open_parquet(source: Any, metadata: pq.FileMetaData | None, dictionaries: list[str]) -> pq.ParquetFile:
     """Open a file, some columns of it as dictionaries: those it has, since one of an earlier release lacks some."""
     metadata = metadata or pq.ParquetFile(source).metadata
     there = set(metadata.schema.names)
     return pq.ParquetFile(
-        source, metadata=metadata, read_dictionary=[name for name in dictionaries if name in there]
+        source, metadata=metadata, read_dictionary=[name for name in dictionaries if name in there],
+        coerce_int96_timestamp_unit="us",
+    )  # fmt: skip
+
+
+def read_parquet(data: bytes) -> pa.Table:
+    """Return the rows of a whole file, whoever wrote it."""
+    parquet = open_parquet(pa.BufferReader(data), None, [])
+    return in_utc(parquet.read(), parquet)
+
+
+def in_utc(rows: pa.Table, parquet: pq.ParquetFile) -> pa.Table:
+    """Give times of a file's rows their zone where they are INT96, as Spark writes them: these have none, and are UTC.
+
+    Other times without a zone stay as they are: nobody knows what they mean.
+    """
+    if _NO_ZONE not in rows.schema.types:
+        return rows
+    known = schema_of(parquet)
+    for at, field in enumerate(rows.schema):
+        if field.type == _NO_ZONE:
+            rows = rows.set_column(
+                at, known.field(field.name), rows.column(at).cast(known.field(field.name).type)
+            )
+    return rows
+
+
+def schema_of(parquet: pq.ParquetFile) -> pa.Schema:
+    """Return the columns of a file as `in_utc` gives them."""
+    schema: pa.Schema = parquet.schema_arrow
+    if _NO_ZONE not in schema.types:
+        return schema
+    described = parquet.metadata.schema
+    spark = {c.path for c in map(described.column, range(len(described))) if c.physical_type == "INT96"}
+    return pa.schema(
+        [
+            f.with_type(pa.timestamp("us", "UTC")) if f.type == _NO_ZONE and f.name in spark else f
+            for f in schema
+        ]
     )
 
 

@@ -6,7 +6,6 @@ at the same time cannot both land: the table refuses the second one, which then 
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -15,13 +14,13 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from deltalake.transaction import RemoveAction
 
 from lethe.schemas.arrow import PARTITIONED_BY, TABLES, complete
 from lethe.schemas.errors import FencedError, IntegrityError
 from lethe.tiers.delta.files import write_files
 from lethe.tiers.delta.log import DataFile
+from lethe.tiers.delta.places import read_parquet
 from lethe.tiers.delta.table import Table
 from lethe.tiers.store.objects import Objects
 
@@ -82,7 +81,7 @@ def read_file(objects: Objects, table: str, file: DataFile) -> pa.Table | None:
         return None
     schema = TABLES[table]
     try:
-        rows = complete(pq.read_table(io.BytesIO(data)), table)
+        rows = complete(read_parquet(data), table)
     except BROKEN as error:
         raise IntegrityError(
             f"{table}/{file.path} is damaged ({type(error).__name__}); bring it back from the backup"

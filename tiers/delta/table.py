@@ -27,9 +27,9 @@ from lethe.schemas.errors import (
     TransientError,
     UnknownOutcomeError,
 )
-from lethe.tiers.delta._datasets import by_partition
+from lethe.tiers.delta import protocol
+from lethe.tiers.delta._datasets import by_partition, read_options
 from lethe.tiers.delta.log import (
-    WRITER_VERSION,
     Commit,
     DataFile,
     append_commit,
@@ -97,7 +97,9 @@ class Table:
         library = self.delta
         known = pa.schema(library.schema().to_arrow())
         added = [field for field in TABLES[self.name] if field.name not in known.names]
-        found = library.to_pyarrow_dataset(schema=pa.schema([*known, *added]))
+        found = library.to_pyarrow_dataset(
+            schema=pa.schema([*known, *added]), parquet_read_options=read_options()
+        )
         names = pa.schema(library.get_add_actions(flatten=True).schema).names
         return by_partition(found) if any(name.startswith("min.") for name in names) else found
 
@@ -244,6 +246,7 @@ class Table:
         behind = self._library.version() < self._version
         try:
             table = self._open(self._version) if behind else self._library
+            protocol.check_writable(self.name, table.protocol())
             if remove and not {f.path for f in remove} <= _paths(table):
                 # This handle has moved on since the caller looked: the library sees conflicts from here on only.
                 raise FencedError(f"{self.name}: another writer took one of the files out")
@@ -391,9 +394,13 @@ class Table:
         return TransientError(f"table {self.name}: the store does not answer; is it reachable?")
 
     def _may_append(self) -> bool:
-        """Tell whether an append to the table needs nothing but what `lethe.tiers.delta.log` writes."""
-        protocol = self._library.protocol()
-        return protocol.min_writer_version <= WRITER_VERSION and not protocol.writer_features
+        """Tell whether an append to the table needs nothing but what `lethe.tiers.delta.log` writes.
+
+        Raises `ConfigurationError` when the table can no longer be read.
+        """
+        known = self._library.protocol()
+        protocol.check_readable(self.name, known)
+        return protocol.may_append(known)
 
     def _write_checkpoint(self, before: int) -> None:
         """Write a checkpoint when one has come due after version `before`. It only saves time: no failure counts."""
@@ -425,6 +432,10 @@ class Table:
                 )  # fmt: skip
                 return self._open()
         except (DeltaError, OSError) as error:
+            if "Unsupported" in str(error) or "atalog" in str(
+                error
+            ):  # by a kernel that knows no such protocol
+                raise protocol.upgraded(self.name, "read", []) from error
             raise ConfigurationError(
                 f"table {self.name}: cannot be opened: {type(error).__name__}; check root and storage"
             ) from error

@@ -5,14 +5,13 @@ A file may be damaged, or rewritten by another writer: what can be read is read 
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lethe.schemas.arrow import LEDGER, conformed
 from lethe.schemas.errors import IntegrityError
+from lethe.tiers.delta.places import read_parquet
 from lethe.tiers.delta.rewrite import BROKEN, files_of
 from lethe.tiers.warehouse import Warehouse
 
@@ -35,7 +34,7 @@ def read_ledger(warehouse: Warehouse, chosen: Any = None) -> tuple[pa.Table, dic
             broken[path] = "the file is gone"
             continue
         try:
-            rows = conformed(pq.ParquetFile(io.BytesIO(data)).read(), LEDGER)
+            rows = conformed(read_parquet(data), LEDGER)
             found.append(rows if chosen is None else rows.filter(chosen))
         except BROKEN as error:
             broken[path] = f"the file cannot be read ({type(error).__name__})"

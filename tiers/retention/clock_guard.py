@@ -6,15 +6,17 @@ commit times and the sweep's own last run come from clocks like this one: they s
 
 from __future__ import annotations
 
-import io
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final, cast
 
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lethe.schemas.errors import ClockError
 from lethe.tiers.commit.clock_check import LAST_SWEEP
+from lethe.tiers.delta.places import ends_of, in_utc, open_parquet
 from lethe.tiers.delta.rewrite import files_of
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
@@ -105,7 +107,15 @@ def newest_event(warehouse: Warehouse) -> datetime | None:
 def _latest(data: bytes | None) -> datetime | None:
     if data is None:
         return None
-    footer: Any = pq.ParquetFile(io.BytesIO(data)).metadata
-    column = footer.schema.names.index("event_time")
-    statistics = [footer.row_group(g).column(column).statistics for g in range(footer.num_row_groups)]
-    return max((s.max for s in statistics if s is not None and s.has_min_max), default=None)
+    parquet = open_parquet(pa.BufferReader(data), None, [])
+    times = [_latest_of(parquet, number) for number in range(parquet.num_row_groups)]
+    return max((t for t in times if t is not None), default=None)
+
+
+def _latest_of(parquet: pq.ParquetFile, number: int) -> datetime | None:
+    """Return the latest time in a row group; the rows say it where the footer does not (INT96, as of Spark)."""
+    if ends := ends_of(parquet.metadata.row_group(number), "event_time"):
+        return cast(datetime, ends[1])
+    rows = in_utc(parquet.read_row_group(number, columns=["event_time"]), parquet)
+    latest: datetime | None = pc.max(rows.column("event_time")).as_py()
+    return latest

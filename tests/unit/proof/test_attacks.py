@@ -554,6 +554,42 @@ def test_files_written_again_with_wider_types_are_as_they_were(world: World) -> 
     assert any(f.kind is Kind.ALTERED for f in world.verify())
 
 
+def test_files_that_spark_has_written_again_are_as_they_were(world: World) -> None:
+    """It writes times as INT96, which has no zone, and hashes as binary of any length."""
+    for path in [*world.archive_files(), *(world.home / "warehouse" / "ledger").glob("*.parquet")]:
+        rows = pq.ParquetFile(path).read()
+        plain = [
+            f.with_type(pa.binary()) if pa.types.is_fixed_size_binary(f.type) else f for f in rows.schema
+        ]
+        pq.write_table(
+            rows.cast(pa.schema(plain)), path, use_deprecated_int96_timestamps=True, store_schema=False
+        )
+        assert pa.timestamp("ns") in pq.read_schema(path).types
+    assert world.verify() == []
+    assert world.report is not None
+    assert world.report.rows == len(world.scoped()) > 100
+    row = next(one for one in world.scoped() if one[2]["stream"] == STREAM)[2]
+    history, position = world.signer.history, Position.parse(name(row))
+    assert evidence_of(world.runtime.warehouse, world.runtime.ring, history, position, NOW).has_original
+    path, number, _ = world.scoped()[17]
+    rows = pq.ParquetFile(path).read()
+    at = rows.column_names.index("event_time")
+    times = rows["event_time"].cast(pa.int64()).to_pylist()
+    times[number] += 1_000
+    changed = pa.array(times, pa.timestamp("ns"))
+    pq.write_table(rows.set_column(at, "event_time", changed), path, use_deprecated_int96_timestamps=True)
+    assert any(f.kind is Kind.ALTERED for f in world.verify())
+
+
+def test_times_without_a_zone_are_no_times_of_the_archive(world: World) -> None:
+    """Nobody knows what they mean, unless they are Spark's."""
+    path = world.archive_files()[0]
+    rows = read(path)
+    at = rows.column_names.index("event_time")
+    pq.write_table(rows.set_column(at, "event_time", rows["event_time"].cast(pa.timestamp("us"))), path)
+    assert any("not timestamp[us]" in f.detail for f in world.verify())
+
+
 @pytest.mark.parametrize("damage", ["rewritten", "cut short", "gone", "of other columns"])
 def test_a_ledger_file_that_is_not_what_was_written(world: World, damage: str) -> None:
     path = min((world.home / "warehouse" / "ledger").glob("*.parquet"))

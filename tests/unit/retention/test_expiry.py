@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import pyarrow.parquet as pq
 import pytest
 from retention_world import WINDOW_TABLES, World, report
 
@@ -16,7 +17,7 @@ from lethe.schemas.retention.calendar import Month
 from lethe.testing.traffic import generate
 from lethe.tiers.certificates import certificates
 from lethe.tiers.ledger import reconcile
-from lethe.tiers.retention.clock_guard import ClockError
+from lethe.tiers.retention.clock_guard import ClockError, newest_event
 
 PAKISTANI = "+923001234567"
 GERMAN = "+4915112345678"
@@ -27,6 +28,18 @@ def fresh(world: World, when: datetime, number: int = 9_000) -> None:
     """Traffic of just now, so that something confirms the clock."""
     world.now = when
     world.ingest([report(number + int(when.timestamp()) % 1000, "+436641234567", when - timedelta(hours=1))])
+
+
+def test_times_as_spark_writes_them_confirm_the_clock(make_world: Callable[..., World]) -> None:
+    """INT96 has no bounds in a file's footer: the rows are asked."""
+    world = make_world()
+    fresh(world, datetime(2025, 4, 1, tzinfo=UTC))
+    before = newest_event(world.runtime.warehouse)
+    assert before is not None
+    for path in (world.root / "metadata").rglob("*.parquet"):
+        rows = pq.ParquetFile(path).read()
+        pq.write_table(rows, path, use_deprecated_int96_timestamps=True, store_schema=False)
+    assert newest_event(world.runtime.warehouse) == before
 
 
 def test_fourteen_months_of_traffic_leave_one_after_the_other(make_world: Callable[..., World]) -> None:
