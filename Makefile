@@ -75,6 +75,14 @@ $(BIN)/helm: $(STAMP)
 chart: setup $(BIN)/helm ## Render the Helm chart, lint it, hold it against the schemas of Kubernetes (needs Go)
 	$(BIN)/python -m pytest -p no:cacheprovider tests/unit/deploy/check_chart.py
 
+$(BIN)/actionlint: $(STAMP)
+	@command -v go >/dev/null || { echo "actionlint is built with Go 1.24 or later: https://go.dev/dl" >&2; exit 1; }
+	GOBIN=$(abspath $(BIN)) go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.7
+
+.PHONY: workflows
+workflows: setup $(BIN)/actionlint ## Lint the workflows of CI and of releases (needs Go)
+	$(BIN)/actionlint -color=false $(wildcard .github/workflows/*.yml)
+
 $(VENV)/contracts/.installed: requirements-contracts.lock
 	$(PYTHON) -m venv $(VENV)/contracts
 	$(VENV)/contracts/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-contracts.lock
@@ -120,9 +128,9 @@ bench: setup ## Measure against peers; writes bench/RESULTS.md
 .PHONY: lock
 lock: setup ## Pin today's versions of everything
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile -q pyproject.toml --extra dev --extra registry --extra serve --extra pkcs11 --extra vault --extra aws --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements-dev.lock
+	$(BIN)/uv pip compile -q pyproject.toml --extra dev --extra registry --extra serve --extra pkcs11 --extra vault --extra aws --extra traces --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements-dev.lock
 	$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 -c requirements-dev.lock -o requirements.lock
-	$(BIN)/uv pip compile -q pyproject.toml --extra serve --extra registry --extra vault --extra aws --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 -c requirements-dev.lock -o requirements-image.lock
+	$(BIN)/uv pip compile -q pyproject.toml --extra serve --extra registry --extra vault --extra aws --extra traces --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 -c requirements-dev.lock -o requirements-image.lock
 	echo 'pyspark<4.2' | $(BIN)/uv pip compile -q - --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements-spark.lock
 	echo 'datacontract-cli[duckdb,parquet]' | $(BIN)/uv pip compile -q - --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements-contracts.lock
 

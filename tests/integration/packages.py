@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,16 @@ def build_sdist(source: Path) -> Path:
     code = f"from setuptools import build_meta; build_meta.build_sdist({str(made)!r})"
     run(sys.executable, "-W", "ignore", "-c", code, cwd=source)
     return next(made.iterdir())
+
+
+def beside_needed(venv: Path, needed: Path) -> None:
+    """Let a new environment find the packages that Lethe needs where they are, and no Lethe: nothing is fetched."""
+    needed.mkdir()
+    for entry in Path(sysconfig.get_path("purelib")).iterdir():
+        if not entry.name.lower().startswith(("lethe", "__editable__")) and entry.suffix != ".pth":
+            (needed / entry.name).symlink_to(entry)
+    site = next((venv / "lib").glob("python3.*/site-packages"))
+    (site / "needed.pth").write_text(f"{needed}\n")
 
 
 def build_wheel(sdist: Path, folder: Path, **env: str) -> Path:

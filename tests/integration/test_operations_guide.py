@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from packages import beside_needed
 from secured import least_rights
 from workers import until
 
@@ -187,18 +188,6 @@ def stand_ins(home: Path) -> None:
     (home / "bin/aws.py").write_text(SYNC)
 
 
-def environment_with_what_lethe_needs(home: Path) -> None:
-    """A new environment finds the packages of this one, without Lethe: nothing is fetched from an index."""
-    mine = Path(next(p for p in sys.path if p.endswith("site-packages")))
-    needed = home / "needed"
-    needed.mkdir()
-    for entry in mine.iterdir():
-        if not entry.name.lower().startswith(("lethe", "__editable__")) and entry.suffix != ".pth":
-            (needed / entry.name).symlink_to(entry)
-    site = next((home / "opt/lethe/lib").glob("python3.*/site-packages"))
-    (site / "needed.pth").write_text(f"{needed}\n")
-
-
 def test_the_guide_from_an_empty_folder_to_a_restored_system(machine: Machine, secured: SecuredKafka) -> None:
     """What came between backup and restore is read again, and a look-up finds what it found before."""
     text = GUIDE.read_text("utf-8")
@@ -213,7 +202,7 @@ def test_the_guide_from_an_empty_folder_to_a_restored_system(machine: Machine, s
             head, made, rest = script.partition("python3 -m venv /opt/lethe\n")
             said = machine.run(who, head + made)
             if made:
-                environment_with_what_lethe_needs(machine.home)
+                beside_needed(machine.home / "opt/lethe", machine.home / "needed")
                 assert "lethe 0" in machine.run(who, rest)
             if "lethe generate" in script:
                 machine.said["+923001234567"] = somebody(machine)

@@ -55,6 +55,16 @@ def test_the_workflow_runs_what_has_to_hold() -> None:
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
     assert [step["run"] for step in workflow["jobs"]["ci"]["steps"] if "run" in step][-1] == ".ci/run"
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
-    lint = (ROOT / "Makefile").read_text().partition("lint:")[2].partition(".PHONY")[0]
+    lint = (ROOT / "Makefile").read_text().partition("\nlint:")[2].partition(".PHONY")[0]
     for hook in hooks:
         assert hook["entry"].removeprefix(".venv/bin/").split()[0] in lint
+
+
+def test_a_release_is_built_from_pinned_actions_for_both_architectures() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "wheels.yml").read_text())["jobs"]
+    used = [step["uses"] for job in jobs.values() for step in job["steps"] if "uses" in step]
+    assert len(used) == 4
+    assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action) for action in used)
+    built = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["cibuildwheel"]["build"]
+    wanted = {one["arch"] for one in jobs["wheels"]["strategy"]["matrix"]["include"]}
+    assert {one.partition("-manylinux_")[2] for one in built} == wanted == {"x86_64", "aarch64"}
