@@ -7,8 +7,12 @@ that the name says which tokens are in a file (`0003of0016`) and nothing of any 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+import orjson
 
 TOKENS: Final = 1 << 64
 """How many prefixes of eight bytes a token may have."""
@@ -20,7 +24,7 @@ ROW_GROUP: Final = {
     "originals": 16,
     "quarantine": 4_096,
     "usage": 4_096,
-    "metadata": 32_768,
+    "metadata": 16_384,
 }
 """Rows of a row group: what a look-up reads at least."""
 USUAL_ROW_GROUP: Final = 65_536
@@ -30,6 +34,8 @@ USUAL_SLICE_ROWS: Final = 500_000
 SLICE_BYTES: Final = 64 << 20
 POSITION: Final = {"originals": "first_offset", "ledger": "first_offset"}
 """The column of a table that says where in its topic-partition a row belongs; of all others `offset`."""
+_SAID: Final = b"lethe.run"
+"""The key of a file's own metadata under which it says what is in it, see `Contents`."""
 _NAME: Final = re.compile(r"run-([0-9a-f]{16})-([0-9]{5})of([0-9]{5})-[0-9a-f]{16}\.parquet$")
 
 
@@ -51,6 +57,42 @@ class Place:
         identifiers.
         """
         return prefix * self.of // TOKENS == self.number
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a compacted file says of itself, so that a look-up reads one row group and no column for nothing.
+
+    `empty`: columns without any value. `first`: stream, partition and offset of the first row of each row group, in
+    ascending order; nothing for identifiers, which are in the order of their tokens.
+    """
+
+    empty: frozenset[str]
+    first: Sequence[tuple[str, int, int]]
+
+    def encode(self) -> dict[bytes, bytes]:
+        """Return it as a Parquet file holds it."""
+        streams = sorted({stream for stream, _, _ in self.first})
+        numbered = {stream: number for number, stream in enumerate(streams)}
+        said = {
+            "empty": sorted(self.empty),
+            "streams": streams,
+            "first": [(numbered[stream], partition, offset) for stream, partition, offset in self.first],
+        }
+        return {_SAID: orjson.dumps(said)}
+
+    @classmethod
+    def decode(cls, metadata: Mapping[bytes, bytes] | None) -> Contents | None:
+        """Read it from what a Parquet file holds; None where it says nothing, as files of earlier releases do."""
+        if not metadata or _SAID not in metadata:
+            return None
+        said = orjson.loads(metadata[_SAID])
+        first = [(said["streams"][number], partition, offset) for number, partition, offset in said["first"]]
+        return cls(frozenset(said["empty"]), first)
+
+    def groups(self, key: tuple[str, int, int]) -> range:
+        """Say which row groups rows at a position can be in: more than one only where one begins with it."""
+        return range(max(0, bisect_left(self.first, key) - 1), bisect_right(self.first, key))
 
 
 def place_of(path: str) -> Place | None:

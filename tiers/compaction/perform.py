@@ -22,6 +22,7 @@ from lethe.tiers.compaction.layout import (
     ROW_GROUP,
     TOKENS,
     USUAL_ROW_GROUP,
+    Contents,
     Place,
     offset_column,
 )
@@ -72,12 +73,16 @@ def perform(objects: Objects, task: Task) -> DataFile | None:
     rows = 0
     options = encoding(job.table, schema, rows_of_group, read_in_places=True)
     inputs = [_Input(objects, job, file) for file in job.inputs]
+    empty, first = set(schema.names), list[Key]()
     with pq.ParquetWriter(sink, schema, **options) as writer:
         for lower, upper in task.slices:
             part = _sorted(job.table, _between(inputs, schema, lower, upper))
             if part.num_rows:
                 writer.write_table(part, row_group_size=rows_of_group)
+                empty -= {n for n in empty if part.column(n).null_count < part.num_rows}
+                first += _first_of_groups(job.table, part, rows_of_group)
             rows += part.num_rows
+        writer.add_key_value_metadata(Contents(frozenset(empty), first).encode())
     if not rows:
         return None
     data = sink.getvalue()
@@ -89,6 +94,15 @@ def perform(objects: Objects, task: Task) -> DataFile | None:
     fail_point("compact.written")
     newest = max(f.modified_ms for f in job.inputs)
     return DataFile(path, len(data), dict(job.partition), rows, newest, only_rows(rows))
+
+
+def _first_of_groups(table: str, rows: pa.Table, rows_of_group: int) -> list[Key]:
+    """Return the position of each row that a row group begins with, if a table is in the order of positions."""
+    if table in SORTED_BY:
+        return []
+    names = ["stream", "partition", offset_column(table)]
+    begins = rows.select(names).take(pa.array(range(0, rows.num_rows, rows_of_group)))
+    return [tuple(row[name] for name in names) for row in begins.to_pylist()]
 
 
 class _Reading:

@@ -46,7 +46,8 @@ def files_of(table: Table, partition: dict[str, str] | None = None) -> list[Data
 
 def actions_of(table: Table, partition: dict[str, str] | None = None) -> pa.Table:
     """Say what the log says of a table's files, of one partition if asked: a row each, as the library names it."""
-    actions = pa.table(table.delta.get_add_actions(flatten=True))
+    # Not `pa.table`: where pandas is installed that brings it in, which takes longer than a look-up.
+    actions = pa.RecordBatchReader.from_stream(table.delta.get_add_actions(flatten=True)).read_all()
     for key, value in (partition or {}).items():
         actions = actions.filter(pc.equal(actions.column(f"partition.{key}").cast(pa.string()), value))
     return actions

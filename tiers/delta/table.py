@@ -442,7 +442,9 @@ class Table:
 
 
 def _paths(table: DeltaTable) -> set[str]:
-    return set(pa.table(table.get_add_actions()).column("path").to_pylist())
+    return set(
+        pa.RecordBatchReader.from_stream(table.get_add_actions()).read_all().column("path").to_pylist()
+    )
 
 
 def _now() -> float:

@@ -6,39 +6,35 @@ row groups, by their statistics and Bloom filters. Files are read side by side, 
 
 from __future__ import annotations
 
+import os
 import struct
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
-from threading import Lock
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from lethe.schemas.arrow import PARTITIONED_BY, TABLES, file_schema
-from lethe.schemas.errors import IntegrityError, TransientError
+from lethe.schemas.errors import TransientError
 from lethe.tiers.compaction.layout import place_of
-from lethe.tiers.delta.bloom import Filters, hash_of
-from lethe.tiers.delta.places import Opened, ends_of
-from lethe.tiers.delta.rewrite import BROKEN, actions_of
+from lethe.tiers.delta.places import Opened
+from lethe.tiers.delta.rewrite import actions_of
 from lethe.tiers.delta.table import Table
 from lethe.tiers.store.objects import Objects
+from lethe.tiers.window._footers import Footer, Key, between
+from lethe.tiers.window._footers import opened as open_file
 
-_FOOTERS: Final = 256
-"""Footers kept in memory: a few hundred kilobytes each, once a month is compacted."""
 _AT_ONCE: Final = 32
 _TRIES: Final = 5
 _PREFIX: Final = 8
 
-Key = tuple[str, int, int]
-"""Stream, partition, offset."""
 Where = dict[tuple[str, int], set[int]]
 """Offsets by topic-partition."""
 
@@ -80,44 +76,6 @@ class Catalogue:
 
 
 _catalogues: WeakKeyDictionary[Table, Catalogue] = WeakKeyDictionary()
-_lock = Lock()
-
-
-class Footer:
-    """A file's footer, and what was asked of it before. A file never changes under its name."""
-
-    def __init__(self, metadata: pq.FileMetaData) -> None:
-        self.metadata = metadata
-        self.columns = {name: at for at, name in enumerate(metadata.schema.to_arrow_schema().names)}
-        self.groups = list(range(metadata.num_row_groups))
-        self._filters: dict[str, list[tuple[int, int]] | None] = {}
-
-    @cached_property
-    def tokens(self) -> list[tuple[bytes, bytes] | None]:
-        """The least and the greatest token of each row group."""
-        return [ends_of(self.metadata.row_group(group), "token") for group in self.groups]
-
-    @cached_property
-    def positions(self) -> list[tuple[Key, Key] | None]:
-        """The least and the greatest stream, partition and offset of each row group."""
-        found: list[tuple[Key, Key] | None] = []
-        for number in self.groups:
-            group = self.metadata.row_group(number)
-            ends = [e for name in ("stream", "partition", "offset") if (e := ends_of(group, name))]
-            low, high = (tuple(e[at] for e in ends) for at in (0, 1))
-            found.append((low, high) if len(ends) == 3 else None)
-        return found
-
-    def filters(self, column: str) -> list[tuple[int, int]] | None:
-        """Say where the Bloom filters of a column are and how long they are; None if a row group has none."""
-        if column not in self._filters:
-            chunks = [self.metadata.row_group(group).column(self.columns[column]) for group in self.groups]
-            places = [(c.bloom_filter_offset, c.bloom_filter_length) for c in chunks]
-            self._filters[column] = places if all(start and length for start, length in places) else None
-        return self._filters[column]
-
-
-_footers: OrderedDict[tuple[str, str], Footer] = OrderedDict()
 
 
 def by_token(objects: Objects, table: Table, wanted: dict[tuple[str, str], Tokens]) -> list[dict[str, Any]]:
@@ -147,7 +105,7 @@ def by_position(
         for partition, where in wanted.items():
             keys = sorted((s, p, o) for (s, p), offsets in where.items() for o in offsets)
             for file in listed.files(partition):
-                if _between(keys, file.ends):
+                if between(keys, file.ends):
                     work.append(_work(_positions_in, objects, table.name, partition, file, where, columns))
         return work
 
@@ -171,33 +129,35 @@ def _gathered(
             _catalogues[table] = listed = Catalogue(table)
         work = plan(listed)
         try:
-            if len(work) < 2 or Path(objects.root).is_dir():
+            if len(work) < 2:
                 return [row for one in work for row in one()]
-            return [row for rows in _readers().map(lambda one: one(), work) for row in rows]
+            readers = _readers(Path(objects.root).is_dir())
+            return [row for rows in readers.map(lambda one: one(), work) for row in rows]
         except FileNotFoundError:
             continue
     raise TransientError(f"{table.name}: files go away all the time; ask again")
 
 
-@lru_cache(maxsize=1)
-def _readers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_AT_ONCE, "lethe-read")
+@cache
+def _readers(local: bool) -> ThreadPoolExecutor:
+    """Return who reads side by side: on a disk as many as there are processors, on a store as many as it serves."""
+    return ThreadPoolExecutor(os.cpu_count() if local else _AT_ONCE, "lethe-read")
 
 
 def _tokens_in(
     objects: Objects, table: str, partition: tuple[str, ...], file: _Listed, wanted: Tokens
 ) -> list[dict[str, Any]]:
-    opened, footer = _opened(objects, table, file)
-    groups = _by_statistics(footer, wanted.subjects)
-    groups = _by_filter(opened, footer, "token", groups, wanted.subjects)
-    groups = list({*groups, *_by_filter(opened, footer, "message_token", footer.groups, wanted.messages)})
+    opened, footer = open_file(objects, table, file.path, file.size)
+    groups = footer.with_tokens(wanted.subjects)
+    groups = footer.filtered(opened, "token", groups, wanted.subjects)
+    groups = list({*groups, *footer.filtered(opened, "message_token", list(footer.groups), wanted.messages)})
     found: list[dict[str, Any]] = []
     for group in sorted(groups):
         some = opened.read(group, ["token", "message_token"] if wanted.messages else ["token"])
         mask = _among(some.column("token"), wanted.subjects)
         if wanted.messages:
             mask = pc.or_(mask, _among(some.column("message_token"), wanted.messages))
-        found += _taken(opened, table, partition, group, mask, None)
+        found += _taken(opened, footer, table, partition, group, mask, None)
     return found
 
 
@@ -209,106 +169,78 @@ def _positions_in(
     where: Where,
     columns: Sequence[str] | None,
 ) -> list[dict[str, Any]]:
-    opened, footer = _opened(objects, table, file)
+    opened, footer = open_file(objects, table, file.path, file.size)
     keys = sorted((s, p, o) for (s, p), offsets in where.items() for o in offsets)
-    groups = [group for group in footer.groups if _between(keys, footer.positions[group])]
+    groups = footer.with_positions(keys)
     if table == "identifiers":  # in the order of tokens every group has offsets from everywhere
-        groups = _by_filter(
-            opened, footer, "offset", groups, {struct.pack("<q", offset) for _, _, offset in keys}
+        groups = footer.filtered(
+            opened, "offset", groups, {struct.pack("<q", offset) for _, _, offset in keys}
         )
-    offsets = pa.array(sorted({o for _, _, o in keys}), pa.int64())
+    offsets = _integers(sorted({o for _, _, o in keys}))
     found: list[dict[str, Any]] = []
     for group in groups:
         mask = pc.is_in(opened.read(group, ["offset"]).column("offset"), offsets)
-        rows = _taken(opened, table, partition, group, mask, columns)
+        rows = _taken(opened, footer, table, partition, group, mask, columns)
         found += [r for r in rows if r["offset"] in where.get((r["stream"], r["partition"]), ())]
     return found
 
 
-def _opened(objects: Objects, table: str, file: _Listed) -> tuple[Opened, Footer]:
-    path = f"{table}/{file.path}"
-    key = objects.root, path
-    with _lock:
-        known = _footers.get(key)
-    try:
-        opened = Opened(objects, path, file.size, None if known is None else known.metadata)
-    except FileNotFoundError:
-        raise
-    except BROKEN as error:
-        raise IntegrityError(
-            f"{path} is damaged ({type(error).__name__}); bring it back from the backup"
-        ) from None
-    footer = known or Footer(opened.metadata)
-    with _lock:
-        _footers[key] = footer
-        _footers.move_to_end(key)
-        while len(_footers) > _FOOTERS:
-            _footers.popitem(last=False)
-    return opened, footer
-
-
-def _by_statistics(footer: Footer, tokens: Iterable[bytes]) -> list[int]:
-    wanted = sorted(tokens)
-    if not wanted:
-        return []
-    ends = footer.tokens
-    return [
-        g for g in footer.groups if (e := ends[g]) is None or any(e[0] <= token <= e[1] for token in wanted)
-    ]
-
-
-def _by_filter(
-    opened: Opened, footer: Footer, column: str, groups: list[int], values: Iterable[bytes]
-) -> list[int]:
-    """Return the row groups that can have one of the values (plain bytes), as far as they have filters."""
-    hashes = [hash_of(value) for value in values]
-    if not hashes or not groups:
-        return []
-    if (places := footer.filters(column)) is None:
-        return groups
-    start, end = min(at for at, _ in places), max(at + length for at, length in places)
-    data, shift = opened.bytes_between(start, end)
-    filters = Filters(data, [places[group] for group in groups], shift)
-    found = np.zeros(len(groups), np.bool_)
-    for hashed in hashes:
-        found |= filters.may_hold(hashed)
-    return [group for group, there in zip(groups, found, strict=True) if there]
-
-
 def _among(column: pa.ChunkedArray, values: Iterable[bytes]) -> Any:
-    found = pc.is_in(column, pa.array(sorted(values), column.type))
+    wanted = sorted(values)
+    # Not `pa.array`, here and elsewhere in a look-up: where pandas is installed that brings it in, which takes longer
+    # than all the rest in a process that was just started.
+    tokens = pa.Array.from_buffers(pa.binary(16), len(wanted), [None, pa.py_buffer(b"".join(wanted))])
+    found = pc.is_in(column, tokens.cast(column.type))
     return pc.and_(found, pc.is_valid(column))
+
+
+def _integers(values: Sequence[int]) -> pa.Array:
+    buffer = pa.py_buffer(np.array(values, np.int64))
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, buffer])
 
 
 def _taken(
     opened: Opened,
+    footer: Footer,
     table: str,
     partition: tuple[str, ...],
     group: int,
-    mask: Any,
+    mask: pa.ChunkedArray,
     columns: Sequence[str] | None,
 ) -> list[dict[str, Any]]:
     """Return the rows of a row group that a mask says, with their partition's values; only then are other columns
-    read.
+    read, and of those only the ones that have any value in the file.
     """
-    if not pc.any(mask).as_py():
+    places = pc.indices_nonzero(mask)
+    if not len(places):
         return []
-    schema = file_schema(table)
-    rows = opened.read(group, None if columns is None else [c for c in columns if c in schema.names]).filter(
-        mask
-    )
-    rows = pa.table({f.name: rows.column(f.name).cast(f.type) for f in schema if f.name in rows.column_names})
-    values: dict[str, Any] = {}
+    schema = _schema(table)
+    empty = footer.contents.empty if footer.contents is not None else frozenset()
+    wanted = [n for n in schema.names if n in footer.columns and (columns is None or n in columns)]
+    rows = opened.read(group, [n for n in wanted if n not in empty]).take(places)
+    nothing = [None] * len(places)
+    values = [_values(rows.column(n), schema.field(n).type) if n not in empty else nothing for n in wanted]
+    names = list(wanted)
     for key, value in zip(PARTITIONED_BY[table], partition, strict=True):
-        values[key] = int(value) if pa.types.is_integer(TABLES[table].field(key).type) else value
-    return [{**row, **values} for row in rows.to_pylist()]
+        names.append(key)
+        is_number = pa.types.is_integer(TABLES[table].field(key).type)
+        values.append([int(value) if is_number else value] * len(places))
+    return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
 
 
-def _between(keys: Sequence[Key], ends: tuple[Key, Key] | None) -> bool:
-    """Tell whether one of the positions can lie among rows that have these ends in each column."""
-    if ends is None:
-        return bool(keys)
-    low, high = ends
-    return any(
-        low[0] <= k[0] <= high[0] and low[1] <= k[1] <= high[1] and low[2] <= k[2] <= high[2] for k in keys
-    )
+def _values(column: pa.ChunkedArray, kind: Any) -> list[Any]:
+    """Return the values of a column in Python, as those of a type."""
+    if column.type != kind and not pa.types.is_dictionary(column.type):
+        column = column.cast(kind)
+    if not pa.types.is_timestamp(kind):
+        return list(column.to_pylist())
+    # The library's own times bring in pandas, where that is installed.
+    if kind.unit != "us":
+        column = column.cast(pa.timestamp("us", kind.tz))
+    zone = None if kind.tz is None else UTC
+    start = datetime(1970, 1, 1, tzinfo=zone)
+    numbers = column.cast(pa.int64()).to_pylist()
+    return [None if number is None else start + timedelta(microseconds=number) for number in numbers]
+
+
+_schema = cache(file_schema)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -109,7 +112,7 @@ def test_a_look_up_of_a_compacted_month_reads_one_row_group_of_one_file(
             groups.update([group] if self.path.startswith("identifiers") else [])
             return super().read(group, columns)
 
-    monkeypatch.setattr("lethe.tiers.window.sought.Opened", Counting)
+    monkeypatch.setattr("lethe.tiers.window._footers.Opened", Counting)
     runtime = world.runtime
     wanted = {("2025-03", "12"): Tokens(frozenset(world.tokens(HER, ["2025-03"]).values()), frozenset())}
     assert len(by_token(runtime.objects, runtime.warehouse.window["identifiers"], wanted)) == 6
@@ -134,5 +137,101 @@ def test_a_lookup_goes_on_where_a_file_goes_away_meanwhile(
                 raise FileNotFoundError(path)
             super().__init__(objects, path, *more, **named)
 
-    monkeypatch.setattr("lethe.tiers.window.sought.Opened", Once)
+    monkeypatch.setattr("lethe.tiers.window._footers.Opened", Once)
     assert len(world.found(HER)) == 6
+
+
+class Reads:
+    """Which row groups and columns of which tables were read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.groups: list[tuple[str, int]] = []
+        self.columns: set[tuple[str, str]] = set()
+        whole, log = places.Opened, self
+
+        class Counting(whole):  # type: ignore[misc, valid-type]
+            def __init__(self, objects: Any, path: str, *more: Any, **named: Any) -> None:
+                self.path = path
+                super().__init__(objects, path, *more, **named)
+
+            def read(self, group: int, columns: list[str] | None = None) -> Any:
+                log.groups.append((self.path, group))
+                log.columns |= {(self.path.split("/")[0], name) for name in columns or ["*"]}
+                return super().read(group, columns)
+
+        monkeypatch.setattr("lethe.tiers.window._footers.Opened", Counting)
+
+    def of(self, table: str) -> set[tuple[str, int]]:
+        """Name the row groups of a table."""
+        return {(path, group) for path, group in self.groups if path.startswith(table)}
+
+
+def test_the_join_reads_one_row_group_a_record_and_no_empty_column(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world()
+    filled(world)
+    compact(world.runtime, Asked(whole=True))
+    reads = Reads(monkeypatch)
+    records = answers(world, HER)
+    streams = {r["record"].rsplit("/", 1)[0] for r in records}
+    assert (len(records), len(streams)) == (6, 6)
+    assert 1 <= len(reads.of("metadata")) <= 6
+    archive = world.rows("metadata")
+    empty = {name for name in archive[0] if all(row[name] is None for row in archive)}
+    read = {name for table, name in reads.columns if table == "metadata"}
+    assert empty
+    assert not read & {*empty, "*"}
+    assert all(records[0][name] is None for name in empty & records[0].keys())
+
+
+def test_a_run_of_an_earlier_release_says_nothing_of_itself_and_answers_the_same(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world()
+    filled(world)
+    before = answers(world, HER)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(layout.Contents, "encode", lambda _: {})
+        compact(world.runtime, Asked(whole=True))
+    reads = Reads(monkeypatch)
+    assert answers(world, HER) == before
+    assert any(name == "integrity_hash" for _, name in reads.columns)
+
+
+def test_positions_lead_to_the_row_groups_that_begin_no_later() -> None:
+    first = [("a", 0, 0), ("a", 0, 16), ("a", 1, 3), ("b", 0, 5), ("b", 0, 5), ("b", 0, 9)]
+    contents = layout.Contents(frozenset({"price"}), first)
+    assert layout.Contents.decode(contents.encode()) == contents
+    assert list(contents.groups(("a", 0, 15))) == [0]
+    assert list(contents.groups(("a", 0, 16))) == [0, 1], (
+        "of a record split in two, the first half may end a group"
+    )
+    assert list(contents.groups(("a", 0, 99))) == [1]
+    assert list(contents.groups(("b", 0, 5))) == [2, 3, 4]
+    assert list(contents.groups(("c", 7, 1))) == [5]
+    assert layout.Contents.decode({}) is None
+
+
+def test_a_look_up_does_not_bring_in_pandas(make_world: Callable[..., World]) -> None:
+    """It takes longer to import than a look-up takes, and engines that need it are installed beside Lethe."""
+    world = make_world()
+    filled(world)
+    compact(world.runtime, Asked(whole=True))
+    root, keys = world.runtime.settings.root, world.runtime.settings.keys_dir
+    program = f"""
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from lethe.operations.asker import Asker
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Settings
+from lethe.operations.window.lookup import lookup
+settings = Settings(root={root!r}, keys_dir=Path({str(keys)!r}))
+runtime = Runtime(settings, lambda: datetime(2025, 3, 31, tzinfo=timezone.utc))
+found = lookup(runtime, Asker.of("ada", "F-1", "test"), {HER!r})
+print(len(found.records), "pandas" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["6", "False"]
+    assert find_spec("pandas") is not None, "the extras of the tests bring it"

@@ -1,0 +1,175 @@
+"""What the footers of a table's files lead to: the row groups that tokens or positions can be in.
+
+A file never changes under its name, so that its footer, once read, is kept for the next look-up.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from functools import cache, cached_property
+from threading import Lock
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lethe.schemas.arrow import file_schema
+from lethe.schemas.errors import IntegrityError
+from lethe.tiers.compaction.layout import Contents, place_of
+from lethe.tiers.delta.bloom import Filters, hash_of
+from lethe.tiers.delta.files import DICTIONARY
+from lethe.tiers.delta.places import Opened
+from lethe.tiers.delta.rewrite import BROKEN
+from lethe.tiers.store.objects import Objects
+
+_FOOTERS: Final = 256
+"""Footers kept in memory: a few hundred kilobytes each, once a month is compacted."""
+
+Key = tuple[str, int, int]
+"""Stream, partition, offset."""
+Ends = tuple[Any, Any]
+
+
+class Footer:
+    """A file's footer, and what was asked of it before."""
+
+    def __init__(self, metadata: pq.FileMetaData, merged: bool) -> None:
+        self.metadata = metadata
+        self.groups = range(metadata.num_row_groups)
+        self._merged = merged
+        self.columns = {metadata.schema.column(at).path: at for at in range(metadata.num_columns)}
+        self._ends: dict[tuple[str, int], Ends | None] = {}
+        self._filters: dict[tuple[str, int], tuple[int, int] | None] = {}
+
+    @cached_property
+    def contents(self) -> Contents | None:
+        """What a merged file says of itself."""
+        return Contents.decode(self.metadata.metadata) if self._merged else None
+
+    def ends(self, column: str, group: int) -> Ends | None:
+        """Return the least and the greatest value of a column in a row group; None if the footer says nothing."""
+        if (column, group) not in self._ends:
+            at = self.columns.get(column)
+            chunk = None if at is None else self.metadata.row_group(group).column(at)
+            said = chunk.statistics if chunk is not None and chunk.is_stats_set else None
+            if said is not None and said.has_min_max:
+                self._ends[column, group] = said.min, said.max
+            else:
+                self._ends[column, group] = None
+        return self._ends[column, group]
+
+    def with_tokens(self, tokens: Iterable[bytes]) -> list[int]:
+        """Return the row groups that can have one of the tokens, as their statistics say."""
+        found: set[int] = set()
+        for token in tokens:
+            # A merged file is in the order of tokens: halving finds the first one, and those that follow are near.
+            at = self._first_reaching(token) if self._merged else 0
+            for group in range(at, len(self.groups)):
+                ends = self.ends("token", group)
+                if ends is None or ends[0] <= token <= ends[1]:
+                    found.add(group)
+                elif self._merged and token < ends[0]:
+                    break
+        return sorted(found)
+
+    def _first_reaching(self, token: bytes) -> int:
+        """Return the first row group whose greatest token is no less, or whose statistics are missing."""
+        low, high = 0, len(self.groups)
+        while low < high:
+            middle = (low + high) // 2
+            ends = self.ends("token", middle)
+            if ends is not None and ends[1] < token:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def with_positions(self, keys: Sequence[Key]) -> list[int]:
+        """Return the row groups that can have one of the positions."""
+        if self.contents is not None and self.contents.first:
+            return sorted({group for key in keys for group in self.contents.groups(key)})
+        return [group for group in self.groups if between(keys, self._positions(group))]
+
+    def _positions(self, group: int) -> tuple[Key, Key] | None:
+        ends = [self.ends(name, group) for name in ("stream", "partition", "offset")]
+        known = [e for e in ends if e is not None]
+        if len(known) < len(ends):
+            return None
+        (s, p, o), (t, q, r) = ([e[at] for e in known] for at in (0, 1))
+        return (s, p, o), (t, q, r)
+
+    def filtered(self, opened: Opened, column: str, groups: list[int], values: Iterable[bytes]) -> list[int]:
+        """Return which of the row groups can have one of the values (plain bytes), as far as they have filters."""
+        hashes = [hash_of(value) for value in values]
+        if not hashes or not groups:
+            return []
+        places = [self._filter(column, group) for group in groups]
+        there = [place for place in places if place is not None]
+        if len(there) < len(places):
+            return groups
+        start, end = min(at for at, _ in there), max(at + length for at, length in there)
+        data, shift = opened.bytes_between(start, end)
+        filters = Filters(data, there, shift)
+        found = np.zeros(len(groups), np.bool_)
+        for hashed in hashes:
+            found |= filters.may_hold(hashed)
+        return [group for group, holds in zip(groups, found, strict=True) if holds]
+
+    def _filter(self, column: str, group: int) -> tuple[int, int] | None:
+        """Say where the Bloom filter of a column in a row group is and how long it is."""
+        if (column, group) not in self._filters:
+            chunk = self.metadata.row_group(group).column(self.columns[column])
+            place = chunk.bloom_filter_offset, chunk.bloom_filter_length
+            self._filters[column, group] = place if all(place) else None
+        return self._filters[column, group]
+
+
+_footers: OrderedDict[tuple[str, str], Footer] = OrderedDict()
+_lock = Lock()
+
+
+def opened(objects: Objects, table: str, path: str, size: int) -> tuple[Opened, Footer]:
+    """Open a file of a table (`path` below it, `size` in bytes), its footer as it was read before, if it was.
+
+    Raises `FileNotFoundError` when it is gone, `IntegrityError` when it is damaged.
+    """
+    whole = f"{table}/{path}"
+    key = objects.root, whole
+    with _lock:
+        known = _footers.get(key)
+    try:
+        file = Opened(objects, whole, size, None if known is None else known.metadata, _texts(table))
+    except FileNotFoundError:
+        raise
+    except BROKEN as error:
+        raise IntegrityError(
+            f"{whole} is damaged ({type(error).__name__}); bring it back from the backup"
+        ) from None
+    footer = known or Footer(file.metadata, place_of(path) is not None)
+    with _lock:
+        _footers[key] = footer
+        _footers.move_to_end(key)
+        while len(_footers) > _FOOTERS:
+            _footers.popitem(last=False)
+    return file, footer
+
+
+def between(keys: Sequence[Key], ends: tuple[Key, Key] | None) -> bool:
+    """Tell whether one of the positions can lie among rows that have these ends in each column."""
+    if ends is None:
+        return bool(keys)
+    low, high = ends
+    return any(
+        low[0] <= k[0] <= high[0] and low[1] <= k[1] <= high[1] and low[2] <= k[2] <= high[2] for k in keys
+    )
+
+
+@cache
+def _texts(table: str) -> list[str]:
+    """Name the columns of texts that repeat themselves: of a row group nearly all rows are dropped again, and to make
+    a text of each of them would cost most of the reading.
+    """
+    schema = file_schema(table)
+    return [name for name in DICTIONARY[table] if pa.types.is_string(schema.field(name).type)]
