@@ -276,6 +276,20 @@ def typed(value: str) -> str:
     return getpass.getpass("Value (not shown): ") if sys.stdin.isatty() else sys.stdin.readline(4096)
 
 
+def typed_each(values: Sequence[str], most: int) -> list[str]:
+    """Return the values of arguments as `typed` does; `-` reads a list from standard input, one a line, at most `most`
+    and one more, so that a list that is too long is seen to be.
+    """
+    found: list[str] = []
+    for value in values:
+        if value != "-" or sys.stdin.isatty():
+            found.append(typed(value))
+        else:
+            while len(found) <= most and (line := sys.stdin.readline(4096)):
+                found += [line.strip()] if line.strip() else []
+    return found
+
+
 def who() -> str:
     """Return the user this process runs as, and who logged in where that is another: `root (login amal)`.
 

@@ -14,7 +14,6 @@ from lethe.operations.runtime import Runtime
 from lethe.operations.window.lookup import asked_for, paired
 from lethe.operations.window.visibility import hidden_tokens, is_hidden
 from lethe.schemas.errors import InputError
-from lethe.schemas.retention.calendar import Month
 from lethe.schemas.subjects.addresses import Subject
 from lethe.tiers.window import lookup as window
 
@@ -93,11 +92,9 @@ def communications(
         raise InputError(f"1 to {MOST_TARGETS} targets can be looked at side by side")
     # Step 1
     queries = [asked_for(runtime, text, since, until)[1] for text in targets]
-    asked = [window.tokens_of(query, runtime.ring, runtime.clock()) for query in queries]
-    merged = window.Query(tuple(dict.fromkeys(s for q in queries for s in q.subjects)), None, since, until)
-    tokens = window.Asked(_merged(asked))
-    messages = frozenset(m for one in asked for _, m in one.tokens.values() if m is not None)
-    rows = window.find(runtime.warehouse, tokens, merged, messages)
+    asked = window.tokens_of_each(queries, runtime.ring, runtime.clock())
+    each = window.find_each(runtime.warehouse, asked, queries)
+    rows = list({id(row): row for found in each for row in found}.values())
     if len(rows) > MOST_ROWS:
         raise InputError(f"more than {MOST_ROWS:,} records: choose a shorter period or fewer targets")
     hidden = hidden_tokens(runtime, asker)
@@ -116,7 +113,7 @@ def communications(
     missing = {key: why for one in asked for key, why in one.missing.items()}
     # Step 2
     record(
-        runtime, asker, "case.analyse", about=merged.subjects,
+        runtime, asker, "case.analyse", about=tuple(dict.fromkeys(s for q in queries for s in q.subjects)),
         messages=tuple(q.message_id for q in queries if q.message_id is not None), since=since, until=until,
         law=asker.law, targets=len(targets), count=len(found), restricted=len(shown) < len(rows),
         missing=sorted(missing),
@@ -126,14 +123,6 @@ def communications(
         _frame(found, asked), people, len(targets), len(found), len(shown) < len(rows), missing,
         runtime.clock().isoformat(),
     )  # fmt: skip
-
-
-def _merged(asked: Sequence[window.Asked]) -> dict[tuple[Month, int], tuple[list[bytes], bytes | None]]:
-    merged: dict[tuple[Month, int], tuple[list[bytes], bytes | None]] = {}
-    for one in asked:
-        for key, (subjects, _) in one.tokens.items():
-            merged.setdefault(key, ([], None))[0].extend(subjects)
-    return merged
 
 
 def _frame(found: list[tuple[dict[str, Any], dict[str, Any]]], asked: Sequence[window.Asked]) -> pl.DataFrame:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from lethe.operations.asker import Asker, record
 from lethe.operations.runtime import Runtime
@@ -21,6 +21,9 @@ from lethe.tiers.holds.holds import Holds
 from lethe.tiers.holds.scope import Scope, held_roles
 from lethe.tiers.window import lookup as window
 from lethe.tiers.window.usage import usage_of
+
+MOST_VALUES: Final = 1_000
+"""How many values are looked up at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +53,45 @@ def lookup(
     2. Write the audit entry: it holds tokens of the audit's own, of whom was asked for and whose records are shown.
     3. Answer.
     """
+    return lookup_each(runtime, asker, [text], since, until)[0]
+
+
+def lookup_each(
+    runtime: Runtime,
+    asker: Asker,
+    texts: Sequence[str],
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[Communications]:
+    """Look up several values in one reading, in the steps of `lookup`: one audit entry each, all before any answer.
+
+    Raises `InputError` for more than can be asked at once, or for a text that is no value.
+    """
     asker.needs_reason()
-    person, query = asked_for(runtime, text, since, until)
+    if not 0 < len(texts) <= MOST_VALUES:
+        raise InputError(f"1 to {MOST_VALUES} values can be looked up at once")
+    people = [asked_for(runtime, text, since, until) for text in texts]
+    queries = [query for _, query in people]
     # Step 1
-    asked = window.tokens_of(query, runtime.ring, runtime.clock())
-    rows = window.find(runtime.warehouse, asked, query)
+    asked = window.tokens_of_each(queries, runtime.ring, runtime.clock())
+    found = window.find_each(runtime.warehouse, asked, queries)
     hidden = hidden_tokens(runtime, asker)
-    shown = [r for r in rows if not is_hidden(r, hidden)]
-    answer = joined(runtime, shown, hidden)
-    restricted = len(shown) < len(rows)
-    # Step 2
-    record(
-        runtime, asker, "lookup", about=(*query.subjects, *_shown_beside(runtime, asked, shown)),
-        messages=_messages(query), since=since, until=until, law=asker.law, count=len(answer),
-        restricted=restricted, missing=sorted(asked.missing),
-    )  # fmt: skip
+    shown = [[r for r in rows if not is_hidden(r, hidden)] for rows in found]
+    once = {id(row): row for rows in shown for row in rows}
+    answers = {id(row): told for row, told in paired(runtime, list(once.values()), hidden, window.masked)}
+    told: list[Communications] = []
+    for (person, query), tokens, rows, seen in zip(people, asked, found, shown, strict=True):
+        answer = [dict(answers[id(row)]) for row in seen if id(row) in answers]
+        restricted = len(seen) < len(rows)
+        # Step 2
+        record(
+            runtime, asker, "lookup", about=(*query.subjects, *_shown_beside(runtime, tokens, seen)),
+            messages=_messages(query), since=since, until=until, law=asker.law, count=len(answer),
+            restricted=restricted, missing=sorted(tokens.missing),
+        )  # fmt: skip
+        told.append(Communications(answer, restricted, tokens.missing, not rows and person.unread_number))
     # Step 3
-    return Communications(answer, restricted, asked.missing, not rows and person.unread_number)
+    return told
 
 
 def lookup_held(
@@ -135,18 +160,13 @@ def _shown_beside(runtime: Runtime, asked: window.Asked, rows: list[dict[str, An
     return {s for row in others.values() if (s := window.value_of(row, runtime.ring)) is not None}
 
 
-def joined(runtime: Runtime, rows: list[dict[str, Any]], hidden: Hidden) -> list[dict[str, Any]]:
-    """Join identifier rows with their archive rows and the other party, masked, or not shown if restricted.
-
-    Usage data has no archive row and no other party: what was done is joined instead.
-    """
-    return [answer for _, answer in paired(runtime, rows, hidden, window.masked)]
-
-
 def paired(
     runtime: Runtime, rows: list[dict[str, Any]], hidden: Hidden, name: Callable[[Subject], str]
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Join as `joined` does and keep the identifier row beside each answer; `name` says how a person is written."""
+    """Join identifier rows with their archive rows and the other party, not shown if restricted: (row, answer) each.
+
+    `name` says how a person is written. Usage data has no archive row and no other party: what was done is joined.
+    """
     used = usage_of(runtime.warehouse, runtime.ring, rows)
     archive = window.metadata_of(runtime.warehouse, [r for r in rows if window.position_of(r) not in used])
     others: dict[Position, list[dict[str, Any]]] = {}

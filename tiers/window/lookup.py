@@ -49,22 +49,29 @@ class Asked:
 
 def tokens_of(query: Query, ring: KeyRing, now: datetime) -> Asked:
     """Return the tokens of a query in every open month it may concern; a month that does not open is named."""
-    missing: dict[str, str] = {}
-    tokens: dict[tuple[Month, int], tuple[list[bytes], bytes | None]] = {}
+    return tokens_of_each([query], ring, now)[0]
+
+
+def tokens_of_each(queries: Sequence[Query], ring: KeyRing, now: datetime) -> list[Asked]:
+    """Return the tokens of each of several queries; the keys of a month are opened once for all of them."""
+    asked = [Asked({}) for _ in queries]
     for info in ring.list(now):
-        if info.state != "live" or not _concerned(info.month, query):
+        concerned = [(q, a) for q, a in zip(queries, asked, strict=True) if _concerned(info.month, q)]
+        if info.state != "live" or not concerned:
             continue
         try:
             keys = ring.keys_for(info.month, info.window_months)
         except ExpiredKeyError:
             continue
         except UNREADABLE as error:
-            missing[info.key_id] = str(error)
+            for _, one in concerned:
+                one.missing[info.key_id] = str(error)
             continue
-        subjects = [subject_token(keys, s.kind, s.value) for s in query.subjects]
-        message = None if query.message_id is None else message_token(keys, query.message_id)
-        tokens[info.month, info.window_months] = (subjects, message)
-    return Asked(tokens, missing)
+        for query, one in concerned:
+            subjects = [subject_token(keys, s.kind, s.value) for s in query.subjects]
+            message = None if query.message_id is None else message_token(keys, query.message_id)
+            one.tokens[info.month, info.window_months] = (subjects, message)
+    return asked
 
 
 def _concerned(month: Month, query: Query) -> bool:
@@ -73,29 +80,42 @@ def _concerned(month: Month, query: Query) -> bool:
     )
 
 
-def find(
-    warehouse: Warehouse, asked: Asked, query: Query, messages: frozenset[bytes] = frozenset()
-) -> list[dict[str, Any]]:
-    """Return identifier rows that carry one of the tokens, newest first, as dicts of the table's columns.
+def find(warehouse: Warehouse, asked: Asked, query: Query) -> list[dict[str, Any]]:
+    """Return identifier rows that carry one of the tokens, newest first, as dicts of the table's columns."""
+    return find_each(warehouse, [asked], [query])[0]
 
-    `messages`: tokens of more messages, looked for in every month that is asked.
-    """
-    wanted = {
-        (str(month), str(window)): Tokens(
-            frozenset(subjects), messages | frozenset(() if message is None else (message,))
+
+def find_each(
+    warehouse: Warehouse, asked: Sequence[Asked], queries: Sequence[Query]
+) -> list[list[dict[str, Any]]]:
+    """Find the rows of several queries in one reading; a row that several asked for is the same object in each list."""
+    wanted: dict[tuple[str, str], tuple[set[bytes], set[bytes]]] = {}
+    owners: dict[tuple[str, str, bytes], set[int]] = {}
+    for number, one in enumerate(asked):
+        for (named, months), (subjects, message) in one.tokens.items():
+            month = str(named), str(months)
+            theirs, messages = wanted.setdefault(month, (set(), set()))
+            theirs.update(subjects)
+            messages.update(() if message is None else (message,))
+            for token in (*subjects, *(() if message is None else (message,))):
+                owners.setdefault((*month, token), set()).add(number)
+    tokens = {month: Tokens(frozenset(of), frozenset(ids)) for month, (of, ids) in wanted.items()}
+    found: list[list[dict[str, Any]]] = [[] for _ in queries]
+    for row in by_token(warehouse.objects, warehouse.window["identifiers"], tokens):
+        place = row["month"], str(row["window_months"])
+        carried = (row["token"], row["message_token"])
+        for number in {n for t in carried if t is not None for n in owners.get((*place, t), ())}:
+            query = queries[number]
+            if (query.since is None or row["event_time"] >= query.since) and (
+                query.until is None or row["event_time"] < query.until
+            ):
+                found[number].append(row)
+    for rows in found:
+        rows.sort(
+            key=lambda r: (r["event_time"], r["stream"], r["partition"], r["offset"], r["index"] or 0),
+            reverse=True,
         )
-        for (month, window), (subjects, message) in asked.tokens.items()
-    }
-    rows = by_token(warehouse.objects, warehouse.window["identifiers"], wanted)
-    if query.since is not None:
-        rows = [r for r in rows if r["event_time"] >= query.since]
-    if query.until is not None:
-        rows = [r for r in rows if r["event_time"] < query.until]
-    rows.sort(
-        key=lambda r: (r["event_time"], r["stream"], r["partition"], r["offset"], r["index"] or 0),
-        reverse=True,
-    )
-    return rows
+    return found
 
 
 def position_of(row: dict[str, Any]) -> Position:

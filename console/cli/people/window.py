@@ -8,9 +8,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from lethe.console.cli.shell import Shell, asker, fail, moment, shell, typed
+from lethe.console.cli.shell import Shell, asker, fail, moment, shell, typed_each
 from lethe.operations.window import lookup, reveal
 from lethe.operations.window.visibility import RESTRICTED
+from lethe.schemas.errors import InputError
 from lethe.schemas.position import Position
 
 CASE = Annotated[str, typer.Option("--case", help="The case this look belongs to.")]
@@ -42,10 +43,12 @@ def register(app: typer.Typer) -> None:
 
 def lookup_command(
     context: typer.Context,
-    value: Annotated[
-        str,
+    values: Annotated[
+        list[str],
         typer.Argument(
-            help="A phone number, an e-mail or IP address, a SIP URI, a chat or message id; - reads it from a prompt."
+            metavar="VALUE...",
+            help="Phone numbers, e-mail or IP addresses, SIP URIs, chat or message ids; - reads one from a prompt, "
+            "or a list from standard input.",
         ),
     ],
     case: CASE,
@@ -59,16 +62,25 @@ def lookup_command(
 ) -> None:
     """Every communication of a number, address or message id inside the window, newest first.
 
+    Several values are looked up in one reading, with an audit entry each; the answer numbers them in their order.
+
     Example: lethe lookup "+92 300 1234567" --case F-2041 --purpose "account take-over"
     """
     invocation = shell(context)
-    who, text = asker(case, purpose, law), typed(value)
+    who, texts = asker(case, purpose, law), typed_each(values, lookup.MOST_VALUES)
     period = moment(since, "--since"), moment(until, "--until")
     if hold is not None:
-        held = lookup.lookup_held(invocation.runtime, who, text, hold, *period)
+        if len(texts) != 1:
+            raise InputError("give one value: what was set aside for a hold is looked up one by one")
+        held = lookup.lookup_held(invocation.runtime, who, texts[0], hold, *period)
         invocation.answer(_told(held), lambda: _show_held(invocation, held))
         return
-    found = lookup.lookup(invocation.runtime, who, text, *period)
+    each = lookup.lookup_each(invocation.runtime, who, texts, *period)
+    if len(each) > 1:
+        told = [{"value": number, **one} for number, found in enumerate(each, 1) for one in _told(found)]
+        invocation.answer(told, lambda: _show_each(invocation, each))
+        return
+    [found] = each
     if found.unread_number:
         fail(
             "nothing found, and what was given cannot be read as a phone number: write it with + and its country code",
@@ -89,6 +101,14 @@ def _show_held(invocation: Shell, found: lookup.Communications) -> None:
     invocation.table(
         f"{len(records)} communication(s) set aside", _HELD, [[r.get(c) for c in _HELD] for r in records]
     )
+
+
+def _show_each(invocation: Shell, each: list[lookup.Communications]) -> None:
+    for number, found in enumerate(each, 1):
+        invocation.say(f"Value {number} of {len(each)}:")
+        if found.unread_number:
+            invocation.say("It cannot be read as a phone number: write it with + and its country code.")
+        _show(invocation, found)
 
 
 def _show(invocation: Shell, found: lookup.Communications) -> None:

@@ -22,7 +22,7 @@ from lethe.operations.access.grants import Action, Read
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
 from lethe.operations.asker import Asker
-from lethe.operations.window.lookup import lookup
+from lethe.operations.window.lookup import lookup_each
 from lethe.schemas.errors import InputError
 from lethe.schemas.retention.calendar import Month
 
@@ -75,8 +75,7 @@ def find(service: Service, who: SignedIn, form: dict[str, str]) -> Found:
     rows: list[dict[str, Any]] = []
     restricted = unread = False
     missing: set[str] = set()
-    for number, value in enumerate(values, 1):
-        answer = lookup(service.runtime, asker, value, since, until)
+    for number, answer in enumerate(lookup_each(service.runtime, asker, values, since, until), 1):
         restricted |= answer.restricted
         unread |= answer.unread_number
         missing |= set(answer.missing)

@@ -14,11 +14,12 @@ from retention_world import World, report
 
 from lethe.operations.asker import Asker
 from lethe.operations.compact import Asked, compact
-from lethe.operations.window.lookup import lookup
+from lethe.operations.window.lookup import lookup, lookup_each
 from lethe.testing.traffic import generate
 from lethe.tiers.compaction import layout
 from lethe.tiers.delta import places
 from lethe.tiers.store.objects import LocalObjects
+from lethe.tiers.window import lookup as window
 from lethe.tiers.window.sought import Tokens, by_token
 
 HER = "+923001234567"
@@ -145,6 +146,7 @@ class Reads:
     """Which row groups and columns of which tables were read."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.opened: list[str] = []
         self.groups: list[tuple[str, int]] = []
         self.columns: set[tuple[str, str]] = set()
         whole, log = places.Opened, self
@@ -152,6 +154,7 @@ class Reads:
         class Counting(whole):  # type: ignore[misc, valid-type]
             def __init__(self, objects: Any, path: str, *more: Any, **named: Any) -> None:
                 self.path = path
+                log.opened.append(path)
                 super().__init__(objects, path, *more, **named)
 
             def read(self, group: int, columns: list[str] | None = None) -> Any:
@@ -235,3 +238,33 @@ print(len(found.records), "pandas" in sys.modules)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["6", "False"]
     assert find_spec("pandas") is not None, "the extras of the tests bring it"
+
+
+def test_several_values_share_one_reading(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifty targets open no file twice and read no row group more often than one reading of it needs."""
+    world = make_world()
+    filled(world)
+    compact(world.runtime, Asked(whole=True))
+    asker = Asker.of("ada", "F-1", "test", None)
+    rows = world.rows("identifiers")
+    everybody = {s for r in rows if (s := window.value_of(r, world.runtime.ring)) is not None}
+    people = sorted(f"+{s.value}" for s in everybody if s.kind == "msisdn")[:48]
+    values = [HER, "same-1", *people]
+    alone = [lookup(world.runtime, asker, value) for value in values]
+    reads = Reads(monkeypatch)
+    entries = len(list(world.runtime.audit.entries()))
+    together = lookup_each(world.runtime, asker, values)
+    assert [t.records for t in together] == [a.records for a in alone]
+    assert sum(len(t.records) for t in together) > 50
+    assert len(list(world.runtime.audit.entries())) - entries == len(values), "an audit entry each"
+    for table in ("identifiers", "metadata"):
+        opened = [path for path in reads.opened if path.startswith(table)]
+        assert len(opened) <= 2 * len(set(opened)), (
+            "once for the tokens, once for who else is named in a record"
+        )
+        of_group = [at for at in reads.groups if at[0].startswith(table)]
+        assert len(of_group) <= 4 * len(set(of_group)), (
+            "the sought column, then the others, for either reason"
+        )

@@ -108,6 +108,31 @@ def test_a_message_id_is_found(lethe: Lethe, record: dict[str, object]) -> None:
     assert len(answer) == 1  # type: ignore[arg-type]
 
 
+def test_a_list_is_looked_up_in_one_go(lethe: Lethe, record: dict[str, object]) -> None:
+    number, message = str(record["to"]), str(record["messageId"])
+    case = ("--case", "C", "--purpose", "a list")
+    alone = [lethe.json("lookup", value, *case) for value in (number, message)]
+    numbered = [{"value": n, **row} for n, rows in enumerate(alone, 1) for row in rows]  # type: ignore[attr-defined]
+    assert lethe.json("lookup", number, message, *case) == numbered
+    entries = len(audit_entries(lethe.home / "keys"))
+    ask = [*LETHE, "--json", "lookup", "-", *case]
+    listed = f"{number}\n\n{message}\n"
+    done = subprocess.run(
+        ask, env=lethe.env, cwd=lethe.home, input=listed, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == numbered
+    assert len(audit_entries(lethe.home / "keys")) == entries + 2
+    long = "+923009999999\n" * 1_001
+    refused = subprocess.run(
+        ask, env=lethe.env, cwd=lethe.home, input=long, capture_output=True, text=True, check=False
+    )
+    assert (refused.returncode, "1 to 1000 values" in refused.stderr + refused.stdout) == (2, True)
+    assert lethe("lookup", number, message, "--hold", "H-1", *case, status=2) == ""
+    shown = lethe("lookup", number, "+923009999999", *case)
+    assert "Value 2 of 2" in shown + lethe.errors
+    assert number not in shown + lethe.errors
+
+
 def test_the_audit_log_holds_tokens_and_no_value(lethe: Lethe, record: dict[str, object]) -> None:
     number = str(record["to"]).lstrip("+")
     lethe("lookup", number, "--case", "F-77", "--purpose", "audit test", SUDO_USER="inspector", USER="inspector",
