@@ -64,11 +64,13 @@ class Contents:
     """What a compacted file says of itself, so that a look-up reads one row group and no column for nothing.
 
     `empty`: columns without any value. `first`: stream, partition and offset of the first row of each row group, in
-    ascending order; nothing for identifiers, which are in the order of their tokens.
+    ascending order; nothing for identifiers, which are in the order of their tokens. `continued`: the row groups that
+    begin in the middle of the rows of one position.
     """
 
     empty: frozenset[str]
     first: Sequence[tuple[str, int, int]]
+    continued: frozenset[int] = frozenset()
 
     def encode(self) -> dict[bytes, bytes]:
         """Return it as a Parquet file holds it."""
@@ -77,6 +79,7 @@ class Contents:
         said = {
             "empty": sorted(self.empty),
             "streams": streams,
+            "continued": sorted(self.continued),
             "first": [(numbered[stream], partition, offset) for stream, partition, offset in self.first],
         }
         return {_SAID: orjson.dumps(said)}
@@ -88,11 +91,12 @@ class Contents:
             return None
         said = orjson.loads(metadata[_SAID])
         first = [(said["streams"][number], partition, offset) for number, partition, offset in said["first"]]
-        return cls(frozenset(said["empty"]), first)
+        return cls(frozenset(said["empty"]), first, frozenset(said["continued"]))
 
     def groups(self, key: tuple[str, int, int]) -> range:
-        """Say which row groups rows at a position can be in: more than one only where one begins with it."""
-        return range(max(0, bisect_left(self.first, key) - 1), bisect_right(self.first, key))
+        """Say which row groups rows at a position can be in: more than one only where a border goes through them."""
+        start, end = bisect_left(self.first, key), bisect_right(self.first, key)
+        return range(max(0, start - 1) if start == end or start in self.continued else start, end)
 
 
 def place_of(path: str) -> Place | None:

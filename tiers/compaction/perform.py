@@ -73,16 +73,18 @@ def perform(objects: Objects, task: Task) -> DataFile | None:
     rows = 0
     options = encoding(job.table, schema, rows_of_group, read_in_places=True)
     inputs = [_Input(objects, job, file) for file in job.inputs]
-    empty, first = set(schema.names), list[Key]()
+    empty, first, continued = set(schema.names), list[Key](), set[int]()
     with pq.ParquetWriter(sink, schema, **options) as writer:
         for lower, upper in task.slices:
             part = _sorted(job.table, _between(inputs, schema, lower, upper))
             if part.num_rows:
                 writer.write_table(part, row_group_size=rows_of_group)
                 empty -= {n for n in empty if part.column(n).null_count < part.num_rows}
-                first += _first_of_groups(job.table, part, rows_of_group)
+                begins, halves = _first_of_groups(job.table, part, rows_of_group)
+                continued |= {len(first) + group for group in halves}
+                first += begins
             rows += part.num_rows
-        writer.add_key_value_metadata(Contents(frozenset(empty), first).encode())
+        writer.add_key_value_metadata(Contents(frozenset(empty), first, frozenset(continued)).encode())
     if not rows:
         return None
     data = sink.getvalue()
@@ -96,13 +98,21 @@ def perform(objects: Objects, task: Task) -> DataFile | None:
     return DataFile(path, len(data), dict(job.partition), rows, newest, only_rows(rows))
 
 
-def _first_of_groups(table: str, rows: pa.Table, rows_of_group: int) -> list[Key]:
-    """Return the position of each row that a row group begins with, if a table is in the order of positions."""
+def _first_of_groups(table: str, rows: pa.Table, rows_of_group: int) -> tuple[list[Key], list[int]]:
+    """Return the position of each row that a row group begins with, if a table is in the order of positions, and the
+    row groups before which a row of the same position stands.
+    """
     if table in SORTED_BY:
-        return []
-    names = ["stream", "partition", offset_column(table)]
-    begins = rows.select(names).take(pa.array(range(0, rows.num_rows, rows_of_group)))
-    return [tuple(row[name] for name in names) for row in begins.to_pylist()]
+        return [], []
+    places = rows.select(["stream", "partition", offset_column(table)])
+    starts = list(range(0, rows.num_rows, rows_of_group))
+
+    def keys(numbers: list[int]) -> list[Key]:
+        taken = places.take(pa.array(numbers, pa.int64())).to_pydict()
+        return list(zip(*taken.values(), strict=True))
+
+    first, before = keys(starts), keys([at - 1 for at in starts[1:]])
+    return first, [number for number, key in enumerate(before, 1) if key == first[number]]
 
 
 class _Reading:

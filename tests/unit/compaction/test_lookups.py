@@ -204,14 +204,16 @@ def test_a_run_of_an_earlier_release_says_nothing_of_itself_and_answers_the_same
 
 def test_positions_lead_to_the_row_groups_that_begin_no_later() -> None:
     first = [("a", 0, 0), ("a", 0, 16), ("a", 1, 3), ("b", 0, 5), ("b", 0, 5), ("b", 0, 9)]
-    contents = layout.Contents(frozenset({"price"}), first)
+    contents = layout.Contents(frozenset({"price"}), first, frozenset({1, 4}))
     assert layout.Contents.decode(contents.encode()) == contents
     assert list(contents.groups(("a", 0, 15))) == [0]
     assert list(contents.groups(("a", 0, 16))) == [0, 1], (
         "of a record split in two, the first half may end a group"
     )
     assert list(contents.groups(("a", 0, 99))) == [1]
-    assert list(contents.groups(("b", 0, 5))) == [2, 3, 4]
+    assert list(contents.groups(("b", 0, 5))) == [3, 4]
+    assert list(contents.groups(("b", 0, 9))) == [5]
+    assert list(contents.groups(("a", 0, 0))) == [0]
     assert list(contents.groups(("c", 7, 1))) == [5]
     assert layout.Contents.decode({}) is None
 
