@@ -1,4 +1,4 @@
-/* lethe._native: what Python calls. The algorithms are in reader.c, columns.c and blocks.c, which know nothing of Python.
+/* lethe._native: what Python calls. The algorithms are in the other files, which know nothing of Python.
  *
  * This file takes arguments apart, checks every size and index that the algorithms rely on, holds what they read, lets
  * other threads run meanwhile, and gives back what they made. docs/native.md says why each step of it is safe.
@@ -11,6 +11,7 @@
 #include "blocks.h"
 #include "columns.h"
 #include "reader.h"
+#include "rows.h"
 
 static void *refused(const char *text) { return PyErr_SetString(PyExc_ValueError, text), NULL; }
 
@@ -374,13 +375,168 @@ done:
     return result;
 }
 
+/* --- Archive rows ------------------------------------------------------------------------------------------------ */
+
+/* What keeps a field where it is while others run. */
+typedef struct {
+    Py_buffer values, ends, codes, valid;
+} Kept;
+
+/* Open a field that is described as (tag, width, values, ends or None, codes or None, validity or None, first). */
+static bool open_field(PyObject *described, Field *f, Kept *k, Py_ssize_t rows) {
+    Py_ssize_t width, first;
+    if (!PyTuple_Check(described)) return PyErr_SetString(PyExc_TypeError, "a field is described by a tuple"), false;
+    if (!PyArg_ParseTuple(described, "bny*z*z*z*n", &f->tag, &width, &k->values, &k->ends, &k->codes, &k->valid, &first))
+        return false;
+    bool fits = width >= 0 && width <= WIDEST && first >= 0 && first <= INT32_MAX;
+    if (fits && width) fits = k->values.len / width >= first + rows;
+    if (fits && !width)
+        fits = k->ends.obj && k->ends.len >= 4 && aligned(&k->ends, 4)
+               && (!k->codes.obj || (aligned(&k->codes, 4) && k->codes.len / 4 >= first + rows));
+    if (!fits || (k->valid.obj && k->valid.len < (first + rows + 7) / 8)) return refused("a field does not fit its rows"), false;
+    f->width = width;
+    f->values = k->values.buf;
+    f->size = k->values.len;
+    f->ends = k->ends.buf;
+    f->texts = k->ends.len / 4 - 1;
+    f->codes = k->codes.obj ? k->codes.buf : NULL;
+    f->valid = k->valid.obj ? k->valid.buf : NULL;
+    f->first = first;
+    return true;
+}
+
+PyDoc_STRVAR(rows_doc,
+             "rows(fields, rows)\n--\n\n"
+             "Make the canonical form of so many archive rows: all of them one after the other, and where each begins and\n"
+             "ends (int32, one more than rows). See integrity/rows/canonical_rows.py for `fields`. Raises OverflowError for\n"
+             "more than 2 GiB, ValueError for fields that do not fit.");
+
+static PyObject *rows_of(PyObject *self, PyObject *args) {
+    (void)self;
+    PyObject *listed, *described = NULL, *data = NULL, *bounds = NULL, *result = NULL;
+    Py_ssize_t rows, count = 0;
+    Field *fields = NULL;
+    Kept *kept = NULL;
+    if (!PyArg_ParseTuple(args, "O!n", &PyList_Type, &listed, &rows)) return NULL;
+    if (!(described = PyList_AsTuple(listed))) goto done;
+    count = PyTuple_Size(described);
+    if (rows < 0 || rows >= INT32_MAX || count > MOST_FIELDS) {
+        refused("too many fields or rows");
+        goto done;
+    }
+    fields = PyMem_Calloc((size_t)count + 1, sizeof(Field));
+    kept = PyMem_Calloc((size_t)count + 1, sizeof(Kept));
+    if (!fields || !kept) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (!open_field(PyTuple_GetItem(described, i), fields + i, kept + i, rows)) goto done;
+    if (!(bounds = PyBytes_FromStringAndSize(NULL, (rows + 1) * 4))) goto done;
+    int32_t *bound = (int32_t *)PyBytes_AsString(bounds);
+    int64_t total;
+    Py_BEGIN_ALLOW_THREADS
+    total = measure_forms(fields, count, rows, bound);
+    Py_END_ALLOW_THREADS
+    if (total == TOO_LARGE) PyErr_SetString(PyExc_OverflowError, "more than 2 GiB of rows");
+    else if (total == NO_TEXT) refused("a field has no such text");
+    if (total < 0 || !(data = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)total))) goto done;
+    uint8_t *to = (uint8_t *)PyBytes_AsString(data);
+    bool whole;
+    Py_BEGIN_ALLOW_THREADS
+    whole = write_forms(fields, count, rows, bound, to);
+    Py_END_ALLOW_THREADS
+    result = whole ? Py_BuildValue("OO", data, bounds) : refused("a field has changed meanwhile");
+done:
+    for (Py_ssize_t i = 0; kept && i < count; i++) {
+        PyBuffer_Release(&kept[i].values);
+        PyBuffer_Release(&kept[i].ends);
+        PyBuffer_Release(&kept[i].codes);
+        PyBuffer_Release(&kept[i].valid);
+    }
+    PyMem_Free(fields);
+    PyMem_Free(kept);
+    Py_XDECREF(data);
+    Py_XDECREF(bounds);
+    Py_XDECREF(described);
+    return result;
+}
+
+PyDoc_STRVAR(digests_doc,
+             "digests(prefix, data, bounds, group)\n--\n\n"
+             "Hash a byte and `group` rows behind it, of rows whose bounds in `data` these are (int32, one more than rows):\n"
+             "SHA-256, 32 bytes a group. Raises ValueError for bounds that do not fit, RuntimeError where HASHES is 0.");
+
+static PyObject *digests(PyObject *self, PyObject *args) {
+    (void)self;
+    PyObject *result = NULL;
+    Py_buffer data = {0}, bounds = {0};
+    Py_ssize_t group;
+    uint8_t prefix;
+    if (!PyArg_ParseTuple(args, "by*y*n", &prefix, &data, &bounds, &group)) return NULL;
+    Py_ssize_t rows = bounds.len / 4 - 1;
+    if (!hashes_here()) {
+        PyErr_SetString(PyExc_RuntimeError, "this processor has no instructions for it");
+        goto done;
+    }
+    if (rows < 0 || rows >= INT32_MAX || bounds.len % 4 || !aligned(&bounds, 4) || group < 1 || group > INT32_MAX) {
+        refused("not the bounds of rows");
+        goto done;
+    }
+    if (!(result = PyBytes_FromStringAndSize(NULL, (rows + group - 1) / group * DIGEST))) goto done;
+    uint8_t *to = (uint8_t *)PyBytes_AsString(result);
+    bool fits;
+    Py_BEGIN_ALLOW_THREADS
+    fits = hash_groups(prefix, data.buf, data.len, bounds.buf, rows, group, to);
+    Py_END_ALLOW_THREADS
+    if (!fits) {
+        Py_CLEAR(result);
+        refused("not the bounds of rows");
+    }
+done:
+    PyBuffer_Release(&data);
+    PyBuffer_Release(&bounds);
+    return result;
+}
+
+PyDoc_STRVAR(above_doc,
+             "above(hashes, height)\n--\n\n"
+             "Return the nodes of an RFC 9162 tree so many levels above these hashes (32 bytes each), at least one. Raises\n"
+             "ValueError for what are no hashes, RuntimeError where HASHES is 0.");
+
+static PyObject *above(PyObject *self, PyObject *args) {
+    (void)self;
+    PyObject *result = NULL;
+    Py_buffer hashes = {0};
+    int height;
+    uint8_t *level = NULL;
+    if (!PyArg_ParseTuple(args, "y*i", &hashes, &height)) return NULL;
+    if (!hashes_here()) PyErr_SetString(PyExc_RuntimeError, "this processor has no instructions for it");
+    else if (!hashes.len || hashes.len % DIGEST) refused("no hashes");
+    else if (!(level = PyMem_Malloc((size_t)hashes.len))) PyErr_NoMemory();
+    if (!level) goto done;
+    memcpy(level, hashes.buf, (size_t)hashes.len);
+    Py_ssize_t left;
+    Py_BEGIN_ALLOW_THREADS
+    left = climb(level, hashes.len / DIGEST, height);
+    Py_END_ALLOW_THREADS
+    result = PyBytes_FromStringAndSize((const char *)level, left * DIGEST);
+done:
+    PyMem_Free(level);
+    PyBuffer_Release(&hashes);
+    return result;
+}
+
 /* --- The module -------------------------------------------------------------------------------------------------- */
 
 static PyMethodDef methods[] = {
+    {"above", above, METH_VARARGS, above_doc},
     {"blocks", blocks, METH_VARARGS, blocks_doc},
+    {"digests", digests, METH_VARARGS, digests_doc},
     {"joined", joined, METH_VARARGS, joined_doc},
     {"objects", objects, METH_VARARGS, objects_doc},
     {"read", read_values, METH_VARARGS, read_doc},
+    {"rows", rows_of, METH_VARARGS, rows_doc},
     {"times", times, METH_VARARGS, times_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -389,7 +545,7 @@ static int fill_module(PyObject *module) {
     const struct { const char *name; long value; } numbers[] = {
         {"LEAF", LEAF}, {"OBJECT", OBJECT}, {"LIST", LIST}, {"NEVER", NEVER}, {"FIRST", FIRST}, {"MOST_NODES", MOST_NODES},
         {"MOST_MEMBERS", MOST_MEMBERS}, {"MOST_LEAVES", MOST_LEAVES}, {"MOST_DISTINCT", MOST_DISTINCT},
-        {"MOST_COLUMNS", MOST_COLUMNS}, {"MOST_BUFFERS", MOST_BUFFERS},
+        {"MOST_COLUMNS", MOST_COLUMNS}, {"MOST_BUFFERS", MOST_BUFFERS}, {"HASHES", hashes_here()},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (PyModule_AddIntConstant(module, numbers[i].name, numbers[i].value) < 0) return -1;
@@ -399,7 +555,7 @@ static int fill_module(PyObject *module) {
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, fill_module}, {0, NULL}};
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "_native", "Reading of records, columns of text and blocks of tokens, in compiled code.", 0,
+    PyModuleDef_HEAD_INIT, "_native", "Reading of records, columns of text, blocks of tokens and archive rows, in compiled code.", 0,
     methods, slots, NULL, NULL, NULL,
 };
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 
+from lethe.integrity.rows import compiled
 from lethe.schemas.errors import IntegrityError
 
 HASH_SIZE = 32
@@ -32,9 +33,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 def root(leaf_hashes: Sequence[bytes]) -> bytes:
     """Return the Merkle tree hash of those leaves, in that order."""
     level = leaf_hashes or [EMPTY_ROOT]
-    while len(level) > 1:
-        level = _above(level)
-    return level[0]
+    return _climbed(level, len(level).bit_length())[0]
 
 
 def subtree_roots(leaf_hashes: Sequence[bytes], height: int) -> list[bytes]:
@@ -42,11 +41,20 @@ def subtree_roots(leaf_hashes: Sequence[bytes], height: int) -> list[bytes]:
 
     `root` of them is that of all the leaves.
     """
-    level = list(leaf_hashes)
+    return _climbed(leaf_hashes, height)
+
+
+def _climbed(level: Sequence[bytes], height: int) -> list[bytes]:
+    """Compute the nodes `height` levels above these, at least one if there are any."""
+    if len(level) < 2:
+        return list(level)
+    found = compiled.above(level, height)
+    if found is not None:
+        return found
     for _ in range(height):
         if len(level) > 1:
             level = _above(level)
-    return level
+    return list(level)
 
 
 def _above(level: Sequence[bytes]) -> list[bytes]:

@@ -1,3 +1,3 @@
 """What is hashed: canonical archive rows, canonical JSON, and the salted hash of an original."""
 
-__all__ = ["canonical_json", "canonical_rows", "hashes"]
+__all__ = ["canonical_json", "canonical_rows", "compiled", "hashes"]

@@ -10,7 +10,7 @@ hash a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
@@ -18,6 +18,7 @@ from hashlib import sha256
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lethe.integrity.rows import compiled
 from lethe.schemas.arrow import METADATA
 from lethe.schemas.errors import LetheError
 
@@ -108,17 +109,25 @@ class EncodedRows:
 
     def leaf_hashes(self) -> list[bytes]:
         """SHA-256(0x00 ‖ row) of every row, in order."""
+        return self.hashes(0, len(self), 1)
+
+    def hashes(self, first: int, end: int, group: int) -> list[bytes]:
+        """SHA-256(0x00 ‖ row ‖ row ‖ …) of every `group` rows from `first` on, the last of those left before `end`."""
+        found = compiled.hashes(0, self.data, self.bounds[first : end + 1], group)
+        if found is not None:
+            return found
         # Copying a state that has seen the prefix costs no more than a new one and saves a copy of the row.
         prefixed = sha256(b"\x00").copy
         data = memoryview(self.data)
         hashes: list[bytes] = []
         append = hashes.append
-        start = self.bounds[0]
-        for end in self.bounds[1:]:
+        start = self.bounds[first]
+        for row in range(first, end, group):
+            stop = self.bounds[min(row + group, end)]
             state = prefixed()
-            state.update(data[start:end])
+            state.update(data[start:stop])
             append(state.digest())
-            start = end
+            start = stop
         return hashes
 
 
@@ -138,12 +147,43 @@ def encode(table: pa.Table) -> EncodedRows:
     if not table.num_rows:
         return EncodedRows(b"", [0])
     check_schema(table.schema)
-    pieces = _Pieces(table.num_rows)
+    columns = [column for name in COLUMNS if name in table.column_names for column in _column(name, table)]
+    made = compiled.forms(columns, table.num_rows)
+    return EncodedRows(*made) if made else _general(columns, table.num_rows)
+
+
+def _general(columns: Iterable[compiled.Column], rows: int) -> EncodedRows:
+    """Make the forms without compiled code: what it is held against."""
+    pieces = _Pieces(rows)
     pieces.constant(VERSION)
-    for name in (name for name in COLUMNS if name in table.column_names):
-        pieces.column(name, table.column(name))
+    for number, width, values in columns:
+        if width:
+            pieces.fixed(bytes([number]), values, width)
+        else:
+            pieces.strings(bytes([number]), values)
     pieces.constant(END)
     return pieces.join()
+
+
+def _column(name: str, table: pa.Table) -> Iterator[compiled.Column]:
+    """Yield id, width and values of a column that is not null in all rows, in the type its bytes are those of."""
+    values = table.column(name)
+    if values.null_count and not METADATA.field(name).nullable:
+        raise LetheError(f"the archive column {name} may not be null")
+    if values.null_count == table.num_rows:
+        return
+    number, kind = COLUMNS[name]
+    arrow_type, width = kind.value
+    if kind is Kind.STRING:
+        texts = values.combine_chunks()
+        if not pa.types.is_dictionary(texts.type) or texts.dictionary.null_count:
+            texts = texts.cast(arrow_type)
+        yield number, width, texts
+        return
+    try:
+        yield number, width, values.cast(arrow_type).combine_chunks()
+    except pa.ArrowInvalid:
+        raise LetheError(f"a value of the archive column {name} does not fit {arrow_type}") from None
 
 
 def check_schema(schema: pa.Schema) -> None:
@@ -184,23 +224,7 @@ class _Pieces:
     def constant(self, data: bytes) -> None:
         self._gather([data], None)
 
-    def column(self, name: str, values: pa.ChunkedArray) -> None:
-        if values.null_count and not METADATA.field(name).nullable:
-            raise LetheError(f"the archive column {name} may not be null")
-        if values.null_count == self.rows:
-            return
-        number, kind = COLUMNS[name]
-        tag = bytes([number])
-        arrow_type, width = kind.value
-        if kind is Kind.STRING:
-            self._strings(tag, values)
-            return
-        try:
-            self._fixed(tag, values.cast(arrow_type).combine_chunks(), width)
-        except pa.ArrowInvalid:
-            raise LetheError(f"a value of the archive column {name} does not fit {arrow_type}") from None
-
-    def _fixed(self, tag: bytes, array: pa.Array, width: int) -> None:
+    def fixed(self, tag: bytes, array: pa.Array, width: int) -> None:
         """Values whose Arrow buffer already holds their canonical bytes."""
         validity, data = array.buffers()
         if array.null_count:
@@ -210,11 +234,10 @@ class _Pieces:
             self.constant(tag)
         self._array(_as_binary(len(array), validity, data, width, array.offset))
 
-    def _strings(self, tag: bytes, values: pa.ChunkedArray) -> None:
+    def strings(self, tag: bytes, coded: pa.Array) -> None:
         """Values of which few are different: each different one is written once."""
-        coded = values.combine_chunks()
-        if not pa.types.is_dictionary(coded.type) or coded.dictionary.null_count:
-            coded = coded.cast(pa.string()).dictionary_encode()
+        if not pa.types.is_dictionary(coded.type):
+            coded = coded.dictionary_encode()
         texts = coded.dictionary.cast(pa.string()).cast(pa.binary()).to_pylist()
         words = [tag + length(len(text)) + text for text in texts]
         codes = coded.indices.cast(pa.int32())
@@ -248,7 +271,7 @@ class _Pieces:
         parts = [pa.scalar(part, pa.binary()) if isinstance(part, bytes) else part for part in self.parts]
         joined = pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()), null_handling="skip")
         _, bounds, data = joined.buffers()
-        return EncodedRows(data.to_pybytes(), memoryview(bounds).cast("i")[: self.rows + 1].tolist())
+        return EncodedRows(data.to_pybytes(), memoryview(bounds).cast("i")[: self.rows + 1])
 
 
 def conform(table: pa.Table) -> pa.Table:

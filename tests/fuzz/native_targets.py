@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from hashlib import sha256
 from random import Random
 from typing import Any
 
@@ -257,6 +258,55 @@ def blocks(data: bytes) -> None:
     assert (room + len(data)).tolist() == ends.tolist()
 
 
+def rows(data: bytes) -> None:
+    """Any texts and numbers, any of them null, have the form of rows and the hashes that they should have."""
+    draw, texts = Random(data), data.split(BETWEEN)
+    count = draw.randrange(1, 200)
+    numbers = bytes(draw.randrange(256) for _ in range(8 * count))
+    codes = [draw.randrange(len(texts)) for _ in range(count)]
+    there = [bytes(draw.randrange(256) for _ in range((count + 7) // 8)) for _ in range(2)]
+    if draw.random() < 0.1:
+        codes[draw.randrange(count)] = draw.choice((-1, len(texts), 2**31 - 1))
+    ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+    fields = [
+        (3, 8, exact(numbers), None, None, exact(there[0]), 0),
+        (7, 0, exact(b"".join(texts)), ends, np.array(codes, np.int32), exact(there[1]), 0),
+        (9, 1, exact(numbers[:count]), None, None, None, 0),
+    ]
+    expected = []
+    for row in range(count):
+        valid = [bits[row >> 3] >> (row & 7) & 1 for bits in there]
+        made = b"\x01" + (b"\x03" + numbers[8 * row : 8 * row + 8]) * valid[0]
+        if valid[1] and not 0 <= codes[row] < len(texts):
+            try:
+                native.rows(fields, count)
+            except ValueError:
+                return
+            raise AssertionError("a code leads nowhere, and that was not noticed")
+        if valid[1]:
+            text = texts[codes[row]]
+            size = bytes([len(text)]) if len(text) < 255 else b"\xff" + len(text).to_bytes(4, "little")
+            made += b"\x07" + size + text
+        expected.append(made + b"\x09" + numbers[row : row + 1] + b"\x00")
+    forms, bounds = native.rows(fields, count)
+    assert forms == b"".join(expected)
+    where = np.frombuffer(bounds, np.int32).copy()
+    assert where.tolist() == np.cumsum([0, *map(len, expected)]).tolist()
+    if not native.HASHES:
+        return
+    group = draw.randrange(1, 40)
+    hashes = [sha256(b"\x05" + b"".join(expected[at : at + group])).digest() for at in range(0, count, group)]
+    assert native.digests(5, exact(forms), where, group) == b"".join(hashes)
+    height = draw.randrange(9)
+    made = native.above(exact(b"".join(hashes)), height)
+    for _ in range(height):
+        pairs = [
+            sha256(b"\x01" + b"".join(hashes[at : at + 2])).digest() for at in range(0, len(hashes) - 1, 2)
+        ]
+        hashes = pairs + hashes[len(hashes) & ~1 :]
+    assert made == b"".join(hashes)
+
+
 def arguments(data: bytes) -> None:
     """Whatever the functions are called with, they answer or raise: sizes, numbers and objects of any kind."""
     draw = Random(data)
@@ -276,6 +326,9 @@ def arguments(data: bytes) -> None:
         "times": [(b"", None, 0, exact(bytes(VIEW)), [data]), 1],
         "joined": [[data, b""], np.zeros(3, np.int64), 0, 2**31],
         "blocks": [data, np.array([0, len(data)], np.int64), b"\1"],
+        "rows": [[(1, 0, data, np.array([0, len(data)], np.int32), np.zeros(1, np.int32), data, 0)], 1],
+        "digests": [0, data, np.array([0, len(data)], np.int32), 1],
+        "above": [data[: len(data) // 32 * 32], 3],
     }  # fmt: skip
     for name, given in fitting.items():
         for _ in range(6):
@@ -284,7 +337,7 @@ def arguments(data: bytes) -> None:
                 changed[draw.randrange(len(changed))] = draw.choice(plenty)
             try:
                 getattr(native, name)(*changed)
-            except (ValueError, TypeError, OverflowError, BufferError, MemoryError):
+            except (ValueError, TypeError, OverflowError, BufferError, MemoryError, RuntimeError):
                 continue
 
 
@@ -293,6 +346,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "records": records,
     "columns": columns,
     "blocks": blocks,
+    "rows": rows,
     "arguments": arguments,
 }
 

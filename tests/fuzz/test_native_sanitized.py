@@ -20,9 +20,10 @@ THOSE_THAT_TOUCH_IT = [
     "tests/unit/streams/test_json_columns.py",
     "tests/unit/streams/test_native.py",
     "tests/unit/keys/test_tokens.py",
+    "tests/unit/integrity/test_compiled_rows.py",
     "tests/property/splitting/test_fields.py",
 ]
-RUNS = {"reader": 8_000, "records": 100, "columns": 8_000, "blocks": 8_000, "arguments": 4_000}
+RUNS = {"reader": 8_000, "records": 100, "columns": 8_000, "blocks": 8_000, "rows": 4_000, "arguments": 4_000}
 PLANTED = """
 import ctypes, numpy as np, built_native
 from lethe import _native

@@ -1,0 +1,118 @@
+/* Make the canonical form of archive rows, of whole columns: see integrity/rows/canonical_rows.py, which says what it is.
+ *
+ * Every form is measured, then written between its own two bounds. A text is found twice; if it were not the same both
+ * times the row would not fill its bounds, and that is an answer, not a write beyond them.
+ */
+#include "rows.h"
+
+#include <string.h>
+
+enum { VERSION = 1, END = 0, TOGETHER = 128, COPIED = 16 };
+
+static bool is_valid(const Field *f, ptrdiff_t at) { return !f->valid || f->valid[at >> 3] >> (at & 7) & 1; }
+
+/* Find the text of value `at`; its length, or NO_TEXT. */
+static inline int64_t find_text(const Field *f, ptrdiff_t at, const uint8_t **text) {
+    int64_t which = f->codes ? f->codes[at] : at;
+    if (which < 0 || which >= f->texts) return NO_TEXT;
+    int64_t start = f->ends[which], end = f->ends[which + 1];
+    if (start < 0 || end < start || end > f->size) return NO_TEXT;
+    *text = f->values + start;
+    return end - start;
+}
+
+static inline int64_t text_room(int64_t length) { return 1 + (length < LONG_TEXT ? 1 : 5) + length; }
+
+int64_t measure_forms(const Field *fields, ptrdiff_t count, ptrdiff_t rows, int32_t *bounds) {
+    int64_t total = 0;
+    bounds[0] = 0;
+    for (ptrdiff_t from = 0; from < rows; from += TOGETHER) {
+        ptrdiff_t many = rows - from < TOGETHER ? rows - from : TOGETHER;
+        int64_t sizes[TOGETHER];
+        for (ptrdiff_t row = 0; row < many; row++) sizes[row] = 2; /* version and end */
+        for (const Field *f = fields; f < fields + count; f++) {
+            ptrdiff_t at = f->first + from;
+            for (ptrdiff_t row = 0; row < many; row++, at++) {
+                const uint8_t *text;
+                if (!is_valid(f, at)) continue;
+                int64_t length = f->width ? f->width : find_text(f, at, &text);
+                if (length < 0) return NO_TEXT;
+                sizes[row] += f->width ? 1 + length : text_room(length);
+            }
+        }
+        for (ptrdiff_t row = 0; row < many; row++) {
+            total += sizes[row];
+            if (total > INT32_MAX) return TOO_LARGE;
+            bounds[from + row + 1] = (int32_t)total;
+        }
+    }
+    return total;
+}
+
+/* Copy a text of which few bytes are to be copied: sixteen at once where there is room for them, what is too many is
+ * written over by what follows in the row. */
+static inline void copy_text(uint8_t *to, ptrdiff_t room, const uint8_t *from, ptrdiff_t left, int64_t length) {
+    if (length <= COPIED && room >= COPIED && left >= COPIED) memcpy(to, from, COPIED);
+    else memcpy(to, from, (size_t)length);
+}
+
+static bool write_texts(const Field *f, ptrdiff_t at, ptrdiff_t many, uint8_t **to, uint8_t *const *ends) {
+    for (ptrdiff_t row = 0; row < many; row++, at++) {
+        const uint8_t *text;
+        if (!is_valid(f, at)) continue;
+        int64_t length = find_text(f, at, &text);
+        uint8_t *here = to[row];
+        if (length < 0 || text_room(length) > ends[row] - here) return false;
+        *here++ = f->tag;
+        if (length < LONG_TEXT) *here++ = (uint8_t)length;
+        else {
+            *here++ = LONG_TEXT;
+            for (int i = 0; i < 4; i++) *here++ = (uint8_t)((uint64_t)length >> (8 * i));
+        }
+        copy_text(here, ends[row] - here, text, f->values + f->size - text, length);
+        to[row] = here + length;
+    }
+    return true;
+}
+
+/* `width` is a constant where this is called, so that each copy is one instruction. */
+static inline bool write_values(const Field *f, ptrdiff_t at, ptrdiff_t many, uint8_t **to, uint8_t *const *ends,
+                                ptrdiff_t width) {
+    const uint8_t *value = f->values + at * width;
+    for (ptrdiff_t row = 0; row < many; row++, at++, value += width) {
+        if (!is_valid(f, at)) continue;
+        if (ends[row] - to[row] < 1 + width) return false;
+        to[row][0] = f->tag;
+        memcpy(to[row] + 1, value, (size_t)width);
+        to[row] += 1 + width;
+    }
+    return true;
+}
+
+static bool write_field(const Field *f, ptrdiff_t at, ptrdiff_t many, uint8_t **to, uint8_t *const *ends) {
+    switch (f->width) {
+        case 0: return write_texts(f, at, many, to, ends);
+        case 4: return write_values(f, at, many, to, ends, 4);
+        case 8: return write_values(f, at, many, to, ends, 8);
+        default: return write_values(f, at, many, to, ends, f->width);
+    }
+}
+
+bool write_forms(const Field *fields, ptrdiff_t count, ptrdiff_t rows, const int32_t *bounds, uint8_t *data) {
+    for (ptrdiff_t from = 0; from < rows; from += TOGETHER) {
+        ptrdiff_t many = rows - from < TOGETHER ? rows - from : TOGETHER;
+        uint8_t *to[TOGETHER], *ends[TOGETHER];
+        for (ptrdiff_t row = 0; row < many; row++) {
+            to[row] = data + bounds[from + row];
+            ends[row] = data + bounds[from + row + 1] - 1; /* before the end */
+            *to[row]++ = VERSION;
+        }
+        for (const Field *f = fields; f < fields + count; f++)
+            if (!write_field(f, f->first + from, many, to, ends)) return false;
+        for (ptrdiff_t row = 0; row < many; row++) {
+            if (to[row] != ends[row]) return false;
+            *to[row] = END;
+        }
+    }
+    return true;
+}
