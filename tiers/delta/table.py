@@ -307,7 +307,9 @@ class Table:
             # One of them may have been created where the log was cleaned already: only a checkpoint can tell.
             self._reopen()
             return
-        for commit in commits:
+        for at, commit in enumerate(commits, start + 1):
+            if at <= self._version:
+                continue  # taken in when the one that changed the table was
             self._take_in(commit.transactions)
             if commit.changes_table:
                 self._appendable = False  # unless the library finds that it may be appended to

@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, DeltaTable, Field, Transaction
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -193,6 +193,27 @@ def test_what_others_commit_is_seen_without_the_library(
     table.reload()
     assert (table.version, table.transaction("a"), table.transaction("b")) == (2, 5, 6)
     assert append(objects, table, 7) == 3
+
+
+def test_commits_after_a_change_of_the_table_are_counted_once(objects: Objects) -> None:
+    """A new release adds a column, and an old one commits before this handle looks: the change and what follows it.
+
+    A handle that is ahead of its table takes a version that never was for lost, and would append beyond a hole.
+    """
+    table, other = opened(objects), opened(objects)
+    append(objects, table, 1)
+    other.reload()
+    DeltaTable(objects.url("originals")).alter.add_columns([Field("later", "long")])
+    for number in (2, 3):
+        by_library(objects, number, "b")
+    table.reload()
+    assert table.version == DeltaTable(objects.url("originals")).version() == 4
+    assert table.info_since(0, "lethe.test") == [(1, 1)]
+    assert (table.transaction("a"), table.transaction("b")) == (1, 3)
+    assert append(objects, table, 9) == 5
+    other.reload()
+    assert append(objects, other, 10) == 6
+    assert numbers(objects) == [1, 2, 3, 9, 10]
 
 
 def test_a_log_that_was_cleaned_behind_a_handle_is_noticed(objects: Objects, tmp_path: Path) -> None:
