@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -153,6 +154,31 @@ class Integrity(_Section):
         return self
 
 
+class Identity(_Section):
+    """The OpenID Connect provider that people of the service sign in with."""
+
+    issuer: str = Field(pattern=r"^https?://[^/?#]+[^?#]*$", description="as the provider itself writes it")
+    client_id: str = Field(min_length=1, max_length=255)
+    client_secret_file: Path | None = Field(
+        None, description="none: a public client, which PKCE alone protects"
+    )
+    scopes: tuple[str, ...] = ("openid", "profile")
+    name_claim: str = Field(
+        "preferred_username", pattern=r"^[A-Za-z0-9_]{1,60}$", description="claim that is the account's name"
+    )
+    label: str = Field("single sign-on", min_length=1, max_length=40, description="what the page calls it")
+    ca_file: Path | None = Field(None, description="PEM file of the authority of its certificate")
+
+    @model_validator(mode="after")
+    def _secure(self) -> Self:
+        host = urlsplit(self.issuer).hostname
+        if not self.issuer.startswith("https://") and host not in ("127.0.0.1", "::1", "localhost"):
+            raise ValueError("serve.identity.issuer begins with https://")
+        if "openid" not in self.scopes:
+            raise ValueError("serve.identity.scopes has `openid` in it")
+        return self
+
+
 class Serve(_Section):
     """The service people use (`lethe serve`)."""
 
@@ -166,6 +192,18 @@ class Serve(_Section):
     daily_subjects: int = Field(
         200, ge=1, le=100_000, description="different subjects a person looks at a day"
     )
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/?#]+$",
+        description="where people reach it, such as https://lethe.example",
+    )
+    identity: Identity | None = Field(None, description="an OpenID Connect provider; needs public_url")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.identity is not None and self.public_url is None:
+            raise ValueError("serve.identity needs serve.public_url: the provider sends people back there")
+        return self
 
     def url(self, keys_dir: Path) -> str:
         """Give the database's URL: the one that is set, else a file beside the key directory, never in it."""

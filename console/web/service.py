@@ -12,6 +12,7 @@ from lethe.operations.access.accounts import Accounts
 from lethe.operations.access.cases import Cases
 from lethe.operations.access.database import Database
 from lethe.operations.access.desk import Desk
+from lethe.operations.access.identity import IdentityProvider
 from lethe.operations.access.sessions import Sessions
 from lethe.operations.runtime import Runtime
 
@@ -29,6 +30,7 @@ class Service:
     sessions: Sessions = field(init=False)
     cases: Cases = field(init=False)
     desk: Desk = field(init=False)
+    identity: IdentityProvider | None = field(init=False, default=None)
     tries: Tries = field(default_factory=lambda: Tries(20, 60.0))
     """Sign-ins by address: of this instance alone; accounts are locked in the database, for all of them."""
 
@@ -38,7 +40,11 @@ class Service:
         self.accounts = Accounts(self.database, ring, clock)
         self.sessions = Sessions(self.database, clock)
         self.cases = Cases(self.database, ring, clock)
-        self.desk = Desk(self.database, ring, clock, self.audit, self.runtime.settings.serve.daily_subjects)
+        serve = self.runtime.settings.serve
+        if serve.identity is not None:
+            callback = f"{serve.public_url}/sign-in/callback"
+            self.identity = IdentityProvider(serve.identity, callback, ring, clock)
+        self.desk = Desk(self.database, ring, clock, self.audit, serve.daily_subjects)
 
     @classmethod
     def open(cls, runtime: Runtime) -> Service:

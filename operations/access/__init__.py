@@ -1,3 +1,3 @@
 """Who may do what: accounts, sessions, roles, cases, and the grants without which no read of the window happens."""
 
-__all__ = ["accounts", "cases", "database", "desk", "grants", "roles", "sessions", "tables"]
+__all__ = ["accounts", "cases", "database", "desk", "grants", "identity", "roles", "sessions", "tables"]

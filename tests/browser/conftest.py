@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -12,6 +11,7 @@ import orjson
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, sync_playwright
+from service_thread import serving
 from walker import NOW, PASSWORD, PEOPLE, Site, Walker
 
 from lethe.console.web.app import make_app
@@ -44,15 +44,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     for name, roles in PEOPLE.items():
         service.accounts.add(name, name.title(), roles, PASSWORD)
     server = uvicorn.Server(uvicorn.Config(make_app(service), port=0, log_level="error", access_log=False))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        threading.Event().wait(0.05)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield Site(f"http://127.0.0.1:{port}", service, most)
-    server.should_exit = True
-    thread.join(20)
+    with serving(server) as port:
+        yield Site(f"http://127.0.0.1:{port}", service, most)
     service.database.engine.dispose()
 
 

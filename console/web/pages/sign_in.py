@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import segno
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import RedirectResponse
@@ -9,15 +11,20 @@ from starlette.responses import Response
 
 from lethe.console.web.security import COOKIE, Form, Here, Who, service_of, set_cookie
 from lethe.console.web.views import home_of, page
+from lethe.operations.access.accounts import Person
 from lethe.operations.access.grants import RefusedError
+from lethe.operations.access.identity import PENDING
 
 router = APIRouter(include_in_schema=False)
+
+_PENDING: Final = "lethe_pending"
+_PENDING_PATH: Final = "/sign-in"
 
 
 @router.get("/sign-in")
 def ask(request: Request) -> Response:
     """Show the form."""
-    return page(request, "sign_in.html", None, told=None)
+    return _form(request)
 
 
 @router.post("/sign-in")
@@ -36,14 +43,66 @@ async def sign_in(request: Request) -> Response:
         )
     except RefusedError as error:
         service.audit({"who": "-", "action": "sign-in.refused"})
-        return page(request, "sign_in.html", None, status=403, told=str(error))
+        return _form(request, str(error))
+    token, home = _begin_session(request, person)
+    response = RedirectResponse(home, 303)
+    set_cookie(response, token, request.url.scheme == "https")
+    return response
+
+
+@router.get("/sign-in/provider")
+def to_provider(request: Request, service: Here) -> Response:
+    """Send the browser to the identity provider; what has to come back with it is a cookie of this site's."""
+    if service.identity is None:
+        raise HTTPException(404, "there is no identity provider in the settings (serve.identity)")
+    url, pending = service.identity.begin()
+    response = RedirectResponse(url, 303)
+    response.set_cookie(
+        _PENDING,
+        pending,
+        max_age=int(PENDING.total_seconds()),
+        httponly=True,
+        secure=request.url.scheme == "https",
+        samesite="lax",  # it has to come along when the provider sends the browser back
+        path=_PENDING_PATH,
+    )
+    return response
+
+
+@router.get("/sign-in/callback")
+def from_provider(request: Request, service: Here) -> Response:
+    """Start a session for whom the provider vouches for and who has an account here."""
+    if service.identity is None:
+        raise HTTPException(404, "there is no identity provider in the settings (serve.identity)")
+    try:
+        vouched = service.identity.finish(request.cookies.get(_PENDING), request.query_params)
+        person = service.accounts.by_identity(vouched.issuer, vouched.subject, vouched.name)
+    except RefusedError as error:
+        service.audit({"who": "-", "action": "sign-in.refused"})
+        response = _form(request, str(error))
+    else:
+        token, home = _begin_session(request, person)
+        # A page and no redirect: a browser that another site sent here keeps the session's cookie back until then.
+        response = page(request, "signed_in.html", None, home=home)
+        set_cookie(response, token, request.url.scheme == "https")
+    response.delete_cookie(_PENDING, path=_PENDING_PATH)
+    return response
+
+
+def _form(request: Request, told: str | None = None) -> Response:
+    provider = service_of(request).identity
+    label = None if provider is None else provider.label
+    return page(request, "sign_in.html", None, status=200 if told is None else 403, told=told, provider=label)
+
+
+def _begin_session(request: Request, person: Person) -> tuple[str, str]:
+    """Begin a session in the audit and the database; return its token and the page to go to."""
+    service = service_of(request)
     service.audit({"who": person.name, "action": "sign-in"})
     service.sessions.end(request.cookies.get(COOKIE))  # a token from before the sign-in is never carried on
     token = service.sessions.start(person.id)
     found = service.sessions.who(token)
-    response = RedirectResponse("/sign-in" if found is None else home_of(found), 303)
-    set_cookie(response, token, request.url.scheme == "https")
-    return response
+    return token, "/sign-in" if found is None else home_of(found)
 
 
 @router.post("/sign-out")
