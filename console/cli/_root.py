@@ -77,6 +77,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "keeping.proof",
         "Verify an evidence file. Needs nothing but the file and a verifier key: no configuration, no network.",
     ),
+    "case-file": (
+        "people.case_files",
+        "Case files of the console: verify one. Needs nothing but the file and a verifier key.",
+    ),
     "topics": (
         "running.topics",
         "Topics of the broker: those of `sources` and Lethe's own, made where they are missing.",

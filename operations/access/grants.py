@@ -41,6 +41,7 @@ class Action(StrEnum):
     RESTRICT = "restrict"
     HOLD = "hold"
     HANDOVER = "handover"
+    CASE_FILE = "case file"
 
 
 class State(StrEnum):
@@ -61,8 +62,11 @@ NEEDS: Final = {
     Action.RESTRICT: Permission.RESTRICT,
     Action.HOLD: Permission.HOLD,
     Action.HANDOVER: Permission.HANDOVER,
+    Action.CASE_FILE: Permission.HANDOVER,
 }
-OF_WEIGHT: Final = frozenset({Action.BULK_REVEAL, Action.EXPORT, Action.ERASE, Action.HOLD, Action.HANDOVER})
+OF_WEIGHT: Final = frozenset(
+    {Action.BULK_REVEAL, Action.EXPORT, Action.ERASE, Action.HOLD, Action.HANDOVER, Action.CASE_FILE}
+)
 LONGEST: Final = timedelta(days=30)
 BREAK_GLASS: Final = timedelta(hours=1)
 REVIEW_WITHIN: Final = timedelta(hours=24)
@@ -83,7 +87,7 @@ PURPOSES: Final = {
         Purpose(
             "fraud",
             "Fraud investigation",
-            frozenset({Action.LOOKUP, Action.REVEAL, Action.BULK_REVEAL, Action.HOLD}),
+            frozenset({Action.LOOKUP, Action.REVEAL, Action.BULK_REVEAL, Action.HOLD, Action.CASE_FILE}),
         ),
         Purpose("dispute", "Disputed message or call", frozenset({Action.LOOKUP})),
         Purpose(
@@ -94,7 +98,16 @@ PURPOSES: Final = {
         Purpose(
             "authority",
             "Order of an authority",
-            frozenset({Action.LOOKUP, Action.REVEAL, Action.BULK_REVEAL, Action.HOLD, Action.HANDOVER}),
+            frozenset(
+                {
+                    Action.LOOKUP,
+                    Action.REVEAL,
+                    Action.BULK_REVEAL,
+                    Action.HOLD,
+                    Action.HANDOVER,
+                    Action.CASE_FILE,
+                }
+            ),
         ),
     )
 }

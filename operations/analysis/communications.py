@@ -42,6 +42,7 @@ SCHEMA: Final = pl.Schema(
         "currency": pl.String(),
         "reports": pl.Int64(),  # how many records told of this communication
         "record": pl.String(),  # the position of the last of them
+        "in_scope": pl.Boolean(),  # whether that has an integrity hash, and so evidence
     }
 )
 """The columns of the frame. A row is one communication of one target."""
@@ -163,4 +164,5 @@ def _event(target: int, ladder: list[dict[str, Any]]) -> dict[str, Any]:
         **dict.fromkeys(SCHEMA), **same, "target": target, "time": first["event_time"],
         "counterpart": None if other is None else str(other),
         "counterpart_kind": kind, "reports": len(ladder), "record": last["record"],
+        "in_scope": last["integrity_hash"] is not None,
     }  # fmt: skip

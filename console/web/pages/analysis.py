@@ -1,7 +1,8 @@
-"""The analysis of a case: its targets side by side, from one audited read; and the reveal of one counterpart."""
+"""The analysis of a case: its targets side by side, from one audited read; one counterpart revealed; the case file."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
@@ -9,7 +10,7 @@ from typing import Annotated, Any, Final
 import orjson
 from fastapi import APIRouter, Depends, Request
 from markupsafe import Markup
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from lethe.console.web.charts import WEEKDAYS, days, week
 from lethe.console.web.pages.search import period
@@ -25,6 +26,7 @@ from lethe.operations.analysis import overview, presets
 from lethe.operations.analysis.communications import Read, communications
 from lethe.operations.analysis.graph import KINDS, Graph, graph, place, svg
 from lethe.operations.asker import Asker
+from lethe.operations.case_files.make import Facts, make
 from lethe.operations.window.reveal import reveal
 from lethe.schemas.errors import InputError
 from lethe.schemas.position import Position
@@ -32,6 +34,7 @@ from lethe.schemas.retention.calendar import Month
 
 router = APIRouter(include_in_schema=False)
 Looker = Annotated[SignedIn, Depends(needs(Permission.LOOKUP))]
+HandsOver = Annotated[SignedIn, Depends(needs(Permission.HANDOVER))]
 Revealer = Annotated[SignedIn, Depends(needs(Permission.REVEAL))]
 _TITLES: Final = {
     "counterpart": "Counterparts",
@@ -52,6 +55,8 @@ class Looked:
     since: datetime
     until: datetime
     read: Read
+    asker: Asker
+    grant: str
 
 
 @router.post("/cases/{case_id}/analysis")
@@ -112,11 +117,8 @@ def drawn(service: Service, who: SignedIn, looked: Looked, form: dict[str, str])
     given = form.get("least", "")
     least = min(max(1, int(given)), 1_000_000) if given.isdigit() and len(given) < 8 else 1
     found = graph(looked.read.events, looked.read.targets, kinds, least)
-    keys = {f"T{n}": entry.id for n, entry in enumerate(looked.targets, 1)}
-    kept: dict[str, tuple[float, float]] = {}
-    for entry in service.cases.entries(who.person, looked.case.id):
-        if entry.kind == "layout":
-            kept = {name: (x, y) for name, (x, y) in orjson.loads(entry.text).items()}
+    keys = _keys(looked.targets)
+    kept = _kept(service.cases.entries(who.person, looked.case.id))
     placed = place(found, kept, keys)
     if placed.keys() - kept.keys():
         service.cases.keep(who.person, looked.case.id, "layout", orjson.dumps({**kept, **placed}).decode())
@@ -124,7 +126,48 @@ def drawn(service: Service, who: SignedIn, looked: Looked, form: dict[str, str])
     return Drawn(found, kinds, least, labels, Markup(svg(found, placed, labels, keys)))  # noqa: S704 (it escapes)
 
 
-def look(service: Service, who: SignedIn, case_id: str, form: dict[str, str]) -> Looked:
+@router.post("/cases/{case_id}/case-file")
+def case_file(service: Here, who: HandsOver, case_id: str, form: Form) -> Response:
+    """Ask for the case file of a case, or make it once a second person has approved exactly these targets."""
+    if form.get("ask"):
+        targets = [e.text for e in service.cases.entries(who.person, case_id) if e.kind == "target"]
+        now = Month.of(service.runtime.clock())
+        months = str(now.plus(-13)), str(now.plus(1))
+        reason = form.get("reason", "")
+        service.desk.ask(who.person, Action.CASE_FILE, case_id, months, 100_000, targets, reason)
+        return RedirectResponse(f"/cases/{case_id}", 303)
+    looked = look(service, who, case_id, form, Action.CASE_FILE)
+    entries = service.cases.entries(who.person, case_id)
+    facts = Facts(
+        looked.case.title or "",
+        [e.text for e in looked.targets],
+        [(e.author, e.added, e.text) for e in entries if e.kind == "note"],
+        looked.since,
+        looked.until,
+        looked.grant,
+        _kept(entries),
+        _keys(looked.targets),
+    )
+    data = make(service.runtime, looked.asker, looked.read, facts)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", looked.case.reference)
+    headers = {"Content-Disposition": f'attachment; filename="case-file-{name}.zip"'}
+    return Response(data, media_type="application/zip", headers=headers)
+
+
+def _kept(entries: list[Entry]) -> dict[str, tuple[float, float]]:
+    return {
+        name: (x, y) for e in entries if e.kind == "layout" for name, (x, y) in orjson.loads(e.text).items()
+    }
+
+
+def _keys(targets: list[Entry]) -> dict[str, str]:
+    """Name targets by their entries in the case: their numbers change when one is taken out."""
+    return {f"T{number}": entry.id for number, entry in enumerate(targets, 1)}
+
+
+def look(
+    service: Service, who: SignedIn, case_id: str, form: dict[str, str], action: Action = Action.LOOKUP
+) -> Looked:
     """Read the communications of a case's targets: the grant first, then the look, whose audit entry is durable."""
     case = service.cases.get(who.person, case_id)
     targets = [e for e in service.cases.entries(who.person, case_id) if e.kind == "target"]
@@ -133,13 +176,13 @@ def look(service: Service, who: SignedIn, case_id: str, form: dict[str, str]) ->
     since, until = period(form, service.runtime.clock())
     texts = [e.text for e in targets]
     last = Month.of(until - timedelta(microseconds=1))
-    wanted = Wanted(who.person.id, Action.LOOKUP, case.id, str(Month.of(since)), str(last))
+    wanted = Wanted(who.person.id, action, case.id, str(Month.of(since)), str(last))
     grant = service.desk.use(who.person, wanted, texts)
     asker = Asker.of(who.person.name, case.reference, case.purpose, source=SOURCE.get())
     namer = service.cases.namer(who.person, case_id)
     read = communications(service.runtime, asker, texts, namer, since, until)
     service.desk.took(grant.id, read.rows)
-    return Looked(case, targets, since, until, read)
+    return Looked(case, targets, since, until, read, asker, grant.id)
 
 
 def _shades(matrix: overview.Matrix) -> list[list[Any]]:
