@@ -53,7 +53,7 @@ NO_ENTRY = {
     "oversight.verify.verify_ends": "entries are compared, not shown",
     # Parts of those that are audited.
     "window.lookup.asked_for": "reads what was typed, looks nothing up",
-    "window.lookup.joined": "a part of the look-up",
+    "window.lookup.lookup": "one value of lookup_each, which is audited",
     "window.lookup.paired": "a part of the look-up",
     "window.visibility.hidden_people": "decides what may be shown, shows nothing",
     "window.visibility.hidden_tokens": "decides what may be shown, shows nothing",
