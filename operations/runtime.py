@@ -22,6 +22,7 @@ from lethe.operations.key_providers import openers
 from lethe.operations.lines import Lines, check_charges
 from lethe.operations.settings import Settings
 from lethe.operations.site_files import SiteFile, read_codes, read_residence
+from lethe.operations.telemetry.traces import Traces
 from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.listed_codes import Codes
 from lethe.tiers.maintenance import Kept
@@ -128,6 +129,11 @@ class Runtime:
     def audit_tokens(self) -> AuditTokens:
         """What names people in the audit."""
         return AuditTokens(self.ring)
+
+    @cached_property
+    def traces(self) -> Traces:
+        """What measures commit, look-up and sweep for a collector, if there is one."""
+        return Traces(self.settings.telemetry.traces_url)
 
     @property
     def exports(self) -> Path:

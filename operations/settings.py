@@ -212,6 +212,20 @@ class Serve(_Section):
         return f"sqlite:///{keys_dir.resolve().parent / 'service.db'}"
 
 
+class Telemetry(_Section):
+    """Collectors that are told how much was done and how long it took, never what."""
+
+    traces_url: str | None = Field(None, description="OpenTelemetry, OTLP over HTTP; none: no traces")
+    lineage_url: str | None = Field(None, description="OpenLineage over HTTP; none: no events")
+
+    @field_validator("traces_url", "lineage_url")
+    @classmethod
+    def _web(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("https://", "http://")):
+            raise ValueError("an http or https URL")
+        return url
+
+
 class Limits(_Section):
     """Bounds on what comes in."""
 
@@ -258,6 +272,7 @@ class Settings(BaseModel):
     retention: RetentionPolicy = RetentionPolicy()
     limits: Limits = Limits()
     serve: Serve = Serve()
+    telemetry: Telemetry = Telemetry()
     metrics_port: int = Field(9464, ge=0, le=65_535, description="/metrics, /live, /ready; 0: a free port")
     metrics_host: str = "127.0.0.1"
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"

@@ -10,6 +10,7 @@ import typer
 
 from lethe.console.cli._root import LazyGroup
 from lethe.console.cli.shell import Shell, errors_in_one_line, leave
+from lethe.operations.telemetry import traces
 
 app = typer.Typer(
     name="lethe",
@@ -62,6 +63,7 @@ def main() -> None:
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    traces.flush()
     leave(status)
 
 

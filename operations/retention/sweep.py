@@ -63,6 +63,17 @@ def run_sweep(runtime: Runtime) -> list[Outcome] | None:
 
     None if something kept it from forgetting: that is logged, the worker goes on.
     """
+    with runtime.traces.span("lethe.sweep") as span:
+        outcomes = _run_sweep(runtime)
+        span.count(
+            kept_from_forgetting=outcomes is None,
+            due=len(outcomes or ()),
+            forgotten=sum(o.state == "forgotten" for o in outcomes or ()),
+        )
+    return outcomes
+
+
+def _run_sweep(runtime: Runtime) -> list[Outcome] | None:
     try:
         maintenance = maintenance_context(runtime)
         # Before anything is forgotten: reports of one communication are told by tokens, which end with their month.

@@ -67,31 +67,37 @@ def lookup_each(
 
     Raises `InputError` for more than can be asked at once, or for a text that is no value.
     """
-    asker.needs_reason()
-    if not 0 < len(texts) <= MOST_VALUES:
-        raise InputError(f"1 to {MOST_VALUES} values can be looked up at once")
-    people = [asked_for(runtime, text, since, until) for text in texts]
-    queries = [query for _, query in people]
-    # Step 1
-    asked = window.tokens_of_each(queries, runtime.ring, runtime.clock())
-    found = window.find_each(runtime.warehouse, asked, queries)
-    hidden = hidden_tokens(runtime, asker)
-    shown = [[r for r in rows if not is_hidden(r, hidden)] for rows in found]
-    once = {id(row): row for rows in shown for row in rows}
-    answers = {id(row): told for row, told in paired(runtime, list(once.values()), hidden, window.masked)}
-    told: list[Communications] = []
-    for (person, query), tokens, rows, seen in zip(people, asked, found, shown, strict=True):
-        answer = [dict(answers[id(row)]) for row in seen if id(row) in answers]
-        restricted = len(seen) < len(rows)
-        # Step 2
-        record(
-            runtime, asker, "lookup", about=(*query.subjects, *_shown_beside(runtime, tokens, seen)),
-            messages=_messages(query), since=since, until=until, law=asker.law, count=len(answer),
-            restricted=restricted, missing=sorted(tokens.missing),
+    with runtime.traces.span("lethe.lookup") as span:
+        asker.needs_reason()
+        if not 0 < len(texts) <= MOST_VALUES:
+            raise InputError(f"1 to {MOST_VALUES} values can be looked up at once")
+        people = [asked_for(runtime, text, since, until) for text in texts]
+        queries = [query for _, query in people]
+        # Step 1
+        asked = window.tokens_of_each(queries, runtime.ring, runtime.clock())
+        found = window.find_each(runtime.warehouse, asked, queries)
+        hidden = hidden_tokens(runtime, asker)
+        shown = [[r for r in rows if not is_hidden(r, hidden)] for rows in found]
+        once = {id(row): row for rows in shown for row in rows}
+        answers = {id(row): told for row, told in paired(runtime, list(once.values()), hidden, window.masked)}
+        told: list[Communications] = []
+        for (person, query), tokens, rows, seen in zip(people, asked, found, shown, strict=True):
+            answer = [dict(answers[id(row)]) for row in seen if id(row) in answers]
+            restricted = len(seen) < len(rows)
+            # Step 2
+            record(
+                runtime, asker, "lookup", about=(*query.subjects, *_shown_beside(runtime, tokens, seen)),
+                messages=_messages(query), since=since, until=until, law=asker.law, count=len(answer),
+                restricted=restricted, missing=sorted(tokens.missing),
+            )  # fmt: skip
+            told.append(Communications(answer, restricted, tokens.missing, not rows and person.unread_number))
+        span.count(
+            values=len(texts), records=sum(len(one.records) for one in told),
+            restricted=any(one.restricted for one in told),
+            missing_months=len({month for tokens in asked for month in tokens.missing}),
         )  # fmt: skip
-        told.append(Communications(answer, restricted, tokens.missing, not rows and person.unread_number))
-    # Step 3
-    return told
+        # Step 3
+        return told
 
 
 def lookup_held(

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from lethe.operations.proof.publisher import Publisher
 from lethe.operations.runtime import Runtime
+from lethe.operations.telemetry.lineage import Lineage
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import LetheError
 from lethe.schemas.transformed import TransformedBatch
@@ -87,9 +88,15 @@ class Worker:
 
         same = StillTheSame(settings, identities)
 
+        lineage = Lineage(settings, self.runtime.clock)
+        _ = self.runtime.traces  # an extra that is missing is found out now, not at the first commit
+
         def commit(batches: list[TransformedBatch]) -> None:
             same.check()
-            publisher.add(warehouse.commit(batches, ring))
+            with self.runtime.traces.span("lethe.commit") as span:
+                publisher.add(warehouse.commit(batches, ring))
+                span.count(partitions=len(batches), records=sum(b.counts.records for b in batches))
+            lineage.committed(batches)
 
         pipeline = Pipeline(self.runtime.transform, commit, settings.flush, self.metrics, settings.threads)
         pipeline.finish_early = self.stop_at_end
@@ -111,6 +118,7 @@ class Worker:
             await self._live(feed, pipeline, control, sweeps)
         finally:
             await asyncio.to_thread(publisher.stop)
+            await asyncio.to_thread(lineage.close)
             health.stop()
             pipeline.close()
         if error := pipeline.error or feed.error:
