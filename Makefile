@@ -10,7 +10,7 @@ TEST := $(BIN)/python -m pytest -p no:cacheprovider -n 2 --dist loadfile
 # Tests start hundreds of processes: without compiled modules each of them takes half as long again to begin.
 export PYTHONDONTWRITEBYTECODE :=
 # What the tests need beside Python, and the Debian package it is in; Apache Kafka and Maven only for `make test-kafka` and `make test-spark`.
-TOOLS := systemd-analyze:systemd npm:npm gcc:gcc clang:clang chromium:chromium promtool:prometheus softhsm2-util:softhsm2
+TOOLS := systemd-analyze:systemd npm:npm pg_ctlcluster:postgresql gcc:gcc clang:clang chromium:chromium promtool:prometheus softhsm2-util:softhsm2
 test-kafka test-spark: TOOLS += java:openjdk-17-jre-headless mvn:maven
 test-kafka: TOOLS += curl:curl jq:jq
 T ?= tests

@@ -12,10 +12,11 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm.exc import StaleDataError
 
-from lethe.schemas.errors import ConfigurationError, TransientError
+from lethe.schemas.errors import ConfigurationError, LetheError, TransientError
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -31,13 +32,18 @@ class Database:
     def begin(self) -> Iterator[Session]:
         """Give a transaction: committed at the end, rolled back on any exception.
 
-        Raises `TransientError` when the database does not answer; its own text may quote values and is not passed on.
+        Raises `TransientError` when the database does not answer, `LetheError` when somebody was quicker; the
+        database's own text may quote values and is not passed on.
         """
         try:
             with self._sessions.begin() as session:
                 yield session
         except OperationalError:
             raise TransientError("the service's database does not answer; try again") from None
+        except (IntegrityError, StaleDataError):
+            raise LetheError(
+                "somebody else has just changed the same: look again, and repeat what is left"
+            ) from None
 
     def upgrade(self) -> None:
         """Bring the schema to the newest version. Safe to call from every instance at its start."""

@@ -259,6 +259,8 @@ class Desk:
     def _count(self, session: Session, person: Person, values: Sequence[str], now: datetime) -> None:
         """Count different subjects of the day; refuse those beyond the cap. Nothing is kept of earlier days."""
         day = now.date().isoformat()
+        # One at a time for each person: two looks in different cases, or instances, share a cap.
+        session.execute(select(tables.Account.id).where(tables.Account.id == person.id).with_for_update())
         session.execute(delete(tables.DailyCount).where(tables.DailyCount.day < day))
         key = self._ring.named(KEY, create=True).salt_key.reveal()
         digests = {hmac.new(key, f"{day}\0{v.strip()}".encode(), sha256).hexdigest() for v in values}
