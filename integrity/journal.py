@@ -102,6 +102,21 @@ class Journal:
             return tried
         raise FencedError(f"others append to the log {self.origin} all the time")
 
+    def sign_again(self, now: int) -> None:
+        """Sign the newest checkpoint with the keys of today, after a hand-over; nothing of a journal without entries.
+
+        A crash leaves the checkpoint that was there, or the new one: either is signed by a set of the chain. Raises
+        as `append` does.
+        """
+        state = self._current()
+        self._state = None
+        if state.signed is None:
+            return
+        note = bytes(self._signer.sign(Checkpoint(self.origin, state.size, edge_root(state.edge)), now))
+        self._store.swap(CHECKPOINT, state.signed, note)
+        remember(self._memory, self._signer.history, self.origin, note)
+        state.signed, self._state = note, state
+
     def _current(self) -> _State:
         """Return how far the journal has come: as it was left, if nobody else has appended since."""
         if self._state is not None and self._store.get(CHECKPOINT) == self._state.signed:

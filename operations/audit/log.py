@@ -5,6 +5,7 @@ that nobody on this machine appends to just now, so that no one waits for anothe
 time, they are the audit. What lies where:
 
     AUDIT/<key id>/<number>/...      a journal: tiles, bundles of entries, checkpoint; an object store will do
+    AUDIT/<key id>/keys/<n>          its public keys, see `lethe.operations.audit.keys`
     KEYS/audit-log.signing           the keys that sign it, apart from those of the months and of the integrity log
     KEYS/audit.signed/               the checkpoint of each journal that was signed last
 
@@ -20,7 +21,7 @@ import heapq
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -35,10 +36,12 @@ from lethe.integrity.log.note import Note
 from lethe.integrity.log.signing import Signer
 from lethe.keys.anchors import Anchors
 from lethe.keys.files import make_directories
+from lethe.operations.audit import keys
 from lethe.operations.audit.earlier import EarlierFile
 from lethe.schemas.errors import ConfigurationError, FencedError, IntegrityError, LetheError, TransientError
 from lethe.tiers.evidence.log_store import LogStore
-from lethe.tiers.evidence.signer_file import load_signer_file, make_signer_file
+from lethe.tiers.evidence.signer_file import load_signer_file, make_signer_file, rotate_signer_file
+from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects, open_objects
 
 logger = logging.getLogger("lethe.audit")
@@ -66,7 +69,7 @@ class AuditLog:
     earlier: EarlierFile | None = None
     ready: Callable[[], object] = lambda: None
     _journals: dict[int, Journal] = field(default_factory=dict, init=False, repr=False)
-    _signers: list[Signer] = field(default_factory=list, init=False, repr=False)
+    _signers: dict[tuple[int, int], Signer] = field(default_factory=dict, init=False, repr=False)
 
     def append(self, entry: Mapping[str, Any], now: datetime) -> None:
         """Add an entry and return once it is durable; raises `ConfigurationError` or `TransientError` if it is not.
@@ -79,6 +82,8 @@ class AuditLog:
             raise LetheError(f"an audit entry has at most {MAX_TEXT:,} bytes; ask for less at once")
         signer = self._made_signer(now)
         with self._explained("written"):
+            if not self._journals:
+                self._publish_keys(signer)
             for number in range(_MOST):
                 with self._alone(number) as mine:
                     if mine and self._appended(signer, number, text, int(now.timestamp())):
@@ -234,15 +239,63 @@ class AuditLog:
                 if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
+    def rotate(self, now: datetime) -> Signer | None:
+        """Hand over to new keys, return their signer; None when there are none. The old private keys are gone then.
+
+        1. Replace the key file: the old keys have signed for the new ones. A crash before leaves the old ones in
+           force, one after it the new ones, which the next entry publishes.
+        2. Publish the public part. A crash leaves it to the next entry.
+        3. Sign every journal again, so that who takes the old keys cannot give one another end. A crash leaves some
+           whose newest checkpoint the old keys have signed, which are of the chain; their next entry signs them again.
+           So does one that somebody appends to just now.
+        """
+        # Step 1
+        signer = rotate_signer_file(self.key_directory / KEY, _WHAT, now)
+        if signer is None:
+            return None
+        fail_point("audit.rotated")
+        self._journals.clear()
+        with self._explained("written"):
+            # Step 2
+            self._publish_keys(signer)
+            # Step 3
+            for number in self.numbers(signer):
+                with self._alone(number) as mine:
+                    if mine:
+                        origin = origin_of(signer, number)
+                        journal = Journal(self.store(signer, number), signer, self.memory, origin)
+                        try:
+                            journal.sign_again(int(now.timestamp()))
+                        except (FencedError, IntegrityError) as error:
+                            logger.warning("%s; it is not signed by the new keys", error)
+        return signer
+
+    def _publish_keys(self, signer: Signer) -> None:
+        keys.publish(self.key_store(signer), signer.history)
+        keys.remember(self.memory, signer.history)
+
     def _made_signer(self, now: datetime) -> Signer:
-        if not self._signers:  # to read them costs as much as to sign
+        """Return the signer, read again when the key file is another: nobody tells a process of a hand-over."""
+        path = self.key_directory / KEY
+        at = (0, 0)
+        with suppress(OSError):
+            status = path.stat()
+            at = (status.st_ino, status.st_mtime_ns)
+        known = self._signers.get(at) if any(at) else None
+        if known is None:
             known = self.signer()
             if known is None:
                 self.ready()
                 name = self.log_name.encode()[:90].decode(errors="ignore")
-                known = make_signer_file(self.key_directory / KEY, _WHAT, f"{name}/=audit", now)
-            self._signers.append(known)
-        return self._signers[0]
+                known = make_signer_file(path, _WHAT, f"{name}/=audit", now)
+            self._journals.clear()
+            self._signers.clear()
+            self._signers[at] = known
+        return known
+
+    def key_store(self, signer: Signer) -> LogStore:
+        """Return the store of the notes that brought in the keys."""
+        return LogStore(self.objects, folder_of(signer), "audit.keys")
 
     def store(self, signer: Signer, number: int) -> LogStore:
         """Return the store of a journal."""

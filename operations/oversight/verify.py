@@ -12,6 +12,7 @@ from typing import Any
 from lethe.integrity.journal import JournalRead, check_continues, check_entry
 from lethe.integrity.log.entries import CHECKPOINT
 from lethe.integrity.log.tiles import ENTRIES, WIDTH, decode_bundle, parse_tile_path, split_hashes, tile_width
+from lethe.operations.audit import keys
 from lethe.operations.audit.earlier import End
 from lethe.operations.audit.log import BEGIN, origin_of, parsed
 from lethe.operations.proof import audit_anchor
@@ -73,6 +74,10 @@ def _ends(runtime: Runtime, done: Verified, stamps: bool = False) -> dict[int, J
         if anchors:
             done.findings.append("the warehouse has anchors of an audit, and there is none")
         return {}
+    done.findings += keys.findings(audit.memory, signer.history, audit.key_store(signer))
+    chain = anchors.pop(keys.newest(signer.history).origin, None)
+    if chain is not None:
+        done.findings += audit_anchor.check_keys(runtime, signer.history, chain)
     reads: dict[int, JournalRead] = {}
     numbers = audit.numbers(signer)
     for number in numbers:

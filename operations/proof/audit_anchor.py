@@ -2,7 +2,7 @@
 
 The audit lies in a place of its own and is signed with keys of its own. Whoever puts back an older copy of that place
 and of the key directory at once would still have to change the warehouse's log of anchors, which other keys sign and
-an authority may have time-stamped.
+an authority may have time-stamped. The public keys of the audit lie beside them, anchored in the same way.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from lethe.integrity.log.checkpoint import Checkpoint
 from lethe.integrity.log.entries import CHECKPOINT, open_checkpoint
 from lethe.integrity.log.signing import KeyHistory, Signer
 from lethe.integrity.log.stamp import Authority, Stamped, stamp, stamped_at, stamps
+from lethe.operations.audit import keys as audit_keys
 from lethe.operations.audit.log import origin_of
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import FencedError, IntegrityError
@@ -37,7 +38,11 @@ def anchor(runtime: Runtime, signer: Signer) -> int:
     read = read_anchors(runtime, signer.history)
     known = {} if read is None else newest(read)
     made = 0
+    audit_keys.publish(_store(runtime), keys.history)
     journal = Journal(_store(runtime), signer, runtime.audit.memory, _origin(signer.history))
+    chain = audit_keys.newest(keys.history)
+    if chain.origin not in known or known[chain.origin].size < chain.size:
+        _write(runtime, journal, chain)
     for number in runtime.audit.numbers(keys):
         noted = runtime.audit.memory.signed(origin_of(keys, number))
         if noted is None:
@@ -46,13 +51,26 @@ def anchor(runtime: Runtime, signer: Signer) -> int:
         before = known.get(now.origin)
         if before is not None and before.size >= now.size:
             continue
-        text = {"origin": now.origin, "size": now.size, "root": now.root.hex()}
-        try:
-            journal.append(orjson.dumps(text, option=orjson.OPT_SORT_KEYS), int(runtime.clock().timestamp()))
-        except FencedError:
+        if not _write(runtime, journal, now):
             return made
         made += 1
     return made
+
+
+def _write(runtime: Runtime, journal: Journal, now: Checkpoint) -> bool:
+    """Write an anchor; False when others write all the time."""
+    text = {"origin": now.origin, "size": now.size, "root": now.root.hex()}
+    try:
+        journal.append(orjson.dumps(text, option=orjson.OPT_SORT_KEYS), int(runtime.clock().timestamp()))
+    except FencedError:
+        return False
+    return True
+
+
+def check_keys(runtime: Runtime, history: KeyHistory, known: Checkpoint) -> list[str]:
+    """Say what of the audit's keys is not as it was anchored, or not where a verifier of the warehouse looks for it."""
+    found = list(audit_keys.not_continued(history, known, "the anchor in the warehouse"))
+    return found + list(audit_keys.missing(history, _store(runtime), min(known.size, len(history.notes))))
 
 
 def stamp_anchors(runtime: Runtime, authority: Authority) -> Stamped | None:
@@ -84,7 +102,7 @@ def read_anchors(runtime: Runtime, history: KeyHistory) -> JournalRead | None:
 
 
 def newest(read: JournalRead) -> dict[str, Checkpoint]:
-    """Return the newest anchor of each journal, by its origin."""
+    """Return the newest anchor of each journal and of the log of keys, by its origin."""
     found: dict[str, Checkpoint] = {}
     for number, text in read.texts():
         try:

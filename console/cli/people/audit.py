@@ -14,7 +14,7 @@ import typer
 from lethe.console.cli._root import new_app
 from lethe.console.cli.people.window import CASE, PURPOSE
 from lethe.console.cli.shell import Shell, asker, fail, moment, shell, typed
-from lethe.operations.oversight import entries, verify
+from lethe.operations.oversight import entries, signing, verify
 
 WHO = Annotated[str | None, typer.Option("--who", help="Only what this person did.")]
 ACTION = Annotated[
@@ -34,6 +34,8 @@ def register(app: typer.Typer) -> None:
     group.command("verify")(audit_verify)
     group.command("list")(audit_list)
     group.command("disclosures")(audit_disclosures)
+    group.command("keys")(audit_keys)
+    group.command("rotate")(audit_rotate)
     app.add_typer(group, name="audit")
 
 
@@ -61,6 +63,45 @@ def audit_verify(context: typer.Context) -> None:
     invocation.answer(answer, show)
     if done.findings:
         fail(f"{len(done.findings)} finding(s): the audit is not as it was signed", invocation.json)
+
+
+def audit_keys(context: typer.Context) -> None:
+    """Show the verifier keys of the audit: what somebody needs to check its checkpoints. They are public.
+
+    Example: lethe audit keys
+    """
+    invocation = shell(context)
+    _show_keys(invocation, signing.audit_keys(invocation.runtime))
+
+
+def audit_rotate(context: typer.Context) -> None:
+    """Hand over to new keys of the audit: the old ones sign for them and are then gone. Processes take them up.
+
+    Whoever trusts an old key can follow the hand-over. It is in the audit itself.
+
+    Example: lethe audit rotate
+    """
+    invocation = shell(context)
+    _show_keys(invocation, signing.rotate_audit_keys(invocation.runtime, asker()))
+
+
+def _show_keys(invocation: Shell, history: signing.KeyHistory) -> None:
+    current = history.sets[-1]
+    answer = {
+        "name": history.name,
+        "set": len(history.sets),
+        "keys": [str(key) for key in current.keys],
+        "earlier": [str(key) for keys in history.sets[:-1] for key in keys.keys],
+    }
+
+    def show() -> None:
+        invocation.say(
+            f"The audit is signed as {history.name}, key set {len(history.sets)}. Its verifier keys:"
+        )
+        for key in current.keys:  # as they are, a line each: to be copied, and never to be broken
+            typer.echo(str(key))
+
+    invocation.answer(answer, show)
 
 
 def audit_list(

@@ -125,3 +125,16 @@ def test_a_policy_explained_for_an_address_is_in_the_audit_and_for_a_country_is_
     answer(world, "policy", "explain", HER, "2026-10-20")
     ask = ("audit", "disclosures", HER, "--case", "R-1", "--purpose", "p", "--action", "policy.explain")
     assert len(answer(world, *ask)) == 1
+
+
+def test_keys_are_shown_and_handed_over(world: AuditWorld) -> None:
+    before = answer(world, "audit", "keys")
+    assert (before["set"], before["earlier"], len(before["keys"])) == (1, [], 2)
+    after = answer(world, "audit", "rotate")
+    assert (after["set"], after["earlier"]) == (2, before["keys"])
+    assert answer(world, "audit", "keys") == after
+    assert all(key in lethe(world, "audit", "keys").stdout for key in after["keys"])
+    assert answer(world, "audit", "verify")["ok"]
+    assert [e["action"] for e in answer(world, "audit", "list", "--action", "audit.rotate")] == [
+        "audit.rotate"
+    ]

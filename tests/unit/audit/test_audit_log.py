@@ -28,8 +28,8 @@ def test_entries_come_back_in_order_over_many_bundles(world: AuditWorld) -> None
     assert entries[0]["time"] == "2026-11-01T12:00:00.000000+00:00"
     newest, total = world.log.newest(3, pytest.fail)
     assert ([e["case"] for e in newest], total) == (["599", "598", "597"], 600)
-    assert len(world.files()) == 8, (
-        "what is replaced is removed: two of each full, one of each unfinished, checkpoint"
+    assert len(world.files()) == 9, (
+        "what is replaced is removed: two of each full, one of each unfinished, checkpoint, public keys"
     )
     assert world.findings() == []
 

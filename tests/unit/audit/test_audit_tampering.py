@@ -82,7 +82,8 @@ def test_a_cut_tail_shows(world: AuditWorld) -> None:
 def test_a_log_that_is_gone_shows(world: AuditWorld) -> None:
     world.append("A")
     shutil.rmtree(world.audit)
-    (finding,) = world.findings()
+    keys, finding = world.findings()
+    assert "keys/0 is gone" in keys
     assert "is gone: 1 entries were signed" in finding
 
 
@@ -174,7 +175,7 @@ def test_time_stamps_on_the_anchors_are_made_and_verified(world: AuditWorld) -> 
     assert "not by an authority that you trust" in world.verify().findings[0]
     world.roots = world.folder / "authority" / "root.pem"
     note = world.folder / "warehouse" / "_audit" / made.path / "checkpoint"
-    note.write_bytes(note.read_bytes().replace(b"\n1\n", b"\n2\n"))
+    note.write_bytes(note.read_bytes().replace(b"\n2\n", b"\n3\n"))
     assert "time stamp is of another checkpoint" in world.verify().findings[0]
 
 

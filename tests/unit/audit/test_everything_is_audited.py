@@ -23,6 +23,7 @@ NO_ENTRY = {
     "intake.quarantine.listed": "reasons and positions of many records, no value: what a producer has to mend",
     "intake.replay.replay": "a part of quarantine.replay, which is audited",
     "proof.audit_anchor.anchor": "checkpoints",
+    "proof.audit_anchor.check_keys": "public keys",
     "proof.audit_anchor.check_stamps": "checkpoints",
     "proof.audit_anchor.read_anchors": "checkpoints",
     "proof.audit_anchor.stamp_anchors": "checkpoints",
@@ -49,6 +50,7 @@ NO_ENTRY = {
     "oversight.disclosures.about": "for other use cases, which are audited",
     "oversight.disclosures.looks": "for other use cases, which are audited",
     "oversight.entries.listed": "entries name nobody who was looked at",
+    "oversight.signing.audit_keys": "public keys",
     "oversight.verify.verify": "entries are compared, not shown",
     "oversight.verify.verify_ends": "entries are compared, not shown",
     # Parts of those that are audited.
