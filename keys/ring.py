@@ -6,8 +6,10 @@ import builtins
 import logging
 import re
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -19,6 +21,7 @@ from lethe.keys.monthkeys import MonthKeys, new_secret
 from lethe.keys.providers.choice import Providers
 from lethe.keys.providers.interface import KeyProvider, checked_key_id
 from lethe.keys.secret import Secret
+from lethe.keys.wrapped import Wrapped
 from lethe.schemas.errors import (
     ClockError,
     ConfigurationError,
@@ -36,6 +39,8 @@ log = logging.getLogger("lethe.keys")
 _LEASE: Final = timedelta(hours=1)
 _RENEWED: Final = timedelta(minutes=20)
 _TRIED_AGAIN: Final = timedelta(minutes=1)
+_AT_ONCE: Final = 16
+"""Wrapped secrets that are read side by side."""
 _SKEW = timedelta(hours=1)
 """How far the clocks of machines that share a key directory may be apart before a writer is told that one is wrong."""
 _MONTH_KEY_ID = re.compile(r"([1-8][0-9]{3}-(?:0[1-9]|1[0-2]))\.w(0|[1-9][0-9]{0,3})")
@@ -188,16 +193,63 @@ class KeyRing:
 
         While a provider does not answer, a month that is marked as destroyed counts as `ended`: nobody can tell.
         """
+        infos = self._infos(now)
+        created = [self._store.created(info.key_id, destroyed) for info, destroyed in infos]
+        return [replace(info, created=at) for (info, _), at in zip(infos, created, strict=True)]
+
+    def live(self, now: datetime) -> builtins.list[KeyInfo]:
+        """Return what is known of every month that is live at `now`, oldest first, in one look at the store.
+
+        When the keys were made is not asked (`created` is None): on an object store that is a request for each.
+        """
+        return [info for info, _ in self._infos(now) if info.state == "live"]
+
+    def open_each(self, months: Iterable[tuple[Month, int]]) -> None:
+        """Open the keys of several months ahead, their wrapped secrets read side by side.
+
+        What does not open is passed over: `keys_for` tries again and says why.
+        """
+        now = self._at_least(self._now())
+        with self._lock:
+            waiting = {
+                key_id: ends
+                for month, window in months
+                if (key_id := month_key_id(month, window)) not in self._cache
+                and now < (ends := window_end(month, window))
+            }
+            if len(waiting) < 2:
+                return
+            known = self._store.all()
+            there = {
+                key_id: found.generations[-1]
+                for key_id in waiting
+                if (found := known.get(key_id)) is not None and found.generations and not found.destroyed
+            }
+            with ThreadPoolExecutor(_AT_ONCE) as readers:
+                read = list(readers.map(self._read_ahead, there, there.values()))
+            for (key_id, generation), wrapped in zip(there.items(), read, strict=True):
+                if wrapped is not None:
+                    with suppress(LetheError):
+                        keys = MonthKeys(key_id, self._secret(key_id, generation, wrapped))
+                        self._cache[key_id] = _Lease(waiting[key_id], keys, now + _RENEWED, now + _LEASE)
+
+    def _read_ahead(self, key_id: str, generation: int) -> Wrapped | None:
+        with suppress(LetheError):
+            return self._store.read(key_id, generation)
+        return None
+
+    def _infos(self, now: datetime) -> builtins.list[tuple[KeyInfo, bool]]:
+        """Return every month that ever had keys, oldest first, and whether they are marked as destroyed."""
         now = now if self._latest is None else self._latest.peek(now)
         self._forget_ended(now)
         known = self._store.all()
         held, sure = self._held()
-        infos = [
-            self._info(match, known.get(key_id, Known(False, ())), key_id in held or not sure, now)
-            for key_id in held | known.keys()
-            if (match := _MONTH_KEY_ID.fullmatch(key_id))
-        ]
-        return sorted(infos, key=lambda info: (info.month, info.window_months))
+        infos = []
+        for key_id in held | known.keys():
+            if match := _MONTH_KEY_ID.fullmatch(key_id):
+                of_it = known.get(key_id, Known(False, ()))
+                infos.append((self._info(match, of_it, key_id in held or not sure, now), of_it.destroyed))
+        return sorted(infos, key=lambda info: (info[0].month, info[0].window_months))
 
     def destroy(self, month: Month, window_months: int = WINDOW_MONTHS, *, early: bool = False) -> None:
         """Destroy the keys of a month for ever: every copy of what they sealed becomes unreadable.
@@ -283,9 +335,9 @@ class KeyRing:
             self._refuse_destroyed(key_id)
             raise
 
-    def _secret(self, key_id: str, generation: int) -> Secret:
+    def _secret(self, key_id: str, generation: int, wrapped: Wrapped | None = None) -> Secret:
         """Unwrap a generation of a secret; if it moved to another provider meanwhile, the one that came after."""
-        wrapped = self._store.read(key_id, generation)
+        wrapped = wrapped or self._store.read(key_id, generation)
         if wrapped is None:
             raise TransientError(f"the wrapped keys {key_id} were made and cannot be read yet: try again")
         try:
@@ -371,8 +423,7 @@ class KeyRing:
         state: Literal["live", "ended", "destroyed"] = "live" if now < ends else "ended"
         if known.destroyed:
             state = "ended" if held or known.generations else "destroyed"
-        created = self._store.created(key_id, known.destroyed)
-        return KeyInfo(month, window_months, key_id, state, created, ends)
+        return KeyInfo(month, window_months, key_id, state, None, ends)
 
     def _refuse_ended(self, key_id: str, ends: datetime, writes: bool = False) -> datetime:
         clock = self._now()

@@ -87,7 +87,8 @@ def compact(
 
     1. Finish the merges that a crash has left.
     2. Plan from the table as it is, and merge; again, until nothing is due or `go_on` says no.
-    3. Delete the old files of merges that are an hour old.
+    3. Write a checkpoint, so that opening the table reads none of the commits of the merged files.
+    4. Delete the old files of merges that are an hour old.
 
     A merge that fails keeps no other from being made; its error is raised at the end.
     """
@@ -100,6 +101,8 @@ def compact(
             _compact(
                 runtime, table, asked, _execute(runtime, engine, config), done, failures, on_merge, go_on
             )
+            if any(merge.table == name for merge in done):
+                table.write_checkpoint()
             jobs.tidy(runtime.objects, table, runtime.clock())
         except LetheError as error:
             failures.append(error)

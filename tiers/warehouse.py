@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 
 import pyarrow as pa
@@ -22,7 +24,7 @@ from lethe.tiers.commit import ledger_entries as ledger
 from lethe.tiers.commit.ledger_entries import Hashed
 from lethe.tiers.commit.pages import to_pages
 from lethe.tiers.delta.files import range_name, write_files
-from lethe.tiers.delta.log import DataFile
+from lethe.tiers.delta.log import DataFile, checkpoint_path, log_path
 from lethe.tiers.delta.table import Table, Waited
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects
@@ -47,6 +49,27 @@ class Range:
 Ranges = Mapping[str, Range]
 
 
+class _Opened(Mapping[str, Table]):
+    """The tables of the window by name, each opened when it is first asked for."""
+
+    def __init__(self, opening: Callable[[str], Table]) -> None:
+        self._opening = opening
+        self._opened: dict[str, Table] = {}
+
+    def __getitem__(self, name: str) -> Table:
+        if name not in WINDOW_TABLES:
+            raise KeyError(name)
+        if name not in self._opened:
+            self._opened[name] = self._opening(name)
+        return self._opened[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(WINDOW_TABLES)
+
+    def __len__(self) -> int:
+        return len(WINDOW_TABLES)
+
+
 class Warehouse:
     """The tables under one root. One thread at a time; the worker commits from a single one."""
 
@@ -57,14 +80,17 @@ class Warehouse:
         clock: Callable[[], datetime],
         anchors: Anchors | None = None,
     ) -> None:
-        """Open the tables. Without `anchors` commits are not authenticated, and no log may be made of them."""
+        """Make all tables if there is no archive; else each is opened when it is first asked for.
+
+        Without `anchors` commits are not authenticated, and no log may be made of them.
+        """
         self.objects = objects
         self.anchors = anchors
         self._storage = dict(storage)
         self._clock = clock
-        self.window = {name: self.table(name) for name in WINDOW_TABLES}
-        self.metadata = self.table("metadata")
-        self.ledger = self.table("ledger")
+        self.window: Mapping[str, Table] = _Opened(self.table)
+        if not any(objects.get(path) for path in (checkpoint_path("metadata"), log_path("metadata", 0))):
+            self.open_ahead((*WINDOW_TABLES, "metadata", "ledger"))
         self._stamped: datetime | None = None
         self._complete = False
         self._committed: datetime | None = None
@@ -73,6 +99,26 @@ class Warehouse:
     def table(self, name: str) -> Table:
         """Return a fresh handle on a table, made if it is not there."""
         return Table(self.objects, name, self._storage)
+
+    @cached_property
+    def metadata(self) -> Table:
+        """The handle on the archive."""
+        return self.table("metadata")
+
+    @cached_property
+    def ledger(self) -> Table:
+        """The handle on the account of what was committed."""
+        return self.table("ledger")
+
+    def open_ahead(self, names: Iterable[str]) -> None:
+        """Open several tables side by side: on an object store each takes a few requests, one after the other."""
+        with ThreadPoolExecutor(len(WINDOW_TABLES) + 2) as threads:
+            opened = [threads.submit(self._open_one, name) for name in names]
+        for one in opened:
+            one.result()
+
+    def _open_one(self, name: str) -> None:
+        _ = self.ledger if name == "ledger" else self.handle(name)
 
     def handle(self, name: str) -> Table:
         """Return the handle this warehouse has on the archive or on a table of the window."""

@@ -406,8 +406,11 @@ class Table:
 
     def _write_checkpoint(self, before: int) -> None:
         """Write a checkpoint when one has come due after version `before`. It only saves time: no failure counts."""
-        if before // _VERSIONS == self._version // _VERSIONS:
-            return
+        if before // _VERSIONS != self._version // _VERSIONS:
+            self.write_checkpoint()
+
+    def write_checkpoint(self) -> None:
+        """Write a checkpoint of the newest version, so that whoever opens the table reads no commit before it."""
         try:
             self._update()
             self._library.create_checkpoint()

@@ -103,7 +103,7 @@ def place(
     _write(objects, ring, restriction, month, policy.window_months)
     # Step 2
     there = {(month, policy.window_months)}
-    while missing := {(k.month, k.window_months) for k in ring.list(now) if k.state == "live"} - there:
+    while missing := {(k.month, k.window_months) for k in ring.live(now)} - there:
         for other, window in sorted(missing):
             # One that ended just now, or is not made yet: who makes it finds the copy of step 1.
             with suppress(ExpiredKeyError, UnknownKeyError):
@@ -134,9 +134,7 @@ def tokens(objects: Objects, ring: KeyRing, now: datetime) -> set[tuple[str, int
     """Return the tokens of every restricted person in every open month: (month, window, token)."""
     subjects = {s for r in every(objects, ring) for s in r.subjects}
     found: set[tuple[str, int, bytes]] = set()
-    for info in ring.list(now) if subjects else ():
-        if info.state != "live":
-            continue
+    for info in ring.live(now) if subjects else ():
         try:
             keys = ring.keys_for(info.month, info.window_months)
         except (ExpiredKeyError, UnknownKeyError, *UNREADABLE):

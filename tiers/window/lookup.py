@@ -55,10 +55,10 @@ def tokens_of(query: Query, ring: KeyRing, now: datetime) -> Asked:
 def tokens_of_each(queries: Sequence[Query], ring: KeyRing, now: datetime) -> list[Asked]:
     """Return the tokens of each of several queries; the keys of a month are opened once for all of them."""
     asked = [Asked({}) for _ in queries]
-    for info in ring.list(now):
+    live = [info for info in ring.live(now) if any(_concerned(info.month, q) for q in queries)]
+    ring.open_each((info.month, info.window_months) for info in live)
+    for info in live:
         concerned = [(q, a) for q, a in zip(queries, asked, strict=True) if _concerned(info.month, q)]
-        if info.state != "live" or not concerned:
-            continue
         try:
             keys = ring.keys_for(info.month, info.window_months)
         except ExpiredKeyError:

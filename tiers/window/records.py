@@ -59,10 +59,9 @@ class Part:
 
 def open_parts(ring: KeyRing, now: datetime) -> Iterator[Part]:
     """Open the partitions of the window whose keys open, oldest first."""
-    for info in ring.list(now):
-        if info.state == "live":
-            with suppress(ExpiredKeyError):
-                yield Part(info.month, info.window_months, ring.keys_for(info.month, info.window_months))
+    for info in ring.live(now):
+        with suppress(ExpiredKeyError):
+            yield Part(info.month, info.window_months, ring.keys_for(info.month, info.window_months))
 
 
 def partition_of(month: Month, window_months: int) -> dict[str, str]:

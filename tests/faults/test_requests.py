@@ -1,0 +1,130 @@
+"""What a look-up asks of an object store: few requests a month, counted by the store itself."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from workers import until
+
+from lethe.operations.asker import Asker
+from lethe.operations.compact import Asked, compact
+from lethe.operations.intake.ingest import ingest
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Settings
+from lethe.operations.window.lookup import lookup, lookup_each
+from lethe.testing.brokers.process import free_ports, port_is_open, spawn, stop
+
+MONTHS = 4
+NOW = datetime(2025, 4, 30, tzinfo=UTC)
+HER = "+923001234567"
+_ANSWERED = re.compile(r'"[A-Z]+ \S+ HTTP/[0-9.]+" [0-9]{3}')
+_COLOURED = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Store:
+    """A local server that speaks S3 and writes down each request."""
+
+    def __init__(self, folder: Path) -> None:
+        (port,) = free_ports(1)
+        self._log = folder / "requests.log"
+        program = str(Path(sys.executable).with_name("moto_server"))
+        self.process = spawn([program, "-H", "127.0.0.1", "-p", str(port)], log=self._log)
+        until(lambda: port_is_open(port), 60, "the S3 server answers")
+        self.url = f"http://127.0.0.1:{port}"
+        request = urllib.request.Request(f"{self.url}/lethe", method="PUT")
+        urllib.request.urlopen(request, timeout=30).close()
+
+    def requests(self) -> int:
+        """Count what was asked so far, once nothing more is written down."""
+        before, now = -1, self._count()
+        while now != before:
+            time.sleep(0.3)
+            before, now = now, self._count()
+        return now
+
+    def _count(self) -> int:
+        return len(_ANSWERED.findall(_COLOURED.sub("", self._log.read_text())))
+
+
+def report(number: int, month: int, to: str) -> bytes:
+    when = f"2025-{month:02d}-09T12:00:{number:02d}.000+0000"
+    record = {
+        "bulkId": f"bulk-{number}", "messageId": f"m{month}-{number}", "to": to, "sender": "ACME", "sentAt": when,
+        "doneAt": when, "messageCount": 1, "mccMnc": "41003",
+        "price": {"pricePerMessage": 0.02, "currency": "EUR"},
+        "status": {"groupId": 3, "groupName": "DELIVERED", "id": 5, "name": "DELIVERED_TO_HANDSET", "description": "d"},
+        "error": {"groupId": 0, "groupName": "OK", "id": 0, "name": "NO_ERROR", "permanent": False},
+        "platform": {"entityId": "acme", "applicationId": "app"},
+    }  # fmt: skip
+    return json.dumps(record).encode()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    store = Store(tmp_path_factory.mktemp("store"))
+    yield store
+    stop(store.process)
+
+
+@pytest.fixture(scope="module")
+def settings(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A warehouse of four months, each merged."""
+    folder = tmp_path_factory.mktemp("site")
+    storage = {
+        "AWS_ENDPOINT_URL": store.url, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+    }  # fmt: skip
+    settings = Settings(root="s3://lethe/warehouse", keys_dir=folder / "keys", storage=storage)
+    for month in range(1, MONTHS + 1):
+        people = [HER if n == 3 else f"+9230{month:02d}0{n:05d}" for n in range(20)]
+        file = folder / f"{month}.ndjson"
+        file.write_bytes(b"".join(report(n, month, to) + b"\n" for n, to in enumerate(people)))
+        ingest(runtime(settings), str(file), "infobip/sms-report", as_declared=True)
+    compact(runtime(settings), Asked(whole=True))
+    return settings
+
+
+def runtime(settings: Settings) -> Runtime:
+    return Runtime(settings, lambda: NOW)
+
+
+def asked(store: Store, settings: Settings, warm: Runtime | None = None, since: int = 1) -> int:
+    """Count the requests of a look-up from a month on, in a new process' stead or in one that has asked before."""
+    before = store.requests()
+    start = datetime(2025, since, 1, tzinfo=UTC)
+    found = lookup(warm or runtime(settings), Asker.of("ada", "F-1", "test"), HER, start)
+    assert len(found.records) == MONTHS + 1 - since
+    return store.requests() - before
+
+
+def test_a_look_up_asks_three_times_a_month_and_less_in_a_running_process(
+    store: Store, settings: Settings
+) -> None:
+    asked(store, settings)  # makes the audit's own keys
+    whole, last = asked(store, settings), asked(store, settings, since=MONTHS)
+    assert whole - last <= 3 * (MONTHS - 1), "the keys, the identifiers and the archive of a month"
+    assert last <= 45, "three tables are opened, whatever they hold"
+    warm = runtime(settings)
+    asked(store, settings, warm)
+    again, one = asked(store, settings, warm), asked(store, settings, warm, since=MONTHS)
+    assert again - one <= 2 * (MONTHS - 1)
+    assert one <= 8
+
+
+def test_several_values_ask_no_more_than_one_does(store: Store, settings: Settings) -> None:
+    warm = runtime(settings)
+    asked(store, settings, warm)
+    alone = asked(store, settings, warm)
+    before = store.requests()
+    people = [HER, *(f"+9230{month:02d}0{n:05d}" for month in range(1, MONTHS + 1) for n in range(4, 14))]
+    found = lookup_each(warm, Asker.of("ada", "F-1", "test"), people)
+    assert [len(f.records) for f in found] == [MONTHS, *[1] * 40]
+    assert store.requests() - before <= alone + 2
