@@ -74,3 +74,4 @@ class TransformedBatch:
     usage: pa.Table = field(repr=False, default_factory=USAGE.empty_table)
     gap: str | None = None
     held: int = 0  # bytes of its rows in memory
+    received_ms: int = -1  # when the broker got one in the middle of it, since 1970; -1: unknown

@@ -26,6 +26,7 @@ from lethe.tiers.commit.pages import to_pages
 from lethe.tiers.delta.files import range_name, write_files
 from lethe.tiers.delta.log import DataFile, checkpoint_path, log_path
 from lethe.tiers.delta.table import Table, Waited
+from lethe.tiers.quality.check import Quality
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects
 
@@ -95,6 +96,7 @@ class Warehouse:
         self._complete = False
         self._committed: datetime | None = None
         self._declarations: set[bytes] = set()
+        self.quality = Quality(objects)
 
     def table(self, name: str) -> Table:
         """Return a fresh handle on a table, made if it is not there."""
@@ -169,6 +171,8 @@ class Warehouse:
            the commit. This is the one that counts: a crash before it leaves the records to be read again, a crash after
            it leaves step 4 to be derived.
         4. Publish: derive the ledger from what metadata commits said. The next start does what a crash leaves.
+        5. Compare what was committed with what its formats were before. A crash here, or a fault, leaves the past a
+           little shorter.
         """
         if not batches:
             return []
@@ -202,6 +206,8 @@ class Warehouse:
             # The commit counts all the same: the next one, or the next start, derives what is missing.
             log.warning("the ledger is behind for now", exc_info=error)
         fail_point("commit.end")
+        # Step 5
+        self.quality.check(batches, now)
         self._committed = now
         return list(hashes.values())
 

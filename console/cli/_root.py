@@ -86,6 +86,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "Topics of the broker: those of `sources` and Lethe's own, made where they are missing.",
     ),
     "adjustments": ("keeping.adjustments", "What is not to be billed: superseded reports and repeats."),
+    "quality": (
+        "keeping.quality",
+        "Show what is different in the records of each format from what they were before, newest first.",
+    ),
     "codes": ("keeping.codes", "Codes the archive shows by a stand-in, and what those stand for."),
     "serve": (
         "running.serve",

@@ -108,6 +108,7 @@ def ingest(
         while waiting:
             pending.append(waiting.popleft().result())
         flush(0, 0)
+    warehouse.quality.save()
     _publish(runtime, hashes, report)
     return report
 

@@ -41,6 +41,7 @@ def transformed(
         counts=counts,
         gap=batch.gap,
         held=sum(table.nbytes for table in tables.values()) if held is None else held,
+        received_ms=int(batch.received_ms[len(batch.values) // 2]) if batch.values else -1,
         **tables,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.transformed import TransformedBatch
+from lethe.tiers.quality.past import Found
 
 
 class Metrics:
@@ -62,6 +63,10 @@ class Metrics:
         self._forgotten = Counter(
             "lethe_forgotten", "Months of the window or the archive forgotten", registry=self.registry
         )
+        self._changes = Gauge(
+            "lethe_quality_changes", "Columns that differ from the past of their format, 1 each",
+            ["format", "column", "change"], registry=self.registry,
+        )  # fmt: skip
         self._waiting = Gauge(
             "lethe_records_waiting", "Records split, not committed yet", registry=self.registry
         )
@@ -153,6 +158,12 @@ class Metrics:
         self._lag.clear()
         for (stream, partition), messages in behind.items():
             self._lag.labels(stream, str(partition)).set(messages)
+
+    def quality(self, found: Iterable[Found]) -> None:
+        """Show what differs now from the past of its format."""
+        self._changes.clear()
+        for one in found:
+            self._changes.labels(one.format, one.column, one.what).set(1)
 
     def waiting(self, records: int) -> None:
         """Show how many records are split and wait for their commit."""

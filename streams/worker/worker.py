@@ -97,6 +97,7 @@ class Worker:
                 publisher.add(warehouse.commit(batches, ring))
                 span.count(partitions=len(batches), records=sum(b.counts.records for b in batches))
             lineage.committed(batches)
+            self.metrics.quality(warehouse.quality.current(self.runtime.clock()))
 
         pipeline = Pipeline(self.runtime.transform, commit, settings.flush, self.metrics, settings.threads)
         pipeline.finish_early = self.stop_at_end
@@ -121,6 +122,7 @@ class Worker:
             await asyncio.to_thread(lineage.close)
             health.stop()
             pipeline.close()
+            warehouse.quality.save()
         if error := pipeline.error or feed.error:
             raise error
 

@@ -54,7 +54,7 @@ def test_the_page_lists_every_metric_and_no_other() -> None:
 
 def test_labels_say_nothing_of_a_record() -> None:
     labels = {label for _, names in registered().values() for label in names}
-    assert labels <= {"stream", "partition", "reason", "outcome", "state"}
+    assert labels <= {"stream", "partition", "reason", "outcome", "state", "format", "column", "change"}
 
 
 @pytest.mark.parametrize(
