@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -225,6 +224,8 @@ def _sort_in(column: Column, positive: npt.NDArray[Any]) -> None:
 
 def _marks(batches: Sequence[TransformedBatch], total: int) -> tuple[dict[int, Marks], Counter[int]]:
     """Mark some records, the same ones whenever they come: chosen by when they happened; count repeats among them."""
+    import polars as pl  # here: a look-up needs none of it
+
     below = (1 << 32) if total <= _MARKED else (_MARKED << 32) // total
     rows = pa.concat_tables([batch.metadata for batch in batches])
     event = rows.column("event_time").cast(pa.int64()).to_numpy()
