@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -13,8 +14,14 @@ from lethe.schemas.declaration import format as formats
 from lethe.schemas.declaration.charge import ChargeBasis
 from lethe.schemas.declaration.fields import is_zone
 from lethe.schemas.declaration.vocabulary import CURRENCIES
-from lethe.schemas.errors import ConfigurationError
+from lethe.schemas.errors import ConfigurationError, InputError
 from lethe.schemas.line import ANY_LINE, Line
+from lethe.tiers.store.objects import Objects
+
+FILE: Final = "file-"
+"""With which the stream of a file begins."""
+NO_SOURCE: Final = "none"
+_FILES: Final = "_ingest/sources"
 
 
 class LineSettings(BaseModel):
@@ -67,6 +74,60 @@ def check_charges(settings: Mapping[str, LineSettings], sources: Mapping[str, st
                 raise ConfigurationError(f"lines.{name}: {fmt.name} has no such charge: {error}") from None
 
 
+class FileSources:
+    """Under which source's settings files were taken in, by the name of their stream: noted before their first record.
+
+    A record of a file that is replayed years later is read as it was.
+    """
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._known: dict[str, str | None] = {}
+
+    def __call__(self, stream: str) -> str | None:
+        """Return the source of a file's stream; None where it was taken in under no source's settings."""
+        if stream not in self._known:
+            body = self._objects.get(f"{_FILES}/{stream}")
+            self._known[stream] = None if body is None else body.decode()
+        return self._known[stream]
+
+    def note(self, stream: str, source: str) -> None:
+        """Note the source of a file's stream; raises `InputError` where another one is noted."""
+        if not self._objects.create(f"{_FILES}/{stream}", source.encode()):
+            self._known.pop(stream, None)
+            if (there := self(stream)) != source:
+                raise InputError(
+                    f"taking this file in was begun under the settings of {there}: go on with --source {there}, or "
+                    "take it out again first (lethe ingest undo)"
+                )
+        self._known[stream] = source
+
+
+def source_for(
+    settings: Mapping[str, LineSettings], sources: Mapping[str, str], format_name: str, named: str | None
+) -> str | None:
+    """Say under which source's settings a file of a format is read: the one that is named, else the only one there is.
+
+    `none` names none. Raises `InputError` for a name that is no source's, and where several could be meant.
+    """
+    if named == NO_SOURCE:
+        return None
+    known = sorted({*settings, *sources})
+    if named is not None:
+        if named not in known:
+            raise InputError(
+                f"--source: no such source in the settings; there is {', '.join(known) or 'none'}"
+            )
+        return named
+    mine = sorted(name for name, fmt in sources.items() if fmt == format_name)
+    if len(mine) > 1 and any(name in settings for name in mine):
+        raise InputError(
+            f"several sources have the format {format_name}, with settings of their own: say whose hold with --source "
+            f"({', '.join(mine)}, or {NO_SOURCE})"
+        )
+    return mine[0] if len(mine) == 1 else None
+
+
 class Lines:
     """The lines of all streams. Called with a stream's name; safe in several threads.
 
@@ -74,7 +135,14 @@ class Lines:
     read before.
     """
 
-    def __init__(self, settings: Mapping[str, LineSettings], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, LineSettings],
+        clock: Callable[[], float],
+        source_of_file: Callable[[str], str | None] = lambda _stream: None,
+    ) -> None:
+        """Read what is set. `source_of_file`: under which source's settings the stream of a file is taken in."""
+        self._source_of_file = source_of_file
         self._own = {
             name: SiteFile(one.own_numbers, read_own_numbers, clock)
             for name, one in settings.items()
@@ -87,7 +155,7 @@ class Lines:
 
     def __call__(self, stream: str) -> Line:
         """Return the line of a stream, whose topic may have been created again (`~2`)."""
-        name = stream.partition("~")[0]
+        name = (self._source_of_file(stream) or "") if stream.startswith(FILE) else stream.partition("~")[0]
         line = self._known.get(name, ANY_LINE)
         if name in self._own and (own := self._own[name]()) is not line.own:
             line = self._known[name] = replace(line, own=own)

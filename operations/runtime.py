@@ -19,7 +19,7 @@ from lethe.operations.audit.earlier import EarlierFile
 from lethe.operations.audit.log import AuditLog
 from lethe.operations.audit.tokens import AuditTokens
 from lethe.operations.key_providers import openers
-from lethe.operations.lines import Lines, check_charges
+from lethe.operations.lines import FileSources, Lines, check_charges
 from lethe.operations.settings import Settings
 from lethe.operations.site_files import SiteFile, read_codes, read_residence
 from lethe.operations.telemetry.traces import Traces
@@ -168,6 +168,11 @@ class Runtime:
         return None if path is None else SiteFile(path, read_codes, time.monotonic)
 
     @cached_property
+    def file_sources(self) -> FileSources:
+        """Under which source's settings files were taken in."""
+        return FileSources(self.objects)
+
+    @cached_property
     def transform(self) -> Transform:
         """What turns batches into rows."""
         from lethe.streams.transform.split.split import Rules
@@ -179,7 +184,7 @@ class Runtime:
             settings.retention,
             settings.integrity.scope,
             timedelta(seconds=settings.limits.future_seconds),
-            Lines(settings.lines, time.monotonic) if settings.lines else None,
+            Lines(settings.lines, time.monotonic, self.file_sources) if settings.lines else None,
             self.listed_codes,
             None
             if settings.residence is None

@@ -26,6 +26,7 @@ import zstandard
 
 from lethe.keys.ring import KeyRing
 from lethe.operations.intake.fit import better
+from lethe.operations.lines import FILE, source_for
 from lethe.operations.proof.publisher import publish_now
 from lethe.operations.runtime import Runtime
 from lethe.schemas.declaration import format as formats
@@ -65,16 +66,19 @@ def ingest(
     format_name: str,
     on_bytes: Callable[[int], None] | None = None,
     as_declared: bool = False,
+    source_name: str | None = None,
 ) -> Ingested:
     """Split a file of records and commit it; `on_bytes` is told how many bytes of the file have been read.
 
     Raises `LetheError` when the file cannot be read and, unless it is to be taken `as_declared`, when its first records
     fit another declaration better or leave most of this one empty: what is taken in wrong has to be taken out again.
-    Interrupted, it goes on behind its last commit the next time.
+    Interrupted, it goes on behind its last commit the next time. `source_name`: of the source whose settings (`lines`)
+    hold; without it those of the only source that has the format.
     """
     fmt = formats.get(format_name)
     content = _Content(path)
     warehouse, settings = runtime.warehouse, runtime.settings
+    line = source_for(settings.lines, settings.sources, format_name, source_name)
     warehouse.publish()
     stream = _open_stream(runtime, content)
     source = Source(stream, 0, source_of(stream), format_name)
@@ -85,6 +89,8 @@ def ingest(
         ]
         if (why := better(first, format_name)) is not None:
             raise LetheError(f"{path}: {why}")
+    if line is not None and line in settings.lines and done is None:
+        runtime.file_sources.note(stream, line)
     report = Ingested(path, source.stream, already=0 if done is None else done + 1)
     pending: list[TransformedBatch] = []
     hashes: list[Hashed] = []
@@ -120,8 +126,8 @@ def stream_of(runtime: Runtime, path: str) -> Iterator[str]:
 
 def _streams(runtime: Runtime, content: _Content) -> Iterator[str]:
     name = fingerprint(runtime.ring, content.digest())
-    yield f"file-{name}"
-    yield from (f"file-{name}~{time}" for time in range(2, _MOST_TIMES))
+    yield f"{FILE}{name}"
+    yield from (f"{FILE}{name}~{time}" for time in range(2, _MOST_TIMES))
 
 
 def _open_stream(runtime: Runtime, content: _Content) -> str:

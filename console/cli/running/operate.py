@@ -97,6 +97,13 @@ def ingest_command(
             "--as-declared", help="Take it in although the first records fit another format better."
         ),
     ] = False,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source",
+            help="Whose settings (lines) hold: a source's name, or none. Default: of the only one with the format.",
+        ),
+    ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="With undo: agree to it; needed without a terminal.")
     ] = False,
@@ -129,7 +136,9 @@ def ingest_command(
     read = 0
     with progress("bytes read", total or None, shown=not invocation.json) as update:
         for file in files:
-            report = ingest(invocation.runtime, file, format_name, partial(_moved, update, read), as_declared)
+            report = ingest(
+                invocation.runtime, file, format_name, partial(_moved, update, read), as_declared, source
+            )
             read += Path(file).stat().st_size if file != "-" else 0
             update(read, None)
             counts = report.counts
