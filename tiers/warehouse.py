@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +23,7 @@ from lethe.tiers.commit import clock_check, declarations
 from lethe.tiers.commit import ledger_entries as ledger
 from lethe.tiers.commit.ledger_entries import Hashed
 from lethe.tiers.commit.pages import to_pages
+from lethe.tiers.delta import cleaned_log
 from lethe.tiers.delta.files import range_name, write_files
 from lethe.tiers.delta.log import DataFile, checkpoint_path, log_path
 from lethe.tiers.delta.table import Table, Waited
@@ -350,22 +351,64 @@ class Warehouse:
             self.ledger.reload()
             done = self.ledger.transaction(_PUBLISHED)
             newest = self.metadata.version
-            said = self.metadata.info_since(-1 if done is None else done, ledger.COMMIT_INFO)
-            if not said:
+            said, whole = self._said_since(-1 if done is None else done)
+            if not said and whole:
                 return
-            rows = ledger.rows(said)
-            files = write_files(
-                self.objects,
-                "ledger",
-                rows,
-                f"{said[0][0]:020d}-{said[-1][0]:020d}",
-                _milliseconds(self._clock()),
+            files = (
+                write_files(
+                    self.objects,
+                    "ledger",
+                    ledger.rows(said),
+                    f"{said[0][0]:020d}-{said[-1][0]:020d}",
+                    _milliseconds(self._clock()),
+                )
+                if said
+                else []
             )
             fail_point("ledger.written")
             if self._try_commit(self.ledger, files, {_PUBLISHED: newest}, {}):
                 fail_point("ledger.committed")
                 return
         raise FencedError("ledger: other writers publish all the time")
+
+    def _said_since(self, version: int) -> tuple[list[tuple[int, Any]], bool]:
+        """Return what commits after `version` said for the ledger; and whether all of them are there still.
+
+        Others may have removed commits of their own (OPTIMIZE, VACUUM) from the log. Raises `UnknownOutcomeError` if
+        one of ours may have been among them, which only the ledger's row could account for.
+        """
+        try:
+            return self.metadata.info_since(version, ledger.COMMIT_INFO), True
+        except UnknownOutcomeError:
+            said = cleaned_log.info_left(self.objects, self.metadata, version, ledger.COMMIT_INFO)
+            if not self._follow_the_ledger(said):
+                raise
+            return said, False
+
+    def _follow_the_ledger(self, said: Sequence[tuple[int, Any]]) -> bool:
+        """Tell whether ledger and `said`, one after the other, account for all the archive has of each source."""
+        known = cleaned_log.transactions(self.objects, self.metadata)
+        rows = self.ledger.dataset().to_table(columns=["source", "last_offset"])
+        last = dict(
+            zip(
+                *rows.group_by("source").aggregate([("last_offset", "max")]).to_pydict().values(), strict=True
+            )
+        )
+        for entry in (one for _, entries in said for one in entries):
+            if entry["source"] not in last and not self._begins(entry):
+                return False
+            if last.get(entry["source"], entry["first_offset"] - 1) != entry["first_offset"] - 1:
+                return False
+            last[entry["source"]] = entry["last_offset"]
+        return known is not None and all(last.get(source) == at for source, at in known.items())
+
+    def _begins(self, entry: Mapping[str, Any]) -> bool:
+        """Tell whether the archive has nothing of a topic-partition before an entry of a source new to the ledger."""
+        mine = (pc.field("stream") == entry["stream"]) & (
+            pc.field("partition") == pa.scalar(entry["partition"], pa.int32())
+        )
+        earlier = mine & (pc.field("offset") < entry["first_offset"])
+        return bool(self.metadata.dataset().count_rows(filter=earlier) == 0)
 
 
 def _ranges(batches: Sequence[TransformedBatch]) -> dict[str, Range]:

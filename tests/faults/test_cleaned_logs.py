@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,13 +17,20 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "retention"))
+
+from retention_world import World, report
+
+from lethe.operations.proof.verify import Wanted, verify
 from lethe.schemas.arrow import TABLES
-from lethe.schemas.errors import FencedError
+from lethe.schemas.errors import FencedError, UnknownOutcomeError
 from lethe.tiers.delta.files import write_files
 from lethe.tiers.delta.log import DataFile, log_path
 from lethe.tiers.delta.table import Table
+from lethe.tiers.ledger import reconcile
 from lethe.tiers.store.objects import LocalObjects, Objects, open_objects
 
+MARCH = datetime(2025, 3, 10, 12, tzinfo=UTC)
 AT_ONCE = {"delta.logRetentionDuration": "interval 0 seconds", "delta.enableExpiredLogCleanup": "true"}
 ROW = {"stream": "cdr", "partition": 0, "first_offset": 0, "last_offset": 9, "records": 10, "page": b"\x00"}
 
@@ -232,3 +240,59 @@ def test_a_file_that_was_taken_out_before_a_checkpoint_is_not_taken_out_again(ob
     with pytest.raises(FencedError):
         replace(table, [old], files(objects, 3), 1, "erased")
     assert numbers(objects) == [2, *range(1_000, 1_025)]
+
+
+def maintained_and_cleaned(root: Path, commits: int = 3) -> None:
+    """Others make commits of their own in the archive, a checkpoint, and remove every older commit from the log."""
+    log = root / "metadata" / "_delta_log"
+    version = DeltaTable(root / "metadata").version()
+    for at in range(version + 1, version + 1 + commits):
+        said = {"commitInfo": {"timestamp": 1, "operation": "VACUUM START", "engineInfo": "Apache-Spark/4.1"}}
+        (log / f"{at:020d}.json").write_text(json.dumps(said) + "\n")
+    DeltaTable(root / "metadata").create_checkpoint()
+    for commit in log.glob("*.json"):
+        if int(commit.stem) < version + commits:
+            commit.unlink()
+
+
+def ingested(world: World, number: int) -> None:
+    world.ingest([report(number * 10 + n, f"+92300{2_000_000 + n}", MARCH) for n in range(5)])
+
+
+def test_commits_of_others_that_are_cleaned_away_stop_nobody(tmp_path: Path) -> None:
+    """The sources were quiet, Spark went on: what it did is gone from the log, and nothing of ours was in it."""
+    world = World(tmp_path / "world")
+    ingested(world, 1)
+    writer = world.runtime
+    maintained_and_cleaned(world.root)
+    assert reconcile.check(world.runtime.warehouse) == []
+    world.runtime.warehouse.publish()
+    ingested(world, 2)
+    maintained_and_cleaned(world.root)
+    ingested(world, 3)
+    assert reconcile.check(world.runtime.warehouse) == []
+    writer.warehouse.publish()
+    maintained_and_cleaned(world.root)
+    lines = [report(40 + n, f"+92300{2_000_000 + n}", MARCH) for n in range(5)]
+    writer.warehouse.commit(
+        [world.prepare(writer, lines)], writer.ring
+    )  # of a source that the ledger has not met
+    assert len(world.rows("ledger")) == 4
+    assert verify(world.runtime, Wanted(), lambda _done, _of: None).findings == []
+
+
+def test_a_commit_of_ours_that_is_cleaned_away_unaccounted_is_told(tmp_path: Path) -> None:
+    """A worker died before the ledger had its commit: nobody may go on as if it had never been."""
+    world = World(tmp_path / "world")
+    ingested(world, 1)
+    before = (world.root / "ledger" / "_delta_log").glob("*.json")
+    newest = max(before)
+    ingested(world, 2)
+    ours = max((world.root / "ledger" / "_delta_log").glob("*.json"))
+    assert ours > newest
+    ours.unlink()  # as if it had died before this step
+    maintained_and_cleaned(world.root)
+    with pytest.raises(UnknownOutcomeError, match="is gone; restore it from a backup"):
+        world.runtime.warehouse.publish()
+    with pytest.raises(UnknownOutcomeError, match="is gone; restore it from a backup"):
+        ingested(world, 3)
