@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from lethe.operations.asker import Asker, record
 from lethe.operations.retention.sweep import maintenance_context
 from lethe.operations.runtime import Runtime
 from lethe.operations.window.identify import identify
+from lethe.schemas.errors import InputError
+from lethe.schemas.subjects.addresses import Subject
 from lethe.tiers.holds.holds import Holds
 from lethe.tiers.rights import erasure
 
+MOST_PEOPLE: Final = 10_000
 COUNTS = erasure.COUNTS
 """What is counted of each month: identifiers, originals, rejected records, texts in records of others."""
 
@@ -52,29 +55,71 @@ Seen = Callable[[int], None]
 
 def preview(runtime: Runtime, asker: Asker, text: str, on_records: Seen = lambda _: None) -> Erasure:
     """Say what an erasure would take away of whom a text names, and what holds would keep. Changes nothing."""
-    subjects = identify(text, runtime.settings.line_countries).subjects
-    found = erasure.preview_erasure(maintenance_context(runtime, on_records=on_records), subjects)
-    record(runtime, asker, "erase.preview", about=subjects, count=found.total("identifiers"))
+    return preview_all(runtime, asker, [text], on_records)
+
+
+def preview_all(
+    runtime: Runtime, asker: Asker, texts: Sequence[str], on_records: Seen = lambda _: None
+) -> Erasure:
+    """Say what erasing several people at once would take away, as `preview` does of one; an audit entry each."""
+    people = _people(runtime, texts)
+    found = erasure.preview_erasure(maintenance_context(runtime, on_records=on_records), _every(people))
+    for subjects in people:
+        record(
+            runtime,
+            asker,
+            "erase.preview",
+            about=subjects,
+            count=found.total("identifiers"),
+            **_among(people),
+        )
     return Erasure(found.months, _kept_by(runtime, found.months))
 
 
 def erase(runtime: Runtime, asker: Asker, text: str, on_records: Seen = lambda _: None) -> Erasure:
-    """Erase whom a text names from the window.
+    """Erase whom a text names from the window: `erase_all` of one."""
+    return erase_all(runtime, asker, [text], on_records)
 
-    1. Note in the audit log that it is about to happen.
+
+def erase_all(
+    runtime: Runtime, asker: Asker, texts: Sequence[str], on_records: Seen = lambda _: None
+) -> Erasure:
+    """Erase several people at once from the window: each file is written anew once, one certificate is for all.
+
+    1. Note in the audit log that it is about to happen, an entry each.
     2. Erase and certify. A crash from here on is mended by asking again: what is left is found by looking.
-    3. Note in the audit log what came of it. Nothing found: no certificate, and the entry says so.
+    3. Note in the audit log what came of it: the counts of all, with how many people they are (`people`). Nothing
+       found: no certificate, and the entries say so.
     """
-    subjects = identify(text, runtime.settings.line_countries).subjects
+    people = _people(runtime, texts)
     # Step 1
-    record(runtime, asker, "erase", about=subjects)
+    for subjects in people:
+        record(runtime, asker, "erase", about=subjects)
     # Step 2
-    done = erasure.erase(maintenance_context(runtime, on_records=on_records), subjects)
+    done = erasure.erase(maintenance_context(runtime, on_records=on_records), _every(people))
     # Step 3
-    record(
-        runtime, asker, "erase.done", about=subjects, certificate=done.certificate, count=done.total("identifiers")
-    )  # fmt: skip
+    for subjects in people:
+        record(
+            runtime, asker, "erase.done", about=subjects, certificate=done.certificate,
+            count=done.total("identifiers"), **_among(people),
+        )  # fmt: skip
     return Erasure(done.months, _kept_by(runtime, done.months), done.certificate)
+
+
+def _people(runtime: Runtime, texts: Sequence[str]) -> list[tuple[Subject, ...]]:
+    if not 0 < len(texts) <= MOST_PEOPLE:
+        raise InputError(f"1 to {MOST_PEOPLE:,} people can be erased at once")
+    found = (identify(text, runtime.settings.line_countries).subjects for text in texts)
+    return list(dict.fromkeys(found))
+
+
+def _every(people: Sequence[tuple[Subject, ...]]) -> tuple[Subject, ...]:
+    return tuple(dict.fromkeys(subject for subjects in people for subject in subjects))
+
+
+def _among(people: Sequence[tuple[Subject, ...]]) -> dict[str, Any]:
+    """Say in an entry that its counts are of several people."""
+    return {"people": len(people)} if len(people) > 1 else {}
 
 
 def _kept_by(runtime: Runtime, months: list[dict[str, Any]]) -> list[KeptBy]:

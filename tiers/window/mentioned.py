@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, Final
 
 import orjson
@@ -40,16 +41,17 @@ class Scan:
     ) -> list[dict[Position, list[dict[str, Any]]]]:
         """Return for each sought the entries of a partition (or of records `only`) that name it, by record."""
         found: list[dict[Position, list[dict[str, Any]]]] = [{} for _ in self.sought]
-        rough = "|".join([s.rough for s in self.sought if s is not None and s.rough] + [ENCODED])
+        # Few people's in one pattern, as each `Spellings` has them.
+        rough = [ENCODED, *(pattern for s in self.sought if s is not None for pattern in s.rough)]
         if not any(self.sought):
             return found
         for path, page in self._pages(part, only):
             entries = open_entries(page, part.keys)
             self.searched += entries.num_rows
             self.on_records(self.searched)
-            suspects = entries.filter(
-                pc.match_substring_regex(entries.column("value"), rough, ignore_case=True)
-            )
+            values = entries.column("value")
+            named = [pc.match_substring_regex(values, pattern, ignore_case=True) for pattern in rough]
+            suspects = entries.filter(reduce(pc.or_, named))
             for entry in suspects.to_pylist():
                 position = Position(page["stream"], page["partition"], entry["offset"], entry["index"])
                 texts = readings(entry["value"])

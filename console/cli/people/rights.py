@@ -12,6 +12,7 @@ import typer
 from lethe.console.cli.shell import Shell, agree, asker, progress, shell, typed
 from lethe.operations.rights import erase, export, restrict
 from lethe.operations.rights.erase import COUNTS, Erasure
+from lethe.schemas.errors import InputError
 
 VALUE = Annotated[
     str,
@@ -67,19 +68,34 @@ def export_command(
 
 def erase_command(
     context: typer.Context,
-    value: VALUE,
+    value: Annotated[
+        str | None,
+        typer.Argument(
+            help="A phone number, an e-mail or IP address, a SIP URI, a chat id; - reads it from a prompt."
+        ),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="A file of people, one a line, to be erased at once; - is standard input."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only the preview.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Agree to it; needed without a terminal.")] = False,
     case: CASE = "data subject request",
 ) -> None:
     """Erase a person from the window: preview, then every row and page entry, then the files that held them.
 
+    Several people are erased at once: each file is written anew once, and one certificate is for all of them.
+
     Example: lethe erase +923001234567 --dry-run
     """
     invocation = shell(context)
-    who, text = asker(case), typed(value)
+    if (value is None) == (source is None):
+        raise InputError("give one person, or --from with a file of people")
+    who, texts = asker(case), [typed(value)] if value is not None else _people(source)
     with progress("records looked through", None, shown=not invocation.json) as update:
-        preview = erase.preview(invocation.runtime, who, text, lambda done: update(done, None))
+        preview = erase.preview_all(invocation.runtime, who, texts, lambda done: update(done, None))
     if dry_run or not preview.found:
         invocation.answer(asdict(preview), lambda: _show(invocation, preview))
         return
@@ -87,7 +103,7 @@ def erase_command(
         _show(invocation, preview)
     agree(invocation, yes, "what the preview lists is erased for ever", "erase")
     with progress("records looked through", None, shown=not invocation.json) as update:
-        erased = erase.erase(invocation.runtime, who, text, lambda done: update(done, None))
+        erased = erase.erase_all(invocation.runtime, who, texts, lambda done: update(done, None))
     waits = (
         f"; {erased.total('held')} record(s) are under a hold and wait for its release"
         if erased.holds
@@ -96,6 +112,15 @@ def erase_command(
     invocation.answer(
         asdict(erased), lambda: invocation.say(f"erased, certificate {erased.certificate}{waits}", "green")
     )
+
+
+def _people(source: Path | None) -> list[str]:
+    """Read a list of people, one a line."""
+    try:
+        text = sys.stdin.read() if str(source) == "-" else Path(str(source)).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the list of people cannot be read: {type(error).__name__}") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _show(invocation: Shell, preview: Erasure) -> None:

@@ -18,7 +18,7 @@ from lethe.console.cli import shell
 from lethe.console.cli.main import app
 from lethe.operations import runtime as runtimes
 from lethe.operations.runtime import Runtime
-from lethe.schemas.errors import LetheError
+from lethe.schemas.errors import InputError, LetheError
 from lethe.schemas.subjects.addresses import Subject
 
 HER = "+923001234567"
@@ -346,3 +346,16 @@ def test_wrong_usage_is_said(lethe: Prompt) -> None:
 def test_a_day_of_time_changes_nothing_for_the_look_up(lethe: Prompt) -> None:
     lethe.world.now += timedelta(days=1)
     assert len(lethe.run("lookup", HER, *LOOK)) == 2
+
+
+def test_a_list_of_people_is_erased_at_once(lethe: Prompt, tmp_path: Path) -> None:
+    people = tmp_path / "people.txt"
+    people.write_text(f"{HER}\n\n+4915112345678\n")
+    assert len(lethe.run("erase", "--from", str(people), "--dry-run")["months"]) == 1
+    for wrong in ((HER, "--from", str(people)), ("--from", str(tmp_path / "none")), ()):
+        with pytest.raises(InputError):
+            lethe.run("erase", *wrong, "--yes")
+    erased = lethe.run("erase", "--from", str(people), "--yes")
+    assert (erased["months"][0]["identifiers"], erased["certificate"]) == (3, 0)
+    assert lethe.world.found(HER) == lethe.world.found("+4915112345678") == []
+    assert [e["people"] for e in lethe.audit() if e["action"] == "erase.done"] == [2, 2]

@@ -68,7 +68,7 @@ def test_a_mention_is_found(value: str, text: str) -> None:
     sought = spellings([who(value)])
     assert sought is not None
     assert sought.found_in(readings(text.encode()))
-    rough = f"{sought.rough}|{ENCODED}"
+    rough = "|".join([*sought.rough, ENCODED])
     column = pa.array([text.encode()], pa.binary())
     assert pc.match_substring_regex(column, rough, ignore_case=True).to_pylist() == [True]
 
