@@ -148,6 +148,27 @@ def reverse_tokens(
     return [None if block is None else _subject_of(keys, block) for block in blocks]
 
 
+def reverse_numbers(keys: MonthKeys, tokens: pa.FixedSizeBinaryArray) -> npt.NDArray[np.uint64]:
+    """Return the phone number of each subject token as an integer, a whole column at once; 0 for any other subject.
+
+    No token may be null. A token that these keys never made gives 0 or a number nobody has, never an error.
+    """
+    if not len(tokens):
+        return np.zeros(0, np.uint64)
+    start = TOKEN_BYTES * tokens.offset
+    flat = memoryview(tokens.buffers()[1])[start : start + TOKEN_BYTES * len(tokens)].tobytes()
+    plain = Cipher(AES256(keys.token_key.reveal()), ECB()).decryptor().update(flat)  # noqa: S305 - single blocks
+    blocks = np.frombuffer(plain, np.uint8).reshape(-1, TOKEN_BYTES)
+    numbers = np.zeros(len(tokens), np.uint64)
+    good = blocks[:, 0] == KIND_CODES["msisdn"]
+    for column in blocks.T[1:]:
+        digit = column - np.uint8(ord("0"))
+        there = column != 0
+        good &= ~there | (digit <= 9)
+        numbers = np.where(there, numbers * np.uint64(10) + digit, numbers)
+    return np.where(good, numbers, np.uint64(0))
+
+
 def message_token(keys: MonthKeys, message_id: str) -> bytes:
     """Return the token of one message id, 16 bytes. `ValueError` for text that is not Unicode."""
     is_uuid = _UUID_SCALAR.fullmatch(message_id)

@@ -54,6 +54,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "certificates": ("keeping.retention", "Certificates of what was forgotten."),
     "policy": ("keeping.retention", "How long what is kept."),
+    "detect": (
+        "people.detect",
+        "Look for a fraud pattern in a month: ait, otp, grey, burst or recycled. Blocks are shown, no numbers.",
+    ),
     "hold": ("people.holds", "Legal holds: what must be kept although its time has come."),
     "export": ("people.rights", "Everything about a person in the window, for that person, as JSON and CSV."),
     "erase": (

@@ -42,6 +42,7 @@ class Action(StrEnum):
     HOLD = "hold"
     HANDOVER = "handover"
     CASE_FILE = "case file"
+    DETECT = "detect"
 
 
 class State(StrEnum):
@@ -63,6 +64,7 @@ NEEDS: Final = {
     Action.HOLD: Permission.HOLD,
     Action.HANDOVER: Permission.HANDOVER,
     Action.CASE_FILE: Permission.HANDOVER,
+    Action.DETECT: Permission.REVEAL,
 }
 OF_WEIGHT: Final = frozenset(
     {Action.BULK_REVEAL, Action.EXPORT, Action.ERASE, Action.HOLD, Action.HANDOVER, Action.CASE_FILE}
@@ -87,7 +89,16 @@ PURPOSES: Final = {
         Purpose(
             "fraud",
             "Fraud investigation",
-            frozenset({Action.LOOKUP, Action.REVEAL, Action.BULK_REVEAL, Action.HOLD, Action.CASE_FILE}),
+            frozenset(
+                {
+                    Action.LOOKUP,
+                    Action.REVEAL,
+                    Action.BULK_REVEAL,
+                    Action.HOLD,
+                    Action.CASE_FILE,
+                    Action.DETECT,
+                }
+            ),
         ),
         Purpose("dispute", "Disputed message or call", frozenset({Action.LOOKUP})),
         Purpose(

@@ -20,6 +20,7 @@ from lethe.operations.intake.ingest import ingest
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
 from lethe.testing.traffic import generate
+from lethe.testing.traffic.fraud import fraud
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +40,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     most = sorted(seen, key=lambda n: -seen[n])[:8]
     path.write_bytes(b"\n".join(planted(most)) + b"\n")
     ingest(runtime, str(path), "kamailio/acc")
+    path.write_bytes(b"\n".join(fraud(0, 7, NOW)[0]) + b"\n")
+    ingest(runtime, str(path), "infobip/sms-report")
     path.unlink()
     service = Service.open(runtime)
     for name, roles in PEOPLE.items():

@@ -86,6 +86,47 @@ def test_an_investigator_looks_up_five_targets_of_a_case(walker: Walker) -> None
     assert not any(n in kept for n in walker.site.numbers)
 
 
+def test_an_investigator_looks_for_inflated_traffic_and_makes_a_case_file(walker: Walker) -> None:
+    page = walker.page
+    walker.sign_in("amal")
+    walker.go("/cases")
+    page.get_by_label("Reference").fill("F-2043")
+    page.get_by_role("button", name="Open a case").click()
+    walker.go("/detection")
+    look(page, "detection")
+    for kind in ("ait", "recycled"):
+        page.get_by_label("Pattern").select_option(kind)
+        page.get_by_label("Month").select_option("2026-03")
+        page.get_by_label("Case").select_option("F-2043")
+        page.get_by_label("Numbers a block has").fill("10")
+        page.get_by_label("Reason").first.fill("A partner's bill doubled.")
+        page.get_by_role("button", name="Look for it").click()
+        expect(page.get_by_text("xxx").first).to_be_visible()
+        look(page, f"detection-{kind}")
+    walker.go("/cases")
+    page.get_by_role("link", name="F-2043").click()
+    page.get_by_label("Add targets").fill("+" + walker.site.numbers[0])
+    page.get_by_role("button", name="Add", exact=True).first.click()
+    page.get_by_role("button", name="Make and download").wait_for(state="detached")
+    page.locator("section", has=page.get_by_role("heading", name="Case file")).get_by_label("Reason").fill(
+        "To the court."
+    )
+    page.get_by_role("button", name="Ask for it").click()
+    expect(page.get_by_text("Waits for a second person")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    walker.sign_in("bela")
+    walker.go("/approvals")
+    page.get_by_role("button", name="Approve exactly this").last.click()
+    page.get_by_role("button", name="Sign out").click()
+    walker.sign_in("amal")
+    walker.go("/cases")
+    page.get_by_role("link", name="F-2043").click()
+    look(page, "case-file")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Make and download").click()
+    assert download.value.suggested_filename == "case-file-F-2043.zip"
+
+
 def test_a_second_person_approves_exactly_what_was_asked(walker: Walker) -> None:
     page = walker.page
     number = "+" + walker.site.numbers[0]

@@ -86,3 +86,17 @@ def test_a_dispute_reveals_nobody(site: Site) -> None:
     assert record
     browser.post(f"/cases/{case}/reveal", 403, record=record[1], reason="named in a complaint")
     assert site.world.found(HER)
+
+
+def test_the_detection_board_runs_under_a_case_of_fraud(site: Site) -> None:
+    browser = site.signed_in("amal", Role.INVESTIGATOR)
+    assert "belongs to a case of fraud" in browser.get("/detection")
+    dispute = case_of(browser.post("/cases", reference="D-1", title="", purpose="dispute"))
+    asked = {"kind": "ait", "month": "2025-03", "reason": "a tip"}
+    assert "no part of the purpose" in browser.post("/detection", 403, case=dispute, **asked)
+    case = case_with(browser, HER)
+    assert "Nothing found" in browser.post("/detection", case=case, **asked)
+    assert "a reason" in browser.post("/detection", 400, case=case, **{**asked, "reason": " "})
+    assert "2026-10" in browser.post("/detection", 400, case=case, **{**asked, "month": "x"})
+    entries = [e for e in site.world.runtime.audit.entries() if e["action"] == "detect"]
+    assert [(e["case"], e["kind"], e["month"]) for e in entries] == [("F-1", "ait", "2025-03")]
