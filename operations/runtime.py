@@ -138,7 +138,7 @@ class Runtime:
     @property
     def exports(self) -> Path:
         """The folder that exports asked for by message are written into."""
-        return self.settings.keys_dir.parent / "exports"
+        return self.settings.exports_dir or self.settings.keys_dir.parent / "exports"
 
     @cached_property
     def warehouse(self) -> Warehouse:

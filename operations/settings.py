@@ -248,6 +248,9 @@ class Settings(BaseModel):
         min_length=1,
         description="audit log: a directory or an s3:// URL; default: `audit` in the key directory",
     )
+    exports_dir: Path | None = Field(
+        None, description="where exports asked for by message are written; default: `exports` beside the keys"
+    )
     bootstrap: str = Field("localhost:9092", min_length=1)
     sources: dict[str, str] = Field(
         default_factory=lambda: dict(DEFAULT_SOURCES), description="topic -> format"

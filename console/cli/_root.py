@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -122,6 +123,9 @@ def _no_collection() -> Iterator[None]:
         gc.enable()
 
 
+_OPTION: Final = re.compile(r"-[a-zA-Z]|--[a-z]+(-[a-z]+){0,3}")
+
+
 class LazyGroup(TyperGroup):
     """The commands of `COMMANDS`. Wrong usage is answered without repeating what was typed, which may be a number."""
 
@@ -191,8 +195,10 @@ def _without_values() -> Iterator[None]:
 def _said(error: exceptions.UsageError) -> str | None:
     """Return what to say instead of the library's words, or None where those are free of values."""
     if isinstance(error, exceptions.NoSuchOption):
-        near = f"; there are {', '.join(sorted(error.possibilities))}" if error.possibilities else ""
-        return f"There is no such option{near}."
+        # A word of letters is no number and no address: whoever mistyped an option wants to see which.
+        typed = f" {error.option_name}" if _OPTION.fullmatch(error.option_name) else ""
+        there = sorted(error.possibilities or _options(error))
+        return f"There is no such option{typed}" + (f"; there are {', '.join(there)}." if there else ".")
     if isinstance(error, exceptions.BadParameter):
         if isinstance(error, exceptions.MissingParameter) or error.param is None:
             return None  # says which is missing, or was raised by a command, in words of its own
@@ -206,6 +212,15 @@ def _said(error: exceptions.UsageError) -> str | None:
             f"; did you mean {meant[0]}?" if meant else "; --help lists them."
         )
     return None
+
+
+def _options(error: exceptions.NoSuchOption) -> set[str]:
+    """Return the options of the command that was called, by their long names."""
+    if error.ctx is None:
+        return set()
+    return {
+        name for param in error.ctx.command.get_params(error.ctx) for name in param.opts if name[:2] == "--"
+    }
 
 
 def _quoted(message: str) -> str:

@@ -21,6 +21,7 @@ from lethe.operations.proof.signing import history_of
 from lethe.operations.runtime import Runtime
 from lethe.schemas.compiled import native
 from lethe.schemas.declaration import format as formats
+from lethe.schemas.errors import LetheError
 from lethe.tiers.evidence.log_state import log_states
 from lethe.tiers.evidence.log_store import published_history
 from lethe.tiers.holds import coverage
@@ -52,6 +53,7 @@ def checks(runtime: Runtime, outside: Mapping[str, Probe]) -> Iterator[Check]:
     yield from found
     yield from bounded("key directory", partial(_key_directory, impatient, "key directory"))
     yield from bounded("audit log", partial(_audit, impatient, "audit log"))
+    yield from bounded("exports", partial(_exports, impatient, "exports"))
     if not _wrong(found) and not any(c.what == "warehouse" for c in found):
         yield from _of_a_warehouse(impatient)
     for what, probe in outside.items():
@@ -128,6 +130,23 @@ def _audit(runtime: Runtime, what: str) -> Iterator[Check]:
     yield from _probes.directory(what, there)
     runtime.audit.check()
     yield Check(what, "ok", f"a file was written to {there} and removed")
+
+
+def _exports(runtime: Runtime, what: str) -> Iterator[Check]:
+    """Look whether a worker could write an export that is asked for by message; nothing else needs the folder."""
+    wanted = runtime.exports.absolute()
+    there = next(path for path in (wanted, *wanted.parents) if path.exists())
+    try:
+        yield from _probes.directory(what, there)
+    except LetheError as error:
+        yield Check(
+            what,
+            "warning",
+            f"{error}: exports asked for by message will fail",
+            "set exports_dir to a folder for them",
+        )
+    else:
+        yield Check(what, "ok", f"a file was written to {there} and removed")
 
 
 def _impatient(runtime: Runtime) -> Runtime:

@@ -111,7 +111,12 @@ class Desk:
                 "certificate": erased.certificate,
             }
         copy = export.export(runtime, asker, text)
-        files = export.write_files(runtime.exports / request_id, copy.files())
+        try:
+            files = export.write_files(runtime.exports / request_id, copy.files())
+        except LetheError as error:
+            raise LetheError(
+                f"{error}; exports_dir names the folder: set one that workers may write to"
+            ) from None
         return {
             "state": _found(copy.found),
             "records": copy.records,

@@ -237,6 +237,17 @@ def test_wrong_usage_is_status_2(lethe: Lethe, arguments: tuple[str, ...]) -> No
     lethe(*arguments, status=2)
 
 
+def test_an_option_that_is_not_there_is_named_beside_those_that_are(lethe: Lethe) -> None:
+    """Unless what was typed may be a number or an address."""
+    lethe("lookup", "x", "--verbose", "y", status=2)
+    said = " ".join(lethe.errors.split())
+    assert "There is no such option --verbose; there are --case, --help, --hold, --law, --purpose" in said
+    for typed in ("--+923001234567", "-923001234567", "--jane.doe@example.com"):
+        lethe("lookup", typed, status=2)
+        assert "There is no such option; there are --case" in " ".join(lethe.errors.split())
+        assert typed.lstrip("-+") not in lethe.errors
+
+
 def test_every_command_has_help_with_an_example(lethe: Lethe) -> None:
     for command in ("worker", "ingest", "generate", "lookup", "sql", "ledger", "doctor", "demo"):
         assert "Example: lethe " in " ".join(lethe(command, "--help").split())

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lethe.operations.runtime import Runtime
 from lethe.operations.settings import DEFAULT_SOURCES, Settings, load
 from lethe.testing.brokers.kafka import artifacts
 
@@ -143,7 +144,7 @@ class TestCompose:
     ) -> None:
         service = compose["services"]["serve"]
         settings = accepted(service["environment"], tmp_path, monkeypatch)
-        shared = set(self.workers(compose)[0]["volumes"])
+        shared = set(self.workers(compose)[0]["volumes"]) - {f"exports:{settings.keys_dir.parent}/exports"}
         assert shared < set(service["volumes"])
         assert settings.serve.url(settings.keys_dir) == "sqlite:////var/lib/lethe/service/service.db"
         assert "service:/var/lib/lethe/service" in service["volumes"]
@@ -177,6 +178,14 @@ class TestCompose:
             assert worker["ulimits"]["core"] == 0
             assert worker["mem_limit"] == worker["memswap_limit"]
             assert "user" not in worker  # the image's own, which is not root
+
+    def test_workers_can_write_the_exports_that_are_asked_for_by_message(
+        self, compose: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for worker in self.workers(compose):
+            mounts = [volume.partition(":")[2] for volume in worker["volumes"]]
+            settings = accepted(worker["environment"], tmp_path, monkeypatch)
+            assert str(Runtime(settings).exports) in mounts
 
     def test_every_service_is_limited(self, compose: dict[str, Any]) -> None:
         for service in compose["services"].values():

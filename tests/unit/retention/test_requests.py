@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -60,6 +61,21 @@ def test_an_export_lies_in_a_file_and_is_not_in_the_answer(world: World) -> None
     )
     assert folder.stat().st_mode & 0o777 == 0o700
     assert HER[1:] not in str(answer)
+
+
+def test_an_export_goes_where_the_settings_say(make_world: Callable[..., World], tmp_path: Path) -> None:
+    world = make_world(exports_dir=tmp_path / "handed over")
+    world.now = datetime(2025, 3, 31, tzinfo=UTC)
+    world.ingest([report(1, HER, MARCH)])
+    answer = ask(world, command="export")
+    assert (tmp_path / "handed over" / answer["folder"] / "export.json").exists()
+
+
+def test_an_export_that_cannot_be_written_says_which_setting_to_change(world: World) -> None:
+    (world.folder / "exports").write_text("in the way, as a read-only file system is")
+    answer = ask(world, command="export")
+    assert answer["state"] == "failed"
+    assert answer["reason"].endswith("exports_dir names the folder: set one that workers may write to")
 
 
 @pytest.mark.parametrize(
