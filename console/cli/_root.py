@@ -197,7 +197,7 @@ def _said(error: exceptions.UsageError) -> str | None:
     if isinstance(error, exceptions.NoSuchOption):
         # A word of letters is no number and no address: whoever mistyped an option wants to see which.
         typed = f" {error.option_name}" if _OPTION.fullmatch(error.option_name) else ""
-        there = sorted(error.possibilities or _options(error))
+        there = sorted(_options(error) or error.possibilities or ())
         return f"There is no such option{typed}" + (f"; there are {', '.join(there)}." if there else ".")
     if isinstance(error, exceptions.BadParameter):
         if isinstance(error, exceptions.MissingParameter) or error.param is None:
