@@ -45,14 +45,21 @@ class _Countries:
 
 
 def classify(
-    records: pl.DataFrame, people: pl.DataFrame, rules: Rules, now: datetime, rejections: Rejections
+    records: pl.DataFrame,
+    people: pl.DataFrame,
+    rules: Rules,
+    now: datetime,
+    rejections: Rejections,
+    accounts: pl.Series | None = None,
 ) -> pl.DataFrame:
     """Add countries, month, periods and scope to each record; reject what lies in the future or is too old.
 
-    `records` are all rows of the decoded frame, so that `ID` is a row's number.
+    `records` are all rows of the decoded frame, so that `ID` is a row's number. `accounts`: the accounts as they were
+    written, those too that the archive shows by a stand-in.
     """
     policy = rules.retention
-    countries = _countries(records, people, None if rules.residence is None else rules.residence())
+    table = None if rules.residence is None else rules.residence()
+    countries = _countries(records, people, table, accounts)
     months, month = _months(records.get_column("event_time"), now + rules.future, rejections)
     sets, of_set = _sets(countries, records.height)
     in_window = [policy.period(DataClass.IDENTIFIERS, among) for among in sets]
@@ -82,10 +89,16 @@ def classify(
 
 
 def classify_usage(
-    records: pl.DataFrame, people: pl.DataFrame, rules: Rules, now: datetime, rejections: Rejections
+    records: pl.DataFrame,
+    people: pl.DataFrame,
+    rules: Rules,
+    now: datetime,
+    rejections: Rejections,
+    accounts: pl.Series | None = None,
 ) -> pl.DataFrame:
     """Add what `classify` adds to records of usage data, but no country: none is kept anywhere beyond its period."""
-    countries = _countries(records, people, None if rules.residence is None else rules.residence())
+    table = None if rules.residence is None else rules.residence()
+    countries = _countries(records, people, table, accounts)
     months, month = _months(records.get_column("event_time"), now + rules.future, rejections)
     sets, of_set = _sets(countries, records.height)
     periods = [rules.retention.period(DataClass.USAGE, among) for among in sets]
@@ -126,10 +139,12 @@ def _months(when: pl.Series, latest: datetime, rejections: Rejections) -> tuple[
     return months, np.maximum(month - first, -1)
 
 
-def _countries(records: pl.DataFrame, people: pl.DataFrame, residence: Residence | None) -> _Countries:
+def _countries(
+    records: pl.DataFrame, people: pl.DataFrame, residence: Residence | None, accounts: pl.Series | None
+) -> _Countries:
     """Find the countries of end users by number or by the site's table, and of records by network."""
     if residence is not None:
-        return _by_table(records, people, residence)
+        return _by_table(records, people, residence, accounts)
     numbers = people.get_column("kind").to_arrow()
     coded = numbers.dictionary_encode()
     kinds = coded.dictionary.to_pylist()
@@ -146,7 +161,9 @@ def _countries(records: pl.DataFrame, people: pl.DataFrame, residence: Residence
     return _Countries(list(names), who[known], persons[known], networks)
 
 
-def _by_table(records: pl.DataFrame, people: pl.DataFrame, residence: Residence) -> _Countries:
+def _by_table(
+    records: pl.DataFrame, people: pl.DataFrame, residence: Residence, accounts: pl.Series | None
+) -> _Countries:
     """Ask the site's table: of a subject, of its domain or address, of the record's account; and its number as ever."""
     names: dict[str, int] = {}
     kinds, values = people.get_column("kind"), people.get_column("value")
@@ -166,8 +183,8 @@ def _by_table(records: pl.DataFrame, people: pl.DataFrame, residence: Residence)
         persons = np.where(own >= 0, own, persons)
     who, known = people.get_column(ID).to_numpy().astype(np.int64), persons >= 0
     who, persons = who[known], persons[known]
-    if residence.accounts and "account" in records.columns:
-        of = _coded(records.get_column("account"), residence.accounts.get, names)
+    if residence.accounts and accounts is not None:
+        of = _coded(accounts, residence.accounts.get, names)
         at = np.flatnonzero(of >= 0)  # behind the people: theirs come first
         who, persons = np.concatenate([who, at]), np.concatenate([persons, of[at]])
     networks = np.full(records.height, -1, np.int64)

@@ -83,12 +83,23 @@ def split(decoded: Decoded, fmt: Format, rules: Rules, now: datetime, line: Line
     people = read_parties(frame, fmt, line, columns, kept, rejections)
     _reject_missing(frame, fmt, columns, rejections)
     records = frame[[ID, ROW, INDEX]].hstack([v.alias(name) for name, v in columns.values.items()])
+    accounts = _accounts(frame, records, kept) if rules.residence is not None else None
     if fmt.data == "usage":
-        records = classify_usage(records, people, rules, now, rejections)
+        records = classify_usage(records, people, rules, now, rejections, accounts)
     else:
-        records = classify(records, people, rules, now, rejections)
+        records = classify(records, people, rules, now, rejections, accounts)
     listed = rules.listed() if rules.listed is not None and kept.withheld else None
     return _assemble(frame, fmt, records, people, columns, kept, rejections, listed)
+
+
+def _accounts(frame: pl.DataFrame, records: pl.DataFrame, kept: KeptTexts) -> pl.Series | None:
+    """Return the accounts as they were written; None for a format without any."""
+    found = records.get_column("account") if "account" in records.columns else None
+    for path, (columns, mask) in kept.withheld.items():
+        if "account" in columns:
+            written = _text(frame, path).str.strip_chars().set(~mask, None)
+            found = written if found is None else found.zip_with(found.is_not_null(), written)
+    return found
 
 
 def _reject_missing(

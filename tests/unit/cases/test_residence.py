@@ -73,6 +73,17 @@ def test_mail_is_placed_by_the_table(
     assert (row["integrity_hash"] is not None) is in_scope
 
 
+@pytest.mark.parametrize("account", ["Acme Retail Ltd", "+923001234567", " Acme Retail Ltd "])
+def test_an_account_that_ends_as_a_stand_in_is_placed_by_what_it_is(account: str) -> None:
+    row = split(mail("jane@example.com", account), table=f"account, {account.strip()}, PK\n")
+    assert str(row["account"]).startswith("~")
+    assert (row["country"], row["integrity_hash"] is not None) == ("PK", True)
+    assert (
+        split(mail("jane@example.com", "Other Ltd"), table=f"account, {account.strip()}, PK\n")["country"]
+        is None
+    )
+
+
 def test_a_subject_counts_before_its_number_and_other_numbers_are_as_ever() -> None:
     sms = '{"to":"%s","sender":"ACME","messageId":"m","sentAt":"2026-01-02T03:04:05Z","status":'
     sms += '{"groupName":"DELIVERED"}}'
