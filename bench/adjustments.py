@@ -1,0 +1,127 @@
+"""Find planted repeats and superseded reports among many: all of them, and nothing beside them.
+
+Run with `nice python -m bench.adjustments [--count 5000000] [--share 0.01]`. Reports are split and committed part after
+part, every tenth commit by new handles, as after a restart; of a share of the messages there are two reports: the same
+one again, or a pending one before the final one, two commits apart. The sweep runs in the middle and at the end. Prints
+what was planted, what was found, and the memory there was at most; status 1 if they differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from lethe.operations.adjustments import run
+from lethe.operations.runtime import Runtime
+from lethe.operations.settings import Settings
+from lethe.schemas.declaration import format as formats
+from lethe.streams.transform.batch import Batch, Source
+from lethe.testing.traffic import generate
+
+NOW = datetime(2026, 3, 31, tzinfo=UTC)
+SMS = "infobip/sms-report"
+_BATCH = 4_000
+_COMMIT = 72_000
+
+
+def planted(count: int, share: float, seed: int) -> Iterator[tuple[bytes, str | None]]:
+    """Yield reports, in order, each with why it is not to be billed, or None."""
+    draw = random.Random(seed)
+    waiting: list[tuple[int, bytes]] = []  # when it comes, the other report
+    for at, value in enumerate(generate(SMS, count, seed, until=NOW, months=1)):
+        while waiting and waiting[0][0] <= at:
+            yield waiting.pop(0)[1], None
+        if draw.random() >= share:
+            yield value, None
+            continue
+        later = at + 2 * _COMMIT  # two commits on
+        record = json.loads(value)
+        final = dict(
+            record, status={"groupId": 3, "groupName": "DELIVERED", "id": 5, "name": "DELIVERED_TO_HANDSET"}
+        )
+        if draw.random() < 0.5:
+            pending = dict(
+                record, status={"groupId": 1, "groupName": "PENDING", "id": 7, "name": "PENDING_ENROUTE"}
+            )
+            yield json.dumps(pending).encode(), "superseded"
+            waiting.append((later, json.dumps(final).encode()))
+        else:
+            yield json.dumps(final).encode(), None
+            waiting.append((later, b"again" + json.dumps(final).encode()))
+    for _, value in waiting:
+        yield value, None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=5_000_000)
+    parser.add_argument("--share", type=float, default=0.01)
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="lethe-adjustments-") as folder:
+        settings = Settings(root=str(Path(folder, "warehouse")), keys_dir=Path(folder, "keys"))
+        expected: dict[int, str] = {}
+        runtime, pending, offset, commits = Runtime(settings, lambda: NOW), [], 0, 0
+        values: list[bytes | None] = []
+        fmt = formats.get(SMS)
+
+        def flush(least: int) -> None:
+            nonlocal runtime, pending, values, commits
+            if len(values) >= min(least, _BATCH) and values:
+                first = offset - len(values)
+                pending.append(
+                    Batch(
+                        Source("cdr", 0, "c/cdr/0", SMS), 0, 1, first, offset - 1,
+                        np.arange(first, offset, dtype=np.int64), values, np.full(len(values), -1, np.int64),
+                    )
+                )  # fmt: skip
+                values = []
+            if pending and sum(len(b.values) for b in pending) >= least:
+                runtime.new_warehouse().commit(runtime.transform.process_all(pending, fmt), runtime.ring)
+                pending, commits = [], commits + 1
+                if commits % 10 == 0:
+                    runtime = Runtime(settings, lambda: NOW)  # a restart
+
+        for value, why in planted(asked.count, asked.share, asked.seed):
+            if value.startswith(b"again"):
+                value, why = value[5:], "repeated"
+            if why is not None:
+                expected[offset] = why
+            values.append(value)
+            offset += 1
+            if len(values) >= _BATCH:
+                flush(_COMMIT)
+            if offset == asked.count // 2:
+                run(Runtime(settings, lambda: NOW))
+        flush(0)
+        taken = time.monotonic() - began
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        swept = time.process_time()
+        run(Runtime(settings, lambda: NOW))
+        swept = time.process_time() - swept
+        table = Runtime(settings, lambda: NOW).warehouse.table("adjustments").dataset().to_table()
+        found = dict(zip(table["offset"].to_pylist(), map(str, table["reason"].to_pylist()), strict=True))
+        again = [one.new for one in run(Runtime(settings, lambda: NOW))]
+    print(
+        f"{offset:,} reports in {commits} commits, {len(expected):,} of them not to be billed; found {len(found):,}: "
+        f"{sum(expected.get(at) == why for at, why in found.items()):,} right, "
+        f"{len(found.keys() - expected.keys()):,} beside them, {len(expected.keys() - found.keys()):,} missed; "
+        f"a second run finds {sum(again)}. Taken in and swept once in {taken:,.0f} s; the last sweep took "
+        f"{swept:,.0f} s of processor time; {before:,} MB of memory at most before it, "
+        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024:,} MB after it"
+    )
+    raise SystemExit(0 if found == expected else 1)
+
+
+if __name__ == "__main__":
+    main()
