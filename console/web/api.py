@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
 from lethe.console.web.pages.cases import opened
 from lethe.console.web.pages.search import find
 from lethe.console.web.security import Here, needs
-from lethe.operations.access.grants import RefusedError
+from lethe.operations.access.grants import PURPOSES, RefusedError
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
 
@@ -56,7 +57,7 @@ class NewCase(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     reference: str = Field(min_length=1, max_length=80)
-    purpose: str = Field(min_length=1, max_length=80)
+    purpose: str = Field(max_length=80, json_schema_extra={"enum": [*PURPOSES]})
     title: str = Field("", max_length=300)
 
 
@@ -70,19 +71,21 @@ class CaseView(BaseModel):
     closed: datetime | None
 
 
-def bearer(service: Here, authorization: Annotated[str, Header(max_length=200)] = "") -> SignedIn:
+_bearer: Final = HTTPBearer(auto_error=False, description="the token of POST /api/sessions")
+
+
+def bearer(service: Here, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> SignedIn:
     """Say who calls; 401 without a session."""
-    kind, _, token = authorization.partition(" ")
-    found = service.sessions.who(token) if kind == "Bearer" else None
+    found = None if sent is None else service.sessions.who(sent.credentials)
     if found is None:
-        raise HTTPException(401, "sign in first: POST /api/sessions")
+        raise HTTPException(401, "sign in first: POST /api/sessions", {"WWW-Authenticate": "Bearer"})
     return found
 
 
 Caller = Annotated[SignedIn, Depends(bearer)]
 
 
-@router.post("/sessions", responses={403: {}, 429: {}})
+@router.post("/sessions", responses={400: {}, 403: {}, 429: {}})
 def sign_in(request: Request, service: Here, credentials: Credentials) -> Token:
     """Start a session."""
     address = request.client.host if request.client else ""

@@ -22,6 +22,11 @@ from lethe.operations.access.grants import RefusedError
 from lethe.schemas.errors import LetheError, TransientError
 
 _STATIC: Final = Path(__file__).parent / "static"
+_TOLD: Final = {
+    400: "the body of the request cannot be read",
+    404: "there is no such page",
+    405: "this address does not take that method",
+}
 
 
 def make_app(service: Service) -> FastAPI:
@@ -66,8 +71,11 @@ def _invalid(request: Request, error: Exception) -> Response:
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, AnyHTTPException)  # noqa: S101  (what it is registered for)
-    told = error.detail if isinstance(error, HTTPException) else "there is no such page"
-    return _answer(request, error.status_code, told)
+    told = error.detail if isinstance(error, HTTPException) else _TOLD.get(error.status_code, "refused")
+    answer = _answer(request, error.status_code, told)
+    for name, value in (error.headers or {}).items():
+        answer.headers[name] = value
+    return answer
 
 
 def _unexpected(request: Request, error: Exception) -> Response:
