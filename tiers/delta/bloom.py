@@ -23,6 +23,7 @@ _SALT: Final = (
     0x5C6BFB31,
 )
 _BLOCK: Final = 32
+_ALL: Final = slice(None)
 _MASK: Final = (1 << 64) - 1
 _P1, _P2, _P3 = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
 _P4, _P5 = 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5
@@ -52,9 +53,9 @@ class Filters:
         self._blocks = np.array(sizes, np.int64) // _BLOCK
         self._starts = np.array(ends, np.int64) - np.array(sizes, np.int64)
 
-    def may_hold(self, hashed: int) -> npt.NDArray[np.bool_]:
-        """Tell whether a value with this hash can be in each of the row groups."""
-        starts = self._starts + ((hashed >> 32) * self._blocks >> 32) * _BLOCK
+    def may_hold(self, hashed: int, among: Sequence[int] | slice = _ALL) -> npt.NDArray[np.bool_]:
+        """Tell whether a value with this hash can be in each of the row groups, or in those `among` them."""
+        starts = self._starts[among] + ((hashed >> 32) * self._blocks[among] >> 32) * _BLOCK
         blocks = self._data[starts[:, None] + np.arange(_BLOCK)].view("<u4")
         low = hashed & 0xFFFFFFFF
         bits = np.array([1 << ((low * salt & 0xFFFFFFFF) >> 27) for salt in _SALT], np.uint32)

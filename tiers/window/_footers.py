@@ -6,12 +6,11 @@ A file never changes under its name, so that its footer, once read, is kept for 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, cached_property
 from threading import Lock
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -60,19 +59,19 @@ class Footer:
                 self._ends[column, group] = None
         return self._ends[column, group]
 
-    def with_tokens(self, tokens: Iterable[bytes]) -> list[int]:
-        """Return the row groups that can have one of the tokens, as their statistics say."""
-        found: set[int] = set()
+    def with_tokens(self, tokens: Iterable[bytes]) -> dict[bytes, list[int]]:
+        """Return the row groups that can have each of the tokens, as their statistics say."""
+        found: dict[bytes, list[int]] = {}
         for token in tokens:
             # A merged file is in the order of tokens: halving finds the first one, and those that follow are near.
             at = self._first_reaching(token) if self._merged else 0
             for group in range(at, len(self.groups)):
                 ends = self.ends("token", group)
                 if ends is None or ends[0] <= token <= ends[1]:
-                    found.add(group)
+                    found.setdefault(token, []).append(group)
                 elif self._merged and token < ends[0]:
                     break
-        return sorted(found)
+        return found
 
     def _first_reaching(self, token: bytes) -> int:
         """Return the first row group whose greatest token is no less, or whose statistics are missing."""
@@ -100,22 +99,26 @@ class Footer:
         (s, p, o), (t, q, r) = ([e[at] for e in known] for at in (0, 1))
         return (s, p, o), (t, q, r)
 
-    def filtered(self, opened: Opened, column: str, groups: list[int], values: Iterable[bytes]) -> list[int]:
-        """Return which of the row groups can have one of the values (plain bytes), as far as they have filters."""
-        hashes = [hash_of(value) for value in values]
-        if not hashes or not groups:
-            return []
+    def filtered(self, opened: Opened, column: str, sought: Mapping[bytes, Sequence[int]]) -> set[int]:
+        """Return which row groups can have one of the values (plain bytes), each in groups of its own, as far as they
+        have filters. Of many values all groups would have one or another, if each was asked for everywhere.
+        """
+        groups = sorted({group for of_value in sought.values() for group in of_value})
+        if not groups:
+            return set()
         places = [self._filter(column, group) for group in groups]
         there = [place for place in places if place is not None]
         if len(there) < len(places):
-            return groups
+            return set(groups)
         start, end = min(at for at, _ in there), max(at + length for at, length in there)
         data, shift = opened.bytes_between(start, end)
         filters = Filters(data, there, shift)
-        found = np.zeros(len(groups), np.bool_)
-        for hashed in hashes:
-            found |= filters.may_hold(hashed)
-        return [group for group, holds in zip(groups, found, strict=True) if holds]
+        numbered = {group: number for number, group in enumerate(groups)}
+        found: set[int] = set()
+        for value, of_value in sought.items():
+            holds = filters.may_hold(hash_of(value), [numbered[group] for group in of_value])
+            found.update(group for group, held in zip(of_value, holds, strict=True) if held)
+        return found
 
     def _filter(self, column: str, group: int) -> tuple[int, int] | None:
         """Say where the Bloom filter of a column in a row group is and how long it is."""

@@ -148,9 +148,8 @@ def _tokens_in(
     objects: Objects, table: str, partition: tuple[str, ...], file: _Listed, wanted: Tokens
 ) -> list[dict[str, Any]]:
     opened, footer = open_file(objects, table, file.path, file.size)
-    groups = footer.with_tokens(wanted.subjects)
-    groups = footer.filtered(opened, "token", groups, wanted.subjects)
-    groups = list({*groups, *footer.filtered(opened, "message_token", list(footer.groups), wanted.messages)})
+    groups = footer.filtered(opened, "token", footer.with_tokens(wanted.subjects))
+    groups |= footer.filtered(opened, "message_token", dict.fromkeys(wanted.messages, footer.groups))
     found: list[dict[str, Any]] = []
     for group in sorted(groups):
         some = opened.read(group, ["token", "message_token"] if wanted.messages else ["token"])
@@ -173,9 +172,8 @@ def _positions_in(
     keys = sorted((s, p, o) for (s, p), offsets in where.items() for o in offsets)
     groups = footer.with_positions(keys)
     if table == "identifiers":  # in the order of tokens every group has offsets from everywhere
-        groups = footer.filtered(
-            opened, "offset", groups, {struct.pack("<q", offset) for _, _, offset in keys}
-        )
+        values = {struct.pack("<q", offset) for _, _, offset in keys}
+        groups = sorted(footer.filtered(opened, "offset", dict.fromkeys(values, groups)))
     offsets = _integers(sorted({o for _, _, o in keys}))
     found: list[dict[str, Any]] = []
     for group in groups:
