@@ -1,0 +1,52 @@
+"""SIGTERM while records pour in: what is in hand is committed, and the worker is gone within ten seconds."""
+
+from __future__ import annotations
+
+import threading
+import time
+import urllib.error
+import urllib.request
+
+from workers import Process, Site, traffic, until
+
+
+def ready(worker: Process) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{worker.port}/ready", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.HTTPError, OSError):
+        return False
+
+
+def test_a_worker_told_to_stop_under_load_commits_what_it_has_and_leaves_within_ten_seconds(
+    site: Site,
+) -> None:
+    topic = site.topic(partitions=2)
+    values, enough = traffic(3_000), threading.Event()
+
+    def pour() -> None:
+        partition = 0
+        while not enough.is_set() and len(site.produced) < 90_000:
+            site.produce(topic, values, partition)
+            partition = 1 - partition
+
+    worker = site.worker(
+        LETHE_FLUSH__SECONDS="10"
+    )  # as it is delivered: more is in hand than with a short one
+    until(lambda: ready(worker), 60, "the worker is ready")
+    pouring = threading.Thread(target=pour)
+    pouring.start()
+    try:
+        until(lambda: len(site.produced) >= 30_000, 60, "records pour in")
+        produced_before, told = len(site.produced), time.monotonic()
+        status = worker.stop(30)
+        took = time.monotonic() - told
+    finally:
+        enough.set()
+        pouring.join(60)
+    assert status == 0, worker.text()
+    assert took < 10, f"it took {took:.1f} s"
+    assert 0 < site.archived() < len(site.produced), "it committed what it had, and there was more to take"
+    assert len(site.produced) > produced_before, "records came while it was leaving"
+    site.drain(seconds=120)
+    site.judge()
