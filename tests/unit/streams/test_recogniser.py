@@ -9,6 +9,7 @@ import string
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from random import Random
 from typing import Any
 from urllib.parse import quote
@@ -30,6 +31,7 @@ from lethe.streams.transform.split.rules import ID
 FORMATS = [f for f in formats.builtin().values() if isinstance(f, Format)]
 STAND_IN = re.compile(r"~[a-z2-7]{16}")
 NOW = datetime(2026, 10, 15, 12, tzinfo=UTC)
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "formats" / "infobip"
 
 
 def spellings(number: phonenumbers.PhoneNumber) -> dict[str, str]:
@@ -122,6 +124,33 @@ def test_ordinary_codes_are_not_withheld() -> None:
         assert shown.null_count == 0, column
         withheld = sum(text.startswith("~") for text in shown.to_pylist())
         assert withheld <= each // 1_000, (column, withheld)
+
+
+NETWORKS = [
+    "Vodafone IN-KA",
+    "Telenor (Pakistan)",
+    "Zong 4G",
+    "T-Mobile USA, Inc.",
+    "\u4e2d\u56fd\u79fb\u52a8",
+    "O2",
+]
+
+
+def test_ordinary_networks_are_not_withheld_and_names_of_them_are_never_empty() -> None:
+    """Of 100,000 ids of networks, as the vendor promises them, none has a stand-in; a name is itself or has one."""
+    draw, each = Random(12), 100_000
+    base = json.loads((FIXTURES / "messages-report.ndjson").read_bytes().splitlines()[0])
+    given = [draw.randrange(1, 10 ** draw.randint(1, 6)) for _ in range(each)]
+    values: list[bytes | None] = [
+        json.dumps({**base, "networkId": name, "messageId": f"m{at}"}).encode()
+        for at, name in enumerate([*given, *NETWORKS])
+    ]
+    found = Kit(scope="none").process(values, "infobip/messages-report").metadata
+    shown = found.column("network").to_pylist()
+    assert len(shown) == len(values)
+    assert shown[:each] == [str(number) for number in given]
+    for name, text in zip(NETWORKS, shown[each:], strict=True):
+        assert text == name or STAND_IN.fullmatch(text)
 
 
 def at_path(node: Any, path: str) -> Iterator[str]:
