@@ -140,6 +140,7 @@ def test_ordinary_networks_are_not_withheld_and_names_of_them_are_never_empty() 
     """Of 100,000 ids of networks, as the vendor promises them, none has a stand-in; a name is itself or has one."""
     draw, each = Random(12), 100_000
     base = json.loads((FIXTURES / "messages-report.ndjson").read_bytes().splitlines()[0])
+    base |= {"sentAt": "2026-10-01T10:00:00.000+0000", "doneAt": "2026-10-01T10:00:03.000+0000"}
     given = [draw.randrange(1, 10 ** draw.randint(1, 6)) for _ in range(each)]
     values: list[bytes | None] = [
         json.dumps({**base, "networkId": name, "messageId": f"m{at}"}).encode()
