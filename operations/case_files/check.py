@@ -17,9 +17,9 @@ from lethe.integrity.log import merkle
 from lethe.integrity.log.checkpoint import Checkpoint
 from lethe.integrity.log.note import Note, VerifierKey
 from lethe.integrity.log.signing import KeyHistory
-from lethe.operations.case_files.make import VERSION, origin
 from lethe.schemas.errors import IntegrityError
 
+VERSION: Final = 1
 _MOST_FILES: Final = 10_000
 _MOST_BYTES: Final = 1 << 30
 _SIGNED: Final = frozenset({"manifest.json", "signature.json"})
@@ -80,6 +80,11 @@ def check(data: bytes, keys: Sequence[str]) -> Checked:
         except IntegrityError as error:
             raise IntegrityError(f"{name}: not proven: {error}") from None
     return Checked(facts[0], facts[1], facts[2], len(listed), len(evidence))
+
+
+def origin(name: str, digest: str) -> str:
+    """Return what a manifest's checkpoint is called: a log of its own, of one leaf."""
+    return f"{name}/case-file/{digest[:32]}"
 
 
 def _unpacked(data: bytes) -> dict[str, bytes]:

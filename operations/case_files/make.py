@@ -30,6 +30,7 @@ from lethe.operations.analysis import graph, overview, presets
 from lethe.operations.analysis.communications import Read
 from lethe.operations.asker import Asker, record
 from lethe.operations.case_files._report import Block, Heading, Picture, Table, Text, html, pdf
+from lethe.operations.case_files.check import VERSION, origin
 from lethe.operations.proof.evidence import evidence
 from lethe.operations.proof.signer import signer_of
 from lethe.operations.runtime import Runtime
@@ -38,7 +39,6 @@ from lethe.schemas.csv_text import csv_lines
 from lethe.schemas.errors import IntegrityError
 from lethe.schemas.position import Position
 
-VERSION: Final = 1
 MOST_EVIDENCE: Final = 100
 _NEWEST: Final = 2_000
 _LONG_AGO: Final = (1980, 1, 1, 0, 0, 0)  # the same bytes, whenever they are packed
@@ -104,11 +104,6 @@ def make(runtime: Runtime, asker: Asker, read: Read, facts: Facts) -> bytes:
         restricted=read.restricted, grant=facts.grant,
     )  # fmt: skip
     return _packed(files)
-
-
-def origin(name: str, digest: str) -> str:
-    """Return what a manifest's checkpoint is called: a log of its own, of one leaf."""
-    return f"{name}/case-file/{digest[:32]}"
 
 
 def _packed(files: Mapping[str, bytes]) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -92,6 +94,13 @@ def test_a_case_file_holds_the_case_and_verifies_offline(site: Site, tmp_path: P
     assert (told.exit_code, "PROVEN: case F-1" in " ".join(told.stdout.split())) == (0, True), told.output
     (entry,) = (e for e in site.world.runtime.audit.entries() if e["action"] == "case-file")
     assert entry["grant"] == manifest["grant"]
+
+
+def test_checking_needs_nothing_of_what_makes_it() -> None:
+    """Whoever is given a case file may have no service: neither the typesetter nor the tables are imported."""
+    code = "import sys, lethe.operations.case_files.check as c; print(c and {'typst', 'polars'} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "set()"
 
 
 def test_whatever_is_changed_added_or_taken_out_shows(site: Site) -> None:
