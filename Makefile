@@ -65,7 +65,7 @@ $(VENV)/spark/.installed: requirements-spark.lock $(STAMP)
 .PHONY: test-spark
 test-spark: setup tools $(VENV)/spark/.installed ## Apache Spark with Delta Lake, beside Lethe and under it
 	@$(BIN)/python tests/spark/delta.py >/dev/null
-	PYTHONPATH=$(abspath $(VENV)/spark) $(BIN)/python -m pytest -p no:cacheprovider tests/spark/check_*.py
+	PYTHONPATH=$(abspath $(VENV)/spark) $(BIN)/python -m pytest -p no:cacheprovider $(or $(SPARK),tests/spark/check_*.py)
 
 $(BIN)/helm: $(STAMP)
 	@command -v go >/dev/null || { echo "Helm is built with Go 1.24 or later: https://go.dev/dl" >&2; exit 1; }

@@ -19,6 +19,7 @@ SMALL = {
     "spark.driver.bindAddress": "127.0.0.1",
     # What a cluster has by the hundred: with small tables, tasks of nothing.
     "spark.sql.shuffle.partitions": "2",
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.log.level": "ERROR",
     "spark.sql.debug.maxToStringFields": "100",
