@@ -54,12 +54,17 @@ _TIMES = {
 }
 
 
+_FIGURES = frozenset({"decimal", "duration", "integer"})
+
+
 @dataclass(frozen=True)
 class Person:
     """One made-up end user: `address` as a vendor writes it."""
 
     address: str
     spellings: tuple[str, ...]
+    figures: tuple[str, ...] = ()
+    """Numbers that somebody's own makes: of such a size that a price, a duration or parts may be."""
 
 
 def person(draw: Random) -> Person:
@@ -98,7 +103,9 @@ def person(draw: Random) -> Person:
             f"{number}.mp3",
             f"x{national}",
         )
-        return Person(draw.choice(spellings[:3]), spellings)
+        parts = [(f"{start}{tail[:4]}", tail[4:]), (tail[:6], tail[6:]), ("0", tail), (tail[:3], tail[3:])]
+        figures = (tail, national, *map(".".join, parts))
+        return Person(draw.choice(spellings[:3]), spellings, figures)
     word = f"{NAME}.{''.join(draw.choice('bcdfg') for _ in range(5))}"
     if kind == 3:
         address = f"{word}@example.org"
@@ -149,6 +156,7 @@ def record(fmt: Format, who: Person, draw: Random, planted: float, tally: Tally 
     """A record about somebody, the address in any spelling at every place with probability `planted`."""
     tally = tally or Tally()
     texts = {spec.path: _usual(spec, draw) for spec in fmt.fields}
+    named = False
     for condition in fmt.skips:  # a record that is a communication
         texts[condition.field or ""] = (condition.is_not or ("x",))[0]
     for path in fmt.charge.plus if fmt.charge else ():  # figures, though the window keeps them
@@ -159,6 +167,7 @@ def record(fmt: Format, who: Person, draw: Random, planted: float, tally: Tally 
             isinstance(spec.end_user, Condition) and _holds(spec.end_user, texts) is not False
         )
         tally.planted += end_user
+        named |= end_user
         texts[spec.path] = who.address if end_user else draw.choice(["ACME", "24365", "385958110027"])
 
     def spelt() -> str:
@@ -172,6 +181,11 @@ def record(fmt: Format, who: Person, draw: Random, planted: float, tally: Tally 
             and spec.class_ != "subject"
         ) or (spec.class_ == "subject" and spec.end_user == "never" and draw.random() < planted):
             texts[spec.path] = spelt()
+    for spec in fmt.archive if named and who.figures else ():  # of nobody else can it be told whose they are
+        if spec.type in _FIGURES and spec.path not in decisive and draw.random() < planted:
+            tally.planted += 1
+            # The last has six digits as a duration: no more than any call of some minutes to a thousandth.
+            texts[spec.path] = draw.choice(who.figures[:-1] if spec.type == "duration" else who.figures)
     if fmt.encoding == "csv":
         line = io.StringIO()
         csv.writer(line, lineterminator="").writerow(

@@ -32,7 +32,7 @@ _MOST_PARTS = 10**6
 _MOST_BYTES = 10**15
 _MOST_EXPONENT = 30
 _NOTHING = ["", "0", "<null>"]  # what is written for a time that never came
-_MOST_SECONDS = 366 * 86_400
+_MOST_SECONDS = 7 * 86_400  # a national number read as milliseconds is a month
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 _KEYED = frozenset({"account", "application", "route"})
 _ISO = frozenset({"iso", "iso_or_epoch_s"})

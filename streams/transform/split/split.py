@@ -31,6 +31,7 @@ from lethe.streams.transform.split.classify import classify, classify_usage
 from lethe.streams.transform.split.columns import convert
 from lethe.streams.transform.split.conditions import holds
 from lethe.streams.transform.split.leak_guard import leaks
+from lethe.streams.transform.split.number_guard import number_leaks
 from lethe.streams.transform.split.parties import read_parties
 from lethe.streams.transform.split.rules import ID, Rules
 
@@ -261,8 +262,10 @@ def _guard(
     if fmt.data == "usage":  # all of it is in the window; what fits no column is nowhere
         return records.hstack([_flag(records, redacted)]), pl.DataFrame([frame.get_column(ID)]), {}
     long_digits = frozenset(s.column for s in fmt.archive if s.pattern in LONG_DIGITS and s.column)
-    for column, mask in leaks(records, people, long_digits, distinct).items():
-        kept[f"={column}"] = _scatter(records.get_column(column), mask, ids, frame.height)
+    found = leaks(records, people, long_digits, distinct) | number_leaks(records, people, distinct)
+    for column, mask in found.items():
+        texts_of = records.get_column(column).cast(pl.String)
+        kept[f"={column}"] = _scatter(texts_of, mask, ids, frame.height)
         if column in CODES:
             _withhold(codes, column, kept[f"={column}"])
         redacted[column] = redacted[column] | mask if column in redacted else mask
