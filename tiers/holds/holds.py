@@ -34,6 +34,7 @@ from lethe.keys.sealing import open_value, seal_value
 from lethe.schemas.errors import ExpiredKeyError, IntegrityError, LetheError
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import window_end
+from lethe.tiers.holds._once import each_once
 from lethe.tiers.holds.definition import (
     Hold,
     Known,
@@ -226,20 +227,19 @@ class Holds:
         What the window still holds of it is not among them.
         """
         keys = self._ring.named(hold.key)
-        found: dict[str, dict[str, Any]] = {}
         prefix = f"{_FOLDER}/{hold.id}/records"
-        for path in self._objects.list(prefix):
-            name = path.removeprefix(prefix + "/").removesuffix(".sealed")
-            if key_id is not None and not name.startswith(f"{key_id}."):
-                continue
-            packed = open_value(keys, "holds", "records", f"{hold.id}/{name}", self._objects.get(path) or b"")
-            unpacked = zstandard.ZstdDecompressor().decompress(packed, max_output_size=_MOST_BYTES)
-            for record in orjson.loads(unpacked):
-                # Preserve again after half an erasure, or with the archive, a record says less than before.
-                known = found.get(record["record"])
-                if known is None or _said(record) > _said(known):
-                    found[record["record"]] = record
-        yield from found.values()
+        names = [p.removeprefix(prefix + "/").removesuffix(".sealed") for p in self._objects.list(prefix)]
+        chosen = [name for name in names if key_id is None or name.startswith(f"{key_id}.")]
+
+        def read() -> Iterator[list[dict[str, Any]]]:
+            for name in chosen:
+                sealed = self._objects.get(f"{prefix}/{name}.sealed") or b""
+                packed = open_value(keys, "holds", "records", f"{hold.id}/{name}", sealed)
+                unpacked = zstandard.ZstdDecompressor().decompress(packed, max_output_size=_MOST_BYTES)
+                yield orjson.loads(unpacked)
+
+        # Preserved again after half an erasure, or with the archive, a record says less than before.
+        yield from each_once(read, _said)
 
     def release(self, hold_id: str, now: datetime, why: str) -> tuple[str, Known, list[dict[str, Any]]]:
         """Release a hold: its key is destroyed, and with it all that was preserved. Restartable.
