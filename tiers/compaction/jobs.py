@@ -192,15 +192,32 @@ def discard_fenced(objects: Objects, table: Table) -> None:
     """Delete what merges have written that can never land, because files of theirs were taken out: by an erasure,
     by the end of their month. It must not outlive these.
     """
-    listed = notes(objects, table.name)
-    if not listed:
-        return
-    table.reload()
-    there = {f.path for f in files_of(table)}
+    listed, there = _listed(objects, table)
     for note in listed:
         inputs = {f.path for f in note.job.inputs}
         if note.state != "settled" and not inputs <= there and not _landed(note, there):
             _discard(objects, table, note, there)
+
+
+def delete_retired(objects: Objects, table: Table) -> None:
+    """Delete what merges have taken out of a table, readers or not: an erasure must not leave it.
+
+    The notes of the merges name it, which a checkpoint of the table does for a week only.
+    """
+    listed, there = _listed(objects, table)
+    for note in listed:
+        for file in note.job.inputs:
+            if file.path not in there and _landed(note, there):
+                objects.delete(f"{table.name}/{file.path}")
+
+
+def _listed(objects: Objects, table: Table) -> tuple[list[Note], set[str]]:
+    """Return the notes there are and, as they were read before it, the files of the table."""
+    listed = notes(objects, table.name)
+    if not listed:
+        return [], set()
+    table.reload()
+    return listed, {f.path for f in files_of(table)}
 
 
 def tidy(objects: Objects, table: Table, now: datetime) -> int:

@@ -27,7 +27,7 @@ from lethe.tiers.certificates.certificates import DELETION
 from lethe.tiers.certificates.expected_losses import note_erasure
 from lethe.tiers.certificates.journal import file_entry
 from lethe.tiers.certificates.places import reach
-from lethe.tiers.compaction.jobs import discard_fenced
+from lethe.tiers.compaction.jobs import delete_retired, discard_fenced
 from lethe.tiers.delta.rewrite import cleaned_files, delete_removed, files_of, replace
 from lethe.tiers.delta.table import Waited
 from lethe.tiers.maintenance import MaintenanceContext
@@ -279,9 +279,12 @@ def _rewrite(
 
 
 def _delete(maintenance: MaintenanceContext) -> None:
-    for table in WINDOW_TABLES:
-        discard_fenced(maintenance.warehouse.objects, maintenance.warehouse.window[table])
-        delete_removed(maintenance.warehouse.objects, maintenance.warehouse.window[table])
+    objects = maintenance.warehouse.objects
+    for name in WINDOW_TABLES:
+        table = maintenance.warehouse.window[name]
+        discard_fenced(objects, table)
+        delete_retired(objects, table)
+        delete_removed(objects, table)
 
 
 def _check(maintenance: MaintenanceContext, files: list[dict[str, Any]]) -> None:
