@@ -92,7 +92,8 @@ class Warehouse:
         self._clock = clock
         self.window: Mapping[str, Table] = _Opened(self.table)
         if not any(objects.get(path) for path in (checkpoint_path("metadata"), log_path("metadata", 0))):
-            self.open_ahead((*WINDOW_TABLES, "metadata", "ledger"))
+            for name in (*WINDOW_TABLES, "metadata", "ledger"):
+                self._open_one(name)
         self._stamped: datetime | None = None
         self._complete = False
         self._committed: datetime | None = None
