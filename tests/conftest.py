@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from workers import Site, sites
 
 from lethe.schemas.compiled import native
 from lethe.schemas.errors import LetheError
+from lethe.streams.worker.logs import JsonFormatter
 from lethe.testing.brokers.kafka.cluster import KafkaCluster
 
 # A law holds or it does not: a machine that is busy breaks none.
@@ -25,6 +27,15 @@ NEEDS_KAFKA = "needs_kafka: runs only where LETHE_TEST_BROKER is kafka or kafka3
 NEEDS_HISTORY = (
     "needs_history(commit): runs only where the repository has this commit; a shallow checkout has not"
 )
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """Take back what a command has done to the logs of this process: the next test listens to them."""
+    yield
+    root = logging.getLogger()
+    root.handlers[:] = [h for h in root.handlers if not isinstance(h.formatter, JsonFormatter)]
+    root.setLevel(logging.WARNING)
 
 
 def pytest_configure(config: pytest.Config) -> None:

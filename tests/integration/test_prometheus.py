@@ -28,6 +28,7 @@ MAY_BE_EMPTY = {
     "Share redacted",
     "Holds",
     "Holds overdue for review",
+    "What changed in formats, by column",
 }
 
 

@@ -53,6 +53,8 @@ PLACES: Final = (
             "_adjustments",
             "_probe",  # of random bytes, by `lethe doctor`
             "_codes",
+            "_quality",  # shares, quantiles and codes of each format, by day
+            "_ingest",  # which source's settings a file was read under, by its fingerprint
         ),
         _NOBODY,
     ),

@@ -16,7 +16,7 @@ from lethe.schemas.errors import IntegrityError, LetheError
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    group = new_app("Case files of the console.")
+    group = new_app("Case files of the console: verify one. Needs nothing but the file and a verifier key.")
     group.callback()(_nothing)
     group.command("verify")(verify_command)
     app.add_typer(group, name="case-file")

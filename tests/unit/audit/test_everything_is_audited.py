@@ -53,7 +53,10 @@ NO_ENTRY = {
     "oversight.signing.audit_keys": "public keys",
     "oversight.verify.verify": "entries are compared, not shown",
     "oversight.verify.verify_ends": "entries are compared, not shown",
+    "quality.listed": "shares, units and codes of formats: no record is shown",
     # Parts of those that are audited.
+    "rights.erase.erase": "one person of erase_all, which is audited",
+    "rights.erase.preview": "one person of preview_all, which is audited",
     "window.lookup.asked_for": "reads what was typed, looks nothing up",
     "window.lookup.lookup": "one value of lookup_each, which is audited",
     "window.lookup.paired": "a part of the look-up",
