@@ -8,7 +8,7 @@ from pathlib import Path
 from workers import Site
 
 MASTER = Path(__file__).parents[1] / "fixtures" / "formats" / "asterisk" / "master.csv"
-PLACE = {"stream", "partition", "offset", "integrity_hash"}
+PLACE = {"ingested_at", "stream", "partition", "offset", "integrity_hash"}
 
 
 def test_as_kafka_values_and_as_a_file(site: Site) -> None:
