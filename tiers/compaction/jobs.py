@@ -192,7 +192,10 @@ def discard_fenced(objects: Objects, table: Table) -> None:
     """Delete what merges have written that can never land, because files of theirs were taken out: by an erasure,
     by the end of their month. It must not outlive these.
     """
-    listed, there = _listed(objects, table)
+    _discard_fenced(objects, table, *_listed(objects, table))
+
+
+def _discard_fenced(objects: Objects, table: Table, listed: Sequence[Note], there: set[str]) -> None:
     for note in listed:
         inputs = {f.path for f in note.job.inputs}
         if note.state != "settled" and not inputs <= there and not _landed(note, there):
@@ -200,11 +203,13 @@ def discard_fenced(objects: Objects, table: Table) -> None:
 
 
 def delete_retired(objects: Objects, table: Table) -> None:
-    """Delete what merges have taken out of a table, readers or not: an erasure must not leave it.
+    """Discard as `discard_fenced` does, and delete what merges have taken out of a table, readers or not: an erasure
+    must not leave it.
 
     The notes of the merges name it, which a checkpoint of the table does for a week only.
     """
     listed, there = _listed(objects, table)
+    _discard_fenced(objects, table, listed, there)
     for note in listed:
         for file in note.job.inputs:
             if file.path not in there and _landed(note, there):
@@ -243,7 +248,7 @@ def tidy(objects: Objects, table: Table, now: datetime) -> int:
             objects.delete(f"{table.name}/{path}")
             deleted += 1
     # Step 2
-    discard_fenced(objects, table)
+    _discard_fenced(objects, table, listed, there)
     # Step 3
     for note in listed:
         if note.state == "settled" and note.since is not None and now - note.since >= READERS:

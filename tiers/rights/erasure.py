@@ -27,7 +27,7 @@ from lethe.tiers.certificates.certificates import DELETION
 from lethe.tiers.certificates.expected_losses import note_erasure
 from lethe.tiers.certificates.journal import file_entry
 from lethe.tiers.certificates.places import reach
-from lethe.tiers.compaction.jobs import delete_retired, discard_fenced
+from lethe.tiers.compaction.jobs import delete_retired
 from lethe.tiers.delta.rewrite import cleaned_files, delete_removed, files_of, replace
 from lethe.tiers.delta.table import Waited
 from lethe.tiers.maintenance import MaintenanceContext
@@ -223,6 +223,8 @@ def erase(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Era
             months.append(said)
     # Step 4
     _delete(maintenance)
+    for file in files:  # by name too: a checkpoint of a merge may have forgotten that they were taken out
+        maintenance.warehouse.objects.delete(file["path"])
     unnamed = erase_unnamed(maintenance.warehouse, maintenance.ring, subjects, maintenance.clock())
     files += unnamed.removed
     fail_point("erase.deleted")
@@ -282,7 +284,6 @@ def _delete(maintenance: MaintenanceContext) -> None:
     objects = maintenance.warehouse.objects
     for name in WINDOW_TABLES:
         table = maintenance.warehouse.window[name]
-        discard_fenced(objects, table)
         delete_retired(objects, table)
         delete_removed(objects, table)
 
