@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # each costs the help a part of a second: imported where it i
     from rich.console import Console
 
     from lethe.operations.asker import Asker
+    from lethe.operations.proof.signing import KeyHistory
     from lethe.operations.runtime import Runtime
     from lethe.operations.settings import Settings
     from lethe.schemas.retention.calendar import Month
@@ -229,6 +230,26 @@ def moment(text: str | None, what: str) -> datetime | None:
             f"{what}: a date or time such as 2026-10-01 or 2026-10-01T12:00:00+05:00"
         ) from None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def show_verifier_keys(invocation: Shell, history: KeyHistory, told: str, **more: str) -> None:
+    """Show the verifier keys in force under a line of text; in JSON those before them too, and `more`."""
+    current = history.sets[-1]
+    answer = {
+        "name": history.name,
+        "set": len(history.sets),
+        "keys": [str(key) for key in current.keys],
+        "earlier": [str(key) for keys in history.sets[:-1] for key in keys.keys],
+        **more,
+    }
+
+    def show() -> None:
+        invocation.say(told)
+        # As they are, a line each: to be copied, and never to be broken.
+        for key in current.keys:
+            typer.echo(str(key))
+
+    invocation.answer(answer, show)
 
 
 def parse_month(text: str) -> Month:

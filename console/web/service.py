@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lethe.console.web.tries import Tries
-from lethe.operations.access.accounts import Accounts
-from lethe.operations.access.cases import Cases
+from lethe.operations.access.accounts import Accounts, Person
+from lethe.operations.access.cases import Case, Cases
 from lethe.operations.access.database import Database
 from lethe.operations.access.desk import Desk
 from lethe.operations.access.identity import IdentityProvider
 from lethe.operations.access.sessions import Sessions
+from lethe.operations.asker import Asker
 from lethe.operations.runtime import Runtime
+from lethe.schemas.retention.calendar import Month
 
 SOURCE: Final[ContextVar[str | None]] = ContextVar("lethe_source", default=None)
 """Where the request that is being answered comes from: an address, and the session if there is one."""
@@ -52,6 +54,15 @@ class Service:
         database = Database(runtime.settings.serve.url(runtime.settings.keys_dir))
         database.upgrade()
         return cls(runtime, database)
+
+    def window(self) -> tuple[str, str]:
+        """Give the months of the window: from thirteen before the present one to the next."""
+        now = Month.of(self.runtime.clock())
+        return str(now.plus(-13)), str(now.plus(1))
+
+    def asker(self, person: Person, case: Case) -> Asker:
+        """Say who asks, for which case of theirs, and where the request that is being answered came from."""
+        return Asker.of(person.name, case.reference, case.purpose, source=SOURCE.get())
 
     def audit(self, entry: Mapping[str, Any]) -> None:
         """Write an audit entry; it is durable when this returns. It says where the request came from."""

@@ -98,16 +98,18 @@ def _html(block: Block) -> str:
         "<tr>" + "".join(f"<td{_numeric(v)}>{escape(said(v))}</td>" for v in row) + "</tr>"
         for row in block.rows[:_TABLE_ROWS]
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{_more(block)}"
+    more = "".join(f"<p>{text}</p>" for text in _more(block))
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{more}"
 
 
 def _numeric(value: Any) -> str:
     return ' class="n"' if isinstance(value, int | float | Decimal) else ""
 
 
-def _more(block: Table) -> str:
+def _more(block: Table) -> list[str]:
+    """Say how many rows are not shown, if any are not."""
     rest = len(block.rows) - _TABLE_ROWS
-    return f"<p>{rest:,} more are in the CSV files.</p>" if rest > 0 else ""
+    return [f"{rest:,} more are in the CSV files."] if rest > 0 else []
 
 
 def pdf(title: str, blocks: Sequence[Block], made: datetime) -> bytes:
@@ -127,8 +129,7 @@ def _typst(block: Block) -> list[dict[str, Any]]:
         return [{"kind": "picture", "svg": block.svg, "said": block.said}]
     rows = [[said(v) for v in row] for row in block.rows[:_TABLE_ROWS]]
     table = {"kind": "table", "head": list(block.head), "rows": rows}
-    rest = len(block.rows) - _TABLE_ROWS
-    return [table, *([{"kind": "text", "text": f"{rest:,} more are in the CSV files."}] if rest > 0 else [])]
+    return [table, *({"kind": "text", "text": text} for text in _more(block))]
 
 
 def said(value: Any) -> str:

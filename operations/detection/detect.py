@@ -106,8 +106,8 @@ _GREY: Final = ["mcc", "mnc", "network", "route", "status_group", "event_time", 
 def _keys(runtime: Runtime, month: Month) -> tuple[list[tuple[int, MonthKeys]], tuple[str, ...]]:
     """Open the keys of a month; what does not open is named."""
     keys, missing = [], []
-    for info in runtime.ring.list(runtime.clock()):
-        if info.month == month and info.state == "live":
+    for info in runtime.ring.live(runtime.clock()):
+        if info.month == month:
             try:
                 keys.append((info.window_months, runtime.ring.keys_for(info.month, info.window_months)))
             except (*UNREADABLE, ExpiredKeyError):

@@ -89,9 +89,9 @@ def load(objects: Objects, now: datetime) -> Past:
     A file that cannot be read is left out: it is a day less to compare with.
     """
     past = Past(found=read_changes(objects))
-    oldest, last_days, yesterday = (_day(now - timedelta(days=ago)) for ago in (DAYS, _MARKED_DAYS, 1))
+    oldest, last_days, yesterday = (day_of(now - timedelta(days=ago)) for ago in (DAYS, _MARKED_DAYS, 1))
     accepted = {
-        (f.format, f.column): _day(f.since + ACCEPTED_AFTER)
+        (f.format, f.column): day_of(f.since + ACCEPTED_AFTER)
         for f in past.found
         if f.last - f.since >= ACCEPTED_AFTER
     }
@@ -159,12 +159,8 @@ def read_changes(objects: Objects) -> list[Found]:
     return together(found)
 
 
-def day_of(now: datetime) -> str:
+def day_of(at: datetime) -> str:
     """Name the day of an instant, in UTC."""
-    return _day(now)
-
-
-def _day(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d}"
 
 

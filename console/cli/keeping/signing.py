@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lethe.console.cli._root import new_app
-from lethe.console.cli.shell import Shell, asker, progress, shell
+from lethe.console.cli.shell import Shell, asker, progress, shell, show_verifier_keys
 from lethe.operations.keys.check import check_keys
 from lethe.operations.keys.migrate import migrate
 from lethe.operations.proof.signer import signer_path
@@ -115,21 +115,5 @@ def keys_rotate(context: typer.Context) -> None:
 
 
 def _show(invocation: Shell, history: KeyHistory) -> None:
-    current = history.sets[-1]
-    answer = {
-        "name": history.name,
-        "set": len(history.sets),
-        "keys": [str(key) for key in current.keys],
-        "earlier": [str(key) for keys in history.sets[:-1] for key in keys.keys],
-        "file": str(signer_path(invocation.settings.keys_dir)),
-    }
-
-    def show() -> None:
-        invocation.say(
-            f"Signs as {history.name}, key set {len(history.sets)}. Give these verifier keys to whoever has to check:"
-        )
-        # As they are, a line each: to be copied, and never to be broken.
-        for key in current.keys:
-            typer.echo(str(key))
-
-    invocation.answer(answer, show)
+    told = f"Signs as {history.name}, key set {len(history.sets)}. Give these verifier keys to whoever has to check:"
+    show_verifier_keys(invocation, history, told, file=str(signer_path(invocation.settings.keys_dir)))

@@ -13,7 +13,7 @@ import typer
 
 from lethe.console.cli._root import new_app
 from lethe.console.cli.people.window import CASE, PURPOSE
-from lethe.console.cli.shell import Shell, asker, fail, moment, shell, typed
+from lethe.console.cli.shell import Shell, asker, fail, moment, shell, show_verifier_keys, typed
 from lethe.operations.oversight import entries, signing, verify
 
 WHO = Annotated[str | None, typer.Option("--who", help="Only what this person did.")]
@@ -86,22 +86,8 @@ def audit_rotate(context: typer.Context) -> None:
 
 
 def _show_keys(invocation: Shell, history: signing.KeyHistory) -> None:
-    current = history.sets[-1]
-    answer = {
-        "name": history.name,
-        "set": len(history.sets),
-        "keys": [str(key) for key in current.keys],
-        "earlier": [str(key) for keys in history.sets[:-1] for key in keys.keys],
-    }
-
-    def show() -> None:
-        invocation.say(
-            f"The audit is signed as {history.name}, key set {len(history.sets)}. Its verifier keys:"
-        )
-        for key in current.keys:  # as they are, a line each: to be copied, and never to be broken
-            typer.echo(str(key))
-
-    invocation.answer(answer, show)
+    told = f"The audit is signed as {history.name}, key set {len(history.sets)}. Its verifier keys:"
+    show_verifier_keys(invocation, history, told)
 
 
 def audit_list(

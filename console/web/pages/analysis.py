@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from lethe.console.web.charts import WEEKDAYS, days, week
 from lethe.console.web.pages.search import period
 from lethe.console.web.security import Form, Here, needs
-from lethe.console.web.service import SOURCE, Service
+from lethe.console.web.service import Service
 from lethe.console.web.views import page
 from lethe.operations.access.cases import Case, Entry
 from lethe.operations.access.grants import PURPOSES, Action
@@ -91,11 +91,10 @@ def show(request: Request, service: Here, who: Revealer, case_id: str, form: For
     case = service.cases.get(who.person, case_id)
     record, reason = form.get("record", ""), form.get("reason", "")
     position = Position.parse(record)
-    now = Month.of(service.runtime.clock())
-    months = str(now.plus(-13)), str(now.plus(1))
+    months = service.window()
     service.desk.ask(who.person, Action.REVEAL, case_id, months, 1, [], reason)
     service.desk.use(who.person, Wanted(who.person.id, Action.REVEAL, case_id, *months, 1), [record])
-    asker = Asker.of(who.person.name, case.reference, case.purpose, source=SOURCE.get())
+    asker = service.asker(who.person, case)
     found = reveal(service.runtime, asker, position)
     return page(request, "reveal.html", who, case=case, found=found, reason=reason)
 
@@ -131,8 +130,7 @@ def case_file(service: Here, who: HandsOver, case_id: str, form: Form) -> Respon
     """Ask for the case file of a case, or make it once a second person has approved exactly these targets."""
     if form.get("ask"):
         targets = [e.text for e in service.cases.entries(who.person, case_id) if e.kind == "target"]
-        now = Month.of(service.runtime.clock())
-        months = str(now.plus(-13)), str(now.plus(1))
+        months = service.window()
         reason = form.get("reason", "")
         service.desk.ask(who.person, Action.CASE_FILE, case_id, months, 100_000, targets, reason)
         return RedirectResponse(f"/cases/{case_id}", 303)
@@ -178,7 +176,7 @@ def look(
     last = Month.of(until - timedelta(microseconds=1))
     wanted = Wanted(who.person.id, action, case.id, str(Month.of(since)), str(last))
     grant = service.desk.use(who.person, wanted, texts)
-    asker = Asker.of(who.person.name, case.reference, case.purpose, source=SOURCE.get())
+    asker = service.asker(who.person, case)
     namer = service.cases.namer(who.person, case_id)
     read = communications(service.runtime, asker, texts, namer, since, until)
     service.desk.took(grant.id, read.rows)

@@ -17,7 +17,6 @@ from lethe.operations.access.grants import OF_WEIGHT, PURPOSES, Action
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
 from lethe.schemas.errors import InputError
-from lethe.schemas.retention.calendar import Month
 
 router = APIRouter(include_in_schema=False)
 Owner = Annotated[SignedIn, Depends(needs(Permission.CASES))]
@@ -75,7 +74,7 @@ def ask(service: Here, who: Owner, case_id: str, form: Form) -> Response:
         raise InputError("choose what you ask for, and how many rows") from None
     values = form.get("values", "").splitlines()
     service.desk.ask(
-        who.person, action, case_id, _window(service), rows, values, form.get("reason", ""),
+        who.person, action, case_id, service.window(), rows, values, form.get("reason", ""),
         form.get("break_glass") == "yes",
     )  # fmt: skip
     return RedirectResponse(f"/cases/{case_id}", 303)
@@ -104,7 +103,7 @@ def opened(service: Service, who: SignedIn, reference: str, title: str, purpose:
     case = service.cases.open(who.person, reference, title, purpose)
     service.audit({"who": who.person.name, "action": "case.open", "case": case.reference})
     if Permission.LOOKUP in who.person.may():
-        months = _window(service)
+        months = service.window()
         service.desk.ask(who.person, Action.LOOKUP, case.id, months, 10_000, [], "opened with the case")
     return case
 
@@ -121,9 +120,3 @@ def _case(service: Here, who: SignedIn, case_id: str) -> dict[str, Any]:
         "actions": actions,
         "weighty": OF_WEIGHT,
     }
-
-
-def _window(service: Here) -> tuple[str, str]:
-    """Give the months of the window: the present one and the thirteen before it."""
-    now = Month.of(service.runtime.clock())
-    return str(now.plus(-13)), str(now.plus(1))

@@ -8,12 +8,10 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from lethe.console.web.security import Form, Here, needs
-from lethe.console.web.service import SOURCE
 from lethe.console.web.views import page
 from lethe.operations.access.grants import PURPOSES, Action, Read
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
-from lethe.operations.asker import Asker
 from lethe.operations.detection.detect import KINDS, LEAST, LIMITS, detect
 from lethe.schemas.errors import InputError
 from lethe.schemas.retention.calendar import Month
@@ -42,7 +40,7 @@ def run(request: Request, service: Here, who: Detective, form: Form) -> Response
     months = str(month), str(month)
     service.desk.ask(who.person, Action.DETECT, case.id, months, _ROWS, [], form.get("reason", ""))
     grant = service.desk.use(who.person, Read(who.person.id, Action.DETECT, case.id, *months), [])
-    asker = Asker.of(who.person.name, case.reference, case.purpose, source=SOURCE.get())
+    asker = service.asker(who.person, case)
     found = detect(service.runtime, asker, form["kind"], month, least)
     service.desk.took(grant.id, len(found.rows))
     return page(request, "detection.html", who, **_board(service, who, form), found=found)

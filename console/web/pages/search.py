@@ -15,13 +15,12 @@ from starlette.responses import Response
 
 from lethe.console.web.charts import Bars, days
 from lethe.console.web.security import Form, Here, needs
-from lethe.console.web.service import SOURCE, Service
+from lethe.console.web.service import Service
 from lethe.console.web.views import page
 from lethe.operations.access.cases import Case
 from lethe.operations.access.grants import Action, Read
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
-from lethe.operations.asker import Asker
 from lethe.operations.window.lookup import lookup_each
 from lethe.schemas.errors import InputError
 from lethe.schemas.retention.calendar import Month
@@ -71,7 +70,7 @@ def find(service: Service, who: SignedIn, form: dict[str, str]) -> Found:
     last = Month.of(until - timedelta(microseconds=1))
     read = Read(who.person.id, Action.LOOKUP, case.id, str(Month.of(since)), str(last))
     grant = service.desk.use(who.person, read, values)
-    asker = Asker.of(who.person.name, case.reference, case.purpose, source=SOURCE.get())
+    asker = service.asker(who.person, case)
     rows: list[dict[str, Any]] = []
     restricted = unread = False
     missing: set[str] = set()

@@ -58,8 +58,7 @@ def classify(
     written, those too that the archive shows by a stand-in.
     """
     policy = rules.retention
-    table = None if rules.residence is None else rules.residence()
-    countries = _countries(records, people, table, accounts)
+    countries = _countries(records, people, rules, accounts)
     months, month = _months(records.get_column("event_time"), now + rules.future, rejections)
     sets, of_set = _sets(countries, records.height)
     in_window = [policy.period(DataClass.IDENTIFIERS, among) for among in sets]
@@ -97,8 +96,7 @@ def classify_usage(
     accounts: pl.Series | None = None,
 ) -> pl.DataFrame:
     """Add what `classify` adds to records of usage data, but no country: none is kept anywhere beyond its period."""
-    table = None if rules.residence is None else rules.residence()
-    countries = _countries(records, people, table, accounts)
+    countries = _countries(records, people, rules, accounts)
     months, month = _months(records.get_column("event_time"), now + rules.future, rejections)
     sets, of_set = _sets(countries, records.height)
     periods = [rules.retention.period(DataClass.USAGE, among) for among in sets]
@@ -140,11 +138,11 @@ def _months(when: pl.Series, latest: datetime, rejections: Rejections) -> tuple[
 
 
 def _countries(
-    records: pl.DataFrame, people: pl.DataFrame, residence: Residence | None, accounts: pl.Series | None
+    records: pl.DataFrame, people: pl.DataFrame, rules: Rules, accounts: pl.Series | None
 ) -> _Countries:
     """Find the countries of end users by number or by the site's table, and of records by network."""
-    if residence is not None:
-        return _by_table(records, people, residence, accounts)
+    if rules.residence is not None:
+        return _by_table(records, people, rules.residence(), accounts)
     numbers = people.get_column("kind").to_arrow()
     coded = numbers.dictionary_encode()
     kinds = coded.dictionary.to_pylist()
