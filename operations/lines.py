@@ -27,7 +27,7 @@ _FILES: Final = "_ingest/sources"
 class LineSettings(BaseModel):
     """What is set for one source."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     country: str | None = Field(
         None, pattern=r"^[A-Z]{2}$", description="ISO 3166 alpha-2: under which national numbers are read"

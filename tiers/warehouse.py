@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,9 +27,11 @@ from lethe.tiers.delta import cleaned_log
 from lethe.tiers.delta.files import range_name, write_files
 from lethe.tiers.delta.log import DataFile, checkpoint_path, log_path
 from lethe.tiers.delta.table import Table, Waited
-from lethe.tiers.quality.check import Quality
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects
+
+if TYPE_CHECKING:
+    from lethe.tiers.quality.check import Quality
 
 log = logging.getLogger("lethe.warehouse")
 
@@ -98,11 +100,17 @@ class Warehouse:
         self._complete = False
         self._committed: datetime | None = None
         self._declarations: set[bytes] = set()
-        self.quality = Quality(objects)
 
     def table(self, name: str) -> Table:
         """Return a fresh handle on a table, made if it is not there."""
         return Table(self.objects, name, self._storage)
+
+    @cached_property
+    def quality(self) -> Quality:
+        """What each format is compared with at a commit; a command that commits nothing does not bring it in."""
+        from lethe.tiers.quality.check import Quality
+
+        return Quality(self.objects)
 
     @cached_property
     def metadata(self) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -49,6 +50,8 @@ def _root(
 
 def main() -> None:
     """Run the command line: status 0 done, 1 failed, 2 wrong usage."""
+    # A plug-in that happens to be installed would be shown every value that is validated.
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     arguments = sys.argv[1:]
     # These may stand anywhere before `--`, as every command has them.
     machine = False

@@ -79,7 +79,8 @@ def is_zone(name: str) -> bool:
 class Declared(BaseModel):
     """What every part of a declaration has in common: nothing unknown in it, nothing changes it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    # Built when the first declaration is read: most commands read none.
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
 
 
 class Condition(Declared):

@@ -27,7 +27,8 @@ from lethe.operations.settings import Settings
 from lethe.schemas.errors import ConfigurationError, FencedError, IntegrityError
 from lethe.testing.brokers.process import free_ports, port_is_open, spawn, stop
 from lethe.tiers.ledger.reconcile import check
-from lethe.tiers.store.objects import StoreObjects, open_objects
+from lethe.tiers.store.object_store import StoreObjects
+from lethe.tiers.store.objects import open_objects
 
 BUCKET = "lethe"
 

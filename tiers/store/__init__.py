@@ -1,3 +1,3 @@
 """The objects of the warehouse, on a local directory or an object store."""
 
-__all__ = ["failpoint", "objects"]
+__all__ = ["failpoint", "object_store", "objects"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,7 @@ NOT_FOR_A_LOOK_UP = {
     "aiokafka",
     "prometheus_client",
     "fsspec",
+    "obstore",
 }
 ASK = ("--case", "C", "--purpose", "p")
 
@@ -86,6 +88,23 @@ def test_a_look_up_that_finds_something_imports_no_more_of_them(tmp_path: Path) 
     assert (entry["action"], entry["count"] >= 1) == ("lookup", True), "it did find something"
     assert "phonenumbers" in packages, "the number was read"
     assert packages & NOT_FOR_A_LOOK_UP == set()
+
+
+def test_a_plug_in_of_the_validator_is_shown_nothing(tmp_path: Path) -> None:
+    """One that happens to be installed beside Lethe would be called for every model, with what is validated."""
+    seen, installed = tmp_path / "seen", tmp_path / "site"
+    (installed / "snoop-1.dist-info").mkdir(parents=True)
+    (installed / "snoop.py").write_text(f"open({str(seen)!r}, 'w').close()\nplugin = None\n")
+    (installed / "snoop-1.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: snoop\nVersion: 1\n"
+    )
+    (installed / "snoop-1.dist-info" / "entry_points.txt").write_text("[pydantic]\nsnoop = snoop:plugin\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "lethe.console.cli.main", "lookup", "+923001234567", *ASK],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(installed)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert not seen.exists()
 
 
 def group() -> LazyGroup:

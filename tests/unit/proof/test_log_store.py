@@ -13,7 +13,8 @@ from moto.server import ThreadedMotoServer
 from lethe.integrity.log.signing import Signer
 from lethe.schemas.errors import FencedError, IntegrityError, TransientError
 from lethe.tiers.evidence.log_store import LogStore, logs, publish_history, published_history
-from lethe.tiers.store.objects import LocalObjects, Objects, StoreObjects
+from lethe.tiers.store.object_store import StoreObjects
+from lethe.tiers.store.objects import LocalObjects, Objects
 
 
 @pytest.fixture(scope="module")
