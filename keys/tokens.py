@@ -156,17 +156,44 @@ def reverse_numbers(keys: MonthKeys, tokens: pa.FixedSizeBinaryArray) -> npt.NDA
     if not len(tokens):
         return np.zeros(0, np.uint64)
     start = TOKEN_BYTES * tokens.offset
-    flat = memoryview(tokens.buffers()[1])[start : start + TOKEN_BYTES * len(tokens)].tobytes()
-    plain = Cipher(AES256(keys.token_key.reveal()), ECB()).decryptor().update(flat)  # noqa: S305 - single blocks
-    blocks = np.frombuffer(plain, np.uint8).reshape(-1, TOKEN_BYTES)
-    numbers = np.zeros(len(tokens), np.uint64)
-    good = blocks[:, 0] == KIND_CODES["msisdn"]
-    for column in blocks.T[1:]:
-        digit = column - np.uint8(ord("0"))
-        there = column != 0
-        good &= ~there | (digit <= 9)
-        numbers = np.where(there, numbers * np.uint64(10) + digit, numbers)
-    return np.where(good, numbers, np.uint64(0))
+    flat = np.frombuffer(tokens.buffers()[1], np.uint8, TOKEN_BYTES * len(tokens), start).data
+    plain = bytearray(len(flat) + TOKEN_BYTES - 1)  # room that `update_into` asks for
+    Cipher(AES256(keys.token_key.reveal()), ECB()).decryptor().update_into(flat, plain)  # noqa: S305 - single blocks
+    numbers = np.empty(len(tokens), np.uint64)
+    words = np.frombuffer(plain, "<u8", 2 * len(tokens)).reshape(-1, 2)
+    for at in range(0, len(tokens), _IN_CACHE):
+        numbers[at : at + _IN_CACHE] = _numbers(words[at : at + _IN_CACHE])
+    return numbers
+
+
+_IN_CACHE: Final = 1 << 14
+_PLACES: Final = np.array([10**n for n in range(16)], np.uint64)
+
+
+def _numbers(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Read the digits of blocks, two words each, eight digits at a time; 0 for what is no number.
+
+    Digits of a word are added up in pairs, fours and eights, after Lemire, "Quickly parsing eight digits" (2018).
+    """
+    kind, last = words[:, 0] & np.uint64(0xFF), words[:, 1]
+    first = (words[:, 0] & ~np.uint64(0xFF)) | np.uint64(0x30)  # a zero in the place of the kind
+    good = kind == KIND_CODES["msisdn"]
+    value, empty = np.zeros(len(words), np.uint64), np.zeros(len(words), np.uint64)
+    for word in (first, last):
+        low = np.uint64(0x7F7F7F7F7F7F7F7F)
+        nul = ~(((word & low) + low) | word) & ~low  # the top bit of each byte that is NUL
+        empty += np.bitwise_count(nul)
+        digits = word | (nul >> np.uint64(2)) | (nul >> np.uint64(3))
+        past = digits + np.uint64(0x0606060606060606)
+        top = np.uint64(0xF0F0F0F0F0F0F0F0)
+        good &= ((digits & top) == 0x3030303030303030) & ((past & top) == 0x3030303030303030)
+        digits &= np.uint64(0x0F0F0F0F0F0F0F0F)
+        digits = digits * np.uint64(2561) >> np.uint64(8) & np.uint64(0x00FF00FF00FF00FF)
+        digits = digits * np.uint64(6553601) >> np.uint64(16) & np.uint64(0x0000FFFF0000FFFF)
+        value = value * np.uint64(10**8) + (digits * np.uint64(42949672960001) >> np.uint64(32))
+    empty = np.minimum(empty, np.uint64(_ROOM))
+    value //= _PLACES[empty]
+    return np.where(good, value, np.uint64(0))
 
 
 def message_token(keys: MonthKeys, message_id: str) -> bytes:

@@ -1,19 +1,19 @@
-"""Look for one of five fraud patterns in a month. One audited job; what comes out are blocks, never numbers."""
+"""Look for fraud patterns in a month. One audited job; what comes out are blocks, never numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, Final
 
-import numpy as np
-import polars as pl
+import pyarrow as pa
 
 from lethe.keys.monthkeys import MonthKeys
 from lethe.keys.ring import UNREADABLE
 from lethe.operations.asker import Asker, record
-from lethe.operations.detection import _patterns
+from lethe.operations.detection._blocks import ait_blocks, blocks
+from lethe.operations.detection._numbers import PATTERNS, search
+from lethe.operations.detection._traffic import Burst, Grey
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import ExpiredKeyError, InputError
 from lethe.schemas.retention.calendar import Month
@@ -21,7 +21,7 @@ from lethe.tiers.detection.month_rows import MonthRows, archive_batches
 
 LEAST: Final = 10
 MOST_SHOWN: Final = 500
-_SAMPLES: Final = 3
+RECYCLED_MONTHS: Final = 3
 
 KINDS: Final = {
     "ait": "Artificially inflated traffic: blocks of adjacent numbers one account floods.",
@@ -40,11 +40,6 @@ LIMITS: Final = {
     "burst": "A campaign looks the same. Needs other days to compare with; hours of under 40 messages are not seen.",
     "recycled": "One month at a time: who was dead before it began shows only by what fell into it. A telephone off or "
     "abroad with a permanent error looks the same.",
-}
-_COLUMNS: Final = {
-    "ait": ["account", "currency", "charge", "channel", "status_group"],
-    "otp": ["account", "channel"],
-    "recycled": ["status_group", "permanent_error"],
 }
 
 
@@ -65,87 +60,105 @@ class Found:
     missing: tuple[str, ...] = ()
 
 
-def detect(runtime: Runtime, asker: Asker, kind: str, month: Month, least: int = LEAST) -> Found:
-    """Look for a pattern in a month whose window is open; `least`: so many numbers a block has that is shown.
+def detect(
+    runtime: Runtime, asker: Asker, kinds: Sequence[str], month: Month, least: int = LEAST
+) -> list[Found]:
+    """Look for patterns in a month whose window is open; `least`: so many numbers a block has that is shown.
 
-    Raises `InputError` for a kind there is none of or fewer than 5 numbers a block.
+    All patterns share one pass over the archive and two over the numbers. `recycled` looks at the two months before as
+    well, as far as their windows are open.
+
+    Raises `InputError` for a kind there is none of, fewer than 5 numbers a block, or a month whose window has ended.
 
     1. Read archive and numbers in columns; open tokens in memory, where they stay.
     2. Make blocks of what was found.
-    3. Write the audit entry.
+    3. Write an audit entry for each pattern.
     4. Answer.
     """
     asker.needs_reason()
-    if kind not in KINDS:
+    if not kinds or not set(kinds) <= KINDS.keys():
         raise InputError(f"a pattern is one of {', '.join(KINDS)}")
     if least < 5:
         raise InputError("a block that is shown has 5 numbers or more: of fewer, one could be told")
-    hidden = 0
-    missing: tuple[str, ...] = ()
-    if kind in ("burst", "grey"):
-        columns = ["account", "event_time"] if kind == "burst" else _GREY
-        runtime.warehouse.metadata.reload()
-        frames = archive_batches(runtime.warehouse, month, columns)
-        found = getattr(_patterns, kind)(frames)
-        rows, read = found.to_dicts(), -1
-    else:
-        keys, missing = _keys(runtime, month)
-        coded = MonthRows.read(runtime.warehouse, month, _COLUMNS[kind])
-        found = getattr(_patterns, kind)(coded, lambda: coded.batches(keys))
-        rows, hidden = _blocks(kind, found, coded, keys, least)
-        read = coded.rows
+    found = {**_of_traffic(runtime, kinds, month), **_of_numbers(runtime, kinds, month, least)}
     # Step 3
-    record(runtime, asker, "detect", kind=kind, month=str(month), least=least, count=len(rows), hidden=hidden)
+    for kind in kinds:
+        rows, hidden = len(found[kind].rows), found[kind].hidden
+        record(runtime, asker, "detect", kind=kind, month=str(month), least=least, count=rows, hidden=hidden)
     # Step 4
-    return Found(kind, str(month), rows[:MOST_SHOWN], LIMITS[kind], read, hidden, missing)
+    return [found[kind] for kind in kinds]
 
 
-_GREY: Final = ["mcc", "mnc", "network", "route", "status_group", "event_time", "done_time"]
+def _of_traffic(runtime: Runtime, kinds: Sequence[str], month: Month) -> dict[str, Found]:
+    """Look for the patterns that need the archive alone."""
+    patterns = [p() for p in (Burst, Grey) if p.kind in kinds]
+    if not patterns:
+        return {}
+    columns = list(dict.fromkeys(c for p in patterns for c in p.columns))
+
+    def visit(batch: pa.RecordBatch) -> None:
+        for pattern in patterns:
+            pattern.count(batch)
+
+    read = archive_batches(runtime.warehouse, month, columns, visit)
+    return {
+        p.kind: Found(p.kind, str(month), p.found().to_dicts()[:MOST_SHOWN], LIMITS[p.kind], read)
+        for p in patterns
+    }
 
 
-def _keys(runtime: Runtime, month: Month) -> tuple[list[tuple[int, MonthKeys]], tuple[str, ...]]:
-    """Open the keys of a month; what does not open is named."""
-    keys, missing = [], []
+def _of_numbers(runtime: Runtime, kinds: Sequence[str], month: Month, least: int) -> dict[str, Found]:
+    """Look for the patterns that need numbers: `ait` and `otp` in the month, `recycled` in those before too."""
+    found = {}
+    wanted = [k for k in kinds if k in PATTERNS]
+    for some, months in ((["ait", "otp"], 1), (["recycled"], RECYCLED_MONTHS)):
+        mine = [k for k in some if k in wanted]
+        if mine:
+            found.update(_searched(runtime, mine, month, months, least))
+    return found
+
+
+def _searched(
+    runtime: Runtime, kinds: Sequence[str], month: Month, back: int, least: int
+) -> dict[str, Found]:
+    months, keys, missing = _keys(runtime, month, back)
+    columns = list(dict.fromkeys(c for k in kinds for c in PATTERNS[k].columns))
+    coded = [MonthRows.read(runtime.warehouse, m, columns, months[0]) for m in months]
+    patterns = [PATTERNS[k](coded, len(kinds)) for k in kinds]
+    search(patterns, keys)
+    answers = {}
+    for pattern in patterns:
+        records = pattern.records()
+        if pattern.kind == "ait":
+            rows, hidden = ait_blocks(pattern.found, records, coded[-1], least)
+        else:
+            rows, hidden = blocks(pattern.found, records, coded, least)
+        read = sum(c.rows for c in coded)
+        answers[pattern.kind] = Found(
+            pattern.kind, str(month), rows[:MOST_SHOWN], LIMITS[pattern.kind], read, hidden, missing
+        )
+    return answers
+
+
+def _keys(
+    runtime: Runtime, month: Month, back: int
+) -> tuple[list[Month], list[list[tuple[int, MonthKeys]]], tuple[str, ...]]:
+    """Open the keys of a month and of those before it whose windows are open; what does not open is named.
+
+    Raises `InputError` when the month's window has ended.
+    """
+    keys: dict[Month, list[tuple[int, MonthKeys]]] = {month.plus(-n): [] for n in range(back - 1, -1, -1)}
+    missing = []
     for info in runtime.ring.live(runtime.clock()):
-        if info.month == month:
+        if info.month in keys:
             try:
-                keys.append((info.window_months, runtime.ring.keys_for(info.month, info.window_months)))
+                opened = runtime.ring.keys_for(info.month, info.window_months)
+                keys[info.month].append((info.window_months, opened))
             except (*UNREADABLE, ExpiredKeyError):
                 missing.append(info.key_id)
-    return keys, tuple(missing)
-
-
-def _blocks(
-    kind: str, found: pl.DataFrame, coded: MonthRows, keys: Sequence[tuple[int, MonthKeys]], least: int
-) -> tuple[list[dict[str, Any]], int]:
-    """Say what was found by blocks; numbers in no block of `least` are counted alone."""
-    if kind == "ait":
-        shown = found.filter(pl.col("numbers") >= least)
-        start = coded.month.start()
-        rows = [
-            {
-                **row,
-                "block": f"+{row['block']}xxx",
-                **{n: start + timedelta(hours=row[n]) for n in ("first", "last")},
-            }
-            for row in shown.to_dicts()
-        ]
-        return rows, found.height - shown.height
-    rest = found["number"].unique().sort()
-    rows = []
-    for digits in range(3, 10):  # the narrowest block first; what it holds is in no wider one
-        blocks = pl.DataFrame({"number": rest, "block": rest // 10**digits})
-        for (block,), mine in blocks.group_by("block", maintain_order=True):
-            numbers = mine["number"]
-            if numbers.len() >= least:
-                here = found.filter(pl.col("number").is_in(numbers.implode()))
-                samples = coded.positions(keys, numbers.head(_SAMPLES).to_numpy().astype(np.uint64))
-                totals: dict[str, Any] = {
-                    c: here[c].sum() for c in ("messages", "failures") if c in here.columns
-                }
-                rows.append(
-                    {"block": f"+{block}{'x' * digits}", "numbers": numbers.len(), **totals,
-                     "records": sorted(samples.values())}
-                )  # fmt: skip
-                rest = rest.filter(~rest.is_in(numbers.implode()))
-    return sorted(rows, key=lambda r: (-r["numbers"], r["block"])), rest.len()
+    if not keys[month] and not missing and month.plus(13) <= Month.of(runtime.clock()):
+        raise InputError(
+            f"the window of {month} has ended: its numbers are gone; grey and burst can still be asked"
+        )
+    months = [m for m, mine in keys.items() if mine or m == month]
+    return months, [keys[m] for m in months], tuple(missing)

@@ -1,51 +1,92 @@
-"""Read a month's numbers and what the archive says of their records, batch by batch, in columns.
+"""Read a month's numbers and what the archive says of their records, a row group at a time, in columns.
 
 Archive and identifiers have no order in common, so what a detector needs of an archive row is one small number, its
-code, in an array that a position leads into: four bytes a record. All else is one batch at a time.
+code, in an array that a position leads into: one to four bytes a record. All else is one row group a thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from threading import Lock
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lethe.keys.monthkeys import MonthKeys
 from lethe.keys.tokens import reverse_numbers
 from lethe.schemas.arrow import TOKEN
-from lethe.schemas.errors import InputError
 from lethe.schemas.retention.calendar import Month
+from lethe.tiers.delta.table import Table
+from lethe.tiers.detection._places import Codes, Ends, Places, bounds
+from lethe.tiers.detection.columns import POSITION, coded, row_groups, rows_of, scan, whole
 from lethe.tiers.warehouse import Warehouse
 
-_BATCH: Final = 1 << 20
-_MOST_PLACES: Final = 4_000_000_000
 _HOUR: Final = 3_600_000_000
+_ROLES: Final = ("recipient", "callee")
+_ONE: Final = 1 << 31
 
-Codes = npt.NDArray[np.uint32]
 Numbers = npt.NDArray[np.uint64]
+Keys = Sequence[tuple[int, MonthKeys]]
+"""Months of the window, and the keys of a month whose identifiers are kept so long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A batch of a month: E.164 numbers (as integers), hours since the month began, codes of their archive rows."""
+    """Rows of a month: E.164 numbers (as integers), hours since `since`, codes and places of their archive rows."""
 
     numbers: Numbers = field(repr=False)
     hours: npt.NDArray[np.int32]
-    codes: Codes
+    codes: npt.NDArray[np.uint32]
+    places: Places
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> Rows:
+        """Return the rows of which `keep` is true."""
+        return self if keep.all() else Rows(*(getattr(self, n)[keep] for n in Rows.__slots__))
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    start: int  # of the topic-partition in the array
-    first: int  # its first offset
-    stride: int  # places an offset has: as many as records lie in one message
-    size: int
+class Coder:
+    """Gives each distinct row of some columns a code from 1, in the order in which they come. For several threads."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.columns = tuple(columns)
+        self._known: list[dict[Any, int]] = [{} for _ in columns]
+        self._pairs: list[dict[int, int]] = [{} for _ in columns]
+        self._lock = Lock()
+
+    def codes(self, batch: pa.RecordBatch) -> npt.NDArray[np.uint32]:
+        """Return the code of each row of a batch."""
+        codes: npt.NDArray[np.int64] | None = None
+        for at, name in enumerate(self.columns):
+            values, mine = coded(batch.column(name))
+            known = self._known[at]
+            with self._lock:
+                ids = np.array([known.setdefault(v, len(known) + 1) for v in values], np.int64)
+            if codes is None:
+                codes = ids[mine]
+                continue
+            pairs = pa.array(codes * _ONE + ids[mine]).dictionary_encode()
+            numbered = self._pairs[at]
+            with self._lock:
+                ids = np.array(
+                    [numbered.setdefault(p, len(numbered) + 1) for p in pairs.dictionary.to_pylist()]
+                )
+            codes = ids[pairs.indices.to_numpy()]
+        if codes is None:
+            return np.ones(batch.num_rows, np.uint32)
+        return codes.astype(np.uint32)
+
+    def table(self, types: dict[str, Any]) -> pl.DataFrame:
+        """Say what each code is, by column: row 0 is that of code 1."""
+        names = [list(known) for known in self._known]
+        rows = [(n,) for n in names[0]] if names else [()]
+        for at in range(1, len(names)):
+            rows = [(*rows[pair // _ONE - 1], names[at][pair % _ONE - 1]) for pair in self._pairs[at]]
+        return pl.DataFrame(rows, {n: types[n] for n in self.columns}, orient="row")
 
 
 @dataclass(slots=True)
@@ -54,136 +95,111 @@ class MonthRows:
 
     warehouse: Warehouse
     month: Month
-    columns: tuple[str, ...]
+    since: Month
     table: pl.DataFrame
     rows: int
     _codes: Codes = field(repr=False)
-    _places: dict[tuple[str, int], _Place] = field(repr=False)
 
     @classmethod
-    def read(cls, warehouse: Warehouse, month: Month, columns: Sequence[str]) -> MonthRows:
-        """Code the archive rows of a month by some of their columns: where they lie first, then what they say."""
+    def read(
+        cls, warehouse: Warehouse, month: Month, columns: Sequence[str], since: Month | None = None
+    ) -> MonthRows:
+        """Code the archive rows of a month by some of their columns. Hours are counted from the start of `since`."""
         warehouse.metadata.reload()
-        places, total = _places(warehouse, month)
-        codes = np.zeros(total, np.uint32)
-        known: dict[tuple[Any, ...], int] = {}
-        rows = 0
-        for frame in archive_batches(warehouse, month, ["stream", "partition", "offset", "index", *columns]):
-            rows += frame.height
-            distinct = frame.select(*columns).unique().with_row_index("code")
-            coded = frame.join(distinct, on=list(columns), nulls_equal=True, maintain_order="left")
-            named = np.array(
-                [known.setdefault(key, len(known) + 1) for key in distinct.select(*columns).rows()], np.uint32
-            )
-            at = _at(coded, places)
-            codes[at] = named[coded["code"].to_numpy()]
-        table = pl.DataFrame(list(known), _types(warehouse, columns), orient="row")
-        return cls(warehouse, month, tuple(columns), table, rows, codes, places)
+        archive = warehouse.metadata
+        groups = row_groups(archive, month)
+        rows = rows_of(groups)
+        codes = Codes(_ends(archive, groups), rows)
+        coder = Coder(columns)
 
-    def batches(self, keys: Sequence[tuple[int, MonthKeys]]) -> Iterator[Rows]:
-        """Yield the month's rows that name a phone number, one batch at a time; `keys` by months of the window."""
-        start = int(self.month.start().timestamp() * 1_000_000)
-        for frame, numbers in self._identifiers(keys, ["event_time"]):
-            hours = ((frame["event_time"].cast(pl.Int64).to_numpy() - start) // _HOUR).astype(np.int32)
-            yield Rows(numbers, hours, self._codes[_at(frame, self._places)])
+        def code(batch: pa.RecordBatch) -> None:
+            codes.put(codes.places(batch, make=True), coder.codes(batch))
 
-    def positions(self, keys: Sequence[tuple[int, MonthKeys]], wanted: Numbers) -> dict[int, str]:
-        """Name one record of each of a few numbers by its position: what a reveal can be asked of."""
-        found: dict[int, str] = {}
-        ordered = np.sort(wanted)
-        for frame, numbers in self._identifiers(keys, []):
-            near = np.minimum(np.searchsorted(ordered, numbers), len(ordered) - 1)
-            for i in np.flatnonzero(ordered[near] == numbers).tolist():
-                if int(numbers[i]) not in found:
-                    stream, partition, offset, index = frame.row(i)[:4]
-                    found[int(numbers[i])] = f"{stream}/{partition}/{offset}" + (
-                        "" if index is None else f"/{index}"
-                    )
-            if len(found) == len(ordered):
-                break
-        return found
+        scan(archive, groups, [*POSITION, *columns], code)
+        types = {name: _polars(warehouse, name) for name in columns}
+        return cls(warehouse, month, since or month, coder.table(types), rows, codes)
 
-    def _identifiers(
-        self, keys: Sequence[tuple[int, MonthKeys]], more: list[str]
-    ) -> Iterator[tuple[pl.DataFrame, Numbers]]:
-        table = self.warehouse.window["identifiers"]
-        table.reload()
-        dataset = table.dataset()
-        for window, month_keys in keys:
-            here = (
-                (pc.field("month") == str(self.month))
-                & (pc.field("window_months") == window)
-                & (pc.field("kind") == "msisdn")
-                & pc.field("token").is_valid()
-                & pc.field("role").isin(["recipient", "callee"])
-            )
-            names = ["stream", "partition", "offset", "index", "token", *more]
-            for batch in dataset.to_batches(columns=names, filter=here, batch_size=_BATCH):
-                if batch.num_rows:
-                    numbers = reverse_numbers(month_keys, batch.column(4).cast(TOKEN))
-                    frame = pl.from_arrow(pa.Table.from_batches([batch.drop_columns(["token"])]))
-                    assert isinstance(frame, pl.DataFrame)  # noqa: S101  (of a table it is one)
-                    keep = numbers > 0
-                    if not keep.all():  # what is no plain number has a seal of its own
-                        frame, numbers = frame.filter(pl.Series(keep)), numbers[keep]
-                    yield frame, numbers
+    def each(self, keys: Keys, visit: Callable[[Rows], None]) -> None:
+        """Call `visit` with all rows that name a phone number, some at a time, in threads."""
+        identifiers = self.warehouse.window["identifiers"]
+        identifiers.reload()
+        columns = [*POSITION, "event_time", "role", "kind", "token"]
+        for window_months, month_keys in keys:
+            groups = row_groups(identifiers, self.month, window_months)
+            scan(identifiers, groups, columns, partial(self._visit, month_keys, visit))
+
+    def positions(self, places: Sequence[int]) -> list[str]:
+        """Name places by their positions: what a reveal can be asked of."""
+        return self._codes.positions(places)
+
+    def amounts(self, places: Places) -> pl.DataFrame:
+        """Return the charges of some places. Columns: place, charge; those without a charge are left out."""
+        wanted = np.unique(places)
+        found: list[pl.DataFrame] = []
+
+        def look(batch: pa.RecordBatch) -> None:
+            at = self._codes.places(batch)
+            mine = np.flatnonzero(wanted[np.minimum(np.searchsorted(wanted, at), len(wanted) - 1)] == at)
+            charges = batch.column("charge").take(pa.array(mine))
+            found.append(pl.DataFrame({"place": at[mine], "charge": pl.Series(charges)}))
+
+        if len(wanted):
+            archive = self.warehouse.metadata
+            scan(archive, row_groups(archive, self.month), [*POSITION, "charge"], look)
+        empty = pl.DataFrame(schema={"place": pl.Int64, "charge": pl.Decimal(18, 6)})
+        return pl.concat([empty, *found]).drop_nulls()
+
+    def _visit(self, keys: MonthKeys, visit: Callable[[Rows], None], batch: pa.RecordBatch) -> None:
+        batch = _phones(batch)
+        if not batch.num_rows:
+            return
+        numbers = reverse_numbers(keys, batch.column("token").cast(TOKEN))
+        start = int(self.since.start().timestamp() * 1_000_000)
+        hours = ((whole(batch.column("event_time")) - start) // _HOUR).astype(np.int32)
+        places = self._codes.places(batch)
+        found = Rows(numbers, hours, self._codes.get(places), places)
+        visit(found.where(numbers > 0))  # what is no plain number has a seal of its own
 
 
-def archive_batches(warehouse: Warehouse, month: Month, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-    """Yield a month's rows of the archive, some of their columns, one batch at a time."""
-    here = pc.field("month") == str(month)
-    for batch in warehouse.metadata.dataset().to_batches(
-        columns=list(columns), filter=here, batch_size=_BATCH
-    ):
-        if batch.num_rows:
-            frame = pl.from_arrow(pa.Table.from_batches([batch]))
-            assert isinstance(frame, pl.DataFrame)  # noqa: S101  (of a table it is one)
-            yield frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
+def archive_batches(
+    warehouse: Warehouse, month: Month, columns: Sequence[str], visit: Callable[[pa.RecordBatch], None]
+) -> int:
+    """Call `visit` with a month's rows of the archive, some of their columns, in threads; returns how many."""
+    warehouse.metadata.reload()
+    groups = row_groups(warehouse.metadata, month)
+    scan(warehouse.metadata, groups, columns, visit)
+    return rows_of(groups)
 
 
-def _types(warehouse: Warehouse, columns: Sequence[str]) -> dict[str, Any]:
-    schema = pl.DataFrame(warehouse.metadata.dataset().schema.empty_table()).schema
-    return {name: pl.String if schema[name] == pl.Categorical else schema[name] for name in columns}
+def _phones(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Keep the rows that name a phone number which was written to or called."""
+    keep = np.ones(batch.num_rows, np.bool_)
+    for name, wanted in (("role", _ROLES), ("kind", ("msisdn",))):
+        values, mine = coded(batch.column(name))
+        right = np.array([v in wanted for v in values])
+        if not right[:-1].all() or batch.column(name).null_count:
+            keep &= right[mine]
+    if batch.column("token").null_count:
+        keep &= batch.column("token").is_valid().to_numpy(zero_copy_only=False)
+    return batch if keep.all() else batch.filter(pa.array(keep))
 
 
-def _places(warehouse: Warehouse, month: Month) -> tuple[dict[tuple[str, int], _Place], int]:
-    """Give each topic-partition its part of the array, from its first offset of the month to its last."""
-    ends: dict[tuple[str, int], list[int]] = {}
-    for frame in archive_batches(warehouse, month, ["stream", "partition", "offset", "index"]):
-        for stream, partition, first, last, most in (
-            frame.group_by("stream", "partition")
-            .agg(
-                pl.col("offset").min().alias("first"),
-                pl.col("offset").max().alias("last"),
-                pl.col("index").max().fill_null(0).alias("most"),
-            )
-            .rows()
-        ):
-            known = ends.setdefault((stream, partition), [first, last, most])
-            known[:] = min(known[0], first), max(known[1], last), max(known[2], most)
-    places, start = {}, 1
-    for key, (first, last, most) in sorted(ends.items()):
-        size = (last - first + 1) * (most + 1)
-        places[key] = _Place(start, first, most + 1, size)
-        start += size
-    if start > _MOST_PLACES:
-        raise InputError("the month's offsets span too much to be held: detect by stream is not there yet")
-    return places, start
+def _ends(archive: Table, groups: Sequence[Any]) -> dict[tuple[str, int], Ends]:
+    """Find the ends of each topic-partition in a month, from the first offset of the month to its last."""
+    found: dict[tuple[str, int], Ends] = {}
+    lock = Lock()
+
+    def look(batch: pa.RecordBatch) -> None:
+        for stream, partition, ends in bounds(batch):
+            with lock:
+                known = found.setdefault((stream, partition), ends)
+                known.first, known.last = min(known.first, ends.first), max(known.last, ends.last)
+                known.places = max(known.places, ends.places)
+
+    scan(archive, groups, list(POSITION), look)
+    return found
 
 
-def _at(frame: pl.DataFrame, places: dict[tuple[str, int], _Place]) -> npt.NDArray[np.int64]:
-    """Return where each row's code is; place 0, which holds no code, for rows outside of the archive's."""
-    at = np.zeros(frame.height, np.int64)
-    offsets = frame["offset"].to_numpy()
-    index = frame["index"].fill_null(0).to_numpy()
-    streams = frame["stream"].cast(pl.String)
-    pairs = pl.DataFrame({"s": streams, "p": frame["partition"]})
-    for key in pairs.unique().rows():
-        place = places.get(key)
-        if place is None:
-            continue
-        mine = ((pairs["s"] == key[0]) & (pairs["p"] == key[1])).to_numpy()
-        where = (offsets[mine] - place.first) * place.stride + index[mine]
-        inside = (where >= 0) & (where < place.size) & (index[mine] < place.stride)
-        at[mine] = np.where(inside, where + place.start, 0)
-    return at
+def _polars(warehouse: Warehouse, name: str) -> Any:
+    schema = warehouse.metadata.dataset().schema
+    return pl.DataFrame(pa.schema([schema.field(name)]).empty_table()).schema[name]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lethe.console.cli.people.window import CASE, PURPOSE
-from lethe.console.cli.shell import asker, fail, parse_month, shell
+from lethe.console.cli.shell import Shell, asker, fail, parse_month, shell
 from lethe.operations.detection import detect
 
 
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def detect_command(
     context: typer.Context,
-    pattern: Annotated[str, typer.Argument(help="ait, otp, grey, burst or recycled.")],
+    pattern: Annotated[str, typer.Argument(help="ait, otp, grey, burst, recycled, or all of them.")],
     month: Annotated[str, typer.Option("--month", help="Which month, such as 2026-10.")],
     case: CASE,
     purpose: PURPOSE,
@@ -27,27 +27,34 @@ def detect_command(
         int, typer.Option("--least", min=5, max=1000, help="Numbers a block has that is shown.")
     ] = detect.LEAST,
 ) -> None:
-    """Look for a fraud pattern in a month: ait, otp, grey, burst or recycled. Blocks are shown, no numbers.
+    """Look for a fraud pattern in a month: ait, otp, grey, burst, recycled or all. Blocks are shown, no numbers.
 
     Example: lethe detect ait --month 2026-10 --case F-2041 --purpose fraud
     """
     invocation = shell(context)
-    found = detect.detect(invocation.runtime, asker(case, purpose), pattern, parse_month(month), least)
+    kinds = list(detect.KINDS) if pattern == "all" else [pattern]
+    answers = detect.detect(invocation.runtime, asker(case, purpose), kinds, parse_month(month), least)
+    told = [asdict(found) for found in answers]
 
     def show() -> None:
-        columns = list(found.rows[0]) if found.rows else []
-        if found.rows:
-            rows = [[_said(v) for v in row.values()] for row in found.rows]
-            invocation.table(detect.KINDS[pattern], columns, rows)
-        else:
-            invocation.line("Nothing found.")
-        if found.hidden:
-            invocation.line(f"{found.hidden:,} number(s) lie in no block of {least} and are not shown.")
-        invocation.line(f"Cannot see: {found.limits}")
+        for found in answers:
+            _show(invocation, found, least)
 
-    invocation.answer(asdict(found), show)
-    if found.missing:
-        fail(f"not all was read: the keys {', '.join(found.missing)} did not open", invocation.json)
+    invocation.answer(told if pattern == "all" else told[0], show)
+    missing = sorted({key for found in answers for key in found.missing})
+    if missing:
+        fail(f"not all was read: the keys {', '.join(missing)} did not open", invocation.json)
+
+
+def _show(invocation: Shell, found: detect.Found, least: int) -> None:
+    if found.rows:
+        rows = [[_said(v) for v in row.values()] for row in found.rows]
+        invocation.table(detect.KINDS[found.kind], list(found.rows[0]), rows)
+    else:
+        invocation.line(f"{found.kind}: nothing found.")
+    if found.hidden:
+        invocation.line(f"{found.hidden:,} number(s) lie in no block of {least} and are not shown.")
+    invocation.line(f"Cannot see: {found.limits}")
 
 
 def _said(value: object) -> object:

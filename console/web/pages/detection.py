@@ -8,11 +8,12 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from lethe.console.web.security import Form, Here, needs
+from lethe.console.web.service import Service
 from lethe.console.web.views import page
 from lethe.operations.access.grants import PURPOSES, Action, Read
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
-from lethe.operations.detection.detect import KINDS, LEAST, LIMITS, detect
+from lethe.operations.detection.detect import KINDS, LEAST, LIMITS, Found, detect
 from lethe.schemas.errors import InputError
 from lethe.schemas.retention.calendar import Month
 
@@ -29,7 +30,13 @@ def board(request: Request, service: Here, who: Detective) -> Response:
 
 @router.post("/detection")
 def run(request: Request, service: Here, who: Detective, form: Form) -> Response:
-    """Look for a pattern in a month: a grant first, then the job, audited before it answers."""
+    """Look for a pattern in a month."""
+    found = look_for(service, who, form)
+    return page(request, "detection.html", who, **_board(service, who, form), found=found)
+
+
+def look_for(service: Service, who: SignedIn, form: dict[str, str]) -> Found:
+    """Look for a pattern in a month as a form says: a grant first, then the job, audited before it answers."""
     case = service.cases.get(who.person, form.get("case", ""))
     if form.get("kind") not in KINDS:
         raise InputError("choose one of the patterns")
@@ -40,10 +47,9 @@ def run(request: Request, service: Here, who: Detective, form: Form) -> Response
     months = str(month), str(month)
     service.desk.ask(who.person, Action.DETECT, case.id, months, _ROWS, [], form.get("reason", ""))
     grant = service.desk.use(who.person, Read(who.person.id, Action.DETECT, case.id, *months), [])
-    asker = service.asker(who.person, case)
-    found = detect(service.runtime, asker, form["kind"], month, least)
+    [found] = detect(service.runtime, service.asker(who.person, case), [form["kind"]], month, least)
     service.desk.took(grant.id, len(found.rows))
-    return page(request, "detection.html", who, **_board(service, who, form), found=found)
+    return found
 
 
 def _board(service: Here, who: SignedIn, form: dict[str, str]) -> dict[str, Any]:

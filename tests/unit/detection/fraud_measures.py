@@ -8,8 +8,9 @@ from typing import Any
 
 from retention_world import World
 
-from lethe.operations.detection import _patterns
-from lethe.operations.detection.detect import _COLUMNS, _GREY, _keys
+from lethe.operations.detection._numbers import PATTERNS, search
+from lethe.operations.detection._traffic import Burst, Grey
+from lethe.operations.detection.detect import RECYCLED_MONTHS, _keys
 from lethe.schemas.retention.calendar import Month
 from lethe.testing.traffic.fraud import Planted
 from lethe.tiers.detection.month_rows import MonthRows, archive_batches
@@ -39,14 +40,17 @@ def found(world: World, kind: str) -> set[Any]:
     """What a pattern finds, by what the generator calls it: before blocks are made of numbers."""
     runtime = world.runtime
     if kind in ("burst", "grey"):
-        columns = ["account", "event_time"] if kind == "burst" else _GREY
-        rows = getattr(_patterns, kind)(archive_batches(runtime.warehouse, MONTH, columns)).to_dicts()
+        pattern: Burst | Grey = Burst() if kind == "burst" else Grey()
+        archive_batches(runtime.warehouse, MONTH, pattern.columns, pattern.count)
+        rows = pattern.found().to_dicts()
         if kind == "grey":
             return {(r["network"], r["route"]) for r in rows}
         return {(r["account"], r["hour"].astimezone(UTC)) for r in rows}
-    keys, _ = _keys(runtime, MONTH)
-    coded = MonthRows.read(runtime.warehouse, MONTH, _COLUMNS[kind])
-    rows = getattr(_patterns, kind)(coded, lambda: coded.batches(keys)).to_dicts()
+    months, keys, _ = _keys(runtime, MONTH, RECYCLED_MONTHS if kind == "recycled" else 1)
+    coded = [MonthRows.read(runtime.warehouse, m, PATTERNS[kind].columns, months[0]) for m in months]
+    mine = PATTERNS[kind](coded)
+    search([mine], keys)
+    rows = mine.found.to_dicts()
     return {(r["account"], r["block"]) if kind == "ait" else r["number"] for r in rows}
 
 

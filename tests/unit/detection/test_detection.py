@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "retention"))
@@ -10,14 +12,15 @@ sys.path.append(str(Path(__file__).parents[1] / "retention"))
 import polars as pl
 import pytest
 from fraud_measures import MONTH, NOW, measured
-from retention_world import World
+from retention_world import World, report
 
 from lethe.keys.tokens import reverse_numbers, subject_tokens
 from lethe.operations.asker import Asker
 from lethe.operations.detection.detect import KINDS, detect
 from lethe.schemas.errors import InputError
+from lethe.schemas.retention.calendar import Month
 from lethe.testing.traffic.fraud import Planted, fraud
-from lethe.tiers.detection.month_rows import MonthRows
+from lethe.tiers.detection.month_rows import MonthRows, Rows
 
 SEED = 101  # thresholds were tuned on seeds below 10
 WHO = Asker.of("amal", "F-1", "fraud")
@@ -43,7 +46,7 @@ def test_what_was_planted_is_found_and_little_else(site: tuple[World, Planted], 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_blocks_are_shown_and_never_a_number(site: tuple[World, Planted], kind: str) -> None:
     world, truth = site
-    found = detect(world.runtime, WHO, kind, MONTH, least=5)
+    [found] = detect(world.runtime, WHO, [kind], MONTH, least=5)
     assert found.rows
     told = repr(found.rows)
     numbers = truth.otp | truth.recycled | {b * 1000 + n for _, b in truth.ait for n in range(1000)}
@@ -63,14 +66,14 @@ def test_blocks_are_shown_and_never_a_number(site: tuple[World, Planted], kind: 
 
 def test_numbers_in_no_block_are_counted_alone(site: tuple[World, Planted]) -> None:
     world, truth = site
-    found = detect(world.runtime, WHO, "otp", MONTH, least=1000)
+    [found] = detect(world.runtime, WHO, ["otp"], MONTH, least=1000)
     assert found.rows == []
     assert found.hidden >= len(truth.otp) * 0.95
 
 
 def test_a_record_of_a_block_is_one_a_reveal_can_ask_for(site: tuple[World, Planted]) -> None:
     world, truth = site
-    found = detect(world.runtime, WHO, "recycled", MONTH, least=5)
+    [found] = detect(world.runtime, WHO, ["recycled"], MONTH, least=5)
     positions = {r for row in found.rows for r in row["records"]}
     offsets = {
         f"{r['stream']}/{r['partition']}/{r['offset']}" for n in truth.recycled for r in world.found(f"+{n}")
@@ -82,11 +85,11 @@ def test_a_record_of_a_block_is_one_a_reveal_can_ask_for(site: tuple[World, Plan
 def test_unknown_patterns_and_small_blocks_are_refused(site: tuple[World, Planted]) -> None:
     world, _ = site
     with pytest.raises(InputError, match="a pattern is one of"):
-        detect(world.runtime, WHO, "nothing", MONTH)
+        detect(world.runtime, WHO, ["nothing"], MONTH)
     with pytest.raises(InputError, match="5 numbers or more"):
-        detect(world.runtime, WHO, "otp", MONTH, least=1)
+        detect(world.runtime, WHO, ["otp"], MONTH, least=1)
     with pytest.raises(InputError, match="a case and a purpose"):
-        detect(world.runtime, Asker.of("amal"), "otp", MONTH)
+        detect(world.runtime, Asker.of("amal"), ["otp"], MONTH)
 
 
 def test_a_column_of_tokens_gives_its_numbers_back(site: tuple[World, Planted]) -> None:
@@ -104,6 +107,50 @@ def test_every_row_finds_its_archive_row(site: tuple[World, Planted]) -> None:
     runtime = world.runtime
     coded = MonthRows.read(runtime.warehouse, MONTH, ["account"])
     keys = [(12, runtime.ring.keys_for(MONTH, 12))]
-    batches = list(coded.batches(keys))
+    batches: list[Rows] = []
+    coded.each(keys, batches.append)
     assert sum(len(b.codes) for b in batches) > 20_000
     assert all((b.codes > 0).all() for b in batches)
+
+
+def test_all_patterns_at_once_find_what_each_finds_alone(site: tuple[World, Planted]) -> None:
+    world, _ = site
+    together = detect(world.runtime, WHO, list(KINDS), MONTH, least=5)
+    alone = [detect(world.runtime, WHO, [kind], MONTH, least=5)[0] for kind in KINDS]
+    assert together == alone
+    assert all(found.read >= 20_000 for found in together)
+
+
+def test_a_month_whose_window_has_ended_is_told_so_and_not_taken_for_empty(
+    site: tuple[World, Planted],
+) -> None:
+    world, _ = site
+    ended = Month.parse("2023-01")
+    with pytest.raises(InputError, match="the window of 2023-01 has ended"):
+        detect(world.runtime, WHO, ["ait"], ended)
+    assert detect(world.runtime, WHO, ["burst"], ended)[0].rows == []
+
+
+def _told(number: str, when: datetime, at: int, dead: bool) -> bytes:
+    told = json.loads(report(at, number, when))
+    if dead:
+        told["status"] = {**told["status"], "groupId": 2, "groupName": "UNDELIVERABLE", "id": 9}
+        told["error"] = {**told["error"], "id": 1, "name": "EC_UNKNOWN_SUBSCRIBER", "permanent": True}
+    return json.dumps(told).encode()
+
+
+def test_a_number_that_died_two_months_ago_and_had_an_owner_before_is_found(tmp_path: Path) -> None:
+    world = World(tmp_path / "site")
+    world.now = NOW
+    january, march = datetime(2025, 1, 20, tzinfo=UTC), datetime(2025, 3, 5, tzinfo=UTC)
+    lines = []
+    for n in range(6):
+        who = f"+92300123456{n}"
+        lines.append(_told(who, january - timedelta(days=9), 10 * n, dead=False))  # the owner before
+        lines += [_told(who, january + timedelta(days=9 * k), 10 * n + 1 + k, dead=True) for k in range(4)]
+        lines.append(_told(who, march, 10 * n + 8, dead=False))
+    world.ingest(lines)
+    [found] = detect(world.runtime, WHO, ["recycled"], MONTH, least=5)
+    assert [(row["numbers"], row["failures"]) for row in found.rows] == [(6, 24)]
+    earlier = detect(world.runtime, WHO, ["recycled"], MONTH.plus(-1), least=5)
+    assert earlier[0].rows == []  # they came alive in March

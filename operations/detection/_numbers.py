@@ -1,0 +1,336 @@
+"""The three patterns that need numbers, as arithmetic over columns. Thresholds stand here, and in docs/detection.md.
+
+Each goes through the month twice, in flat memory: `count` counts by a hash, so that it counts too much now and then
+and never too little; `keep` keeps the rows of what reached the threshold there; `find` looks at those exactly. A third
+time, `pick` takes the records of what was found, where they were not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Final
+
+import numpy as np
+import polars as pl
+
+from lethe.operations.analysis.overview import LEVEL, poisson_tail
+from lethe.operations.detection._counts import Array, Sketch, Sums
+from lethe.tiers.detection.month_rows import Keys, MonthRows, Rows
+
+BLOCK: Final = 1_000
+WIDE: Final = 1_000_000
+AIT_NUMBERS: Final = 20
+OTP_ACCOUNTS: Final = 5
+DEAD_DAYS: Final = 10
+DEAD_FAILURES: Final = 3
+_STEPS: Final = 16  # of a doubling, by which traffic around a block is graded
+_MOST: Final = 1 << 31
+
+
+class Pattern:
+    """What the three share: a sketch, and the rows that are kept. `coded`: the months, oldest first."""
+
+    kind: ClassVar[str]
+    columns: ClassVar[tuple[str, ...]]
+    names: ClassVar[list[str]]
+    """The columns that name a row of `found`."""
+    found: pl.DataFrame
+
+    def __init__(self, coded: Sequence[MonthRows], share: int = 1) -> None:
+        self.coded = coded
+        self._sketch = Sketch(sum(c.rows for c in coded), share)
+        self._kept: list[pl.DataFrame] = []
+
+    def count(self, month: int, rows: Rows) -> None:
+        """Count rows of a month."""
+        raise NotImplementedError
+
+    def keep(self, month: int, rows: Rows) -> None:
+        """Keep the rows of a month that the counts do not rule out."""
+        raise NotImplementedError
+
+    def find(self) -> bool:
+        """Set `found`, and say whether its records have to be picked."""
+        raise NotImplementedError
+
+    def pick(self, month: int, rows: Rows) -> None:
+        """Keep the rows of what was found."""
+        raise NotImplementedError
+
+    def records(self) -> pl.DataFrame:
+        """Return the records of what was found: month, place, number, and what names a row of `found`."""
+        rows = self._rows()
+        return rows.join(self.found, on=self.names, how="semi", nulls_equal=True)
+
+    def _keep(self, month: int, rows: Rows, mine: Array) -> None:
+        if mine.any():
+            some = rows.where(mine)
+            self._kept.append(
+                pl.DataFrame(
+                    {"number": some.numbers, "hour": some.hours, "code": some.codes, "place": some.places}
+                ).with_columns(month=pl.lit(month, pl.Int32))
+            )
+
+    def _rows(self) -> pl.DataFrame:
+        """Return the rows kept, with what their codes say."""
+        schema = {
+            "number": pl.UInt64,
+            "hour": pl.Int32,
+            "code": pl.UInt32,
+            "place": pl.Int64,
+            "month": pl.Int32,
+        }
+        kept = pl.concat([pl.DataFrame(schema=schema), *self._kept]).filter(pl.col("code") > 0)
+        return kept.join(self._tables(), on=["month", "code"], how="left")
+
+    def _tables(self) -> pl.DataFrame:
+        """Return what the codes of all months say."""
+        return pl.concat(
+            coded.table.select(self.columns)
+            .with_row_index("code", 1)
+            .with_columns(month=pl.lit(n, pl.Int32), code=pl.col("code").cast(pl.UInt32))
+            for n, coded in enumerate(self.coded)
+        )
+
+    def _by_code(self, month: int, expression: pl.Expr) -> Array:
+        """Return what an expression says of each code of a month, true or false; false for code 0."""
+        said = self.coded[month].table.select(expression.fill_null(False)).to_series()
+        return np.concatenate([[False], said.to_numpy()])
+
+
+class Ait(Pattern):
+    """Blocks of 1,000 adjacent numbers that one account floods: 20 of them or more, far more than it reaches of the
+    million numbers around.
+
+    Columns: block, account, currency, numbers, messages, charge, first, last (hours of the month), probability.
+    """
+
+    kind = "ait"
+    columns = ("account", "currency")
+    names: ClassVar[list[str]] = ["block", "account", "currency"]
+
+    def __init__(self, coded: Sequence[MonthRows], share: int = 1) -> None:
+        super().__init__(coded, share)
+        ranks = coded[-1].table["account"].rank("dense").fill_null(0).to_numpy()
+        self._accounts = np.concatenate([[0], ranks]).astype(np.uint64)
+        self._around = Sums(["around"])
+        self._reached = Sums(["number", "code"], "hour")
+        self._near: tuple[Array, Array] | None = None
+
+    def count(self, month: int, rows: Rows) -> None:  # noqa: ARG002  (of one month only)
+        """Count messages by account and block, and by account and million."""
+        who = self._accounts[rows.codes]
+        self._sketch.add(who, rows.numbers // np.uint64(BLOCK))
+        self._around.add(around=_around(who, rows.numbers))
+
+    def keep(self, month: int, rows: Rows) -> None:  # noqa: ARG002  (of one month only)
+        """Keep the rows of blocks that, if all their messages went to different numbers, would be found."""
+        who = self._accounts[rows.codes]
+        counts = self._sketch.counts(who, rows.numbers // np.uint64(BLOCK))
+        mine = counts >= AIT_NUMBERS
+        if mine.any():
+            places, least = self._least()
+            at = np.searchsorted(places, _around(who[mine], rows.numbers[mine]))
+            mine[mine] = counts[mine] >= least[at]
+        if mine.any():
+            some = rows.where(mine)
+            self._reached.add(number=some.numbers, code=some.codes, hour=some.hours)
+
+    def find(self) -> bool:
+        """Find the blocks, largest first; their charges come with their records."""
+        schema = {"number": pl.UInt64, "code": pl.UInt32, "n": pl.Int64, "first": pl.Int32, "last": pl.Int32}
+        found = (
+            (self._reached.total() if len(self._reached.total()) else pl.DataFrame(schema=schema))
+            .join(self._tables(), on="code")
+            .group_by((pl.col("number") // BLOCK).alias("block"), "account", "currency")
+            .agg(
+                pl.col("number").n_unique().alias("numbers"), pl.col("n").sum().alias("messages"),
+                pl.col("first").min(), pl.col("last").max(),
+            )
+            .filter(pl.col("numbers") >= AIT_NUMBERS)
+        )  # fmt: skip
+        table = self.coded[-1].table
+        rank = dict(zip(table["account"].to_list(), self._accounts[1:].tolist(), strict=True))
+        around = dict(self._around.total().rows())
+        chances = []
+        for row in found.to_dicts():
+            key = int(
+                _around(np.array([rank[row["account"]]], np.uint64), np.array([row["block"] * BLOCK]))[0]
+            )
+            chances.append(poisson_tail(row["numbers"], _expected(around.get(key, 0), row["messages"])))
+        found = found.with_columns(probability=pl.Series(chances, dtype=pl.Float64)).filter(
+            pl.col("probability") < LEVEL / self._tests()
+        )
+        self.found = found.sort(["numbers", "block", "account"], descending=[True, False, False])
+        self._blocks = self.found["block"].unique().sort().to_numpy()
+        return not self.found.is_empty()
+
+    def pick(self, month: int, rows: Rows) -> None:
+        """Keep the rows of the blocks found, whoever's."""
+        mine = rows.numbers // np.uint64(BLOCK)
+        at = np.minimum(np.searchsorted(self._blocks, mine), len(self._blocks) - 1)
+        self._keep(month, rows, self._blocks[at] == mine)
+
+    def records(self) -> pl.DataFrame:
+        """Return the records of the blocks, and add to these what they are charged."""
+        rows = self._rows().with_columns(block=pl.col("number") // BLOCK)
+        rows = rows.join(self.found, on=self.names, how="semi", nulls_equal=True)
+        charges = rows.join(self.coded[-1].amounts(rows["place"].to_numpy()), on="place")
+        charged = charges.group_by(self.names).agg(pl.col("charge").sum())
+        self.found = self.found.join(
+            charged, on=self.names, how="left", nulls_equal=True, maintain_order="left"
+        )
+        return rows
+
+    def _tests(self) -> int:
+        return max(1, self._around.total().height) * (WIDE // BLOCK)
+
+    def _least(self) -> tuple[Array, Array]:
+        """Return, by account and million, how many messages a block has at least that can be found.
+
+        What is around is rounded down, so that no block is ruled out that `found` would find.
+        """
+        if self._near is None:
+            total = self._around.total().sort("around")
+            grades = np.floor(np.log2(total["n"].to_numpy()) * _STEPS).astype(np.int64)
+            level = LEVEL / self._tests()
+            least = {g: _fewest(int(2 ** (g / _STEPS)), level) for g in np.unique(grades).tolist()}
+            self._near = total["around"].to_numpy(), np.array([least[g] for g in grades.tolist()], np.int64)
+        return self._near
+
+
+def _around(who: Array, numbers: Array) -> Array:
+    """Name an account and the million numbers that a number lies in by one integer."""
+    return (who.astype(np.uint64) << np.uint64(32)) | (numbers // WIDE).astype(np.uint64)
+
+
+def _expected(around: int, messages: int) -> float:
+    return max(around - messages, 1) * BLOCK / WIDE
+
+
+def _fewest(around: int, level: float) -> int:
+    """Return how many messages to a block are beyond chance, of so many to the million around it."""
+    low, high = AIT_NUMBERS, AIT_NUMBERS
+    while high < _MOST and poisson_tail(high, _expected(around, high)) >= level:
+        low, high = high, high * 2
+    while low < high:
+        middle = (low + high) // 2
+        if poisson_tail(middle, _expected(around, middle)) < level:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+class Otp(Pattern):
+    """Numbers that five or more accounts wrote to within one hour. Columns: number, hour, accounts, messages."""
+
+    kind = "otp"
+    columns = ("account", "channel")
+    names: ClassVar[list[str]] = ["number", "hour"]
+
+    def __init__(self, coded: Sequence[MonthRows], share: int = 1) -> None:
+        super().__init__(coded, share)
+        self._texts = [self._by_code(n, pl.col("channel") != "voice") for n in range(len(coded))]
+
+    def count(self, month: int, rows: Rows) -> None:
+        """Count messages by number and hour."""
+        rows = rows.where(self._texts[month][rows.codes])
+        self._sketch.add(rows.numbers, rows.hours)
+
+    def keep(self, month: int, rows: Rows) -> None:
+        """Keep what numbers got in hours of five messages or more."""
+        rows = rows.where(self._texts[month][rows.codes])
+        self._keep(month, rows, self._sketch.counts(rows.numbers, rows.hours) >= OTP_ACCOUNTS)
+
+    def find(self) -> bool:
+        """Find the numbers and hours."""
+        self.found = (
+            self._rows()
+            .group_by("number", "hour")
+            .agg(pl.col("account").n_unique().alias("accounts"), pl.len().alias("messages"))
+            .filter(pl.col("accounts") >= OTP_ACCOUNTS)
+            .sort("number", "hour")
+        )
+        return False
+
+
+class Recycled(Pattern):
+    """Numbers dead for ten days or more (three permanent failures, nothing delivered) and then reached.
+
+    Columns: number, dead, alive (hours since the first month), failures.
+    """
+
+    kind = "recycled"
+    columns = ("status_group", "permanent_error")
+    names: ClassVar[list[str]] = ["number"]
+
+    def __init__(self, coded: Sequence[MonthRows], share: int = 1) -> None:
+        super().__init__(coded, share)
+        self._failed = [self._by_code(n, pl.col("permanent_error")) for n in range(len(coded))]
+        told = pl.col("permanent_error").fill_null(False) | (pl.col("status_group") == "DELIVERED")
+        self._told = [self._by_code(n, told) for n in range(len(coded))]
+
+    def count(self, month: int, rows: Rows) -> None:
+        """Count permanent failures by number."""
+        rows = rows.where(self._failed[month][rows.codes])
+        self._sketch.add(rows.numbers)
+
+    def keep(self, month: int, rows: Rows) -> None:
+        """Keep the failures and deliveries of numbers that failed three times or more."""
+        rows = rows.where(self._told[month][rows.codes])
+        self._keep(month, rows, self._sketch.counts(rows.numbers) >= DEAD_FAILURES)
+
+    def find(self) -> bool:
+        """Find the numbers that were reached in the last month: by their first delivery after so long a death.
+
+        A number's rows are cut at its deliveries: what failed between two of them is one death.
+        """
+        rows = self._rows().with_columns(reached=pl.col("status_group") == "DELIVERED")
+        ordered = rows.sort("number", "hour", "reached", descending=[False, False, True])
+        lives = ordered.with_columns(life=pl.col("reached").cum_sum(reverse=True).over("number"))
+        deaths = (
+            lives.group_by("number", "life")
+            .agg(
+                pl.col("hour").filter(~pl.col("reached")).min().alias("dead"),
+                (~pl.col("reached")).sum().cast(pl.UInt32).alias("failures"),
+                pl.col("hour").filter(pl.col("reached")).max().alias("alive"),
+            )
+            .filter(
+                (pl.col("failures") >= DEAD_FAILURES) & (pl.col("alive") - pl.col("dead") >= DEAD_DAYS * 24)
+            )
+        )
+        last = self.coded[-1]
+        start = int((last.month.start() - last.since.start()).total_seconds()) // 3600
+        self.found = (
+            deaths.filter(pl.col("alive") >= start)
+            .sort("number", "alive")
+            .group_by("number", maintain_order=True)
+            .first()
+            .select("number", "dead", "alive", "failures")
+        )
+        return False
+
+
+PATTERNS: Final[dict[str, type[Pattern]]] = {p.kind: p for p in (Ait, Otp, Recycled)}
+
+
+def search(patterns: Sequence[Pattern], keys: Sequence[Keys]) -> None:
+    """Go through the months of the patterns: count, keep, pick. `keys`: by month, as `MonthRows.each` takes."""
+    _through([p.count for p in patterns], patterns[0].coded, keys)
+    _through([p.keep for p in patterns], patterns[0].coded, keys)
+    picking = [p.pick for p in patterns if p.find()]
+    if picking:
+        _through(picking, patterns[0].coded, keys)
+
+
+def _through(
+    steps: Sequence[Callable[[int, Rows], None]], coded: Sequence[MonthRows], keys: Sequence[Keys]
+) -> None:
+    for month, rows in enumerate(coded):
+
+        def visit(some: Rows, month: int = month) -> None:
+            for step in steps:
+                step(month, some)
+
+        rows.each(keys[month], visit)

@@ -1,0 +1,158 @@
+"""One small number for each record of a month, found by its position: in pages, since a month's offsets have gaps.
+
+A record that comes months late lies far behind the others of its month. Only pages of 4,096 offsets in which the month
+has records take memory: one byte a record as long as there are 255 codes or fewer, two to 65,535, else four.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from lethe.schemas.errors import InputError
+from lethe.tiers.detection.columns import coded, whole
+
+_BITS: Final = 12
+_PAGE: Final = 1 << _BITS
+_MOST_PAGES: Final = 1 << 28  # of the directory: a gigabyte
+_WIDTHS: Final = (np.uint8, np.uint16, np.uint32)
+
+Places = npt.NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Ends:
+    """Offsets of a topic-partition in the month, and how many places an offset has: of one record, or of several."""
+
+    first: int
+    last: int
+    places: int
+
+
+class Codes:
+    """Codes by position. Place 0 is of no record, and its code is 0."""
+
+    def __init__(self, ends: dict[tuple[str, int], Ends], rows: int) -> None:
+        self._keys = sorted(ends)
+        self._streams = {s: at for at, s in enumerate(sorted({s for s, _ in self._keys}))}
+        partitions = max((p for _, p in self._keys), default=0) + 1
+        self._of = np.full((len(self._streams) + 1, partitions + 1), -1, np.int64)  # the last ones: unknown
+        known = [ends[key] for key in self._keys]
+        self._firsts = np.array([e.first for e in known] or [0], np.int64)
+        self._strides = np.array([e.places for e in known] or [1], np.int64)
+        self._sizes = np.array([(e.last - e.first + 1) * e.places for e in known] or [0], np.int64)
+        pages = (self._sizes >> _BITS) + 1
+        self._starts = np.cumsum(pages) - pages
+        if int(pages.sum()) > _MOST_PAGES:
+            raise InputError("the month's offsets span too much to be held in memory: ask for another month")
+        for at, (stream, partition) in enumerate(self._keys):
+            self._of[self._streams[stream], partition] = at
+        self._directory = np.zeros(int(pages.sum()), np.int32)
+        self._used = 1
+        self._codes: Any = np.zeros(rows + _PAGE * 64, np.uint8)
+        self._lock = Lock()
+
+    def places(self, batch: pa.RecordBatch, make: bool = False) -> Places:
+        """Return where the code of each row is; `batch` has the four columns of a position. `make`: of all rows."""
+        of = self._topics(batch)
+        where = whole(batch.column("offset")) - self._firsts[of]
+        index = batch.column("index")
+        if index.null_count < len(index) or (self._strides != 1).any():
+            at, stride = _within(index), self._strides[of]
+            where = np.where(at < stride, where * stride + at, -1)
+        inside = (where >= 0) & (where < self._sizes[of]) & (of >= 0)
+        where = np.where(inside, where, 0)
+        entry = self._starts[of] + (where >> _BITS)
+        page = self._directory[entry]
+        if make and not page.all():
+            self._add(np.unique(entry[(page == 0) & inside]))
+            page = self._directory[entry]
+        places: Places = np.where(
+            inside & (page > 0), (page.astype(np.int64) << _BITS) | (where & (_PAGE - 1)), 0
+        )
+        return places
+
+    def put(self, places: Places, codes: npt.NDArray[np.uint32]) -> None:
+        """Set the codes of places."""
+        with self._lock:
+            for width in _WIDTHS:
+                if codes.max() <= np.iinfo(width).max:
+                    break
+            if np.dtype(width).itemsize > self._codes.itemsize:
+                self._resize(len(self._codes), width)
+            self._codes[places] = codes
+
+    def get(self, places: Places) -> npt.NDArray[np.uint32]:
+        """Return the codes of places; 0 where there is none."""
+        found: npt.NDArray[np.uint32] = self._codes[places].astype(np.uint32)
+        return found
+
+    def positions(self, places: Sequence[int]) -> list[str]:
+        """Name places by their positions: what a reveal can be asked of."""
+        entries = np.zeros(self._used, np.int64)
+        taken = np.flatnonzero(self._directory)
+        entries[self._directory[taken]] = taken
+        said = []
+        for place in places:
+            entry = int(entries[place >> _BITS])
+            of = int(np.searchsorted(self._starts, entry, "right")) - 1
+            where = ((entry - int(self._starts[of])) << _BITS) | (place & (_PAGE - 1))
+            offset, index = divmod(where, int(self._strides[of]))
+            stream, partition = self._keys[of]
+            said.append(
+                f"{stream}/{partition}/{int(self._firsts[of]) + offset}" + f"/{index - 1}" * (index > 0)
+            )
+        return said
+
+    def _topics(self, batch: pa.RecordBatch) -> Places:
+        names, streams = coded(batch.column("stream"))
+        mine = np.array([self._streams.get(name, len(self._streams)) for name in names], np.int64)
+        partitions = whole(batch.column("partition"))
+        if len(self._keys) == 1 and len(names) == 2 and (partitions == partitions[0]).all():
+            return np.full(len(partitions), self._of[mine[0], min(partitions[0], self._of.shape[1] - 1)])
+        return self._of[mine[streams], np.minimum(partitions, self._of.shape[1] - 1)]
+
+    def _add(self, entries: Places) -> None:
+        with self._lock:
+            new = entries[self._directory[entries] == 0]
+            end = self._used + len(new)
+            if end * _PAGE > len(self._codes):
+                self._resize(max(end * _PAGE, len(self._codes) * 5 // 4), self._codes.dtype.type)
+            self._directory[new] = np.arange(self._used, end)
+            self._used = end
+
+    def _resize(self, size: int, width: Any) -> None:
+        """Move the codes to a larger or wider array, of which what is not used takes no memory."""
+        wider = np.zeros(size, width)
+        used = min(self._used * _PAGE, len(self._codes))
+        wider[:used] = self._codes[:used]
+        self._codes = wider
+
+
+def _within(index: pa.Array) -> Places:
+    """Number the records of a message from 1, as their indices do from 0; 0 is that of a message of one record."""
+    return whole(index.cast(pa.int64()).fill_null(-1)) + 1
+
+
+def bounds(batch: pa.RecordBatch) -> list[tuple[str, int, Ends]]:
+    """Find the ends of each topic-partition of a batch."""
+    frame = pl.DataFrame(
+        {
+            "stream": coded(batch.column("stream"))[1],
+            "partition": whole(batch.column("partition")),
+            "offset": whole(batch.column("offset")),
+            "index": _within(batch.column("index")),
+        }
+    )
+    names = coded(batch.column("stream"))[0]
+    found = frame.group_by("stream", "partition").agg(
+        pl.col("offset").min(), pl.col("offset").max().alias("last"), pl.col("index").max()
+    )
+    return [(names[s], p, Ends(first, last, most + 1)) for s, p, first, last, most in found.rows()]
