@@ -38,8 +38,8 @@ LIMITS: Final = {
     "grey": "Needs 150 messages of the route and of the others into the network; with two routes, a fast one makes the "
     "other look slow. A grey route as fast as the rest is not seen.",
     "burst": "A campaign looks the same. Needs other days to compare with; hours of under 40 messages are not seen.",
-    "recycled": "One month at a time: who was dead before it began shows only by what fell into it. A telephone off or "
-    "abroad with a permanent error looks the same.",
+    "recycled": "Looks at the month and the two before it, as far as their windows are open: who was dead before shows "
+    "only by what fell into them. A telephone off or abroad with a permanent error looks the same.",
 }
 
 
