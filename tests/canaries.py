@@ -10,10 +10,12 @@ import csv
 import io
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -152,8 +154,18 @@ def _read(fmt: Format) -> tuple[tuple[FieldSpec, ...], frozenset[str]]:
     return fmt.subjects, frozenset(path for c in conditions for path in c.fields())
 
 
-def record(fmt: Format, who: Person, draw: Random, planted: float, tally: Tally | None = None) -> bytes:
-    """A record about somebody, the address in any spelling at every place with probability `planted`."""
+def record(
+    fmt: Format,
+    who: Person,
+    draw: Random,
+    planted: float,
+    tally: Tally | None = None,
+    given: Mapping[str, str] = MappingProxyType({}),
+) -> bytes:
+    """A record about somebody, the address in any spelling at every place with probability `planted`.
+
+    `given`: what stands at some paths, whatever else would.
+    """
     tally = tally or Tally()
     texts = {spec.path: _usual(spec, draw) for spec in fmt.fields}
     named = False
@@ -186,6 +198,7 @@ def record(fmt: Format, who: Person, draw: Random, planted: float, tally: Tally 
             tally.planted += 1
             # The last has six digits as a duration: no more than any call of some minutes to a thousandth.
             texts[spec.path] = draw.choice(who.figures[:-1] if spec.type == "duration" else who.figures)
+    texts |= given
     if fmt.encoding == "csv":
         line = io.StringIO()
         csv.writer(line, lineterminator="").writerow(

@@ -48,10 +48,12 @@ CODE_PATTERNS: Final[dict[str, str]] = {
 CODE_MAX_LENGTH: Final = 64
 CODES: Final = frozenset({"account", "application", "sender", "route", "network", "status", "error"})
 """Columns that never end empty for what stands there: what may not be shown gets a stand-in of the month."""
+MADE_KEY: Final = r"[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
+"""Keys that a machine made."""
 KEY_SHAPE: Final = (
-    r"[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"  # made by a machine
+    f"{CODE_PATTERNS['name']}|{CODE_PATTERNS['number']}|{MADE_KEY}"
     r"|[0-9]{1,8}|[0-9]{1,4}[A-Za-z_.-]+(?:[0-9]{1,4}[A-Za-z_.-]*){0,2}|[A-Za-z][A-Za-z_.-]*[0-9]{5,8}(?:-[A-Za-z]+[0-9]{0,2})?"
 )
-"""Codes that a `name` does not cover and that are keys all the same: short numbers, and what no person is called."""
+"""What passes in any of those columns whatever its pattern; in the accounts of a PBX (`digits`) digits alone do."""
 LONG_DIGITS: Final = frozenset({"sid", "account_number", "vendor_id"})
 """Patterns whose codes may hold a run of digits as long as an IMSI or a phone number."""

@@ -18,7 +18,7 @@ import polars as pl
 
 from lethe.schemas.declaration.fields import ENUM_VALUES, FieldSpec
 from lethe.schemas.declaration.paths import template
-from lethe.schemas.declaration.vocabulary import CODE_MAX_LENGTH, CODE_PATTERNS, KEY_SHAPE
+from lethe.schemas.declaration.vocabulary import CODE_MAX_LENGTH, CODE_PATTERNS, CODES, KEY_SHAPE
 from lethe.streams.transform.batch import Reason
 from lethe.streams.transform.text_columns import iso_times
 
@@ -34,7 +34,7 @@ _MOST_EXPONENT = 30
 _NOTHING = ["", "0", "<null>"]  # what is written for a time that never came
 _MOST_SECONDS = 7 * 86_400  # a national number read as milliseconds is a month
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
-_KEYED = frozenset({"account", "application", "route"})
+_OF_EXTENSIONS = ("account", "digits")  # what is called otherwise may be somebody's name
 _ISO = frozenset({"iso", "iso_or_epoch_s"})
 _FEW = 256  # texts for which a column of numbers costs more than a list
 
@@ -130,7 +130,7 @@ def _enumeration(spec: FieldSpec, text: pl.Series) -> Converted:
 def _own_word(spec: FieldSpec) -> Callable[[str], str | None]:
     """Make a reader of the vendor's word as declared; one that only a `*` stands for must be shaped like a code."""
     known = {w.casefold(): w for w in spec.values or {} if not w.endswith("*")}
-    code = re.compile(f"{CODE_PATTERNS['name']}|{CODE_PATTERNS['number']}", re.ASCII)
+    code = re.compile(KEY_SHAPE, re.ASCII)
 
     def word(text: str) -> str | None:
         text = text.strip()
@@ -161,7 +161,7 @@ def _code(spec: FieldSpec) -> Callable[[str], str | None]:
         folded = {w.casefold(): v for w, v in spec.values.items()}
         return lambda text: folded.get(text.strip().casefold())
     shape = CODE_PATTERNS[spec.pattern or ""]
-    if spec.pattern == "name" and spec.column in _KEYED:
+    if spec.column in CODES and (spec.column, spec.pattern) != _OF_EXTENSIONS:
         shape = f"{shape}|{KEY_SHAPE}"
     pattern = re.compile(shape, re.ASCII)
 

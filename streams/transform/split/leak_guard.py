@@ -21,6 +21,7 @@ from urllib.parse import unquote
 import polars as pl
 import pyarrow.compute as pc
 
+from lethe.schemas.declaration.vocabulary import MADE_KEY
 from lethe.streams.transform.split.rules import ID
 
 GUARDED: Final = ("account", "application", "sender", "recipient", "network", "route", "status", "error")
@@ -44,11 +45,8 @@ _SHAPES: Final = re.compile(
 _IN_ADDRESSES: Final = re.compile(
     r"\b(?:sips?|tel|mailto):|(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.])|::"
 )
-_KEYED: Final = frozenset({"account", "application", "route"})
 # A key made by a machine has digits enough for a number, but letters among them.
-_MADE: Final = re.compile(
-    r"(?=.*[A-Fa-f])[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
-)
+_MADE: Final = re.compile(f"(?=.*[A-Fa-f])(?:{MADE_KEY})")
 _LONG_RUN: Final = 9  # digits: shorter than a phone number with its country, an IMSI (15) or an IMEI (14)
 _LONGEST_NUMBER: Final = 15  # digits of E.164
 
@@ -79,7 +77,7 @@ def misshapen(text: str, column: str, long_digits: bool = False) -> bool:
     read = plain(text)
     if column in ADDRESSES:
         return bool(_IN_ADDRESSES.search(read)) or len(digits(text)) > _LONGEST_NUMBER
-    if column in _KEYED and _MADE.fullmatch(text) and not text.isdecimal():
+    if _MADE.fullmatch(text):
         return False
     return bool(_SHAPES.search(read)) or (not long_digits and len(digits(text)) >= _LONG_RUN)
 
