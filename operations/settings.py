@@ -212,6 +212,16 @@ class Serve(_Section):
         return f"sqlite:///{keys_dir.resolve().parent / 'service.db'}"
 
 
+class Office(_Section):
+    """Who answers the requests of people: what the answer says of its sender."""
+
+    controller: str = Field("", max_length=300, description="name and address of the company, as it answers")
+    contact: str = Field("", max_length=300, description="where people write to about their data")
+    authority: str = Field(
+        "", max_length=300, description="supervisory authority that people may complain to"
+    )
+
+
 class Telemetry(_Section):
     """Collectors that are told how much was done and how long it took, never what."""
 
@@ -275,6 +285,7 @@ class Settings(BaseModel):
     retention: RetentionPolicy = RetentionPolicy()
     limits: Limits = Limits()
     serve: Serve = Serve()
+    office: Office = Office()
     telemetry: Telemetry = Telemetry()
     metrics_port: int = Field(9464, ge=0, le=65_535, description="/metrics, /live, /ready; 0: a free port")
     metrics_host: str = "127.0.0.1"

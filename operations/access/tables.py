@@ -142,3 +142,18 @@ class DailyCount(Base):
     account: Mapped[str] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True)
     day: Mapped[str] = mapped_column(String(10), primary_key=True)
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+
+
+class PersonRequest(Base):
+    """A request of a person to the privacy office: the facts that name nobody. Whose it is lies sealed in its case."""
+
+    __tablename__ = "person_requests"
+
+    case: Mapped[str] = mapped_column(ForeignKey("cases.id"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    language: Mapped[str] = mapped_column(String(10))
+    received: Mapped[str] = mapped_column(String(10))  # a date
+    due: Mapped[str] = mapped_column(String(10))
+    extended: Mapped[bool] = mapped_column(Boolean, default=False)
+    outcome: Mapped[str | None] = mapped_column(String(20))
+    answered: Mapped[datetime | None] = mapped_column(Instant)

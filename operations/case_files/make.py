@@ -13,8 +13,6 @@ Other people are masked in all of these but the evidence, which holds each recor
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,8 +27,9 @@ from lethe.integrity.log.checkpoint import Checkpoint
 from lethe.operations.analysis import graph, overview, presets
 from lethe.operations.analysis.communications import Read
 from lethe.operations.asker import Asker, record
-from lethe.operations.case_files._report import Block, Heading, Picture, Table, Text, html, pdf
 from lethe.operations.case_files.check import VERSION, origin
+from lethe.operations.documents.blocks import Block, Heading, Picture, Table, Text, html, pdf
+from lethe.operations.documents.packed import packed
 from lethe.operations.proof.evidence import evidence
 from lethe.operations.proof.signer import signer_of
 from lethe.operations.runtime import Runtime
@@ -41,7 +40,6 @@ from lethe.schemas.position import Position
 
 MOST_EVIDENCE: Final = 100
 _NEWEST: Final = 2_000
-_LONG_AGO: Final = (1980, 1, 1, 0, 0, 0)  # the same bytes, whenever they are packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +101,7 @@ def make(runtime: Runtime, asker: Asker, read: Read, facts: Facts) -> bytes:
         runtime, asker, "case-file", count=read.events.height, evidence=proven, manifest=digest,
         restricted=read.restricted, grant=facts.grant,
     )  # fmt: skip
-    return _packed(files)
-
-
-def _packed(files: Mapping[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
-        for name, data in sorted(files.items()):
-            packed.writestr(zipfile.ZipInfo(name, _LONG_AGO), data, zipfile.ZIP_DEFLATED)
-    return out.getvalue()
+    return packed(files)
 
 
 def _evidence(runtime: Runtime, asker: Asker, read: Read) -> tuple[dict[str, bytes], int]:

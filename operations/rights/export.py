@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -53,11 +53,23 @@ def export(
     on_records: Callable[[int], None] = lambda _: None,
     names: bool = False,
 ) -> Export:
-    """Copy what the window holds of whom a text names. It is in the audit log before it is returned.
+    """Copy what the window holds of whom a text names: `export_all` of one address."""
+    return export_all(runtime, asker, [text], on_records, names)
+
+
+def export_all(
+    runtime: Runtime,
+    asker: Asker,
+    texts: Sequence[str],
+    on_records: Callable[[int], None] = lambda _: None,
+    names: bool = False,
+) -> Export:
+    """Copy what the window holds of one person under several addresses. It is in the audit log before it is returned.
 
     With `names` it tells whose each look at the person was and for which case; the audit entry says that it does.
     """
-    subjects = identify(text, runtime.settings.line_countries).subjects
+    countries = runtime.settings.line_countries
+    subjects = tuple(dict.fromkeys(s for text in texts for s in identify(text, countries).subjects))
     maintenance = maintenance_context(runtime, on_records=on_records)
     looks = partial(disclosures.looks, runtime, subjects)
     content = subject_export.build(

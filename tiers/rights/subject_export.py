@@ -29,15 +29,18 @@ from lethe.tiers.window.usage import USAGE
 
 _LOOKED: Final = ("time", "category")
 _NAMED: Final = ("who", "role", "action", "case", "purpose")
-_CATEGORIES: Final = {
+CATEGORIES: Final = {
     "lookup": "looked for in the records",
     "lookup.hold": "looked for in what is kept for a legal order",
     "reveal": "identifiers shown in clear",
     "evidence": "evidence of a record made",
     "quarantine.reveal": "a rejected record shown in clear",
     "export": "copied for the person",
+    "erase.preview": "an erasure was prepared",
 }
-_LAW: Final = {
+"""What an export says of a look, by the action in the audit."""
+OTHER: Final = "looked at for another reason"
+LAW: Final = {
     "order": "an order of an authority or a court to keep them (GDPR art. 17(3)(b))",
     "claims": "legal claims that are made or defended with them (GDPR art. 17(3)(e))",
 }
@@ -108,7 +111,7 @@ def build(
 
 def _look(entry: Mapping[str, Any], names: bool) -> dict[str, Any]:
     action = str(entry.get("action"))
-    told = {"time": entry.get("time"), "category": _CATEGORIES.get(action, "looked at for another reason")}
+    told = {"time": entry.get("time"), "category": CATEGORIES.get(action, OTHER)}
     return {**told, **{name: entry.get(name) for name in _NAMED}} if names else told
 
 
@@ -119,7 +122,7 @@ def _held(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> lis
         kept = [r["month"] for r in maintenance.holds.records(hold) if held_roles(r, query)]
         if kept:
             told.append(
-                {"records": len(kept), "months": sorted(set(kept)), "law": _LAW[hold.basis],
+                {"records": len(kept), "months": sorted(set(kept)), "law": LAW[hold.basis],
                  "kept_until": "the hold is released" if hold.ends is None else hold.ends.isoformat(),
                  "authority": hold.authority if hold.tell else "not told",
                  "reference": hold.reference if hold.tell else "not told"}
