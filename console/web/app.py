@@ -14,7 +14,17 @@ from starlette.responses import Response
 
 from lethe import __version__
 from lethe.console.web import api, health
-from lethe.console.web.pages import accounts, analysis, approvals, boards, cases, detection, search, sign_in
+from lethe.console.web.pages import (
+    accounts,
+    analysis,
+    approvals,
+    boards,
+    cases,
+    detection,
+    office,
+    search,
+    sign_in,
+)
 from lethe.console.web.security import SignInNeeded, headers
 from lethe.console.web.service import Service
 from lethe.console.web.views import page
@@ -40,7 +50,19 @@ def make_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     app.middleware("http")(headers)
-    for module in (sign_in, search, cases, analysis, detection, approvals, boards, accounts, api, health):
+    for module in (
+        sign_in,
+        search,
+        cases,
+        analysis,
+        detection,
+        office,
+        approvals,
+        boards,
+        accounts,
+        api,
+        health,
+    ):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.add_exception_handler(SignInNeeded, _sign_in)

@@ -15,6 +15,8 @@ from lethe.operations.access.desk import Desk
 from lethe.operations.access.identity import IdentityProvider
 from lethe.operations.access.sessions import Sessions
 from lethe.operations.asker import Asker
+from lethe.operations.office.office import Office
+from lethe.operations.office.requests import Requests
 from lethe.operations.runtime import Runtime
 from lethe.schemas.retention.calendar import Month
 
@@ -32,6 +34,8 @@ class Service:
     sessions: Sessions = field(init=False)
     cases: Cases = field(init=False)
     desk: Desk = field(init=False)
+    requests: Requests = field(init=False)
+    office: Office = field(init=False)
     identity: IdentityProvider | None = field(init=False, default=None)
     tries: Tries = field(default_factory=lambda: Tries(20, 60.0))
     """Sign-ins by address: of this instance alone; accounts are locked in the database, for all of them."""
@@ -47,6 +51,8 @@ class Service:
             callback = f"{serve.public_url}/sign-in/callback"
             self.identity = IdentityProvider(serve.identity, callback, ring, clock)
         self.desk = Desk(self.database, ring, clock, self.audit, serve.daily_subjects)
+        self.requests = Requests(self.database, self.cases, clock)
+        self.office = Office(self.runtime, self.requests, self.desk, self.asker)
 
     @classmethod
     def open(cls, runtime: Runtime) -> Service:

@@ -18,6 +18,7 @@ from lethe.operations.access.sessions import SignedIn
 _MENU: Final = (
     ("/", "Search", Permission.LOOKUP),
     ("/cases", "Cases", Permission.CASES),
+    ("/office", "Requests", Permission.EXPORT),
     ("/detection", "Detection", Permission.REVEAL),
     ("/approvals", "Approvals", Permission.APPROVE),
     ("/billing", "Billing", Permission.ARCHIVE),

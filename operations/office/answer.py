@@ -18,6 +18,8 @@ from lethe.operations.settings import Office
 from lethe.schemas.errors import InputError
 from lethe.tiers.rights.subject_export import CATEGORIES, LAW
 
+__all__ = ["KINDS", "Done", "Facts", "files", "language_of"]
+
 KINDS: Final = ("access", "erasure", "restriction", "objection")
 _ROWS: Final = 200
 _LOOKS: Final = {

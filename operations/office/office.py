@@ -101,20 +101,20 @@ class Office:
         done = erase.erase_all(self.runtime, self.asker(person, dossier.case), dossier.about)
         # Step 4
         self.desk.took(grant.id, done.total("identifiers"))
-        if done.found or dossier.erased is None:
-            self.requests.keep(
-                person,
-                case_id,
-                "erased",
-                {
-                    "at": self._now(),
-                    "entries": done.total("identifiers"),
-                    "mentioned": done.total("mentioned"),
-                    "held": done.total("held"),
-                    "certificate": done.certificate,
-                    "nothing": not done.found,
-                },
-            )
+        known = done.found or dossier.erased is None
+        self.requests.keep(
+            person,
+            case_id,
+            "erased",
+            {
+                "at": self._now(),
+                "entries": done.total("identifiers") if known else begun["entries"],
+                "mentioned": done.total("mentioned"),
+                "held": done.total("held"),
+                "certificate": done.certificate,
+                "nothing": not done.found and known,
+            },
+        )
         return self.requests.get(person, case_id)
 
     def answer(

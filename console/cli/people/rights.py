@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ import typer
 from lethe.console.cli.shell import Shell, agree, asker, progress, shell, typed
 from lethe.operations.rights import erase, export, restrict
 from lethe.operations.rights.erase import COUNTS, Erasure
-from lethe.schemas.errors import InputError
+from lethe.schemas.errors import ConfigurationError, InputError
 
 VALUE = Annotated[
     str,
@@ -43,17 +44,30 @@ def export_command(
             "--with-names", help="Tell whose each look was, and for which case; the audit notes it."
         ),
     ] = False,
+    answer: Annotated[
+        str | None,
+        typer.Option(
+            "--answer",
+            metavar="LANGUAGE",
+            help="Beside the files, a letter the person can read (HTML, PDF): en, ja, zh-Hant, id, fr or th.",
+        ),
+    ] = None,
     case: CASE = "data subject request",
 ) -> None:
-    """Everything about a person in the window, for that person, as JSON and CSV.
+    """Everything about a person in the window, for that person, as JSON and CSV; with --answer also as a letter.
 
-    Example: lethe export +923001234567 --case DSR-12 --out dsr-12
+    Example: lethe export +923001234567 --case DSR-12 --out dsr-12 --answer th
     """
     invocation = shell(context)
+    if answer is not None and out is None:
+        raise InputError("--answer writes files: give --out with a directory")
+    letter = None if answer is None else _letter(answer)
     who, text = asker(case), typed(value)
     with progress("records looked through", None, shown=not invocation.json and out is not None) as update:
         copy = export.export(invocation.runtime, who, text, lambda done: update(done, None), with_names)
     files = copy.files()
+    if letter is not None:
+        files |= letter(invocation, copy, case, text)
     if out is None:
         sys.stdout.write(files["records.csv" if invocation.csv else "export.json"].decode())
         return
@@ -64,6 +78,23 @@ def export_command(
             f"{copy.records} record(s) in {', '.join(written)}; {copy.held} more are kept by law alone"
         ),
     )
+
+
+def _letter(language: str) -> Callable[[Shell, export.Export, str, str], dict[str, bytes]]:
+    """Return what writes the letter; refused before anything is read where it cannot be written."""
+    try:
+        from lethe.operations.office import answer
+    except ImportError:
+        raise ConfigurationError("the letter is an extra: pip install 'lethe[serve]'") from None
+    answer.language_of(language)
+
+    def write(invocation: Shell, copy: export.Export, case: str, text: str) -> dict[str, bytes]:
+        runtime = invocation.runtime
+        now = runtime.clock()
+        facts = answer.Facts("access", case, now.date(), [text])
+        return answer.files(copy.content, facts, language, runtime.settings.office, now)
+
+    return write
 
 
 def erase_command(

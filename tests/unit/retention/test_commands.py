@@ -290,6 +290,22 @@ def test_an_export_names_who_has_looked(lethe: Prompt, tmp_path: Path) -> None:
     }
 
 
+def test_an_export_comes_with_a_letter_in_the_persons_language(lethe: Prompt, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for options, told in (
+        (("--answer", "th"), "give --out"),
+        (("--answer", "xx", "--out", str(out)), "one of en, ja"),
+    ):
+        with pytest.raises(LetheError, match=told):
+            lethe.run("export", HER, *options)
+    lethe.run("export", HER, "--case", "DSR-7", "--out", str(out), "--answer", "th")
+    letter = (out / "answer.html").read_text("utf-8")
+    assert "31 มีนาคม พ.ศ. 2568" in letter
+    assert "DSR-7" in letter
+    assert (out / "answer.pdf").read_bytes().startswith(b"%PDF")
+    assert (out / "answer.pdf").stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize(
     ("options", "law", "authority"),
     [

@@ -16,6 +16,7 @@ from lethe.schemas.errors import ConfigurationError, TransientError
 PAGES = {
     "/": {Role.INVESTIGATOR, Role.PRIVACY_OFFICER},
     "/cases": {Role.INVESTIGATOR, Role.PRIVACY_OFFICER},
+    "/office": {Role.PRIVACY_OFFICER},
     "/detection": {Role.INVESTIGATOR},
     "/approvals": {Role.APPROVER},
     "/billing": {Role.BILLING_ANALYST},
