@@ -1,4 +1,4 @@
-"""Boards: what is forgotten when, what came in and where it went, who looked, and what it cost."""
+"""Boards: what is forgotten when, what came in and where it went, and who looked."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from lethe.console.web.security import Here, needs
 from lethe.console.web.views import page
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
-from lethe.operations.billing import bill as make_bill
 from lethe.operations.health import ledger
 
 router = APIRouter(include_in_schema=False)
 Keeper = Annotated[SignedIn, Depends(needs(Permission.CERTIFICATES))]
 Bookkeeper = Annotated[SignedIn, Depends(needs(Permission.LEDGER))]
 Auditor = Annotated[SignedIn, Depends(needs(Permission.AUDIT))]
-Biller = Annotated[SignedIn, Depends(needs(Permission.ARCHIVE))]
 _SHOWN: Final = 200
 _COLUMNS: Final = (
     "stream",
@@ -32,7 +30,6 @@ _COLUMNS: Final = (
     "redacted",
     "in_scope",
 )
-_BILL_ROWS: Final = 500
 
 
 @router.get("/retention")
@@ -64,10 +61,3 @@ def audit(request: Request, service: Here, who: Auditor) -> Response:
         unreviewed=service.desk.unreviewed(),
         now=service.runtime.clock(),
     )
-
-
-@router.get("/billing")
-def billing(request: Request, service: Here, who: Biller) -> Response:
-    """Show what each account's traffic cost by month and currency, from the archive alone."""
-    bill = make_bill(service.runtime, _BILL_ROWS)
-    return page(request, "billing.html", who, columns=bill.columns, rows=bill.rows)
