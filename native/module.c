@@ -12,6 +12,7 @@
 #include "columns.h"
 #include "reader.h"
 #include "rows.h"
+#include "sha3.h"
 
 static void *refused(const char *text) { return PyErr_SetString(PyExc_ValueError, text), NULL; }
 
@@ -405,6 +406,17 @@ static bool open_field(PyObject *described, Field *f, Kept *k, Py_ssize_t rows) 
     return true;
 }
 
+/* Make the words of a field's texts, where these are fewer than the rows: each is then put together once. */
+static bool take_words(Field *f, uint8_t **words, Py_ssize_t rows) {
+    if (!f->codes || f->texts < 1 || f->texts > MOST_WORDS || f->texts > rows) return true;
+    if (!(*words = PyMem_Malloc((size_t)f->texts * (WORD + 1)))) return PyErr_NoMemory(), false;
+    uint8_t *sizes = *words + f->texts * WORD;
+    if (make_words(f, *words, sizes) == NO_TEXT) return refused("a field has no such text"), false;
+    f->words = *words;
+    f->sizes = sizes;
+    return true;
+}
+
 PyDoc_STRVAR(rows_doc,
              "rows(fields, rows)\n--\n\n"
              "Make the canonical form of so many archive rows: all of them one after the other, and where each begins and\n"
@@ -417,6 +429,7 @@ static PyObject *rows_of(PyObject *self, PyObject *args) {
     Py_ssize_t rows, count = 0;
     Field *fields = NULL;
     Kept *kept = NULL;
+    uint8_t **words = NULL;
     if (!PyArg_ParseTuple(args, "O!n", &PyList_Type, &listed, &rows)) return NULL;
     if (!(described = PyList_AsTuple(listed))) goto done;
     count = PyTuple_Size(described);
@@ -426,12 +439,14 @@ static PyObject *rows_of(PyObject *self, PyObject *args) {
     }
     fields = PyMem_Calloc((size_t)count + 1, sizeof(Field));
     kept = PyMem_Calloc((size_t)count + 1, sizeof(Kept));
-    if (!fields || !kept) {
+    words = PyMem_Calloc((size_t)count + 1, sizeof *words);
+    if (!fields || !kept || !words) {
         PyErr_NoMemory();
         goto done;
     }
     for (Py_ssize_t i = 0; i < count; i++)
-        if (!open_field(PyTuple_GetItem(described, i), fields + i, kept + i, rows)) goto done;
+        if (!open_field(PyTuple_GetItem(described, i), fields + i, kept + i, rows) || !take_words(fields + i, words + i, rows))
+            goto done;
     if (!(bounds = PyBytes_FromStringAndSize(NULL, (rows + 1) * 4))) goto done;
     int32_t *bound = (int32_t *)PyBytes_AsString(bounds);
     int64_t total;
@@ -454,6 +469,8 @@ done:
         PyBuffer_Release(&kept[i].codes);
         PyBuffer_Release(&kept[i].valid);
     }
+    for (Py_ssize_t i = 0; words && i < count; i++) PyMem_Free(words[i]);
+    PyMem_Free(words);
     PyMem_Free(fields);
     PyMem_Free(kept);
     Py_XDECREF(data);
@@ -527,6 +544,65 @@ done:
     return result;
 }
 
+PyDoc_STRVAR(sha3_doc,
+             "sha3_512(pieces, counts)\n--\n\n"
+             "Hash texts, each of so many pieces (counts: int32, one a text; pieces: a list of bytes, of all texts): SHA3-512,\n"
+             "64 bytes a text. Raises ValueError for counts that do not fit, RuntimeError where LANES is 0.");
+
+static PyObject *sha3_512(PyObject *self, PyObject *args) {
+    (void)self;
+    PyObject *listed, *given = NULL, *result = NULL;
+    Py_buffer counts = {0}, *held = NULL;
+    Piece *pieces = NULL;
+    Pieces *texts = NULL;
+    Py_ssize_t many, opened = 0, used = 0;
+    if (!PyArg_ParseTuple(args, "O!y*", &PyList_Type, &listed, &counts)) return NULL;
+    if (!(given = PyList_AsTuple(listed))) goto done; /* keeps them: the list may change while others run */
+    many = PyTuple_Size(given);
+    Py_ssize_t rows = counts.len / 4;
+    const int32_t *count = counts.buf;
+    if (!lanes_here()) {
+        PyErr_SetString(PyExc_RuntimeError, "this processor gains nothing by it");
+        goto done;
+    }
+    if (counts.len % 4 || !aligned(&counts, 4)) {
+        refused("not the counts of pieces");
+        goto done;
+    }
+    pieces = PyMem_Calloc((size_t)many + 1, sizeof *pieces);
+    held = PyMem_Calloc((size_t)many + 1, sizeof *held);
+    texts = PyMem_Calloc((size_t)rows + 1, sizeof *texts);
+    if (!pieces || !held || !texts) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    for (Py_ssize_t i = 0; i < rows; i++) {
+        if (count[i] < 0 || count[i] > many - used) {
+            refused("not the counts of pieces");
+            goto done;
+        }
+        texts[i] = (Pieces){pieces + used, count[i]};
+        used += count[i];
+    }
+    for (; opened < many; opened++) {
+        if (PyObject_GetBuffer(PyTuple_GetItem(given, opened), held + opened, PyBUF_SIMPLE) < 0) goto done;
+        pieces[opened] = (Piece){held[opened].buf, held[opened].len};
+    }
+    if (!(result = PyBytes_FromStringAndSize(NULL, rows * SHA3_DIGEST))) goto done;
+    uint8_t *to = (uint8_t *)PyBytes_AsString(result);
+    Py_BEGIN_ALLOW_THREADS
+    sha3_each(texts, rows, lanes_here(), to);
+    Py_END_ALLOW_THREADS
+done:
+    for (Py_ssize_t i = 0; i < opened; i++) PyBuffer_Release(held + i);
+    PyMem_Free(pieces);
+    PyMem_Free(held);
+    PyMem_Free(texts);
+    Py_XDECREF(given);
+    PyBuffer_Release(&counts);
+    return result;
+}
+
 /* --- The module -------------------------------------------------------------------------------------------------- */
 
 static PyMethodDef methods[] = {
@@ -537,6 +613,7 @@ static PyMethodDef methods[] = {
     {"objects", objects, METH_VARARGS, objects_doc},
     {"read", read_values, METH_VARARGS, read_doc},
     {"rows", rows_of, METH_VARARGS, rows_doc},
+    {"sha3_512", sha3_512, METH_VARARGS, sha3_doc},
     {"times", times, METH_VARARGS, times_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -546,6 +623,7 @@ static int fill_module(PyObject *module) {
         {"LEAF", LEAF}, {"OBJECT", OBJECT}, {"LIST", LIST}, {"NEVER", NEVER}, {"FIRST", FIRST}, {"MOST_NODES", MOST_NODES},
         {"MOST_MEMBERS", MOST_MEMBERS}, {"MOST_LEAVES", MOST_LEAVES}, {"MOST_DISTINCT", MOST_DISTINCT},
         {"MOST_COLUMNS", MOST_COLUMNS}, {"MOST_BUFFERS", MOST_BUFFERS}, {"HASHES", hashes_here()},
+        {"LANES", lanes_here()},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (PyModule_AddIntConstant(module, numbers[i].name, numbers[i].value) < 0) return -1;

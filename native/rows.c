@@ -23,6 +23,43 @@ static inline int64_t find_text(const Field *f, ptrdiff_t at, const uint8_t **te
 
 static inline int64_t text_room(int64_t length) { return 1 + (length < LONG_TEXT ? 1 : 5) + length; }
 
+int make_words(const Field *f, uint8_t *words, uint8_t *sizes) {
+    for (ptrdiff_t which = 0; which < f->texts; which++, words += WORD) {
+        int64_t start = f->ends[which], length = f->ends[which + 1] - start;
+        if (start < 0 || length < 0 || length > f->size - start) return NO_TEXT;
+        sizes[which] = 0;
+        memset(words, 0, WORD);
+        if (length > WORD - 2) continue;
+        words[0] = f->tag;
+        words[1] = (uint8_t)length;
+        if (length) memcpy(words + 2, f->values + start, (size_t)length);
+        sizes[which] = (uint8_t)(2 + length);
+    }
+    return 0;
+}
+
+/* Add the sizes of a column's values to those of the rows; false for a text that is not there. */
+static inline bool measure_field(const Field *f, ptrdiff_t at, ptrdiff_t many, int64_t *sizes) {
+    for (ptrdiff_t row = 0; row < many; row++, at++) {
+        const uint8_t *text;
+        if (!is_valid(f, at)) continue;
+        if (f->width) {
+            sizes[row] += 1 + f->width;
+            continue;
+        }
+        if (f->words) {
+            if (f->codes[at] < 0 || f->codes[at] >= f->texts) return false;
+            uint8_t size = f->sizes[f->codes[at]];
+            sizes[row] += size;
+            if (size) continue;
+        }
+        int64_t length = find_text(f, at, &text);
+        if (length < 0) return false;
+        sizes[row] += text_room(length);
+    }
+    return true;
+}
+
 int64_t measure_forms(const Field *fields, ptrdiff_t count, ptrdiff_t rows, int32_t *bounds) {
     int64_t total = 0;
     bounds[0] = 0;
@@ -30,16 +67,8 @@ int64_t measure_forms(const Field *fields, ptrdiff_t count, ptrdiff_t rows, int3
         ptrdiff_t many = rows - from < TOGETHER ? rows - from : TOGETHER;
         int64_t sizes[TOGETHER];
         for (ptrdiff_t row = 0; row < many; row++) sizes[row] = 2; /* version and end */
-        for (const Field *f = fields; f < fields + count; f++) {
-            ptrdiff_t at = f->first + from;
-            for (ptrdiff_t row = 0; row < many; row++, at++) {
-                const uint8_t *text;
-                if (!is_valid(f, at)) continue;
-                int64_t length = f->width ? f->width : find_text(f, at, &text);
-                if (length < 0) return NO_TEXT;
-                sizes[row] += f->width ? 1 + length : text_room(length);
-            }
-        }
+        for (const Field *f = fields; f < fields + count; f++)
+            if (!measure_field(f, f->first + from, many, sizes)) return NO_TEXT;
         for (ptrdiff_t row = 0; row < many; row++) {
             total += sizes[row];
             if (total > INT32_MAX) return TOO_LARGE;
@@ -59,9 +88,20 @@ static inline void copy_text(uint8_t *to, ptrdiff_t room, const uint8_t *from, p
 static bool write_texts(const Field *f, ptrdiff_t at, ptrdiff_t many, uint8_t **to, uint8_t *const *ends) {
     for (ptrdiff_t row = 0; row < many; row++, at++) {
         const uint8_t *text;
-        if (!is_valid(f, at)) continue;
-        int64_t length = find_text(f, at, &text);
         uint8_t *here = to[row];
+        if (!is_valid(f, at)) continue;
+        if (f->words) {
+            if (f->codes[at] < 0 || f->codes[at] >= f->texts) return false;
+            uint8_t size = f->sizes[f->codes[at]];
+            const uint8_t *word = f->words + (ptrdiff_t)f->codes[at] * WORD;
+            ptrdiff_t room = ends[row] - here;
+            if (size > room) return false;
+            if (room >= WORD) memcpy(here, word, WORD); /* what is too many is written over */
+            else memcpy(here, word, size);
+            to[row] = here + size;
+            if (size) continue;
+        }
+        int64_t length = find_text(f, at, &text);
         if (length < 0 || text_room(length) > ends[row] - here) return false;
         *here++ = f->tag;
         if (length < LONG_TEXT) *here++ = (uint8_t)length;

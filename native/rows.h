@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MOST_FIELDS = 256, WIDEST = 32, DIGEST = 32, LONG_TEXT = 255 };
+enum { MOST_FIELDS = 256, WIDEST = 32, DIGEST = 32, LONG_TEXT = 255, WORD = 32, MOST_WORDS = 4096 };
 
 /* A column: values of one width, or texts. */
 typedef struct {
@@ -19,9 +19,15 @@ typedef struct {
     const int32_t *codes;  /* which text is a row's; NULL: that of its own number */
     const uint8_t *valid;  /* a bit a value; NULL where nothing is null */
     ptrdiff_t first;       /* the number of the first row's value, in `values` or `ends`, `codes` and `valid` */
+    const uint8_t *words;  /* WORD bytes for each text: its tag, its length and itself, as far as that; NULL: not made */
+    const uint8_t *sizes;  /* how many of them; 0 for a text that does not fit */
 } Field;
 
 enum { TOO_LARGE = -1, NO_TEXT = -2 };
+
+/* Write the `words` (WORD bytes a text) and `sizes` (one) of texts that rows have codes of; NO_TEXT for an end that leads
+ * nowhere, else 0. */
+int make_words(const Field *field, uint8_t *words, uint8_t *sizes);
 
 /* Work out where each row's form ends (`bounds`: rows + 1); return the size of all, TOO_LARGE for more than 2 GiB, or
  * NO_TEXT for a code or an end that leads nowhere. Fixed values and validity bits must be there for every row. */

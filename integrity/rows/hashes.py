@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence
-from hashlib import sha256
+from hashlib import sha3_512, sha256
 
 import pyarrow as pa
 
+from lethe.integrity.rows import compiled
 from lethe.schemas.arrow import HASH
 
 DOMAIN = b"lethe/integrity-hash/v1\x00"
@@ -58,3 +59,17 @@ def integrity_hashes(salt_key: bytes, positions: Sequence[str], originals: Seque
         state.update(original)
         append(state.digest())
     return pa.array(hashes, HASH)
+
+
+def sha3_512_each(texts: Sequence[Sequence[bytes | memoryview]]) -> list[bytes]:
+    """Compute SHA3-512 (64 bytes) of each text, which is given in pieces, one after the other."""
+    found = compiled.sha3_512(texts)
+    if found is not None:
+        return found
+    digests = []
+    for text in texts:
+        state = sha3_512()
+        for piece in text:
+            state.update(piece)
+        digests.append(state.digest())
+    return digests

@@ -6,7 +6,7 @@ so the result is the same before and after compaction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from lethe.integrity.log import merkle
@@ -56,6 +56,7 @@ def verify_archive(
         end = next((entry.last_offset for entry, _ in reversed(steps) if entry), start)
         batch = Batch(rows(start, end), months)
         others = OutsideRows(batch.unscoped)
+        batch.digest_together(_whole(batch, [entry for entry, _ in steps if entry]))
         yield from (finding for finding in batch.findings if finding not in said)
         said.update(batch.findings)
         for entry, trouble in steps:
@@ -90,6 +91,14 @@ def verify_archive(
         yield from pending.add(batch, 0, len(batch), detail)
         yield from uncovered(OutsideRows(batch.unscoped), start, None, detail)
     yield from pending.findings()
+
+
+def _whole(batch: Batch, entries: Iterable[Entry]) -> Iterator[tuple[int, int]]:
+    """Yield the rows of each commit that has as many as were logged, from one number to another."""
+    for entry in entries:
+        low, high = batch.first_from(entry.first_offset), batch.first_from(entry.last_offset + 1)
+        if low < high and high - low == entry.commitment.count:
+            yield low, high
 
 
 _UNCOVERED = "no commit that was logged covers its offset"

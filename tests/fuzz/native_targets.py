@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from hashlib import sha256
+from hashlib import sha3_512, sha256
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -305,6 +306,13 @@ def rows(data: bytes) -> None:
         ]
         hashes = pairs + hashes[len(hashes) & ~1 :]
     assert made == b"".join(hashes)
+    if native.LANES:
+        many = [draw.randrange(3) for _ in range(draw.randrange(12))]
+        pieces = [draw.choice(expected) * draw.randrange(3) for _ in range(sum(many))]
+        cuts = np.cumsum([0, *many]).tolist()
+        whole = [b"".join(pieces[low:high]) for low, high in pairwise(cuts)]
+        digests = native.sha3_512([exact(piece) for piece in pieces], np.array(many, np.int32))
+        assert digests == b"".join(sha3_512(text).digest() for text in whole)
 
 
 def arguments(data: bytes) -> None:
@@ -328,6 +336,7 @@ def arguments(data: bytes) -> None:
         "blocks": [data, np.array([0, len(data)], np.int64), b"\1"],
         "rows": [[(1, 0, data, np.array([0, len(data)], np.int32), np.zeros(1, np.int32), data, 0)], 1],
         "digests": [0, data, np.array([0, len(data)], np.int32), 1],
+        "sha3_512": [[data, b""], np.array([1, 0, 1], np.int32)],
         "above": [data[: len(data) // 32 * 32], 3],
     }  # fmt: skip
     for name, given in fitting.items():

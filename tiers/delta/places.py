@@ -124,12 +124,14 @@ _NO_ZONE: Final = pa.timestamp("us")
 
 def open_parquet(source: Any, metadata: pq.FileMetaData | None, dictionaries: list[str]) -> pq.ParquetFile:
     """Open a file, some columns of it as dictionaries: those it has, since one of an earlier release lacks some."""
-    metadata = metadata or pq.ParquetFile(source).metadata
-    there = set(metadata.schema.names)
+    there: list[str] = []
+    if dictionaries:
+        metadata = metadata or pq.ParquetFile(source).metadata
+        names = set(metadata.schema.names)
+        there = [name for name in dictionaries if name in names]
     return pq.ParquetFile(
-        source, metadata=metadata, read_dictionary=[name for name in dictionaries if name in there],
-        coerce_int96_timestamp_unit="us",
-    )  # fmt: skip
+        source, metadata=metadata, read_dictionary=there, coerce_int96_timestamp_unit="us"
+    )
 
 
 def read_parquet(data: bytes) -> pa.Table:

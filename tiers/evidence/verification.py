@@ -303,10 +303,10 @@ class Verifier:
 
     def _ledger(self) -> tuple[pa.Table, dict[str, str]]:
         self.warehouse.ledger.reload()
-        chosen = pc.field("version") <= self.report.version
-        if self.stream is not None:
-            chosen = chosen & (pc.field("stream") == self.stream)
-        return read_ledger(self.warehouse, chosen)
+        rows, broken = read_ledger(
+            self.warehouse, None if self.stream is None else pc.field("stream") == self.stream
+        )
+        return rows.filter(pc.less_equal(rows["version"], self.report.version)), broken
 
     def _logs(self) -> Iterable[TopicPartition]:
         """List topic-partitions with a log, or with a checkpoint kept elsewhere, whatever the ledger knows of them."""

@@ -5,6 +5,7 @@ A file may be damaged, or rewritten by another writer: what can be read is read 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -23,7 +24,7 @@ def read_ledger(warehouse: Warehouse, chosen: Any = None) -> tuple[pa.Table, dic
     in the warehouse, what is wrong with it.
     """
     try:
-        return conformed(warehouse.ledger.dataset().to_table(filter=chosen), LEDGER), {}
+        return _together(warehouse, chosen), {}
     except BROKEN:
         pass  # which file it is nobody says, and the others count
     found, broken = [LEDGER.empty_table()], dict[str, str]()
@@ -39,6 +40,16 @@ def read_ledger(warehouse: Warehouse, chosen: Any = None) -> tuple[pa.Table, dic
         except BROKEN as error:
             broken[path] = f"the file cannot be read ({type(error).__name__})"
     return pa.concat_tables(found), broken
+
+
+def _together(warehouse: Warehouse, chosen: Any) -> pa.Table:
+    """Read all files as one; raises one of `BROKEN` where one of them cannot be read."""
+    objects, table = warehouse.objects, warehouse.ledger
+    if chosen is not None or not Path(objects.root).is_dir():
+        # Some need not be read; and of an object store several are asked for at once.
+        return conformed(table.dataset().to_table(filter=chosen), LEDGER)
+    files = [read_parquet(objects.get(f"ledger/{file.path}") or b"") for file in files_of(table)]
+    return conformed(pa.concat_tables([LEDGER.empty_table(), *files], promote_options="permissive"), LEDGER)
 
 
 def require_ledger(warehouse: Warehouse, chosen: Any = None) -> pa.Table:

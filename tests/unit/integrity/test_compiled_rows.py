@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from hashlib import sha256
+from hashlib import sha3_512, sha256
 from random import Random
 from typing import Any
 
@@ -15,6 +15,7 @@ from integrity_samples import row, rows, table
 from lethe.integrity.log import merkle, outside
 from lethe.integrity.rows import compiled
 from lethe.integrity.rows.canonical_rows import EncodedRows, encode
+from lethe.integrity.rows.hashes import sha3_512_each
 from lethe.schemas.compiled import native
 
 pytestmark = pytest.mark.usefixtures("reader")
@@ -77,8 +78,44 @@ def test_hashes_of_any_length_are_those_of_hashlib() -> None:
             for n in range(0, 299, group)
         ]
         assert EncodedRows(data, bounds).hashes(0, 299, group) == expected
-        assert compiled.hashes(0, data, bounds, group) in (expected, None)
+        assert compiled.hashes(0, data, bounds, group) in (b"".join(expected), None)
     assert EncodedRows(data, bounds).hashes(5, 7, 1) == EncodedRows(data, bounds).leaf_hashes()[5:7]
+
+
+def test_texts_hashed_side_by_side_have_the_digests_of_hashlib() -> None:
+    """Of any number and length, in any pieces: blocks are of 72 bytes, 4 or 8 texts are under way at a time."""
+    random = Random(2)
+    sizes = (0, 1, 71, 72, 73, 143, 144, 145, 500, 9_000)
+    for count in [*range(20), 60]:
+        texts = [
+            [random.randbytes(random.choice(sizes)) for _ in range(random.randrange(4))] for _ in range(count)
+        ]
+        expected = [sha3_512(b"".join(text)).digest() for text in texts]
+        assert sha3_512_each([[memoryview(piece) for piece in text] for text in texts]) == expected
+        assert compiled.sha3_512(texts) in (expected, None)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "counts"),
+    [([b"a"], [2]), ([b"a", b"b"], [3, -1]), ([b"a"], [2**31 - 1, 2**31 - 1]), ([], [1]), ([b"a"], [-1])],
+)
+def test_counts_that_are_not_those_of_the_pieces_are_refused(pieces: list[bytes], counts: list[int]) -> None:
+    with pytest.raises((ValueError, RuntimeError)):
+        code.sha3_512(pieces, array("i", counts))
+    with pytest.raises((TypeError, RuntimeError)):
+        code.sha3_512([b"a", None], array("i", [2]))
+
+
+def test_hashes_that_lie_together_are_those_apart() -> None:
+    leaves = encode(samples(70)).leaf_hashes()
+    together = compiled.Hashes(b"".join(leaves))
+    assert list(together) == leaves
+    assert list(together[3:40]) == leaves[3:40]
+    assert list(together[40:3]) == []
+    assert together[69] == leaves[69]
+    assert [merkle.root(together[:n]) for n in range(70)] == [merkle.root(leaves[:n]) for n in range(70)]
+    with pytest.raises(IndexError):
+        together[70]
 
 
 def test_a_processor_without_instructions_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +124,11 @@ def test_a_processor_without_instructions_gives_the_same(monkeypatch: pytest.Mon
     groups = outside.Forms([whole]).groups(3, 150)
     roots = [merkle.root(leaves[:n]) for n in range(1, 70)]
     levels = [merkle.subtree_roots(leaves[:n], height) for n in (1, 2, 33, 150) for height in (0, 1, 5, 9)]
+    texts = [[b"a", b"b"], [b"c" * 100]]
+    digests = sha3_512_each(texts)
     monkeypatch.setattr(compiled, "_sha", None)
+    monkeypatch.setattr(compiled, "_sha3", None)
+    assert sha3_512_each(texts) == digests
     assert whole.leaf_hashes() == leaves
     assert outside.Forms([whole]).groups(3, 150) == groups
     assert [merkle.root(leaves[:n]) for n in range(1, 70)] == roots
