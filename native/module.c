@@ -414,7 +414,25 @@ static bool take_words(Field *f, uint8_t **words, Py_ssize_t rows) {
     if (make_words(f, *words, sizes) == NO_TEXT) return refused("a field has no such text"), false;
     f->words = *words;
     f->sizes = sizes;
+    f->same = all_same(f, rows);
     return true;
+}
+
+/* Put the words together of fields that follow on each other and are the same in all rows; return how many fields are left. */
+static Py_ssize_t put_together_same(Field *fields, uint8_t *const *words, Py_ssize_t count) {
+    Py_ssize_t left = 0, last = -1; /* the number of the field whose word is `fields[left - 1]`'s */
+    for (Py_ssize_t i = 0; i < count; i++) {
+        bool joins = fields[i].same && left && fields[left - 1].same && fields[left - 1].sizes[0] + fields[i].sizes[0] <= WORD;
+        if (!joins) {
+            fields[left++] = fields[i];
+            last = i;
+            continue;
+        }
+        uint8_t *sizes = words[last] + WORD; /* of a single text */
+        memcpy(words[last] + sizes[0], words[i], fields[i].sizes[0]);
+        sizes[0] = (uint8_t)(sizes[0] + fields[i].sizes[0]);
+    }
+    return left;
 }
 
 PyDoc_STRVAR(rows_doc,
@@ -447,11 +465,12 @@ static PyObject *rows_of(PyObject *self, PyObject *args) {
     for (Py_ssize_t i = 0; i < count; i++)
         if (!open_field(PyTuple_GetItem(described, i), fields + i, kept + i, rows) || !take_words(fields + i, words + i, rows))
             goto done;
+    Py_ssize_t distinct = put_together_same(fields, words, count);
     if (!(bounds = PyBytes_FromStringAndSize(NULL, (rows + 1) * 4))) goto done;
     int32_t *bound = (int32_t *)PyBytes_AsString(bounds);
     int64_t total;
     Py_BEGIN_ALLOW_THREADS
-    total = measure_forms(fields, count, rows, bound);
+    total = measure_forms(fields, distinct, rows, bound);
     Py_END_ALLOW_THREADS
     if (total == TOO_LARGE) PyErr_SetString(PyExc_OverflowError, "more than 2 GiB of rows");
     else if (total == NO_TEXT) refused("a field has no such text");
@@ -459,7 +478,7 @@ static PyObject *rows_of(PyObject *self, PyObject *args) {
     uint8_t *to = (uint8_t *)PyBytes_AsString(data);
     bool whole;
     Py_BEGIN_ALLOW_THREADS
-    whole = write_forms(fields, count, rows, bound, to);
+    whole = write_forms(fields, distinct, rows, bound, to);
     Py_END_ALLOW_THREADS
     result = whole ? Py_BuildValue("OO", data, bounds) : refused("a field has changed meanwhile");
 done:

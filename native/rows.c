@@ -38,8 +38,19 @@ int make_words(const Field *f, uint8_t *words, uint8_t *sizes) {
     return 0;
 }
 
+bool all_same(const Field *f, ptrdiff_t rows) {
+    if (f->texts != 1 || f->valid || !f->sizes[0]) return false;
+    int32_t any = 0;
+    for (ptrdiff_t row = 0; row < rows; row++) any |= f->codes[f->first + row];
+    return any == 0;
+}
+
 /* Add the sizes of a column's values to those of the rows; false for a text that is not there. */
 static inline bool measure_field(const Field *f, ptrdiff_t at, ptrdiff_t many, int64_t *sizes) {
+    if (f->same || (f->width && !f->valid)) {
+        for (ptrdiff_t row = 0; row < many; row++) sizes[row] += f->same ? f->sizes[0] : 1 + f->width;
+        return true;
+    }
     for (ptrdiff_t row = 0; row < many; row++, at++) {
         const uint8_t *text;
         if (!is_valid(f, at)) continue;
@@ -129,7 +140,20 @@ static inline bool write_values(const Field *f, ptrdiff_t at, ptrdiff_t many, ui
     return true;
 }
 
+static bool write_same(const Field *f, ptrdiff_t many, uint8_t **to, uint8_t *const *ends) {
+    const ptrdiff_t size = f->sizes[0];
+    for (ptrdiff_t row = 0; row < many; row++) {
+        ptrdiff_t room = ends[row] - to[row];
+        if (size > room) return false;
+        if (room >= WORD) memcpy(to[row], f->words, WORD); /* what is too many is written over */
+        else memcpy(to[row], f->words, (size_t)size);
+        to[row] += size;
+    }
+    return true;
+}
+
 static bool write_field(const Field *f, ptrdiff_t at, ptrdiff_t many, uint8_t **to, uint8_t *const *ends) {
+    if (f->same) return write_same(f, many, to, ends);
     switch (f->width) {
         case 0: return write_texts(f, at, many, to, ends);
         case 4: return write_values(f, at, many, to, ends, 4);

@@ -21,6 +21,7 @@ typedef struct {
     ptrdiff_t first;       /* the number of the first row's value, in `values` or `ends`, `codes` and `valid` */
     const uint8_t *words;  /* WORD bytes for each text: its tag, its length and itself, as far as that; NULL: not made */
     const uint8_t *sizes;  /* how many of them; 0 for a text that does not fit */
+    bool same;             /* every row has the first of them */
 } Field;
 
 enum { TOO_LARGE = -1, NO_TEXT = -2 };
@@ -28,6 +29,9 @@ enum { TOO_LARGE = -1, NO_TEXT = -2 };
 /* Write the `words` (WORD bytes a text) and `sizes` (one) of texts that rows have codes of; NO_TEXT for an end that leads
  * nowhere, else 0. */
 int make_words(const Field *field, uint8_t *words, uint8_t *sizes);
+
+/* Say whether all rows have a field's only text, which fits into its word. */
+bool all_same(const Field *field, ptrdiff_t rows);
 
 /* Work out where each row's form ends (`bounds`: rows + 1); return the size of all, TOO_LARGE for more than 2 GiB, or
  * NO_TEXT for a code or an end that leads nowhere. Fixed values and validity bits must be there for every row. */

@@ -51,8 +51,9 @@ class Months:
         times = table.column("event_time")
         if not self.first and not self.last:
             return table
-        there = pc.min_max(times.cast(pa.int64())).as_py()
-        if not times.null_count and there["min"] is not None and self._within(there["min"], there["max"]):
+        span = extent(times)
+        late_enough = span and (not self.first or span[0] >= _instant(self.first.start()).value)
+        if span and late_enough and (not self.last or span[1] < _instant(self.last.plus(1).start()).value):
             return table
         if self.first:
             table = table.filter(pc.greater_equal(times, _instant(self.first.start())))
@@ -60,12 +61,6 @@ class Months:
         if self.last:
             table = table.filter(pc.less(times, _instant(self.last.plus(1).start())))
         return table
-
-
-    def _within(self, earliest: int, latest: int) -> bool:
-        """Tell whether all instants from the first to the last are of these months: microseconds since 1970."""
-        late_enough = not self.first or earliest >= _instant(self.first.start()).value
-        return late_enough and not (self.last and latest >= _instant(self.last.plus(1).start()).value)
 
 
 ALL_MONTHS = Months()
@@ -218,6 +213,14 @@ def one_by_one(table: pa.Table) -> tuple[EncodedRows, list[bytes]]:
 def _positions(table: pa.Table) -> list[Position]:
     rows = table.select(["stream", "partition", "offset", "index"]).to_pylist()
     return [Position(**row) for row in rows]
+
+
+def extent(times: pa.ChunkedArray) -> tuple[int, int] | None:
+    """Return the first and last of instants in microseconds since 1970, UTC; None where one is missing or of another unit."""
+    if times.type != TIMESTAMP or times.null_count or not len(times):
+        return None
+    numbers = times.cast(pa.int64()).to_numpy()
+    return int(numbers.min()), int(numbers.max())
 
 
 def _instant(instant: datetime) -> pa.Scalar:

@@ -10,16 +10,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lethe.integrity.rows.canonical_rows import check_schema, conform
 from lethe.integrity.verify.findings import Finding, Kind
-from lethe.schemas.arrow import file_schema
+from lethe.integrity.verify.row_batch import extent
+from lethe.schemas.arrow import TIMESTAMP, file_schema
 from lethe.schemas.errors import LetheError
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers.delta.log import DataFile
@@ -119,9 +121,8 @@ class Archive:
         if any(where.column(name).null_count for name in _WHERE):
             self._found(Kind.ALTERED, file, "rows have lost their position")
             where = where.drop_null()
-        keys = where.group_by(["stream", "partition"], use_threads=False)
-        bounds = keys.aggregate([("offset", "min"), ("offset", "max")]).to_pylist()
-        offsets = where.column("offset").to_numpy() if len(bounds) == 1 else np.empty(0)
+        offsets = where.column("offset").to_numpy()
+        bounds = _bounds(where, offsets)
         ordered = len(bounds) == 1 and bool((offsets[1:] >= offsets[:-1]).all())
         for found in bounds:
             topic_partition = str(found["stream"]), int(found["partition"])
@@ -182,6 +183,20 @@ class Archive:
             self.findings.append(finding)
 
 
+def _bounds(where: pa.Table, offsets: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Return the first and last offset of each topic-partition among rows, at least one."""
+    streams, partitions = where.column("stream").combine_chunks(), where.column("partition").to_numpy()
+    if pa.types.is_dictionary(streams.type) and len(streams.dictionary) == 1:
+        first, last = int(partitions.min()), int(partitions.max())
+        if first == last:  # as of most files: grouping costs as much as 500 rows
+            stream = streams.dictionary[0].as_py()
+            ends = {"offset_min": int(offsets.min()), "offset_max": int(offsets.max())}
+            return [{"stream": stream, "partition": first, **ends}]
+    keys = where.group_by(["stream", "partition"], use_threads=False)
+    found: list[dict[str, Any]] = keys.aggregate([("offset", "min"), ("offset", "max")]).to_pylist()
+    return found
+
+
 def _slice(table: pa.Table, group: Group, first: int, last: int | None) -> pa.Table:
     """Return the rows of an offset range, of a table in the order of its offsets."""
     if group.first >= first and (last is None or group.last <= last):
@@ -203,8 +218,9 @@ def _with_month(table: pa.Table, month: str) -> pa.Table:
         return table
     try:
         start, end = Month.parse(month).start(), Month.parse(month).plus(1).start()
-        span = pc.min_max(table.column("event_time")).as_py()
-        if span["min"] is not None and start <= span["min"] and span["max"] < end:
+        span = extent(table.column("event_time"))
+        bounds = (pa.scalar(instant, TIMESTAMP).value for instant in (start, end))
+        if span and next(bounds) <= span[0] and span[1] < next(bounds):
             return table
     except (ValueError, OverflowError):
         pass  # no month at all, or no time: every row is in the wrong place

@@ -32,8 +32,9 @@ _DIGEST = re.compile(r"-([0-9a-f]{16})\.parquet")
 
 def files_of(table: Table, partition: dict[str, str] | None = None) -> list[DataFile]:
     """Return the files of a table as its handle sees them, of one partition if asked, ordered by path."""
-    actions = actions_of(table, partition).to_pylist()
     keys = PARTITIONED_BY[table.name]
+    wanted = ["path", "size_bytes", "num_records", "modification_time", *(f"partition.{key}" for key in keys)]
+    actions = actions_of(table, partition).select(wanted).to_pylist()
     found = [
         DataFile(
             a["path"], a["size_bytes"], {k: str(a[f"partition.{k}"]) for k in keys}, a["num_records"] or 0,
