@@ -216,7 +216,7 @@ def _positions(table: pa.Table) -> list[Position]:
 
 
 def extent(times: pa.ChunkedArray) -> tuple[int, int] | None:
-    """Return the first and last of instants in microseconds since 1970, UTC; None where one is missing or of another unit."""
+    """Return the first and last instant (microseconds since 1970); None where one is missing or in another unit."""
     if times.type != TIMESTAMP or times.null_count or not len(times):
         return None
     numbers = times.cast(pa.int64()).to_numpy()

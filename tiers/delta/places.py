@@ -129,9 +129,7 @@ def open_parquet(source: Any, metadata: pq.FileMetaData | None, dictionaries: li
         metadata = metadata or pq.ParquetFile(source).metadata
         names = set(metadata.schema.names)
         there = [name for name in dictionaries if name in names]
-    return pq.ParquetFile(
-        source, metadata=metadata, read_dictionary=there, coerce_int96_timestamp_unit="us"
-    )
+    return pq.ParquetFile(source, metadata=metadata, read_dictionary=there, coerce_int96_timestamp_unit="us")
 
 
 def read_parquet(data: bytes) -> pa.Table:
