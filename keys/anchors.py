@@ -23,7 +23,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from lethe.keys.files import create_file, explained, make_directories, replace_file
+from lethe.keys.files import create_file, explained, make_directories, open_lock, replace_file
 from lethe.keys.secret import Secret
 from lethe.schemas.errors import ConfigurationError
 
@@ -102,7 +102,7 @@ class Anchors:
             lock = (
                 folder / f".{self._path(origin).name}.lock"
             )  # it stays: who removed it could let two in at once
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = open_lock(lock)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 yield lambda note: replace_file(self._path(origin), Secret(note), 0o600)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import grp
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +44,62 @@ def explained(what: str) -> Iterator[None]:
         raise kind(f"{what}: {error.strerror or type(error).__name__}") from error
 
 
+def is_shared(directory: Path) -> bool:
+    """Tell whether a directory is for its owner and its group, and what is made in it belongs to that group (2770)."""
+    mode = stat.S_IMODE(directory.stat().st_mode)
+    return mode & (stat.S_ISGID | stat.S_IRWXG | stat.S_IRWXO) == stat.S_ISGID | stat.S_IRWXG
+
+
+def own_mode(directory: Path, mode: int) -> int:
+    """Return the mode of what is made in a directory: in a shared one, its group may do what the owner may.
+
+    Write access as well: who destroys a key overwrites it, whoever of the two made it.
+    """
+    return mode | mode >> 3 if mode & 0o077 == 0 and is_shared(directory) else mode
+
+
+def refuse_open(what: str, path: Path, group: str | None) -> None:
+    """Raise `ConfigurationError` when a directory is open to others than its owner and the group that may share it."""
+    with explained(f"cannot open {what} {path}"):
+        status = path.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & stat.S_IRWXO or (group is None and mode & stat.S_IRWXG):
+        alone = f"{what} {path} is open to others than its owner"
+        if group is None:
+            raise ConfigurationError(
+                f"{alone}: chmod 700 {path} (or name its group in `keys_group`, if that holds no person)"
+            )
+        raise ConfigurationError(f"{alone} and the group {group}: chmod 2770 {path}")
+    if not mode & stat.S_IRWXG:
+        return
+    if status.st_gid != _group_id(group or ""):
+        raise ConfigurationError(f"{what} {path} is open to another group than {group}: chgrp {group} {path}")
+    if not is_shared(path):
+        raise ConfigurationError(
+            f"{what} {path} is open to the group {group}, but what is made in it would not be: chmod 2770 {path}"
+        )
+
+
+def first_mode(above: Path, group: str | None) -> int:
+    """Return the mode of a new directory: open to a group where the one above gives it to that group (setgid)."""
+    status = above.stat()
+    given = group is not None and status.st_mode & stat.S_ISGID and status.st_gid == _group_id(group)
+    return 0o770 if given else 0o700
+
+
+def _group_id(group: str) -> int:
+    try:
+        return int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise ConfigurationError(f"keys_group: there is no group {group} on this machine") from None
+
+
+def open_lock(path: Path) -> int:
+    """Open the file of a lock, made if it is not there; whoever shares its directory can open it, too."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    return os.open(path, flags, own_mode(path.parent, 0o600))
+
+
 def create_file(path: Path, content: Secret, mode: int) -> bool:
     """Create a file with all of its content, durably; False when there is one already, which stays as it is.
 
@@ -58,7 +116,7 @@ def create_file(path: Path, content: Secret, mode: int) -> bool:
     temporary = path.with_name(f".{path.name}.{token_hex(8)}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
+        with os.fdopen(os.open(temporary, flags, own_mode(path.parent, mode)), "wb") as file:
             file.write(content.reveal())
             file.flush()
             os.fsync(file.fileno())
@@ -85,7 +143,7 @@ def replace_file(path: Path, content: Secret, mode: int) -> None:
     temporary = path.with_name(f".{path.name}.{token_hex(8)}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
+        with os.fdopen(os.open(temporary, flags, own_mode(path.parent, mode)), "wb") as file:
             file.write(content.reveal())
             file.flush()
             os.fsync(file.fileno())
@@ -105,7 +163,7 @@ def make_directories(path: Path, mode: int = 0o777) -> None:
     """Make a directory, and those above it, durably; leave what is there."""
     missing = [p for p in (path, *path.parents) if not p.exists()]
     for directory in reversed(missing):
-        directory.mkdir(mode, exist_ok=True)
+        directory.mkdir(own_mode(directory.parent, mode), exist_ok=True)
         sync_directory(directory.parent)
 
 

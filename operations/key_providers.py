@@ -20,26 +20,28 @@ from lethe.operations.key_settings import (
 from lethe.schemas.errors import ConfigurationError
 
 
-def openers(keys: Keys, clock: Callable[[], datetime]) -> Openers:
-    """Return how each configured provider is opened, by its name."""
-    return {name: partial(_open, name, section, clock) for name, section in keys.providers.items()}
+def openers(keys: Keys, clock: Callable[[], datetime], group: str | None) -> Openers:
+    """Return how each configured provider is opened, by its name. `group` may share a local directory."""
+    return {name: partial(_open, name, section, clock, group) for name, section in keys.providers.items()}
 
 
-def _open(name: str, section: ProviderSettings, clock: Callable[[], datetime]) -> KeyProvider:
+def _open(
+    name: str, section: ProviderSettings, clock: Callable[[], datetime], group: str | None
+) -> KeyProvider:
     try:
-        return _opened(section, clock)
+        return _opened(section, clock, group)
     except ImportError as error:
         raise ConfigurationError(
             f"the key provider {name} needs the library {error.name}: pip install 'lethe[{section.kind}]'"
         ) from None
 
 
-def _opened(section: ProviderSettings, clock: Callable[[], datetime]) -> KeyProvider:
+def _opened(section: ProviderSettings, clock: Callable[[], datetime], group: str | None) -> KeyProvider:
     # Imported here: each needs a library that only who uses it installs.
     if isinstance(section, LocalKeys):
         from lethe.keys.providers.local import LocalProvider
 
-        return LocalProvider(section.directory, clock)
+        return LocalProvider(section.directory, clock, group)
     if isinstance(section, Pkcs11Keys):
         from lethe.keys.providers.pkcs11 import Pkcs11Provider
 

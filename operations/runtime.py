@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lethe.keys.anchors import Anchors
+from lethe.keys.files import explained
 from lethe.keys.latest import LatestTime
 from lethe.keys.providers.choice import LOCAL, Providers
 from lethe.keys.providers.local import LocalProvider
@@ -61,7 +62,8 @@ class Runtime:
         """Tell whether there is a warehouse where the settings say. Makes nothing, no folder either."""
         root = self.settings.root
         if "://" not in root.removeprefix("file://"):
-            return (Path(root.removeprefix("file://")) / "metadata" / "_delta_log").is_dir()
+            with explained(f"cannot look for a warehouse at {root}"):
+                return (Path(root.removeprefix("file://")) / "metadata" / "_delta_log").is_dir()
         return bool(self.objects.list("metadata/_delta_log"))
 
     @cached_property
@@ -86,8 +88,11 @@ class Runtime:
         """The holders of key-encryption keys, each opened when first used."""
         return Providers(
             self.settings.keys.provider,
-            {LOCAL: lambda: self.key_directory, **openers(self.settings.keys, self.clock)},
-            lambda: openers(self.settings.read_again().keys, self.clock),
+            {
+                LOCAL: lambda: self.key_directory,
+                **openers(self.settings.keys, self.clock, self.settings.keys_group),
+            },
+            lambda: openers(self.settings.read_again().keys, self.clock, self.settings.keys_group),
         )
 
     @cached_property
@@ -103,14 +108,14 @@ class Runtime:
         # directory would be refused for ever once it is back.
         empty = directory.is_dir() and not any(directory.iterdir())
         if directory.exists() and not empty:
-            return LocalProvider(directory)
+            return LocalProvider(directory, group=self.settings.keys_group)
         if self.objects.list("_keys"):
             raise ConfigurationError(
                 f"keys_dir {directory} is {'empty' if empty else 'missing'}, but the warehouse has keys: mount or "
                 "restore it; "
                 "without it the window cannot be read"
             )
-        return LocalProvider.initialise(directory)
+        return LocalProvider.initialise(directory, group=self.settings.keys_group)
 
     @cached_property
     def audit(self) -> AuditLog:

@@ -252,6 +252,12 @@ class Settings(BaseModel):
     keys_dir: Path = Field(
         Path("var/keys"), description="where the key-encryption keys live; never in the warehouse"
     )
+    keys_group: str | None = Field(
+        None,
+        pattern=r"^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,31}$",
+        description="system group (no person in it) of worker and service: `keys_dir` may be open to it (mode 2770), "
+        "and what is made is for it, too; default: for the user alone",
+    )
     keys: Keys = Keys()
     audit_dir: str | None = Field(
         None,

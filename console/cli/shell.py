@@ -50,10 +50,13 @@ class Shell:
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings, read once."""
+        """The settings, read once. Where a group shares the keys, what this process makes is for that group, too."""
         from lethe.operations.settings import load
 
-        return load(self.config)
+        settings = load(self.config)
+        if settings.keys_group is not None:
+            os.umask(0o007)  # tables too, which libraries write
+        return settings
 
     @cached_property
     def runtime(self) -> Runtime:

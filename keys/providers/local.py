@@ -24,7 +24,15 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from lethe.keys.files import create_file, explained, make_directories, sync_directory, temporaries
+from lethe.keys.files import (
+    create_file,
+    explained,
+    first_mode,
+    make_directories,
+    refuse_open,
+    sync_directory,
+    temporaries,
+)
 from lethe.keys.providers.interface import checked_key_id, is_key_id
 from lethe.keys.secret import Secret
 from lethe.schemas.errors import ConfigurationError, ExpiredKeyError, IntegrityError
@@ -33,7 +41,6 @@ _KEY_BYTES = 32
 _NONCE_BYTES = 12
 _VERSION = b"\x01"
 _DOMAIN = b"lethe/wrapped/v1\0"
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def _utc_now() -> datetime:
@@ -48,7 +55,9 @@ class LocalProvider:
     """A `KeyProvider`: `KEYID.key` holds 32 random bytes (mode 0600), `KEYID.destroyed` is its tombstone.
 
     The directory has to be there, for its owner alone (mode 0700): making a missing one silently would make
-    new keys beside an unmounted volume. `initialise` makes one. `clock` dates the tombstones.
+    new keys beside an unmounted volume. `initialise` makes one. `clock` dates the tombstones. With `group`, a group of
+    this machine without persons in it, the directory may be for that group too (mode 2770), and so are the files
+    that are made in it then: worker and service run under users of their own.
 
     A tombstone is JSON without key material. It wins over a key file in every method, which is what makes
     destruction final in a race: whoever links a key file looks for the tombstone afterwards, whoever destroys
@@ -59,20 +68,24 @@ class LocalProvider:
     that random nonces allow (NIST SP 800-38D, 8.3).
     """
 
-    def __init__(self, directory: Path, clock: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(
+        self, directory: Path, clock: Callable[[], datetime] = _utc_now, group: str | None = None
+    ) -> None:
         self._directory = directory
         self._clock = clock
+        self._group = group
         self._check_directory()
 
     @classmethod
-    def initialise(cls, directory: Path, clock: Callable[[], datetime] = _utc_now) -> LocalProvider:
-        """Make the directory for its owner alone if there is none, then open it."""
+    def initialise(
+        cls, directory: Path, clock: Callable[[], datetime] = _utc_now, group: str | None = None
+    ) -> LocalProvider:
+        """Make the directory if there is none, for its owner alone (a group too, below its own); open it."""
         with explained(f"cannot make the key directory {directory}"):
             make_directories(directory.parent)
             if not directory.exists():
-                directory.mkdir(0o700, exist_ok=True)
-                sync_directory(directory.parent)
-        return cls(directory, clock)
+                make_directories(directory, first_mode(directory.parent, group))
+        return cls(directory, clock, group)
 
     def create(self, key_id: str) -> None:
         """Make a key, or leave the one that is there; `ExpiredKeyError` when it was destroyed."""
@@ -168,9 +181,9 @@ class LocalProvider:
                     key = Secret(file.read(_KEY_BYTES + 1))
             except FileNotFoundError:
                 return None
-        if mode & _OTHERS:
+        if mode & (stat.S_IRWXO if self._shared else stat.S_IRWXG | stat.S_IRWXO):
             raise ConfigurationError(
-                f"the key file {path} is open to others than its owner: chmod 600 {path}"
+                f"the key file {path} is open to others than its owner: chmod {660 if self._shared else 600} {path}"
             )
         if len(key.reveal()) != _KEY_BYTES:
             raise ConfigurationError(f"the key file {path} is damaged: restore it from its backup")
@@ -200,11 +213,8 @@ class LocalProvider:
             mode = self._directory.stat().st_mode
         if not stat.S_ISDIR(mode):
             raise ConfigurationError(f"the key directory {self._directory} is not a directory")
-        if mode & _OTHERS:
-            raise ConfigurationError(
-                f"the key directory {self._directory} is open to others than its owner: "
-                f"chmod 700 {self._directory}"
-            )
+        refuse_open("the key directory", self._directory, self._group)
+        self._shared = bool(mode & stat.S_IRWXG)
 
     def _key_path(self, key_id: str) -> Path:
         return self._directory / f"{checked_key_id(key_id)}.key"

@@ -35,7 +35,7 @@ from lethe.integrity.log.checkpoint import Checkpoint
 from lethe.integrity.log.note import Note
 from lethe.integrity.log.signing import Signer
 from lethe.keys.anchors import Anchors
-from lethe.keys.files import make_directories
+from lethe.keys.files import make_directories, open_lock
 from lethe.operations.audit import keys
 from lethe.operations.audit.earlier import EarlierFile
 from lethe.schemas.errors import ConfigurationError, FencedError, IntegrityError, LetheError, TransientError
@@ -306,7 +306,7 @@ class AuditLog:
         """Give whether nobody else on this machine has a journal; nobody else takes it meanwhile."""
         folder = self.key_directory / SIGNED
         make_directories(folder, 0o700)
-        descriptor = os.open(folder / f".writer-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_lock(folder / f".writer-{number}")
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

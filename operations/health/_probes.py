@@ -11,7 +11,7 @@ from pathlib import Path
 from secrets import token_bytes, token_hex
 from typing import Final
 
-from lethe.keys.files import explained, sync_directory
+from lethe.keys.files import explained, is_shared, sync_directory
 from lethe.operations.health._bounded import Check
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import LetheError
@@ -80,7 +80,7 @@ def directory(what: str, path: Path) -> Iterator[Check]:
             probe.unlink(missing_ok=True)
         sync_directory(path)
         owner = path.stat().st_uid
-    if owner != os.geteuid():
+    if owner != os.geteuid() and not is_shared(path):
         yield Check(
             what, "warning", f"{path} belongs to {_name(owner)}, this ran as {_name(os.geteuid())}",
             "run it as the user the worker runs as: what one may the other may not",

@@ -10,6 +10,7 @@ from typing import Final
 import pyarrow.compute as pc
 from pydantic import SecretStr
 
+from lethe.keys.files import is_shared, refuse_open
 from lethe.keys.memory import locked
 from lethe.operations.health import _probes
 from lethe.operations.health._bounded import SECONDS, Check, bounded, hanging
@@ -115,6 +116,11 @@ def _key_directory(runtime: Runtime, what: str) -> Iterator[Check]:
             yield Check(what, "ok", f"nothing is in {directory} yet")
             return
         _ = runtime.key_directory  # says what is wrong with it
+    group = runtime.settings.keys_group
+    refuse_open("the key directory", directory, group)
+    if group is not None and not is_shared(directory):
+        yield Check(what, "warning", f"{directory} is for its owner alone: the group {group} cannot read it",
+                    f"chgrp {group} {directory}; chmod 2770 {directory}")  # fmt: skip
     yield from _probes.directory(what, directory)
     yield Check(what, "ok", f"a file was written to {directory} and removed")
 

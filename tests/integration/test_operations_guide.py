@@ -39,6 +39,7 @@ USER = "operator"  # of the broker
 STAND_INS = {
     "apt-get": "exit 0",
     "systemd-sysusers": "exit 0",
+    "chown": "exit 0",
     "runuser": 'shift 3; exec "$@"',
     "install": """
 words=(); while [ $# -gt 0 ]; do case "$1" in -o|-g) shift 2;; *) words+=("$1"); shift;; esac; done
@@ -146,6 +147,7 @@ def machine(tmp_path: Path, secured: SecuredKafka, bucket: dict[str, str], wheel
     stand_ins(home)
     metrics, service = free_ports(2)
     said = {place: f"{home}{place}" for place in PLACES} | {
+        'keys_group = "lethe"': f'keys_group = "{os.getgid()}"', "KEYS_GROUP=lethe": f"KEYS_GROUP={os.getgid()}",
         "kafka-1:9093": secured.address("MUTUAL"), "9464": str(metrics), "9465": str(service),
     }  # fmt: skip
     inherited = {

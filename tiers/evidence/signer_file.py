@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lethe.integrity.log.signing import Signer
-from lethe.keys.files import create_file, explained, make_directories, replace_file
+from lethe.keys.files import create_file, explained, is_shared, make_directories, replace_file
 from lethe.keys.secret import Secret
 from lethe.schemas.errors import ConfigurationError
 
@@ -23,10 +23,13 @@ def load_signer_file(path: Path, what: str) -> Signer | None:
     with explained(f"cannot read {what} {path}"):
         if not path.exists():
             return None
-        mode = path.stat().st_mode & 0o077
+        shared = is_shared(path.parent)
+        mode = path.stat().st_mode & (0o007 if shared else 0o077)
         data = Secret(path.read_bytes())
     if mode:
-        raise ConfigurationError(f"{what} {path} is open to others than its owner: chmod 600 {path}")
+        raise ConfigurationError(
+            f"{what} {path} is open to others than its owner: chmod {660 if shared else 600} {path}"
+        )
     return Signer.from_bytes(data.reveal())
 
 

@@ -112,7 +112,11 @@ def test_the_service_accepts_its_environment_and_keeps_its_secrets_by_reference(
             monkeypatch.setenv(name, value or "postgresql+psycopg://lethe@database/lethe")
     settings = load(tmp_path / "lethe.toml")
     mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
-    assert {str(settings.keys_dir), str(settings.audit_dir)} <= mounts
+    assert {str(settings.keys_dir.parent), str(settings.audit_dir)} <= mounts
+    worker = one("Deployment", *values)["spec"]["template"]["spec"]["securityContext"]
+    assert pod["securityContext"]["runAsUser"] != worker["runAsUser"]
+    assert pod["securityContext"]["fsGroup"] == worker["fsGroup"]
+    assert settings.keys_group == str(pod["securityContext"]["fsGroup"])
     assert {port["containerPort"] for port in container["ports"]} == {settings.serve.port}
     assert settings.serve.host == "0.0.0.0"
     assert (settings.serve.certificate is not None) == (values is SERVED)
@@ -158,7 +162,7 @@ def test_the_worker_accepts_its_environment_and_configuration(
         monkeypatch.setenv(name, value)
     settings: Settings = load(tmp_path / "lethe.toml")
     mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
-    assert mounts[str(settings.keys_dir)] == "keys"
+    assert mounts[str(settings.keys_dir.parent)] == "keys"  # a folder of it: its root is open to the pod
     assert mounts[str(settings.audit_dir)] == "audit"
     assert settings.root.startswith("s3://") or mounts[settings.root] == "warehouse"
     assert settings.metrics_host == "0.0.0.0"

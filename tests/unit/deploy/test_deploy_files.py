@@ -47,6 +47,7 @@ def compose() -> dict[str, Any]:
 
 
 UNITS = {"lethe-worker": "worker", "lethe-serve": "serve"}
+USERS = {"lethe-worker": "lethe", "lethe-serve": "lethe-serve"}
 
 
 def unit(name: str = "lethe-worker") -> dict[str, list[str]]:
@@ -234,9 +235,10 @@ class TestUnit:
     def test_it_runs_as_a_fixed_user_that_is_nobody(self, name: str) -> None:
         values = unit(name)
         assert values["ExecStart"] == [f"/opt/lethe/bin/lethe {UNITS[name]}"]
-        assert values["User"] == values["Group"] == ["lethe"]
+        assert (values["User"], values["Group"]) == ([USERS[name]], ["lethe"])
         assert "DynamicUser" not in values
-        assert "u lethe" in (DEPLOY / "systemd" / "lethe.sysusers.conf").read_text()
+        made = (DEPLOY / "systemd" / "lethe.sysusers.conf").read_text()
+        assert f"u {values['User'][0]} -:lethe " in made
         assert values["Restart"] == ["on-failure"]
 
     def test_key_material_reaches_no_disk(self, name: str) -> None:
@@ -282,10 +284,31 @@ class TestUnit:
         assert values["EnvironmentFile"] == [f"/etc/lethe/{UNITS[name]}.env"]
         settings = accepted(environment_file(UNITS[name]), tmp_path, monkeypatch)
         (writable,) = values["ReadWritePaths"]
-        made = {f"/var/lib/{name}" for name in values["StateDirectory"][0].split()}
+        # The worker makes them: systemd gives what a unit names there to its user, with all that is in it.
+        made = {f"/var/lib/{name}" for name in unit()["StateDirectory"][0].split()}
+        assert unit()["StateDirectoryMode"] == ["2770"]
         for folder in (settings.root, settings.keys_dir, settings.audit_dir):
             assert Path(str(folder)).is_relative_to(writable)
             assert str(folder) in made
+
+    def test_the_two_share_what_is_made_and_nobody_else_does(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        values = unit(name)
+        assert values["UMask"] == ["0007"]
+        assert accepted(environment_file(UNITS[name]), tmp_path, monkeypatch).keys_group == values["Group"][0]
+        if name == "lethe-serve":
+            assert (values["StateDirectory"], values["StateDirectoryMode"]) == (["lethe/service"], ["0700"])
+
+    def test_it_leaves_the_broker_to_the_configuration_file(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The environment wins: a broker named there would be the one, whatever the file says."""
+        for variable, value in environment_file(UNITS[name]).items():
+            monkeypatch.setenv(variable, value)
+        file = tmp_path / "lethe.toml"
+        file.write_text('bootstrap = "kafka-1:9093"\n')
+        assert load(file).bootstrap == "kafka-1:9093"
 
     def test_it_is_given_time_to_finish(self, name: str) -> None:
         needed = Settings.model_fields["flush"].default.seconds
@@ -296,7 +319,8 @@ class TestUnit:
         assert shutil.which("systemd-analyze"), "systemd-analyze is not there: apt-get install systemd"
         file = tmp_path / f"{name}.service"
         text = (DEPLOY / "systemd" / f"{name}.service").read_text()
-        file.write_text(text.replace("/opt/lethe/bin/lethe", "/bin/true").replace("User=lethe", "User=root"))
+        text = text.replace("/opt/lethe/bin/lethe", "/bin/true").replace(f"User={USERS[name]}", "User=root")
+        file.write_text(text)
         done = subprocess.run(
             ["systemd-analyze", "verify", "--man=no", str(file)], capture_output=True, text=True, timeout=60
         )

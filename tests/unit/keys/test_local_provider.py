@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from keys_fakes import Clock, Crash, Mortal
 
+from lethe.keys.files import make_directories
 from lethe.keys.providers.local import LocalProvider
 from lethe.schemas.errors import ConfigurationError, ExpiredKeyError, IntegrityError, TransientError
 
@@ -157,6 +158,64 @@ def test_a_key_file_open_to_others_is_refused(provider: LocalProvider, directory
     for call in (lambda: provider.create(KEY), lambda: provider.wrap(KEY, SECRET)):
         with pytest.raises(ConfigurationError, match="chmod 600"):
             call()
+
+
+def test_a_directory_of_a_named_group_makes_files_for_that_group(directory: Path) -> None:
+    """Mode 2770 and the group's name in the settings: then both may, and nobody else."""
+    group = str(os.getgid())
+    directory.mkdir()
+    directory.chmod(0o2770)
+    before = os.umask(0)
+    try:
+        LocalProvider(directory, group=group).create(KEY)
+        deeper = directory / "deeper" / "still"
+        make_directories(deeper, 0o700)
+    finally:
+        os.umask(before)
+    assert (directory / f"{KEY}.key").stat().st_mode & 0o7777 == 0o660
+    assert deeper.stat().st_mode & 0o7777 == deeper.parent.stat().st_mode & 0o7777 == 0o2770
+    with pytest.raises(ConfigurationError, match="keys_group"):
+        LocalProvider(directory)
+    with pytest.raises(ConfigurationError, match=f"chgrp {os.getgid() + 1} "):
+        LocalProvider(directory, group=str(os.getgid() + 1))
+    with pytest.raises(ConfigurationError, match="no group nobody-has-this-name"):
+        LocalProvider(directory, group="nobody-has-this-name")
+
+
+@pytest.mark.parametrize("mode", [0o2771, 0o2774, 0o770, 0o750, 0o2750])
+def test_what_a_group_does_not_fully_share_is_refused(directory: Path, mode: int) -> None:
+    """World access, and a group's directory in which new files would not be the group's."""
+    directory.mkdir()
+    directory.chmod(mode)
+    with pytest.raises(ConfigurationError, match=f"chmod 2770 {directory}"):
+        LocalProvider(directory, group=str(os.getgid()))
+
+
+def test_below_a_volume_that_is_the_groups_the_first_one_makes_it_for_the_group(tmp_path: Path) -> None:
+    """As Kubernetes mounts one: its root belongs to the group of the pod (setgid), and may be read by all."""
+    volume, group = tmp_path / "volume", str(os.getgid())
+    volume.mkdir()
+    volume.chmod(0o2775)
+    before = os.umask(0o007)
+    try:
+        LocalProvider.initialise(volume / "own", group=group).create(KEY)
+        LocalProvider.initialise(volume / "alone").create(KEY)
+    finally:
+        os.umask(before)
+    assert (volume / "own").stat().st_mode & 0o7777 == 0o2770
+    assert (volume / "own" / f"{KEY}.key").stat().st_mode & 0o777 == 0o660
+    assert (volume / "alone" / f"{KEY}.key").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(ConfigurationError, match="open to others"):
+        LocalProvider(volume, group=group)
+
+
+def test_in_a_directory_for_its_owner_a_named_group_changes_nothing(directory: Path) -> None:
+    LocalProvider.initialise(directory, group=str(os.getgid())).create(KEY)
+    assert directory.stat().st_mode & 0o7777 == 0o700
+    assert (directory / f"{KEY}.key").stat().st_mode & 0o777 == 0o600
+    (directory / f"{KEY}.key").chmod(0o660)
+    with pytest.raises(ConfigurationError, match="chmod 600"):
+        LocalProvider(directory, group=str(os.getgid())).wrap(KEY, SECRET)
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 31, b"x" * 33])

@@ -53,3 +53,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- fail "warehouse: give `root` (an object store) or `existingClaim` (a volume that all workers write to)" -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The key directory: below the volume's root, which fsGroup may leave open to everybody in the pod. */}}
+{{- define "lethe.keys" -}}
+/var/lib/lethe/keys{{ with .Values.keys.folder }}/{{ . }}{{ end }}
+{{- end }}

@@ -1,0 +1,218 @@
+"""Worker and service under two system users with one group: each does its work, and nobody else opens a key.
+
+Three users of numbers that no account has: the worker's, the service's, and a person's, who is in no group of theirs.
+Root starts their processes; anybody else needs `sudo` without a password for that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from brokers import Broker
+from workers import LETHE, SMS, traffic
+
+from lethe.testing.brokers.process import free_ports, port_is_open
+
+GROUP, WORKER, SERVICE, PERSON = 61_200, 61_201, 61_202, 61_203
+ROOT = Path(__file__).parents[2]
+NEEDED = sorted({str(ROOT), sys.base_prefix, sys.prefix})
+# The checkout and the interpreter may lie in somebody's home: in a name space of its own the process finds
+# nothing else there, and may look at that.
+_REACHABLE = """
+set -eu
+for needed in $NEEDED; do
+    closed=$needed
+    for above in $(p=$needed; while [ "$p" != / ]; do p=$(dirname "$p"); echo "$p"; done); do
+        case $(stat -c %A "$above") in *x|*t) ;; *) closed=$above;; esac
+    done
+    [ "$closed" != "$needed" ] || continue
+    mkdir -p "$STASH$needed"; mount --bind "$needed" "$STASH$needed"; shut="${shut:-} $closed"
+done
+for closed in ${shut:-}; do mountpoint -q "$closed" || mount -t tmpfs -o mode=755 tmpfs "$closed"; done
+for needed in $NEEDED; do
+    [ ! -d "$STASH$needed" ] || { mkdir -p "$needed"; mount --bind "$STASH$needed" "$needed"; }
+done
+exec setpriv --reuid="$AS" --regid="$WITH" --clear-groups "$@"
+"""
+
+
+def as_root(*command: str) -> list[str]:
+    return list(command) if os.geteuid() == 0 else ["sudo", "-n", *command]
+
+
+@dataclass
+class Machine:
+    """A place that several users work in, and what is running there."""
+
+    home: Path
+    broker: Broker
+    settings: dict[str, str] = field(default_factory=dict)
+    running: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def command(self, user: int, *arguments: str, **more: str) -> list[str]:
+        """What starts `lethe` for a user: its group is that of worker and service, unless it is a person."""
+        environment = {
+            "PATH": os.environ["PATH"], "HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1", "LANG": "C.UTF-8",
+            **self.settings, **more,
+        }  # fmt: skip
+        own = {
+            "NEEDED": " ".join(NEEDED), "STASH": str(self.home / "stash"), "AS": str(user),
+            "WITH": str(PERSON if user == PERSON else GROUP),
+        }  # fmt: skip
+        words = [f"{name}={value}" for name, value in (own | environment).items()]
+        start = ["unshare", "--mount", "--propagation", "private", "bash", "-c", _REACHABLE, "-"]
+        return as_root("env", "-i", *words, *start, LETHE, *arguments)
+
+    def run(self, user: int, *arguments: str, status: int = 0, **more: str) -> str:
+        """Run a command as a user, for at most two minutes; it must end with this status."""
+        done = subprocess.run(
+            self.command(user, *arguments, **more), capture_output=True, text=True, timeout=120, cwd="/",
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert done.returncode == status, (
+            f"{arguments}: {done.returncode}\n{done.stdout[-1500:]}{done.stderr[-1500:]}"
+        )
+        return done.stdout + done.stderr
+
+    def worker(self) -> None:
+        """Run a worker to the end of what there is."""
+        self.run(WORKER, "worker", "--stop-at-end")
+
+    def serve(self, port: int) -> None:
+        """Start the service and wait until it answers."""
+        process = subprocess.Popen(
+            self.command(SERVICE, "serve", LETHE_SERVE__PORT=str(port)), cwd="/", text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.running.append(process)
+        deadline = time.monotonic() + 60
+        while not port_is_open(port):
+            assert process.poll() is None, "the service ended"
+            assert time.monotonic() < deadline, "the service does not answer"
+            time.sleep(0.2)
+
+    def close(self) -> None:
+        for process in self.running:
+            subprocess.run(as_root("kill", "-TERM", str(process.pid)), check=False)
+            process.wait(30)
+        subprocess.run(as_root("rm", "-rf", str(self.home)), check=True)
+
+
+@pytest.fixture
+def machine(broker: Broker) -> Iterator[Machine]:
+    """What the operations guide makes: folders for both users, one of the service alone."""
+    if subprocess.run(as_root("true"), check=False, capture_output=True).returncode != 0:
+        pytest.fail("this test starts processes of two users: run it as root, or allow sudo", pytrace=False)
+    home = Path(tempfile.mkdtemp(prefix="lethe-users-", dir="/tmp"))
+    home.chmod(0o755)
+    for name, mode, owner in (
+        ("warehouse", "2770", WORKER), ("keys", "2770", WORKER), ("audit", "2770", WORKER), ("exports", "0700", WORKER),
+        ("service", "0700", SERVICE),
+    ):  # fmt: skip
+        place = ["-m", mode, "-o", str(owner), "-g", str(GROUP)]
+        subprocess.run(as_root("install", "-d", *place, str(home / name)), check=True)
+    topic = broker.topic("users", 1)
+    broker.produce(topic, [value for _, value in traffic(300, malformed=0)])
+    settings = {
+        "LETHE_ROOT": f"{home}/warehouse", "LETHE_KEYS_DIR": f"{home}/keys", "LETHE_AUDIT_DIR": f"{home}/audit",
+        "LETHE_EXPORTS_DIR": f"{home}/exports", "LETHE_SERVE__DATABASE": f"sqlite:///{home}/service/service.db",
+        "LETHE_KEYS_GROUP": str(GROUP), "LETHE_BOOTSTRAP": broker.bootstrap,
+        "LETHE_SOURCES": json.dumps({topic: SMS}), "LETHE_KAFKA__SESSION_TIMEOUT_MS": "6000",
+        "LETHE_KAFKA__GROUP": topic, "LETHE_METRICS_PORT": "0",
+    }  # fmt: skip
+    found = Machine(home, broker, settings)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def ask(port: int, path: str, what: dict[str, Any], token: str = "") -> Any:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/{path}", json.dumps(what).encode(),
+        {"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
+    )  # fmt: skip
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def somebody() -> str:
+    record = json.loads(traffic(300, malformed=0)[0][1])
+    return "+" + str((record.get("results") or [record])[0]["to"]).lstrip("+")
+
+
+def modes(folder: Path) -> dict[str, int]:
+    listed = subprocess.run(
+        as_root("find", str(folder), "-printf", "%m %P\\n"), check=True, capture_output=True, text=True
+    )
+    return {
+        name: int(mode, 8) for mode, _, name in (line.partition(" ") for line in listed.stdout.splitlines())
+    }
+
+
+def test_worker_and_service_work_under_users_of_their_own(machine: Machine) -> None:
+    """The service answers what the worker took in, before and after; its entries stand in the worker's audit."""
+    number = somebody()
+    machine.worker()
+    first = json.loads(machine.run(SERVICE, "users", "add", "amal", "--role", "investigator", "--json"))
+    (port,) = free_ports(1)
+    machine.serve(port)
+    token = ask(port, "sessions", {"name": first["name"], "password": first["password"]})["token"]
+    case = ask(port, "cases", {"reference": "F-2041", "purpose": "fraud"}, token)["id"]
+    before = ask(port, "search", {"case": case, "values": [number]}, token)["total"]
+    assert before >= 1
+    (topic,) = json.loads(machine.settings["LETHE_SOURCES"])
+    machine.broker.produce(topic, [value for _, value in traffic(300, malformed=0)])
+    machine.worker()  # anchors the audit, whose first entries the service wrote
+    assert ask(port, "search", {"case": case, "values": [number]}, token)["total"] == 2 * before
+
+    # Each of them writes where the other wrote first.
+    machine.run(WORKER, "lookup", number, "--case", "F-2041", "--purpose", "fraud")
+    machine.run(WORKER, "audit", "rotate")
+    ask(port, "search", {"case": case, "values": [number]}, token)
+    for user in (WORKER, SERVICE):
+        machine.run(user, "audit", "verify")
+        machine.run(user, "keys", "check")
+        machine.run(user, "ledger", "--check")
+        said = json.loads(machine.run(user, "doctor", "--json", status=0))
+        assert not [c for c in said if c["state"] == "wrong"], said
+        own = [c for c in said if c["what"] in ("key directory", "audit log", "store") and c["state"] != "ok"]
+        assert own == []
+    for name in ("warehouse", "keys", "audit", "service"):
+        for file, mode in modes(machine.home / name).items():
+            assert mode & 0o007 == 0, (name, file, oct(mode))
+
+    # A person is neither of them.
+    assert "Permission denied" in machine.run(PERSON, "keys", "check", status=1)
+    said = machine.run(PERSON, "lookup", number, "--case", "F-2041", "--purpose", "fraud", status=1)
+    assert "Permission denied" in said
+
+
+def test_a_directory_of_a_group_is_refused_unless_the_settings_name_it(machine: Machine) -> None:
+    """What is open by accident, or to the wrong ones, stays shut."""
+    machine.worker()
+    del machine.settings["LETHE_KEYS_GROUP"]
+    assert "name its group in `keys_group`" in machine.run(WORKER, "keys", "check", status=1)
+    machine.settings["LETHE_KEYS_GROUP"] = str(PERSON)
+    assert f"chgrp {PERSON}" in machine.run(WORKER, "keys", "check", status=1)
+    machine.settings["LETHE_KEYS_GROUP"] = str(GROUP)
+    for mode, advice in (("2771", "chmod 2770"), ("2774", "chmod 2770"), ("0770", "chmod 2770")):
+        subprocess.run(as_root("chmod", mode.rjust(5, "0"), str(machine.home / "keys")), check=True)
+        assert advice in machine.run(WORKER, "keys", "check", status=1)
+        assert advice in machine.run(WORKER, "doctor", status=1)
+    subprocess.run(as_root("chmod", "02770", str(machine.home / "keys")), check=True)
+    machine.run(WORKER, "keys", "check")
+    (key,) = [name for name in modes(machine.home / "keys") if name.endswith("log.signing")][:1]
+    subprocess.run(as_root("chmod", "0664", str(machine.home / "keys" / key)), check=True)
+    assert "chmod 660" in machine.run(WORKER, "keys", "rotate", status=1)
