@@ -15,7 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -29,6 +29,8 @@ from lethe.operations.intake.fit import better
 from lethe.operations.lines import FILE, source_for
 from lethe.operations.proof.publisher import publish_now
 from lethe.operations.runtime import Runtime
+from lethe.operations.telemetry.commits import Commits
+from lethe.operations.telemetry.lineage import Lineage
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import LetheError
 from lethe.schemas.transformed import Counts, TransformedBatch
@@ -94,6 +96,7 @@ def ingest(
     report = Ingested(path, source.stream, already=0 if done is None else done + 1)
     pending: list[TransformedBatch] = []
     hashes: list[Hashed] = []
+    commits = Commits(runtime.traces, Lineage(settings, runtime.clock))
     waiting: deque[Future[TransformedBatch]] = deque()
 
     def flush(least: int, least_bytes: int) -> None:
@@ -102,12 +105,13 @@ def ingest(
         if pending and (
             sum(p.counts.messages for p in pending) >= least or sum(p.held for p in pending) >= least_bytes
         ):
-            hashes.extend(warehouse.commit(pending, runtime.ring))
+            with commits.told(pending):
+                hashes.extend(warehouse.commit(pending, runtime.ring))
             for transformed in pending:
                 report.counts.add(transformed.counts)
             pending.clear()
 
-    with ThreadPoolExecutor(settings.threads, thread_name_prefix="split") as pool:
+    with closing(commits), ThreadPoolExecutor(settings.threads, thread_name_prefix="split") as pool:
         for batch in _batches(content, source, report.already, settings.flush.batch, on_bytes):
             waiting.append(pool.submit(runtime.transform.process, batch, fmt))
             flush(settings.flush.records, settings.flush.megabytes * 1_000_000)

@@ -21,6 +21,7 @@ from typing import Any, Final
 import orjson
 
 from lethe import __version__
+from lethe.operations.lines import FILE
 from lethe.operations.settings import Settings
 from lethe.schemas.transformed import TransformedBatch
 
@@ -108,7 +109,8 @@ class Lineage:
 def event(settings: Settings, batches: Sequence[TransformedBatch], now: datetime) -> dict[str, Any]:
     """Describe a commit as a RunEvent of OpenLineage 2-0-2.
 
-    The run's id follows from the offsets: a commit that is told twice is the same run.
+    The run's id follows from the offsets: a commit that is told twice is the same run. A file is named by the stream it
+    became, as the ledger names it: what it was called could name somebody.
     """
     ranges = sorted(f"{batch.source}:{batch.first}-{batch.last}" for batch in batches)
     taken: dict[str, int] = {}
@@ -125,7 +127,9 @@ def event(settings: Settings, batches: Sequence[TransformedBatch], now: datetime
         "job": {"namespace": "lethe", "name": f"{settings.kafka.group}.commit"},
         "inputs": [
             {
-                "namespace": f"kafka://{settings.bootstrap.partition(',')[0]}",
+                "namespace": "file"
+                if stream.startswith(FILE)
+                else f"kafka://{settings.bootstrap.partition(',')[0]}",
                 "name": stream,
                 "inputFacets": {"inputStatistics": _statistics(_INPUT, rows)},
             }

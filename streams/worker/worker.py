@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from lethe.operations.proof.publisher import Publisher
 from lethe.operations.runtime import Runtime
+from lethe.operations.telemetry.commits import Commits
 from lethe.operations.telemetry.lineage import Lineage
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import LetheError
@@ -88,15 +89,13 @@ class Worker:
 
         same = StillTheSame(settings, identities)
 
-        lineage = Lineage(settings, self.runtime.clock)
-        _ = self.runtime.traces  # an extra that is missing is found out now, not at the first commit
+        # An extra that is missing is found out now, not at the first commit.
+        commits = Commits(self.runtime.traces, Lineage(settings, self.runtime.clock))
 
         def commit(batches: list[TransformedBatch]) -> None:
             same.check()
-            with self.runtime.traces.span("lethe.commit") as span:
+            with commits.told(batches):
                 publisher.add(warehouse.commit(batches, ring))
-                span.count(partitions=len(batches), records=sum(b.counts.records for b in batches))
-            lineage.committed(batches)
             self.metrics.quality(warehouse.quality.current(self.runtime.clock()))
 
         pipeline = Pipeline(self.runtime.transform, commit, settings.flush, self.metrics, settings.threads)
@@ -119,7 +118,7 @@ class Worker:
             await self._live(feed, pipeline, control, sweeps)
         finally:
             await asyncio.to_thread(publisher.stop)
-            await asyncio.to_thread(lineage.close)
+            await asyncio.to_thread(commits.close)
             health.stop()
             pipeline.close()
             warehouse.quality.save()

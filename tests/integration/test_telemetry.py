@@ -20,7 +20,7 @@ from openlineage.client.generated import (
 from openlineage.client.serde import Serde
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from workers import Site, traffic
+from workers import SMS, Site, traffic
 
 KEPT = 300
 
@@ -146,6 +146,36 @@ def test_commits_and_look_ups_are_told_in_numbers(site: Site, receiver: Receiver
     people = {str(json.loads(value)["to"]) for label, value in values if label == "good"}
     assert len(people) > 50
     assert [p for p in people if p.lstrip("+").encode() in sent] == []
+
+
+def test_files_are_told_as_a_worker_tells_topics(site: Site, receiver: Receiver) -> None:
+    """Under the name the ledger has for it: what somebody called the file stays here."""
+    told(site, receiver.url)
+    site.variables["LETHE_FLUSH__RECORDS"] = site.variables["LETHE_FLUSH__BATCH"] = "100"  # several commits
+    values = [value for label, value in traffic(KEPT) if label == "good"]
+    file = site.directory / "923001234567.ndjson"
+    file.write_bytes(b"\n".join(values) + b"\n")
+    assert site.run("ingest", str(file), "--format", SMS).returncode == 0
+    assert site.run("ingest", str(file), "--format", SMS).returncode == 0  # nothing is in it that was not
+    (stream,) = {row["stream"] for row in json.loads(site.run("ledger", "--json").stdout)}
+
+    got = [s for s in spans(receiver.bodies["/traces"]) if s.name == "lethe.commit"]
+    events = [json.loads(body) for body in receiver.bodies["/lineage"]]
+    assert len(events) == len(got) > 1
+    assert len({event["run"]["runId"] for event in events}) == len(events)
+    for event in events:
+        assert without_nothing(as_the_standard_has_it(event)) == without_nothing(event)
+        assert [(i["namespace"], i["name"]) for i in event["inputs"]] == [("file", stream)]
+    assert sum(e["inputs"][0]["inputFacets"]["inputStatistics"]["rowCount"] for e in events) == len(values)
+    assert b"923001234567.ndjson" not in b"".join(b for bodies in receiver.bodies.values() for b in bodies)
+
+
+def test_a_file_is_taken_in_though_no_collector_answers(site: Site, hanging: str) -> None:
+    told(site, hanging)
+    file = site.directory / "records.ndjson"
+    file.write_bytes(b"\n".join(value for label, value in traffic(KEPT) if label == "good") + b"\n")
+    assert site.run("ingest", str(file), "--format", SMS, seconds=60).returncode == 0
+    assert site.archived() > 0
 
 
 @pytest.mark.parametrize("what", ["hangs", "refuses", "is not there"])
