@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.responses import Response
 
 from lethe import __version__
-from lethe.console.web import api, health
+from lethe.console.web import api, case_api, health
 from lethe.console.web.pages import (
     accounts,
     analysis,
@@ -63,6 +63,7 @@ def make_app(service: Service) -> FastAPI:
         boards,
         accounts,
         api,
+        case_api,
         health,
     ):
         app.include_router(module.router)

@@ -27,7 +27,7 @@ from lethe.operations.analysis.communications import Read, communications
 from lethe.operations.analysis.graph import KINDS, Graph, graph, place, svg
 from lethe.operations.asker import Asker
 from lethe.operations.case_files.make import Facts, make
-from lethe.operations.window.reveal import reveal
+from lethe.operations.window.reveal import Revealed, reveal
 from lethe.schemas.errors import InputError
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month
@@ -87,16 +87,20 @@ def analysis(request: Request, service: Here, who: Looker, case_id: str, form: F
 
 @router.post("/cases/{case_id}/reveal")
 def show(request: Request, service: Here, who: Revealer, case_id: str, form: Form) -> Response:
-    """Show who took part in one communication, for a reason: a grant for this one record, then the reveal."""
+    """Show who took part in one communication, for a reason."""
     case = service.cases.get(who.person, case_id)
-    record, reason = form.get("record", ""), form.get("reason", "")
+    reason = form.get("reason", "")
+    found = revealed(service, who, case, form.get("record", ""), reason)
+    return page(request, "reveal.html", who, case=case, found=found, reason=reason)
+
+
+def revealed(service: Service, who: SignedIn, case: Case, record: str, reason: str) -> Revealed:
+    """Reveal one communication: a grant for this one record, then the look, whose audit entry is durable."""
     position = Position.parse(record)
     months = service.window()
-    service.desk.ask(who.person, Action.REVEAL, case_id, months, 1, [], reason)
-    service.desk.use(who.person, Wanted(who.person.id, Action.REVEAL, case_id, *months, 1), [record])
-    asker = service.asker(who.person, case)
-    found = reveal(service.runtime, asker, position)
-    return page(request, "reveal.html", who, case=case, found=found, reason=reason)
+    service.desk.ask(who.person, Action.REVEAL, case.id, months, 1, [], reason)
+    service.desk.use(who.person, Wanted(who.person.id, Action.REVEAL, case.id, *months, 1), [record])
+    return reveal(service.runtime, service.asker(who.person, case), position)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ class Drawn:
     kinds: tuple[str, ...]
     least: int
     labels: dict[str, str]
+    places: dict[str, tuple[float, float]]
     svg: Markup
 
 
@@ -122,18 +127,25 @@ def drawn(service: Service, who: SignedIn, looked: Looked, form: dict[str, str])
     if placed.keys() - kept.keys():
         service.cases.keep(who.person, looked.case.id, "layout", orjson.dumps({**kept, **placed}).decode())
     labels = {node.name: looked.read.people.get(node.name, node.name) for node in found.nodes}
-    return Drawn(found, kinds, least, labels, Markup(svg(found, placed, labels, keys)))  # noqa: S704 (it escapes)
+    places = {node.name: placed[keys.get(node.name, node.name)] for node in found.nodes}
+    picture = Markup(svg(found, placed, labels, keys))  # noqa: S704 (it escapes)
+    return Drawn(found, kinds, least, labels, places, picture)
 
 
 @router.post("/cases/{case_id}/case-file")
 def case_file(service: Here, who: HandsOver, case_id: str, form: Form) -> Response:
-    """Ask for the case file of a case, or make it once a second person has approved exactly these targets."""
+    """Ask for the case file of a case, or hand it over."""
     if form.get("ask"):
         targets = [e.text for e in service.cases.entries(who.person, case_id) if e.kind == "target"]
         months = service.window()
         reason = form.get("reason", "")
         service.desk.ask(who.person, Action.CASE_FILE, case_id, months, 100_000, targets, reason)
         return RedirectResponse(f"/cases/{case_id}", 303)
+    return made(service, who, case_id, form)
+
+
+def made(service: Service, who: SignedIn, case_id: str, form: dict[str, str]) -> Response:
+    """Make the case file, once a second person has approved exactly these targets."""
     looked = look(service, who, case_id, form, Action.CASE_FILE)
     entries = service.cases.entries(who.person, case_id)
     facts = Facts(
