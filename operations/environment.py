@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 PREFIX: Final = "LETHE_"
-NOT_SETTINGS: Final = frozenset({"LETHE_CONFIG", "LETHE_FAIL_POINT"})
+NOT_SETTINGS: Final = frozenset({"LETHE_CONFIG", "LETHE_FAIL_POINT", "LETHE_SERVER", "LETHE_CA_FILE"})
 _TESTS: Final = "LETHE_TEST_"
 
 

@@ -25,6 +25,7 @@ from lethe.schemas.errors import ConfigurationError, InputError, LetheError
 if TYPE_CHECKING:  # each costs the help a part of a second: imported where it is used
     from rich.console import Console
 
+    from lethe.console.cli.remote.server import Server
     from lethe.operations.asker import Asker
     from lethe.operations.proof.signing import KeyHistory
     from lethe.operations.runtime import Runtime
@@ -49,10 +50,27 @@ class Shell:
     """Whether the command may make a warehouse that is not there; others say where they looked for it."""
 
     @cached_property
+    def server(self) -> Server | None:
+        """The service that commands go through; None: they are done here."""
+        if not os.environ.get("LETHE_SERVER"):
+            return None
+        from lethe.console.cli.remote.server import Server
+
+        return Server.named(os.environ)
+
+    @cached_property
     def settings(self) -> Settings:
-        """The settings, read once. Where a group shares the keys, what this process makes is for that group, too."""
+        """The settings, read once. Where a group shares the keys, what this process makes is for that group, too.
+
+        Where commands go through a service there are none.
+        """
         from lethe.operations.settings import load
 
+        if self.server is not None:
+            raise ConfigurationError(
+                "LETHE_SERVER is set, and this command does not go through the service: it works on the machine of the "
+                "installation, without LETHE_SERVER"
+            )
         settings = load(self.config)
         if settings.keys_group is not None:
             os.umask(0o007)  # tables too, which libraries write

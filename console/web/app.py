@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.responses import Response
 
 from lethe import __version__
-from lethe.console.web import api, case_api, health
+from lethe.console.web import api, calls, case_api, health
 from lethe.console.web.pages import (
     accounts,
     analysis,
@@ -25,10 +25,12 @@ from lethe.console.web.pages import (
     office,
     search,
     sign_in,
+    terminal,
 )
 from lethe.console.web.security import SignInNeeded, headers
 from lethe.console.web.service import Service
 from lethe.console.web.views import page
+from lethe.operations.access.gate import WaitingError
 from lethe.operations.access.grants import RefusedError
 from lethe.schemas.errors import LetheError, TransientError
 
@@ -62,13 +64,17 @@ def make_app(service: Service) -> FastAPI:
         billing,
         boards,
         accounts,
+        terminal,
         api,
         case_api,
         health,
     ):
         app.include_router(module.router)
+    for router in calls.ROUTERS:
+        app.include_router(router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.add_exception_handler(SignInNeeded, _sign_in)
+    app.add_exception_handler(WaitingError, _waits)
     app.add_exception_handler(LetheError, _told)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(AnyHTTPException, _http)
@@ -80,6 +86,12 @@ def _sign_in(request: Request, _error: Exception) -> Response:
     if _is_api(request):
         return JSONResponse({"error": "sign in first"}, 401)
     return RedirectResponse("/sign-in", 303)
+
+
+def _waits(_request: Request, error: Exception) -> Response:
+    """Say which request a second person has to approve; nothing was done, and nothing is wrong."""
+    assert isinstance(error, WaitingError)  # noqa: S101  (what it is registered for)
+    return JSONResponse({"waiting": error.grant, "told": str(error)}, 202)
 
 
 def _told(request: Request, error: Exception) -> Response:

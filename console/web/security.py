@@ -40,14 +40,15 @@ _HEADERS: Final = {
 }
 
 
-def _token(request: Request) -> str | None:
+def token_of(request: Request) -> str | None:
+    """Give the token a request carries: a program's before a browser's."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     return token if kind == "Bearer" and token else request.cookies.get(COOKIE)
 
 
 def _source(request: Request) -> str | None:
     """Say where a request comes from; a session is named by what nobody can sign in with."""
-    token = _token(request)
+    token = token_of(request)
     address = request.client.host if request.client else None
     session = None if token is None else f"session {session_name(token)}"
     return ", ".join(filter(None, (address, session))) or None
@@ -57,7 +58,7 @@ def _refused(request: Request) -> None:
     """Note in the audit that somebody who is signed in was refused something. What was asked stays refused anyway."""
     service = service_of(request)
     try:
-        found = service.sessions.who(_token(request))
+        found = service.sessions.who(token_of(request))
         if found is not None:
             what = f"{request.method} {request.url.path}"
             service.audit({"who": found.person.name, "action": "refused", "what": what})

@@ -12,13 +12,14 @@ from lethe.operations.access.accounts import Accounts, Person
 from lethe.operations.access.cases import Case, Cases
 from lethe.operations.access.database import Database
 from lethe.operations.access.desk import Desk
+from lethe.operations.access.devices import Devices
+from lethe.operations.access.gate import Gate, Passed, Wish
 from lethe.operations.access.identity import IdentityProvider
 from lethe.operations.access.sessions import Sessions
 from lethe.operations.asker import Asker
 from lethe.operations.office.office import Office
 from lethe.operations.office.requests import Requests
 from lethe.operations.runtime import Runtime
-from lethe.schemas.retention.calendar import Month
 
 SOURCE: Final[ContextVar[str | None]] = ContextVar("lethe_source", default=None)
 """Where the request that is being answered comes from: an address, and the session if there is one."""
@@ -36,6 +37,8 @@ class Service:
     desk: Desk = field(init=False)
     requests: Requests = field(init=False)
     office: Office = field(init=False)
+    gate: Gate = field(init=False)
+    devices: Devices = field(init=False)
     identity: IdentityProvider | None = field(init=False, default=None)
     tries: Tries = field(default_factory=lambda: Tries(20, 60.0))
     """Sign-ins by address: of this instance alone; accounts are locked in the database, for all of them."""
@@ -53,6 +56,8 @@ class Service:
         self.desk = Desk(self.database, ring, clock, self.audit, serve.daily_subjects)
         self.requests = Requests(self.database, self.cases, clock)
         self.office = Office(self.runtime, self.requests, self.desk, self.asker)
+        self.gate = Gate(self.cases, self.desk, clock)
+        self.devices = Devices(self.database, clock)
 
     @classmethod
     def open(cls, runtime: Runtime) -> Service:
@@ -63,8 +68,11 @@ class Service:
 
     def window(self) -> tuple[str, str]:
         """Give the months of the window: from thirteen before the present one to the next."""
-        now = Month.of(self.runtime.clock())
-        return str(now.plus(-13)), str(now.plus(1))
+        return self.gate.window()
+
+    def enter(self, person: Person, case: str, wish: Wish) -> Passed:
+        """Let a wish through the gate, saying where the request that is being answered came from."""
+        return self.gate.enter(person, case, wish, SOURCE.get())
 
     def asker(self, person: Person, case: Case) -> Asker:
         """Say who asks, for which case of theirs, and where the request that is being answered came from."""

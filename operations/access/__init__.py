@@ -1,3 +1,15 @@
 """Who may do what: accounts, sessions, roles, cases, and the grants without which no read of the window happens."""
 
-__all__ = ["accounts", "cases", "database", "desk", "grants", "identity", "roles", "sessions", "tables"]
+__all__ = [
+    "accounts",
+    "cases",
+    "database",
+    "desk",
+    "devices",
+    "gate",
+    "grants",
+    "identity",
+    "roles",
+    "sessions",
+    "tables",
+]

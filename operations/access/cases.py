@@ -11,7 +11,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from lethe.keys.monthkeys import MonthKeys
@@ -102,6 +102,20 @@ class Cases:
         """Give one's own case; another's does not exist for them."""
         with self._database.begin() as session:
             return self._opened(owned(session, person, case_id))
+
+    def named(self, person: Person, name: str) -> Case:
+        """Give one's own case by its id or its reference."""
+        reference = " ".join(name.split())
+        with self._database.begin() as session:
+            found = session.scalar(
+                select(tables.Case).where(
+                    tables.Case.owner == person.id,
+                    or_(tables.Case.id == reference, tables.Case.reference == reference),
+                )
+            )
+            if found is None:
+                raise RefusedError("there is no such case of yours: open it first, by a reference of its own")
+            return self._opened(found)
 
     def close(self, person: Person, case_id: str) -> None:
         """Close a case: its targets and notes go, then its key.

@@ -26,6 +26,7 @@ from lethe.operations.access.grants import (
     OF_WEIGHT,
     REVIEW_WITHIN,
     Action,
+    CapError,
     Grant,
     Read,
     RefusedError,
@@ -176,11 +177,13 @@ class Desk:
             self._audit({"who": auditor.name, "action": "grant.reviewed", "grant": grant_id})
             row.reviewed, row.reviewed_by = self._clock(), auditor.id
 
-    def use(self, person: Person, read: Read, values: Sequence[str]) -> Grant:
+    def use(
+        self, person: Person, read: Read, values: Sequence[str], people: Sequence[str] | None = None
+    ) -> Grant:
         """Find a grant for a read and take its rows from it; refuse the read where there is none.
 
         `read.rows` are taken at once (None: one, the rest by `took` when the number is known). The subjects count
-        against the day's cap.
+        against the day's cap: `people`, where not every value is one.
         """
         now = self._clock()
         with self._database.begin() as session:
@@ -208,10 +211,28 @@ class Desk:
                 except RefusedError as error:
                     refusal = error
                     continue
-                self._count(session, person, values, now)
+                self._count(session, person, values if people is None else people, now)
                 row.used += read.rows if read.rows is not None else 1
                 return grant_of(row)
             raise refusal
+
+    def waiting_like(self, person: Person, read: Read, values: Sequence[str]) -> str | None:
+        """Find the request of a person that waits for a second one and would cover a read of weight."""
+        with self._database.begin() as session:
+            case = owned(session, person, read.case, must_be_open=True)
+            target = _target(self._ring.named(key_name(case.id)), _texts(values))
+            return session.scalar(
+                select(tables.GrantRow.id).where(
+                    tables.GrantRow.person == person.id,
+                    tables.GrantRow.case == case.id,
+                    tables.GrantRow.action == read.action.value,
+                    tables.GrantRow.target == target,
+                    tables.GrantRow.state == State.REQUESTED.value,
+                    tables.GrantRow.ends > self._clock(),
+                    tables.GrantRow.first_month <= read.first_month,
+                    tables.GrantRow.last_month >= read.last_month,
+                )
+            )
 
     def took(self, grant_id: str, rows: int) -> None:
         """Count rows of a read beyond the first, which `use` has counted."""
@@ -271,7 +292,7 @@ class Desk:
         count = session.scalar(select(func.count()).select_from(mine.subquery())) or 0
         new = digests - known
         if count + len(new) > self._daily:
-            raise RefusedError(
+            raise CapError(
                 f"at most {self._daily} different subjects a day (UTC); go on tomorrow, or have a colleague look"
             )
         session.add_all(tables.DailyCount(account=person.id, day=day, digest=d) for d in new)

@@ -30,6 +30,10 @@ class RefusedError(LetheError):
     """Somebody may not do this; the text says why and what to do, and names nobody."""
 
 
+class CapError(RefusedError):
+    """A grant covers it, but the day's cap of subjects is reached."""
+
+
 class Action(StrEnum):
     """What a grant allows."""
 

@@ -68,6 +68,12 @@ class Sessions:
                 row.seen = now
             return SignedIn(person_of(account), row.csrf)
 
+    def began(self, token: str | None) -> datetime:
+        """Say when the session of a token began; now, where there is none."""
+        with self._database.begin() as session:
+            row = session.get(tables.Session, _digest(token or ""))
+            return self._clock() if row is None else row.created
+
     def end(self, token: str | None) -> None:
         """End a session."""
         if token:

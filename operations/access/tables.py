@@ -157,3 +157,39 @@ class PersonRequest(Base):
     extended: Mapped[bool] = mapped_column(Boolean, default=False)
     outcome: Mapped[str | None] = mapped_column(String(20))
     answered: Mapped[datetime | None] = mapped_column(Instant)
+
+
+class Device(Base):
+    """A terminal that waits to be signed in. `id` and `shown` are digests of its own code and of the one it shows."""
+
+    __tablename__ = "devices"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    shown: Mapped[str] = mapped_column(String(64), index=True)
+    source: Mapped[str | None] = mapped_column(String(200))
+    account: Mapped[str | None] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"))
+    denied: Mapped[bool] = mapped_column(Boolean, default=False)
+    ends: Mapped[datetime] = mapped_column(Instant)
+
+
+class RequestKey(Base):
+    """A key that signs an account's requests on the control topic. `public` is Ed25519's 32 bytes in hex."""
+
+    __tablename__ = "request_keys"
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    account: Mapped[str] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    public: Mapped[str] = mapped_column(String(64), unique=True)
+    title: Mapped[str] = mapped_column(String(200))
+    added: Mapped[datetime] = mapped_column(Instant)
+    revoked: Mapped[datetime | None] = mapped_column(Instant)
+
+
+class SeenRequest(Base):
+    """A signed request that was taken: the digests of its id and of what it said. Nobody can be told from either."""
+
+    __tablename__ = "seen_requests"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    said: Mapped[str] = mapped_column(String(64))
+    taken: Mapped[datetime] = mapped_column(Instant)

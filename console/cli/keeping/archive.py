@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
+from lethe.console.cli.remote.calls import ask
 from lethe.console.cli.shell import Shell, fail, progress, shell
 from lethe.operations import archive
 from lethe.operations.health import ledger
@@ -101,7 +102,7 @@ def ledger_command(
         if findings:
             fail(f"{len(findings)} finding(s): ledger and tables do not agree", invocation.json)
         return
-    rows = [asdict(summary) for summary in ledger.by_partition(invocation.runtime, stream)]
+    rows = [asdict(summary) for summary in ask(invocation, ledger.by_partition, stream)]
     columns = ["stream", "partition", "last_offset", "commits", "records", "split", "late", "rejected", "tombstones",
                "redacted", "in_scope", "usage"]  # fmt: skip
     invocation.answer(

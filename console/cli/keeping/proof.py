@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from lethe.console.cli.people.window import CASE, LAW, PURPOSE, RECORD
+from lethe.console.cli.remote.calls import ask
 from lethe.console.cli.shell import Shell, asker, fail, moment, progress, shell
 from lethe.operations.proof import evidence, verify
 from lethe.schemas.errors import IntegrityError, LetheError
@@ -151,7 +152,7 @@ def evidence_command(
     """
     invocation = shell(context)
     position = Position.parse(record)
-    found = evidence.evidence(invocation.runtime, asker(case, purpose, law), position)
+    found = ask(invocation, evidence.evidence, asker(case, purpose, law), position)
     if out is None:
         typer.echo(found.file, nl=False)
         return

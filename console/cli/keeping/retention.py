@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from lethe.console.cli._root import new_app
+from lethe.console.cli.remote.calls import ask
 from lethe.console.cli.shell import Shell, asker, moment, progress, shell
 from lethe.operations.retention import certificates, expire, policy
 from lethe.schemas.errors import LetheError
@@ -111,7 +112,7 @@ def _show(invocation: Shell, outcomes: list[expire.Outcome]) -> None:
 def certificates_list(context: typer.Context) -> None:
     """Return the certificates there are, oldest first."""
     invocation = shell(context)
-    rows = [asdict(listed) for listed in certificates.every(invocation.runtime)]
+    rows = [asdict(listed) for listed in ask(invocation, certificates.every)]
     columns = ["number", "kind", "what", "due", "done", "files", "rows"]
     invocation.answer(
         rows,
@@ -131,7 +132,7 @@ def certificates_show(
     Example: lethe certificates show 0 --out certificate.json
     """
     invocation = shell(context)
-    document = certificates.read(invocation.runtime, number)
+    document = ask(invocation, certificates.read, number)
     if out is not None:
         try:
             out.write_bytes(document.file)
@@ -165,6 +166,13 @@ def certificates_verify(
     Example: lethe certificates verify certificate.json --key "lethe+…"
     """
     invocation = shell(context)
+    if invocation.server is not None and file is None and not key:
+        count = int(invocation.server.ask("POST", "/api/certificates/verify"))
+        invocation.answer(
+            {"ok": True, "verified": count},
+            lambda: invocation.say(f"{count} certificate(s) verified", "green"),
+        )
+        return
     trusted = certificates.trusted(key) if key else certificates.own_keys(invocation.runtime)
     if file is not None:
         try:

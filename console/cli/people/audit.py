@@ -13,6 +13,8 @@ import typer
 
 from lethe.console.cli._root import new_app
 from lethe.console.cli.people.window import CASE, PURPOSE
+from lethe.console.cli.remote import calls
+from lethe.console.cli.remote.calls import ask
 from lethe.console.cli.shell import Shell, asker, fail, moment, shell, show_verifier_keys, typed
 from lethe.operations.oversight import entries, signing, verify
 
@@ -45,7 +47,7 @@ def audit_verify(context: typer.Context) -> None:
     Example: lethe audit verify
     """
     invocation = shell(context)
-    done = verify.verify(invocation.runtime)
+    done = ask(invocation, verify.verify)
     answer = {"ok": not done.findings, **asdict(done)}
 
     def show() -> None:
@@ -106,6 +108,10 @@ def audit_list(
     invocation = shell(context)
     wanted = entries.Filter(who, action, case, moment(since, "--since"), moment(until, "--until"))
     damage: list[str] = []
+    if invocation.server is not None:
+        told, damage = calls.entries(invocation.server, "/api/audit/entries", wanted)
+        _answer(invocation, told, form, damage)
+        return
     _answer(invocation, entries.listed(invocation.runtime, wanted, damage.append), form, damage)
 
 
@@ -127,7 +133,11 @@ def audit_disclosures(
     invocation = shell(context)
     wanted = entries.Filter(who, action, None, moment(since, "--since"), moment(until, "--until"))
     damage: list[str] = []
-    found = entries.disclosures(invocation.runtime, asker(case, purpose), typed(value), wanted, damage.append)
+    who_asks, text = asker(case, purpose), typed(value)
+    if invocation.server is not None:
+        found, damage = calls.entries(invocation.server, "/api/disclosures", wanted, who_asks, text=text)
+    else:
+        found = entries.disclosures(invocation.runtime, who_asks, text, wanted, damage.append)
     _answer(invocation, found, form, damage)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lethe.console.cli.people.window import CASE, PURPOSE
+from lethe.console.cli.remote.calls import ask
 from lethe.console.cli.shell import Shell, asker, fail, parse_month, shell
 from lethe.operations.detection import detect
 
@@ -33,7 +34,7 @@ def detect_command(
     """
     invocation = shell(context)
     kinds = list(detect.KINDS) if pattern == "all" else [pattern]
-    answers = detect.detect(invocation.runtime, asker(case, purpose), kinds, parse_month(month), least)
+    answers = ask(invocation, detect.detect, asker(case, purpose), kinds, parse_month(month), least)
     told = [asdict(found) for found in answers]
 
     def show() -> None:

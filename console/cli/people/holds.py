@@ -10,12 +10,18 @@ from typing import Annotated
 import typer
 
 from lethe.console.cli._root import new_app
-from lethe.console.cli.people.window import CASE, LAW, PURPOSE
+from lethe.console.cli.people.window import CASE, FOR, LAW, PURPOSE
+from lethe.console.cli.remote.calls import ask
 from lethe.console.cli.shell import agree, asker, moment, progress, shell, typed
 from lethe.operations.retention import hold
 from lethe.operations.retention import hold_export as produce
 from lethe.operations.window.visibility import RESTRICTED
 from lethe.schemas.errors import InputError
+
+OF_CASE = Annotated[
+    str | None,
+    typer.Option("--case", help="The case it belongs to; needed through a service (LETHE_SERVER)."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -54,6 +60,8 @@ def hold_place(
     tell: Annotated[
         bool, typer.Option("--tell", help="An export may tell the person authority and reference.")
     ] = False,
+    case: OF_CASE = None,
+    purpose: FOR = None,
 ) -> None:
     """Keep records from being forgotten until the hold is released, or ends.
 
@@ -67,7 +75,7 @@ def hold_place(
         moment(since, "--since"), moment(until, "--until"), days, claims, tell,
     )  # fmt: skip
     try:
-        placed = hold.place(invocation.runtime, asker(), order)
+        placed = ask(invocation, hold.place, asker(case, purpose), order)
     except InputError as error:
         raise typer.BadParameter(str(error)) from None
 
@@ -86,7 +94,7 @@ def hold_place(
 def hold_list(context: typer.Context) -> None:
     """Return every hold: in force, overdue for review, or released."""
     invocation = shell(context)
-    rows = [asdict(listed) for listed in hold.every(invocation.runtime)]
+    rows = [asdict(listed) for listed in ask(invocation, hold.every)]
     columns = ["hold", "state", "reference", "authority", "placed", "review", "ends", "released"]
     invocation.answer(
         rows, lambda: invocation.table("Holds", columns, [[r[c] for c in columns] for r in rows])
@@ -102,7 +110,7 @@ def hold_show(
     Example: lethe hold show HC-7
     """
     invocation = shell(context)
-    answer = asdict(hold.show(invocation.runtime, asker(), reference))
+    answer = asdict(ask(invocation, hold.show, asker(), reference))
     invocation.answer(answer, lambda: invocation.table("", ["", ""], [[k, v] for k, v in answer.items()]))
 
 
@@ -114,6 +122,8 @@ def hold_extend(
         int | None, typer.Option("--days", min=1, max=3_660, help="So many more before it ends by itself.")
     ] = None,
     review: Annotated[str | None, typer.Option("--review", help="When it has to be looked at again.")] = None,
+    case: OF_CASE = None,
+    purpose: FOR = None,
 ) -> None:
     """Give a hold more days before it ends by itself, another review date, or both.
 
@@ -121,8 +131,8 @@ def hold_extend(
     """
     invocation = shell(context)
     try:
-        extended = hold.extend(
-            invocation.runtime, asker(), reference, reason, days, moment(review, "--review")
+        extended = ask(
+            invocation, hold.extend, asker(case, purpose), reference, reason, days, moment(review, "--review")
         )
     except InputError as error:
         raise typer.BadParameter(str(error)) from None
@@ -166,16 +176,18 @@ def hold_release(
     context: typer.Context,
     reference: Annotated[str, typer.Argument(help="The hold's reference or id.")],
     yes: Annotated[bool, typer.Option("--yes", help="Agree to it; needed without a terminal.")] = False,
+    case: OF_CASE = None,
+    purpose: FOR = None,
 ) -> None:
     """Release a hold: its key is destroyed, and what had waited for it is forgotten.
 
     Example: lethe hold release HC-7
     """
     invocation = shell(context)
-    ends = hold.before_release(invocation.runtime, reference)
+    ends = ask(invocation, hold.before_release, reference)
     what = f"{ends.records} record(s) kept only for the hold {ends.name} are destroyed for ever"
     agree(invocation, yes, what, ends.name)
-    released = hold.release(invocation.runtime, asker(), reference)
+    released = ask(invocation, hold.release, asker(case, purpose), reference)
     answer = {
         "hold": released.hold,
         "certificate": released.certificate,

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from lethe.console.cli.people.window import FOR
+from lethe.console.cli.remote.calls import ask
 from lethe.console.cli.shell import Shell, agree, asker, progress, shell, typed
 from lethe.operations.rights import erase, export, restrict
 from lethe.operations.rights.erase import COUNTS, Erasure
@@ -53,6 +55,7 @@ def export_command(
         ),
     ] = None,
     case: CASE = "data subject request",
+    purpose: FOR = None,
 ) -> None:
     """Everything about a person in the window, for that person, as JSON and CSV; with --answer also as a letter.
 
@@ -61,10 +64,12 @@ def export_command(
     invocation = shell(context)
     if answer is not None and out is None:
         raise InputError("--answer writes files: give --out with a directory")
+    if answer is not None and invocation.server is not None:
+        raise InputError("the letter is made where the installation is: the console's pages have it, too")
     letter = None if answer is None else _letter(answer)
-    who, text = asker(case), typed(value)
+    who, text = asker(case, purpose), typed(value)
     with progress("records looked through", None, shown=not invocation.json and out is not None) as update:
-        copy = export.export(invocation.runtime, who, text, lambda done: update(done, None), with_names)
+        copy = ask(invocation, export.export, who, text, lambda done: update(done, None), with_names)
     files = copy.files()
     if letter is not None:
         files |= letter(invocation, copy, case, text)
@@ -114,6 +119,7 @@ def erase_command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only the preview.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Agree to it; needed without a terminal.")] = False,
     case: CASE = "data subject request",
+    purpose: FOR = None,
 ) -> None:
     """Erase a person from the window: preview, then every row and page entry, then the files that held them.
 
@@ -124,9 +130,9 @@ def erase_command(
     invocation = shell(context)
     if (value is None) == (source is None):
         raise InputError("give one person, or --from with a file of people")
-    who, texts = asker(case), [typed(value)] if value is not None else _people(source)
+    who, texts = asker(case, purpose), [typed(value)] if value is not None else _people(source)
     with progress("records looked through", None, shown=not invocation.json) as update:
-        preview = erase.preview_all(invocation.runtime, who, texts, lambda done: update(done, None))
+        preview = ask(invocation, erase.preview_all, who, texts, lambda done: update(done, None))
     if dry_run or not preview.found:
         invocation.answer(asdict(preview), lambda: _show(invocation, preview))
         return
@@ -134,7 +140,7 @@ def erase_command(
         _show(invocation, preview)
     agree(invocation, yes, "what the preview lists is erased for ever", "erase")
     with progress("records looked through", None, shown=not invocation.json) as update:
-        erased = erase.erase_all(invocation.runtime, who, texts, lambda done: update(done, None))
+        erased = ask(invocation, erase.erase_all, who, texts, lambda done: update(done, None))
     waits = (
         f"; {erased.total('held')} record(s) are under a hold and wait for its release"
         if erased.holds
@@ -183,12 +189,13 @@ def restrict_command(
     value: VALUE,
     lift: Annotated[bool, typer.Option("--lift", help="Show the records again.")] = False,
     case: CASE = "data subject request",
+    purpose: FOR = None,
 ) -> None:
     """Keep a person's records from being shown: look-ups answer "restricted" unless a reason of law is given.
 
     Example: lethe restrict +923001234567 --case DSR-14
     """
     invocation = shell(context)
-    ask = restrict.lift if lift else restrict.restrict
-    done = ask(invocation.runtime, asker(case), typed(value))
+    wanted = restrict.lift if lift else restrict.restrict
+    done = ask(invocation, wanted, asker(case, purpose), typed(value))
     invocation.answer(asdict(done), lambda: invocation.say(done.state))

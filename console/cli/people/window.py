@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from lethe.console.cli.remote.calls import ask
 from lethe.console.cli.shell import Shell, asker, fail, moment, shell, typed_each
 from lethe.operations.window import lookup, reveal
 from lethe.operations.window.visibility import RESTRICTED
@@ -19,6 +20,10 @@ LAW = Annotated[
     str | None, typer.Option("--law", help="The reason of law to see records of a restricted person.")
 ]
 PURPOSE = Annotated[str, typer.Option("--purpose", help="What the answer is needed for.")]
+FOR = Annotated[
+    str | None,
+    typer.Option("--purpose", help="What it is done for; a second person sees it, the audit keeps it."),
+]
 RECORD = Annotated[str, typer.Argument(help="A record's name: STREAM/PARTITION/OFFSET[/INDEX].")]
 _WIDE: Final = 120
 """From this many characters on a table of look-ups fits without folding."""
@@ -72,10 +77,10 @@ def lookup_command(
     if hold is not None:
         if len(texts) != 1:
             raise InputError("give one value: what was set aside for a hold is looked up one by one")
-        held = lookup.lookup_held(invocation.runtime, who, texts[0], hold, *period)
+        held = ask(invocation, lookup.lookup_held, who, texts[0], hold, *period)
         invocation.answer(_told(held), lambda: _show_held(invocation, held))
         return
-    each = lookup.lookup_each(invocation.runtime, who, texts, *period)
+    each = ask(invocation, lookup.lookup_each, who, texts, *period)
     if len(each) > 1:
         told = [{"value": number, **one} for number, found in enumerate(each, 1) for one in _told(found)]
         invocation.answer(told, lambda: _show_each(invocation, each))
@@ -164,6 +169,6 @@ def reveal_command(
     Example: lethe reveal cdr.sms-report/0/4711 --case F-2041 --purpose "whom did the fraudster write to"
     """
     invocation = shell(context)
-    found = reveal.reveal(invocation.runtime, asker(case, purpose, law), Position.parse(record))
+    found = ask(invocation, reveal.reveal, asker(case, purpose, law), Position.parse(record))
     rows = [[p.role, p.kind, p.value] for p in found.parties]
     invocation.answer(asdict(found), lambda: invocation.table(found.record, ["role", "kind", "value"], rows))

@@ -1,0 +1,78 @@
+"""The rights of a person: preview and erasure, a copy, restriction. What weighs waits for a second person."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.responses import Response
+
+from lethe.console.web.calls._shared import OF_WEIGHT, REFUSALS, Asked, Text, by, told
+from lethe.console.web.security import Here
+from lethe.operations.access.gate import Wish
+from lethe.operations.access.grants import Action
+from lethe.operations.access.roles import Permission
+from lethe.operations.access.sessions import SignedIn
+from lethe.operations.rights import erase, export, restrict
+
+router = APIRouter(prefix="/api")
+Eraser = Annotated[SignedIn, by(Permission.ERASE)]
+Exporter = Annotated[SignedIn, by(Permission.EXPORT)]
+Restricter = Annotated[SignedIn, by(Permission.RESTRICT)]
+
+
+class People(Asked):
+    """Who is meant, in any usual spelling."""
+
+    texts: list[Text] = Field(min_length=1, max_length=1_000)
+
+
+class Copy(Asked):
+    """Of whom a copy is made; with `names` it tells whose each look was."""
+
+    text: Text
+    names: bool = False
+
+
+class Restrict(Asked):
+    """Whose records are to be restricted, or shown again."""
+
+    text: Text
+
+
+@router.post("/erasures/preview", response_model=erase.Erasure, responses=REFUSALS)
+def preview(service: Here, who: Eraser, asked: People) -> Response:
+    """Say what an erasure would take away: counts, and the holds in its way. Changes nothing."""
+    passed = service.enter(who.person, asked.case, Wish(Action.LOOKUP, asked.texts, asked.purpose))
+    return told(erase.preview_all(service.runtime, passed.asker, asked.texts))
+
+
+@router.post("/erasures", response_model=erase.Erasure, responses=OF_WEIGHT)
+def erasure(service: Here, who: Eraser, asked: People) -> Response:
+    """Erase people from the window, once a second person has approved exactly these."""
+    passed = service.enter(who.person, asked.case, Wish(Action.ERASE, asked.texts, asked.purpose))
+    return told(erase.erase_all(service.runtime, passed.asker, asked.texts))
+
+
+@router.post("/exports", response_model=export.Export, responses=OF_WEIGHT)
+def copy(service: Here, who: Exporter, asked: Copy) -> Response:
+    """Copy what the window holds of a person, once a second person has approved it."""
+    with_names = ["with the names of who looked"] if asked.names else []
+    wish = Wish(Action.EXPORT, [asked.text, *with_names], asked.purpose, [asked.text])
+    passed = service.enter(who.person, asked.case, wish)
+    return told(export.export(service.runtime, passed.asker, asked.text, names=asked.names))
+
+
+@router.post("/restrictions", response_model=restrict.Restriction, responses=REFUSALS)
+def restriction(service: Here, who: Restricter, asked: Restrict) -> Response:
+    """Keep a person's records from being shown."""
+    passed = service.enter(who.person, asked.case, Wish(Action.RESTRICT, [asked.text], asked.purpose))
+    return told(restrict.restrict(service.runtime, passed.asker, asked.text))
+
+
+@router.post("/restrictions/lift", response_model=restrict.Restriction, responses=REFUSALS)
+def lift(service: Here, who: Restricter, asked: Restrict) -> Response:
+    """Show a person's records again."""
+    passed = service.enter(who.person, asked.case, Wish(Action.RESTRICT, [asked.text], asked.purpose))
+    return told(restrict.lift(service.runtime, passed.asker, asked.text))
