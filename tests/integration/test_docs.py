@@ -22,7 +22,10 @@ DOCS = [path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != OW
 GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
 FENCE = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 RUNS_ON = ("worker", "serve")
-ELSEWHERE = ("lethe case-file verify",)  # test_case_file.py: it takes a case, its targets and a second person
+ELSEWHERE = (
+    "lethe case-file verify",  # test_case_file.py: it takes a case, its targets and a second person
+    *(f"lethe {name}" for name in ("login", "logout", "whoami", "case ", "approvals")),  # test_signed_in_commands.py
+)
 
 
 def shown(guide: Path) -> Iterator[tuple[str, dict[str, str]]]:
