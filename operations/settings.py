@@ -222,6 +222,14 @@ class Office(_Section):
     )
 
 
+class Requests(_Section):
+    """Requests of persons that come as messages."""
+
+    signed: bool = Field(
+        True, description="only those signed by a registered key are done; no: any producer of the topic"
+    )
+
+
 class Telemetry(_Section):
     """Collectors that are told how much was done and how long it took, never what."""
 
@@ -292,6 +300,7 @@ class Settings(BaseModel):
     limits: Limits = Limits()
     serve: Serve = Serve()
     office: Office = Office()
+    requests: Requests = Requests()
     telemetry: Telemetry = Telemetry()
     metrics_port: int = Field(9464, ge=0, le=65_535, description="/metrics, /live, /ready; 0: a free port")
     metrics_host: str = "127.0.0.1"

@@ -30,8 +30,7 @@ from lethe.console.web.pages import (
 from lethe.console.web.security import SignInNeeded, headers
 from lethe.console.web.service import Service
 from lethe.console.web.views import page
-from lethe.operations.access.gate import WaitingError
-from lethe.operations.access.grants import RefusedError
+from lethe.operations.access.grants import RefusedError, WaitingError
 from lethe.schemas.errors import LetheError, TransientError
 
 _STATIC: Final = Path(__file__).parent / "static"

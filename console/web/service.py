@@ -16,6 +16,7 @@ from lethe.operations.access.devices import Devices
 from lethe.operations.access.gate import Gate, Passed, Wish
 from lethe.operations.access.identity import IdentityProvider
 from lethe.operations.access.sessions import Sessions
+from lethe.operations.access.signed_requests import RequestKeys
 from lethe.operations.asker import Asker
 from lethe.operations.office.office import Office
 from lethe.operations.office.requests import Requests
@@ -39,6 +40,7 @@ class Service:
     office: Office = field(init=False)
     gate: Gate = field(init=False)
     devices: Devices = field(init=False)
+    request_keys: RequestKeys = field(init=False)
     identity: IdentityProvider | None = field(init=False, default=None)
     tries: Tries = field(default_factory=lambda: Tries(20, 60.0))
     """Sign-ins by address: of this instance alone; accounts are locked in the database, for all of them."""
@@ -58,6 +60,7 @@ class Service:
         self.office = Office(self.runtime, self.requests, self.desk, self.asker)
         self.gate = Gate(self.cases, self.desk, clock)
         self.devices = Devices(self.database, clock)
+        self.request_keys = RequestKeys(self.database, ring, clock)
 
     @classmethod
     def open(cls, runtime: Runtime) -> Service:

@@ -11,5 +11,6 @@ __all__ = [
     "identity",
     "roles",
     "sessions",
+    "signed_requests",
     "tables",
 ]

@@ -14,23 +14,20 @@ from typing import Final
 from lethe.operations.access.accounts import Person
 from lethe.operations.access.cases import Case, Cases
 from lethe.operations.access.desk import Desk
-from lethe.operations.access.grants import OF_WEIGHT, Action, CapError, Read, RefusedError, State
+from lethe.operations.access.grants import (
+    OF_WEIGHT,
+    Action,
+    CapError,
+    Read,
+    RefusedError,
+    State,
+    WaitingError,
+)
 from lethe.operations.asker import Asker
-from lethe.schemas.errors import LetheError
 from lethe.schemas.retention.calendar import Month
 
 _ONCE: Final = 1
 """Rows of a grant for what is done once: it is used up by it."""
-
-
-class WaitingError(LetheError):
-    """Nothing was done: a second person has to approve it first. `grant` is the request they will see."""
-
-    def __init__(self, grant: str) -> None:
-        super().__init__(
-            f"a second person is needed: request {grant} waits for an approver; once it is approved, ask the same again"
-        )
-        self.grant = grant
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,16 @@ class CapError(RefusedError):
     """A grant covers it, but the day's cap of subjects is reached."""
 
 
+class WaitingError(LetheError):
+    """Nothing was done: a second person has to approve it first. `grant` is the request they will see."""
+
+    def __init__(self, grant: str) -> None:
+        super().__init__(
+            f"a second person is needed: request {grant} waits for an approver; once it is approved, ask the same again"
+        )
+        self.grant = grant
+
+
 class Action(StrEnum):
     """What a grant allows."""
 

@@ -1,7 +1,8 @@
 """The control topic: requests of persons that arrive as messages, and what the leader does by the clock.
 
 `lethe.requests` takes JSON objects: `id` (a UUID, by which a request is done once), `command` (export, erase,
-erase.preview, restrict, lift), `subject` and, optional, `case` and `who`. Answers go to `lethe.responses` with the
+erase.preview, restrict, lift), `subject`, `case`, and `time`, `key` and `signature` of a registered key; where the site
+takes unsigned ones (`requests.signed`), `case` and `who` are optional. Answers go to `lethe.responses` with the
 request's id. Requests name people, so their topic is made with a short retention; an answer names nobody, and neither
 does anything that is stored about a request.
 """
@@ -15,6 +16,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -22,9 +24,11 @@ from typing import Any, Final
 import orjson
 from confluent_kafka.cimpl import NewTopic
 
+from lethe.operations.access.grants import RefusedError, WaitingError
 from lethe.operations.asker import Asker
 from lethe.operations.retention.sweep import run_sweep
 from lethe.operations.rights import erase, export, restrict
+from lethe.operations.rights.requests import COMMANDS, Door
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
 from lethe.operations.window.identify import identify
@@ -45,7 +49,7 @@ _SEGMENT_MS: Final = 3_600_000
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _MOST_BYTES: Final = 16_384
 _HOUR: Final = 3_600.0
-_FIELDS: Final = frozenset({"id", "command", "subject", "case", "who"})
+_FIELDS: Final = frozenset({"id", "command", "subject", "case", "who", "purpose", "time", "key", "signature"})
 _FOLDER: Final = "_requests"
 
 
@@ -55,14 +59,20 @@ class Desk:
 
     runtime: Runtime
 
+    @cached_property
+    def _door(self) -> Door:
+        return Door(self.runtime)
+
     def answer(self, data: bytes | None) -> dict[str, Any]:
         """Answer a request; the same again for a request that was answered before.
 
         1. Read the request; a bad one is answered with what is wrong with it.
-        2. Look whether it was answered before. A crash before step 4 ends here without an answer: it is done again,
+        2. Find who signed it. What nobody did who may is refused; where the site takes unsigned ones, it is nobody.
+        3. Look whether it was answered before. A crash before step 6 ends here without an answer: it is done again,
            which finds nothing left to do.
-        3. Do it; what is done is in the audit log before the answer.
-        4. Store the answer, under a keyed digest of the id.
+        4. Take it through the gate. What weighs waits for a second person: the same request is sent again after that.
+        5. Do it; what is done is in the audit log before the answer.
+        6. Store the answer, under a keyed digest of the id.
         """
         # Step 1
         request = _read(data)
@@ -76,27 +86,29 @@ class Desk:
                 "reason": wrong,
             }
         request_id = request["id"].lower()
-        # Step 2
         objects = self.runtime.objects
         key = self.runtime.ring.named("requests", create=True).salt_key
         path = f"{_FOLDER}/{hmac.new(key.reveal(), request_id.encode(), sha256).hexdigest()[:32]}.json"
-        if (known_answer := objects.get(path)) is not None:
-            return {"id": request_id, **orjson.loads(known_answer)}
-        # Step 3
         try:
-            done = self._do(request, request_id)
+            # Step 2
+            signer = self._door.signer(request)
+            # Step 3
+            if (known_answer := objects.get(path)) is not None:
+                return {"id": request_id, **orjson.loads(known_answer)}
+            # Step 4
+            asker = self._door.asker(request, request_id, signer)
+            # Step 5
+            done = self._do(request, request_id, asker)
         except TransientError:
             raise  # it is asked again
         except LetheError as error:
-            return {"id": request_id, "state": "failed", "reason": str(error)}
-        # Step 4
+            return {"id": request_id, "state": _state_of(error), "reason": str(error)}
+        # Step 6
         objects.create(path, orjson.dumps(done))
         return {"id": request_id, **done}
 
-    def _do(self, request: Mapping[str, Any], request_id: str) -> dict[str, Any]:
+    def _do(self, request: Mapping[str, Any], request_id: str, asker: Asker) -> dict[str, Any]:
         runtime, command, text = self.runtime, request["command"], request["subject"]
-        case = request.get("case") or "data subject request"
-        asker = Asker.of(request.get("who") or "control topic", case, request=request_id)
         if command in ("restrict", "lift"):
             done = (restrict.lift if command == "lift" else restrict.restrict)(runtime, asker, text)
             return {"state": "done", "changed": done.changed}
@@ -125,6 +137,13 @@ class Desk:
         }
 
 
+def _state_of(error: LetheError) -> str:
+    """Name the state of a request that was not done: refused, waiting for a second person, or failed."""
+    if isinstance(error, WaitingError):
+        return "waiting"
+    return "refused" if isinstance(error, RefusedError) else "failed"
+
+
 def _found(found: bool) -> str:
     """Name the state of an answer: one that found nothing of the person must not read as one that did its work."""
     return "done" if found else "nothing found"
@@ -144,7 +163,7 @@ def _wrong(request: Mapping[str, Any]) -> str | None:
     """Say what is wrong with a request; never with anything of its values."""
     if not isinstance(request.get("id"), str) or not _UUID.fullmatch(request["id"]):
         return "id: a UUID is needed"
-    if request.get("command") not in ("export", "erase", "erase.preview", "restrict", "lift"):
+    if request.get("command") not in COMMANDS:
         return "command: export, erase, erase.preview, restrict or lift"
     subject = request.get("subject")
     if not isinstance(subject, str):
@@ -155,8 +174,8 @@ def _wrong(request: Mapping[str, Any]) -> str | None:
         return f"subject: {error}"
     if unknown := set(request) - _FIELDS:
         return f"{len(unknown)} field(s) that no request has; there are {', '.join(sorted(_FIELDS))}"
-    if not all(isinstance(request.get(name, ""), str) for name in ("case", "who")):
-        return "case and who are texts"
+    if not all(isinstance(value, str) for value in request.values()):
+        return "all fields are texts"
     return None
 
 

@@ -24,7 +24,9 @@ FENCE = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 RUNS_ON = ("worker", "serve")
 ELSEWHERE = (
     "lethe case-file verify",  # test_case_file.py: it takes a case, its targets and a second person
-    *(f"lethe {name}" for name in ("login", "logout", "whoami", "case ", "approvals")),  # test_signed_in_commands.py
+    *(
+        f"lethe {name}" for name in ("login", "logout", "whoami", "case ", "approvals")
+    ),  # test_signed_in_commands.py
 )
 
 

@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lethe.console.cli._root import new_app
+from lethe.console.cli.running.request_keys import (
+    keys_add,
+    keys_list,
+    keys_new,
+    keys_revoke,
+    keys_sign,
+)
 from lethe.console.cli.shell import Shell, shell, who
 from lethe.schemas.errors import ConfigurationError, InputError
 
@@ -36,6 +43,13 @@ def register(app: typer.Typer) -> None:
     users.command("close")(close_command)
     users.command("open")(open_command)
     users.command("password")(password_command)
+    keys = new_app("Keys that sign requests on the control topic in the name of an account.")
+    keys.command("new")(keys_new)
+    keys.command("add")(keys_add)
+    keys.command("list")(keys_list)
+    keys.command("revoke")(keys_revoke)
+    keys.command("sign")(keys_sign)
+    users.add_typer(keys, name="keys")
     app.add_typer(users, name="users")
 
 
@@ -61,7 +75,7 @@ def serve_command(
         invocation.say(
             "Without serve.certificate the service speaks plain HTTP: put a proxy with TLS in front of it."
         )
-    service = _service(invocation)
+    service = service_of(invocation)
     if not service.accounts.all():
         invocation.say("There are no accounts yet: lethe users add NAME --role administrator")
     scheme = "http" if settings.certificate is None else "https"
@@ -98,7 +112,7 @@ def add_command(
     Example: lethe users add amal --role investigator
     """
     invocation = shell(context)
-    service = _service(invocation)
+    service = service_of(invocation)
     password = None if provider else secrets.token_urlsafe(12)
     roles = _roles(role or [])
     person = service.accounts.add(name, display, roles, password)
@@ -114,7 +128,7 @@ def list_command(context: typer.Context) -> None:
     Example: lethe users list
     """
     invocation = shell(context)
-    people = _service(invocation).accounts.all()
+    people = service_of(invocation).accounts.all()
     rows: list[dict[str, Any]] = [
         {"name": p.name, "roles": sorted(p.roles), "closed": p.disabled, "second_factor": p.enrolled}
         for p in people
@@ -151,8 +165,8 @@ def password_command(context: typer.Context, name: NAME) -> None:
     Example: lethe users password amal
     """
     invocation = shell(context)
-    service = _service(invocation)
-    account = _account(service, name)
+    service = service_of(invocation)
+    account = account_of(service, name)
     password = secrets.token_urlsafe(12)
     service.audit({"who": who(), "action": "account.password", "account": name})
     service.accounts.set_password(account, password)
@@ -163,8 +177,8 @@ def password_command(context: typer.Context, name: NAME) -> None:
 
 def _set(context: typer.Context, name: str, closed: bool) -> None:
     invocation = shell(context)
-    service = _service(invocation)
-    account = _account(service, name)
+    service = service_of(invocation)
+    account = account_of(service, name)
     word = "close" if closed else "open"
     service.audit({"who": who(), "action": f"account.{word}", "account": name})
     service.accounts.disable(account, closed)
@@ -174,7 +188,8 @@ def _set(context: typer.Context, name: str, closed: bool) -> None:
     )
 
 
-def _service(invocation: Shell) -> Service:
+def service_of(invocation: Shell) -> Service:
+    """Open the service's state; `ConfigurationError` where its packages are missing."""
     try:
         from lethe.console.web.service import Service
     except ImportError:
@@ -182,7 +197,8 @@ def _service(invocation: Shell) -> Service:
     return Service.open(invocation.runtime)
 
 
-def _account(service: Service, name: str) -> str:
+def account_of(service: Service, name: str) -> str:
+    """Find an account by its name."""
     for person in service.accounts.all():
         if person.name == name.strip().lower():
             return person.id

@@ -15,14 +15,18 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from audits import audit_entries
 from brokers import Broker
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 from retention_world import World, report
 
+from lethe.console.web.service import Service
+from lethe.operations.access.roles import Role
+from lethe.operations.access.signed_requests import new_key, private_key, public_key, sign
 from lethe.streams.worker.control_topic import REQUESTS, RESPONSES, RETENTION_MS
 from lethe.tiers.retention import clock_guard as clockguard
 
-HER = "+923001234567"
+HER, HIM = "+923001234567", "+4915112345678"
 
 
 @contextmanager
@@ -62,27 +66,79 @@ def until(condition: Callable[[], Any], log: Path, what: str, seconds: float = 9
     return found
 
 
-def test_a_worker_answers_requests_and_its_leader_sweeps(tmp_path: Path, broker: Broker) -> None:
+def test_a_worker_does_what_is_signed_and_approved_and_its_leader_sweeps(
+    tmp_path: Path, broker: Broker
+) -> None:
     world = World(tmp_path)
     world.now = datetime.now(UTC)
     yesterday = world.now - timedelta(hours=20)
-    world.ingest([report(1, HER, yesterday), report(2, "+4915112345678", yesterday)])
-    topic = broker.topic("cdr")
-    good, again = str(uuid4()), {"command": "erase", "subject": HER, "case": "DSR-1"}
-    requests = [{"id": good, **again}, {"id": "no uuid", **again}, {"id": good, **again}]
+    world.ingest([report(1, HER, yesterday), report(2, HIM, yesterday)])
+    service = Service.open(world.runtime)
+    desk = service.accounts.add("dsr-desk", "", [Role.PRIVACY_OFFICER], None)
+    bela = service.accounts.add("bela", "", [Role.APPROVER], None)
+    service.cases.open(desk, "DSR-1", "", "person")
+    pem, public = new_key()
+    key = service.request_keys.add(desk.id, public_key(public), "tickets")
+    revoked, revoked_public = new_key()
+    service.request_keys.revoke(service.request_keys.add(desk.id, public_key(revoked_public), "old").id)
+
+    def signed(subject: str = HER, pem: bytes = pem, ago: float = 0, **fields: str) -> dict[str, Any]:
+        request = {"id": str(uuid4()), "command": "erase", "subject": subject, "case": "DSR-1", **fields}
+        return sign(request, private_key(pem), world.now - timedelta(seconds=ago))
+
+    good = signed()
+    stranger, _ = new_key()
+    attacks = {
+        "unsigned": {n: v for n, v in signed().items() if n not in ("key", "signature")},
+        "altered": {**signed(), "subject": HIM},
+        "another's id": {**signed(HIM), "id": good["id"]},
+        "an id twice": signed(HIM, id=good["id"]),
+        "another key": {**signed(pem=stranger), "key": key.id},
+        "a stranger's key": signed(pem=stranger),
+        "a revoked key": signed(pem=revoked),
+        "a day old": signed(ago=86_401),
+        "of the future": signed(ago=-3_600),
+        "somebody else": signed(who="bela"),
+        "no such case": signed(case="DSR-2"),
+        "no uuid": {**signed(), "id": "no uuid"},
+    }
+    topic, read = broker.topic("cdr"), list[dict[str, Any]]()
+
+    def ask(log: Path, *requests: dict[str, Any]) -> list[dict[str, Any]]:
+        before = len(read)
+        broker.produce(REQUESTS, [json.dumps(r).encode() for r in requests])
+        wanted = before + len(requests)
+        found = until(lambda: len(a := broker.read(RESPONSES)) >= wanted and a, log, f"{wanted} answers")
+        assert all(number[1:].encode() not in a.value() for a in found for number in (HER, HIM))
+        read[:] = [json.loads(a.value()) for a in found]
+        return read[before:]
+
     with worker(world, broker, topic) as log:
         until(lambda: "metrics on port" in log.read_text(), log, "the worker starts")
-        broker.produce(REQUESTS, [json.dumps(r).encode() for r in requests])
-        answers = until(lambda: len(found := broker.read(RESPONSES)) >= 3 and found, log, "three answers")
-        read = [json.loads(a.value()) for a in answers]
-        mine = [a for a in read if a["id"] == good]
-        assert [a["state"] for a in mine] == ["done", "done"]
-        assert mine[0] == mine[1]
-        assert any(a["state"] == "refused" and a["id"] is None for a in read)
-        assert all(HER[1:].encode() not in a.value() for a in answers)
+        answers = ask(log, good, *attacks.values())
+        assert answers[0]["state"] == "waiting"
+        told = dict(zip(attacks, answers[1:], strict=True))
+        assert {name: a["state"] for name, a in told.items()} == dict.fromkeys(attacks, "refused")
+        assert "lethe users keys add" in told["unsigned"]["reason"]
+        same = {
+            told[name]["reason"] for name in ("altered", "another key", "a stranger's key", "a revoked key")
+        }
+        assert len(same) == 1, "what exactly is wrong with a signature is not told"
+        assert len(world.found(HER)) == len(world.found(HIM)) == 1
+        [waiting] = service.desk.waiting(bela)
+        assert (waiting.values, waiting.person, waiting.case) == ((HER,), "dsr-desk", "DSR-1")
+        service.desk.approve(bela, waiting.grant.id, waiting.digest)
+        first, second = ask(log, good, good)
+        assert (first["id"], first["state"]) == (good["id"], "done")
+        assert first == second, "a replay is answered again, and nothing is done again"
+        assert service.desk.waiting(bela) == []
         until(lambda: clockguard.last_run(world.runtime.objects), log, "the leader's sweep")
     assert world.found(HER) == []
+    assert len(world.found(HIM)) == 1
     assert HER[1:] not in log.read_text()
+    entries = [e for e in audit_entries(world.keys) if e["action"].startswith(("erase", "grant"))]
+    assert {e["who"] for e in entries} == {"dsr-desk", "bela"}
+    service.database.engine.dispose()
 
 
 def test_the_control_topic_is_made_to_forget_soon(tmp_path: Path, broker: Broker) -> None:

@@ -100,7 +100,7 @@ class ControlTopic:
 
 @pytest.fixture
 def world(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> World:
-    world = make_world()
+    world = make_world(requests={"signed": False})
     world.now = datetime(2025, 6, 30, tzinfo=UTC)
     world.ingest(REPORTS.read_bytes().splitlines(), "infobip/messages-report")
     monkeypatch.setattr(runtimes, "Runtime", lambda settings: Runtime(settings, lambda: world.now))

@@ -21,7 +21,7 @@ MARCH = datetime(2025, 3, 9, 12, tzinfo=UTC)
 
 @pytest.fixture
 def world(make_world: Callable[..., World]) -> World:
-    world = make_world()
+    world = make_world(requests={"signed": False})
     world.now = datetime(2025, 3, 31, tzinfo=UTC)
     world.ingest([report(1, HER, MARCH), report(2, "+4915112345678", MARCH)])
     return world
@@ -64,7 +64,7 @@ def test_an_export_lies_in_a_file_and_is_not_in_the_answer(world: World) -> None
 
 
 def test_an_export_goes_where_the_settings_say(make_world: Callable[..., World], tmp_path: Path) -> None:
-    world = make_world(exports_dir=tmp_path / "handed over")
+    world = make_world(requests={"signed": False}, exports_dir=tmp_path / "handed over")
     world.now = datetime(2025, 3, 31, tzinfo=UTC)
     world.ingest([report(1, HER, MARCH)])
     answer = ask(world, command="export")
