@@ -6,18 +6,30 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, get_type_hints
 
 from lethe.operations.asker import Asker
 from lethe.schemas.errors import ConfigurationError, InputError
 
 if TYPE_CHECKING:
     from lethe.console.cli.remote.server import Server
-    from lethe.console.cli.shell import Shell
     from lethe.operations.runtime import Runtime
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Invocation(Protocol):
+    """What a call needs of the shell of a command."""
+
+    @property
+    def server(self) -> Server | None:
+        """The service that commands go through; None: they are done here."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """What use cases are done with here."""
+
 
 ROUTES: Final[Mapping[str, tuple[str, str]]] = {
     "window.lookup.lookup_each": ("POST", "/api/lookup"),
@@ -47,7 +59,7 @@ _WITHOUT_CASE: Final = frozenset({"retention.hold.show"})
 
 
 def ask(
-    invocation: Shell, use_case: Callable[Concatenate[Runtime, P], T], *args: P.args, **kwargs: P.kwargs
+    invocation: Invocation, use_case: Callable[Concatenate[Runtime, P], T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
     """Do a use case here, or have the service do it where `LETHE_SERVER` names one."""
     if invocation.server is None:

@@ -54,7 +54,7 @@ def keys_add(
 
     Example: lethe users keys add dsr-desk ed25519:3q2+7w… --title "ticket system"
     """
-    from lethe.console.cli.running.serve import account_of, service_of
+    from lethe.console.cli.running._service import account_of, service_of
     from lethe.operations.access.signed_requests import public_key
 
     invocation = shell(context)
@@ -70,7 +70,7 @@ def keys_list(context: typer.Context) -> None:
 
     Example: lethe users keys list
     """
-    from lethe.console.cli.running.serve import service_of
+    from lethe.console.cli.running._service import service_of
 
     invocation = shell(context)
     rows = [asdict(key) for key in service_of(invocation).request_keys.all()]
@@ -87,7 +87,7 @@ def keys_revoke(
 
     Example: lethe users keys revoke 9f2c1ab0d4e57733
     """
-    from lethe.console.cli.running.serve import service_of
+    from lethe.console.cli.running._service import service_of
 
     invocation = shell(context)
     service = service_of(invocation)

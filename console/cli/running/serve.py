@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lethe.console.cli._root import new_app
+from lethe.console.cli.running._service import account_of, service_of
 from lethe.console.cli.running.request_keys import (
     keys_add,
     keys_list,
@@ -16,11 +17,10 @@ from lethe.console.cli.running.request_keys import (
     keys_revoke,
     keys_sign,
 )
-from lethe.console.cli.shell import Shell, shell, who
+from lethe.console.cli.shell import shell, who
 from lethe.schemas.errors import ConfigurationError, InputError
 
 if TYPE_CHECKING:
-    from lethe.console.web.service import Service
     from lethe.operations.access.roles import Role
 
 NAME = Annotated[str, typer.Argument(help="What they sign in with, such as amal.")]
@@ -186,23 +186,6 @@ def _set(context: typer.Context, name: str, closed: bool) -> None:
         {"name": name, "closed": closed},
         lambda: invocation.say(f"{name}: {word}d" if closed else f"{name}: open"),
     )
-
-
-def service_of(invocation: Shell) -> Service:
-    """Open the service's state; `ConfigurationError` where its packages are missing."""
-    try:
-        from lethe.console.web.service import Service
-    except ImportError:
-        raise ConfigurationError("the service is an extra: pip install 'lethe[serve]'") from None
-    return Service.open(invocation.runtime)
-
-
-def account_of(service: Service, name: str) -> str:
-    """Find an account by its name."""
-    for person in service.accounts.all():
-        if person.name == name.strip().lower():
-            return person.id
-    raise InputError("there is no account of that name; lethe users list shows them")
 
 
 def _roles(names: list[str]) -> list[Role]:
