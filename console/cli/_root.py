@@ -57,7 +57,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "policy": ("keeping.retention", "How long what is kept."),
     "detect": (
         "people.detect",
-        "Look for a fraud pattern in a month: ait, otp, grey, burst or recycled. Blocks are shown, no numbers.",
+        "Look for a fraud pattern in a month: ait, otp, grey, burst, recycled or all. Blocks are shown, no numbers.",
     ),
     "hold": ("people.holds", "Legal holds: what must be kept although its time has come."),
     "export": ("people.rights", "Everything about a person in the window, for that person, as JSON and CSV."),
