@@ -60,7 +60,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "Look for a fraud pattern in a month: ait, otp, grey, burst, recycled or all. Blocks are shown, no numbers.",
     ),
     "hold": ("people.holds", "Legal holds: what must be kept although its time has come."),
-    "export": ("people.rights", "Everything about a person in the window, for that person, as JSON and CSV."),
+    "export": (
+        "people.rights",
+        "Everything about a person in the window, for that person, as JSON and CSV; with --answer also as a letter.",
+    ),
     "erase": (
         "people.rights",
         "Erase a person from the window: preview, then every row and page entry, then the files that held them.",
