@@ -18,6 +18,7 @@ from lethe.operations.access.identity import IdentityProvider
 from lethe.operations.access.sessions import Sessions
 from lethe.operations.access.signed_requests import RequestKeys
 from lethe.operations.asker import Asker
+from lethe.operations.health.verified import Verifications
 from lethe.operations.office.office import Office
 from lethe.operations.office.requests import Requests
 from lethe.operations.runtime import Runtime
@@ -41,6 +42,7 @@ class Service:
     gate: Gate = field(init=False)
     devices: Devices = field(init=False)
     request_keys: RequestKeys = field(init=False)
+    verifications: Verifications = field(init=False)
     identity: IdentityProvider | None = field(init=False, default=None)
     tries: Tries = field(default_factory=lambda: Tries(20, 60.0))
     """Sign-ins by address: of this instance alone; accounts are locked in the database, for all of them."""
@@ -57,6 +59,7 @@ class Service:
             self.identity = IdentityProvider(serve.identity, callback, ring, clock)
         self.desk = Desk(self.database, ring, clock, self.audit, serve.daily_subjects)
         self.requests = Requests(self.database, self.cases, clock)
+        self.verifications = Verifications(self.database, self.runtime)
         self.office = Office(self.runtime, self.requests, self.desk, self.asker)
         self.gate = Gate(self.cases, self.desk, clock)
         self.devices = Devices(self.database, clock)

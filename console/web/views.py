@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,8 @@ _MENU: Final = (
     ("/billing", "Billing", Permission.ARCHIVE),
     ("/retention", "Retention", Permission.CERTIFICATES),
     ("/ledger", "Ledger", Permission.LEDGER),
+    ("/integrity", "Integrity", Permission.INTEGRITY),
+    ("/health", "Health", Permission.HEALTH),
     ("/audit", "Audit", Permission.AUDIT),
     ("/accounts", "Accounts", Permission.ACCOUNTS),
 )
@@ -31,6 +33,17 @@ _MENU: Final = (
 
 def _time(value: datetime | None) -> str:
     return "" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _ago(value: timedelta | None) -> str:
+    """Say how long ago something was, in the largest unit of which there are two."""
+    if value is None:
+        return ""
+    seconds = max(0, int(value.total_seconds()))
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size:,} {unit}"
+    return f"{seconds} seconds"
 
 
 def _number(value: Any) -> str:
@@ -52,6 +65,7 @@ _environment: Final = Environment(
 )
 _environment.filters["time"] = _time
 _environment.filters["number"] = _number
+_environment.filters["ago"] = _ago
 
 
 def page(

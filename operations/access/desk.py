@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
@@ -249,6 +249,20 @@ class Desk:
     def of(self, person: Person) -> list[Asked]:
         """List a person's own grants, newest first."""
         return self._list(tables.GrantRow.person == person.id)[::-1]
+
+    def decided(self, person: Person) -> list[Asked]:
+        """List what this person has decided, newest first."""
+        if Permission.APPROVE not in person.may():
+            return []
+        return self._list(tables.GrantRow.approved_by == person.id)[::-1]
+
+    def history(self, person: Person, most: int) -> list[Asked]:
+        """List the newest grants that needed a second person, or broke the glass, for whoever reviews: no values."""
+        if Permission.REVIEW not in person.may():
+            return []
+        weighty = [action.value for action in OF_WEIGHT]
+        found = self._list(tables.GrantRow.action.in_(weighty) | tables.GrantRow.break_glass.is_(True))
+        return [replace(asked, values=(), reason="") for asked in found[::-1][:most]]
 
     def unreviewed(self) -> list[Asked]:
         """List uses of break-glass that nobody has reviewed yet, oldest first."""

@@ -193,3 +193,15 @@ class SeenRequest(Base):
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     said: Mapped[str] = mapped_column(String(64))
     taken: Mapped[datetime] = mapped_column(Instant)
+
+
+class Verification(Base):
+    """What a verification found when it was asked for last, by what it looked at."""
+
+    __tablename__ = "verifications"
+
+    what: Mapped[str] = mapped_column(String(40), primary_key=True)
+    at: Mapped[datetime] = mapped_column(Instant)
+    by: Mapped[str] = mapped_column(String(120))
+    ok: Mapped[bool] = mapped_column(Boolean)
+    told: Mapped[str] = mapped_column(String(1000))

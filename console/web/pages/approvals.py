@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse
@@ -15,13 +15,15 @@ from lethe.operations.access.sessions import SignedIn
 
 router = APIRouter(include_in_schema=False)
 Approver = Annotated[SignedIn, Depends(needs(Permission.APPROVE))]
+_SHOWN: Final = 100
 Reviewer = Annotated[SignedIn, Depends(needs(Permission.REVIEW))]
 
 
 @router.get("/approvals")
 def approvals(request: Request, service: Here, who: Approver) -> Response:
-    """List what waits for a second person."""
-    return page(request, "approvals.html", who, waiting=service.desk.waiting(who.person))
+    """List what waits for a second person, and what this one has decided."""
+    decided = service.desk.decided(who.person)[:_SHOWN]
+    return page(request, "approvals.html", who, waiting=service.desk.waiting(who.person), decided=decided)
 
 
 @router.post("/approvals/{grant}")

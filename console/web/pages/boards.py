@@ -1,21 +1,31 @@
-"""Boards: what is forgotten when, what came in and where it went, and who looked."""
+"""Boards: what is forgotten when, what came in and where it went, whether it is as it was signed, who looked."""
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
-from lethe.console.web.security import Here, needs
+from lethe.console.web.security import Form, Here, needs
 from lethe.console.web.views import page
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
-from lethe.operations.health import ledger
+from lethe.operations.health import boards, ledger
+from lethe.operations.health.doctor import checks
+from lethe.operations.oversight.entries import Filter, listed
+from lethe.operations.retention import certificates, hold
+from lethe.schemas.errors import InputError, LetheError
 
 router = APIRouter(include_in_schema=False)
 Keeper = Annotated[SignedIn, Depends(needs(Permission.CERTIFICATES))]
 Bookkeeper = Annotated[SignedIn, Depends(needs(Permission.LEDGER))]
+Prover = Annotated[SignedIn, Depends(needs(Permission.INTEGRITY))]
+Operator = Annotated[SignedIn, Depends(needs(Permission.HEALTH))]
 Auditor = Annotated[SignedIn, Depends(needs(Permission.AUDIT))]
 _SHOWN: Final = 200
 _COLUMNS: Final = (
@@ -34,30 +44,132 @@ _COLUMNS: Final = (
 
 @router.get("/retention")
 def retention(request: Request, service: Here, who: Keeper) -> Response:
-    """Show each month's keys: live, ended or destroyed, and when they end."""
+    """Show each month's keys, the holds and whether their review is overdue, and what was certified."""
     now = service.runtime.clock()
-    return page(request, "retention.html", who, months=service.runtime.ring.list(now)[::-1], now=now)
+    return page(
+        request,
+        "retention.html",
+        who,
+        months=service.runtime.ring.list(now)[::-1],
+        holds=hold.every(service.runtime)[::-1],
+        names=Permission.HOLD in who.person.may(),
+        certificates=certificates.every(service.runtime)[::-1][:_SHOWN],
+        now=now,
+    )
+
+
+@router.get("/retention/certificates/{number}")
+def certificate(request: Request, service: Here, who: Keeper, number: int) -> Response:
+    """Open a certificate, and verify it with the keys of this installation."""
+    document = certificates.read(service.runtime, number)
+    try:
+        certificates.verify(document.file, certificates.own_keys(service.runtime))
+        trouble = None
+    except LetheError as error:
+        trouble = str(error)
+    return page(
+        request, "certificate.html", who, number=number, certificate=document.certificate, trouble=trouble
+    )
+
+
+@router.get("/retention/certificates/{number}/file")
+def certificate_file(service: Here, who: Keeper, number: int) -> Response:  # noqa: ARG001
+    """Send a certificate as the file that verifies elsewhere."""
+    headers = {"Content-Disposition": f'attachment; filename="certificate-{number}.json"'}
+    return Response(
+        certificates.read(service.runtime, number).file, media_type="application/json", headers=headers
+    )
 
 
 @router.get("/ledger")
 def books(request: Request, service: Here, who: Bookkeeper) -> Response:
-    """Show what came in by topic-partition and where it went."""
+    """Show what came in by day and topic and where it went, and why records were rejected, with the trend."""
     rows = [[getattr(s, c) for c in _COLUMNS] for s in ledger.by_partition(service.runtime)]
-    return page(request, "ledger.html", who, columns=_COLUMNS, rows=rows)
+    return page(
+        request,
+        "ledger.html",
+        who,
+        columns=_COLUMNS,
+        rows=rows,
+        days=boards.topic_days(service.runtime),
+        reasons=boards.rejections(service.runtime),
+        shown=boards.DAYS,
+    )
+
+
+@router.get("/integrity")
+def integrity(request: Request, service: Here, who: Prover) -> Response:
+    """Show each log's checkpoint and time stamps, and what was verified last."""
+    logs = list(boards.logs(service.runtime)) if service.runtime.has_warehouse() else []
+    return page(request, "integrity.html", who, logs=logs, verifications=service.verifications.every())
+
+
+@router.post("/integrity")
+def verify(service: Here, who: Prover, form: Form) -> Response:
+    """Verify now; what is found is kept, and in the audit."""
+    what = form.get("what", "")
+    found = service.verifications.run(who.person.name, what)
+    service.audit({"who": who.person.name, "action": "verify", "what": found.what, "ok": found.ok})
+    return RedirectResponse("/integrity", 303)
+
+
+@router.get("/health")
+def health(request: Request, service: Here, who: Operator) -> Response:
+    """Show how the installation is: what `lethe doctor` finds, and when each topic-partition was committed to last."""
+    runtime = service.runtime
+    return page(
+        request,
+        "health.html",
+        who,
+        checks=list(checks(replace(runtime), {})),
+        workers=boards.workers(runtime),
+        swept=boards.last_sweep(runtime) if runtime.has_warehouse() else None,
+        now=runtime.clock(),
+    )
 
 
 @router.get("/audit")
 def audit(request: Request, service: Here, who: Auditor) -> Response:
-    """Show the newest audit entries, each checked, and uses of break-glass nobody has reviewed."""
+    """Show the newest audit entries that are asked for, each checked; what needed a second person; break-glass."""
     damage: list[str] = []
-    entries, total = service.runtime.audit.newest(_SHOWN, damage.append)
+    wanted, asked = _filter(request)
+    if wanted == Filter():
+        entries, total = service.runtime.audit.newest(_SHOWN, damage.append)
+    else:
+        kept, total = deque[dict[str, object]](maxlen=_SHOWN), 0
+        for entry in listed(service.runtime, wanted, damage.append):
+            kept.append(entry)
+            total += 1
+        entries = list(kept)[::-1]
+    names = {p.id: p.name for p in service.accounts.all()}
     return page(
         request,
         "audit.html",
         who,
         entries=entries,
         total=total,
+        asked=asked,
         damage=damage,
         unreviewed=service.desk.unreviewed(),
+        history=service.desk.history(who.person, _SHOWN),
+        names=names,
         now=service.runtime.clock(),
     )
+
+
+def _filter(request: Request) -> tuple[Filter, dict[str, str]]:
+    """Read which entries are asked for: days in UTC, both included."""
+    asked = {
+        name: request.query_params.get(name, "").strip()
+        for name in ("who", "action", "case", "since", "until")
+    }
+    try:
+        since, until = (
+            datetime.fromisoformat(asked[name]).replace(tzinfo=UTC) if asked[name] else None
+            for name in ("since", "until")
+        )
+    except ValueError:
+        raise InputError("dates are written 2026-03-14") from None
+    after = None if until is None else until + timedelta(days=1)
+    who, action, case = (asked[name] or None for name in ("who", "action", "case"))
+    return Filter(who, action, case, since, after), asked

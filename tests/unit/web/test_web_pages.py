@@ -22,6 +22,8 @@ PAGES = {
     "/billing": {Role.BILLING_ANALYST},
     "/retention": {Role.PRIVACY_OFFICER, Role.AUDITOR},
     "/ledger": {Role.AUDITOR, Role.OPERATOR},
+    "/integrity": {Role.AUDITOR, Role.OPERATOR},
+    "/health": {Role.OPERATOR},
     "/audit": {Role.AUDITOR},
     "/accounts": {Role.ADMINISTRATOR},
 }

@@ -1,0 +1,188 @@
+"""What boards show of an installation: commits by day, rejections and their trend, workers, logs. Counts, no values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+
+from lethe.integrity.log.entries import Log, log_origin
+from lethe.integrity.log.stamp import Stamped, stamps
+from lethe.operations.proof.signing import history_of
+from lethe.operations.runtime import Runtime
+from lethe.schemas.errors import IntegrityError, LetheError
+from lethe.tiers.evidence.log_state import LogState, log_states, signed_at
+from lethe.tiers.evidence.log_store import LogStore
+from lethe.tiers.ledger import reconcile
+from lethe.tiers.retention.clock_guard import last_run
+
+DAYS: Final = 30
+_WEEK: Final = 7
+_COUNTED: Final = ("messages", "records", "split", "late", "rejected", "tombstones", "redacted")
+
+
+@dataclass(frozen=True, slots=True)
+class TopicDay:
+    """What the commits of one day (UTC) took in of one topic, and where it went."""
+
+    day: date
+    stream: str
+    messages: int
+    records: int
+    split: int
+    late: int
+    rejected: int
+    tombstones: int
+    redacted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why records were rejected, of one topic: in all, in the newest week and the one before, and by day."""
+
+    stream: str
+    reason: str
+    total: int
+    week: int
+    week_before: int
+    by_day: tuple[int, ...]
+
+    @property
+    def trend(self) -> str:
+        """Say where it goes: `new`, `rising` or `falling` by more than a quarter, `gone`, or `steady`."""
+        if self.week == self.week_before:
+            return "steady"
+        if self.week_before == 0:
+            return "new"
+        if self.week == 0:
+            return "gone"
+        if abs(self.week - self.week_before) * 4 <= self.week_before:
+            return "steady"
+        return "rising" if self.week > self.week_before else "falling"
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A topic-partition as the warehouse knows it: the newest offset that is committed, and when that was."""
+
+    stream: str
+    partition: int
+    last_offset: int
+    committed: datetime
+    age: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A log: its signed checkpoint (entries, the beginning of its root, when it was signed), and its time stamps."""
+
+    state: LogState
+    root: str
+    signed: datetime | None
+    stamps: int
+    stamped: bool
+    """Whether the newest checkpoint is time-stamped."""
+
+
+def topic_days(runtime: Runtime, most: int = DAYS) -> list[TopicDay]:
+    """Add up the ledger by day of the commit and topic, newest day first, of so many days."""
+    since = _first_day(runtime, most)
+    summed: dict[tuple[date, str], Counter[str]] = {}
+    for commit in _commits(runtime):
+        day = commit["committed_time"].astimezone(UTC).date()
+        if day >= since:
+            counts = summed.setdefault((day, commit["stream"]), Counter())
+            counts.update({name: commit[name] or 0 for name in _COUNTED})
+    ordered = sorted(summed.items(), key=lambda item: (-item[0][0].toordinal(), item[0][1]))
+    return [TopicDay(day, stream, *(counts[name] for name in _COUNTED)) for (day, stream), counts in ordered]
+
+
+def rejections(runtime: Runtime, most: int = DAYS) -> list[Reason]:
+    """Count rejected records by topic and reason, the most frequent of the newest week first; by day for a trend."""
+    today = runtime.clock().date()
+    since = _first_day(runtime, most)
+    found: dict[tuple[str, str], Counter[date]] = {}
+    for commit in _commits(runtime):
+        day = commit["committed_time"].astimezone(UTC).date()
+        for reason, count in orjson.loads(commit["rejected_by_reason"]).items():
+            found.setdefault((commit["stream"], reason), Counter())[day] += count
+    reasons = [
+        Reason(
+            *key,
+            by_day.total(),
+            _sum(by_day, today - timedelta(_WEEK - 1), today),
+            _sum(by_day, today - timedelta(2 * _WEEK - 1), today - timedelta(_WEEK)),
+            tuple(by_day[since + timedelta(n)] for n in range(most)),
+        )
+        for key, by_day in found.items()
+    ]
+    return sorted(reasons, key=lambda r: (-r.week, -r.total, r.stream, r.reason))
+
+
+def workers(runtime: Runtime) -> list[Worker]:
+    """Say of each topic-partition when it was committed to last, the longest ago first."""
+    newest: dict[tuple[str, int], dict[str, Any]] = {}
+    for commit in _commits(runtime):
+        at = commit["stream"], commit["partition"]
+        if at not in newest or commit["last_offset"] >= newest[at]["last_offset"]:
+            newest[at] = commit
+    now = runtime.clock()
+    found = [
+        Worker(*at, c["last_offset"], c["committed_time"], now - c["committed_time"])
+        for at, c in newest.items()
+    ]
+    return sorted(found, key=lambda w: (w.committed, w.stream, w.partition))
+
+
+def last_sweep(runtime: Runtime) -> datetime | None:
+    """Say when a sweep ran last; None before the first."""
+    return last_run(runtime.objects)
+
+
+def logs(runtime: Runtime) -> Iterator[LogLine]:
+    """Yield how every log stands: its checkpoint's signatures are checked, its entries are not (`lethe verify`).
+
+    Nothing before the first keys of the integrity log.
+    """
+    try:
+        history = history_of(runtime)
+    except LetheError:
+        return
+    settings = runtime.settings.integrity
+    late = timedelta(seconds=2 * settings.timestamp_seconds) if settings.timestamp_url else None
+    for state in log_states(runtime.warehouse, history, runtime.clock(), late):
+        stream, _, partition = state.name.rpartition("/")
+        try:
+            store = LogStore.of(runtime.objects, stream, int(partition))
+            log = Log(store, history, log_origin(history.name, stream, int(partition)))
+            made = list(stamps(store))
+            yield LogLine(
+                state,
+                log.checkpoint.root.hex()[:16],
+                signed_at(log.note, history),
+                len(made),
+                bool(made) and made[-1].path == Stamped.folder(log.size),
+            )
+        except (IntegrityError, ValueError):
+            yield LogLine(state, "", None, 0, False)
+
+
+def _commits(runtime: Runtime) -> Iterator[dict[str, Any]]:
+    """Yield the commits of the ledger, those that a replay moved included."""
+    if not runtime.has_warehouse():
+        return
+    frame = reconcile.ledger_rows(runtime.warehouse)
+    wanted = ["stream", "partition", "last_offset", "committed_time", "rejected_by_reason", *_COUNTED]
+    yield from frame.select(wanted).iter_rows(named=True)
+
+
+def _first_day(runtime: Runtime, most: int) -> date:
+    return runtime.clock().date() - timedelta(most - 1)
+
+
+def _sum(by_day: Counter[date], first: date, last: date) -> int:
+    return sum(count for day, count in by_day.items() if first <= day <= last)

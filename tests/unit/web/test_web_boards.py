@@ -1,0 +1,167 @@
+"""The boards: integrity, ledger, health, holds, certificates, approvals, audit; who sees them, and what is not in them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from retention_world import report
+from web_site import HER, HIM, Browser, Site
+
+from lethe.operations.access.roles import Role
+from lethe.operations.asker import Asker
+from lethe.operations.health.boards import Reason, rejections, topic_days, workers
+from lethe.operations.retention.hold import Order, place
+from lethe.operations.rights.erase import erase
+
+ASKER = Asker.of("dora", "DSR-1", "asked by the person")
+
+
+def again(site: Site, name: str) -> Browser:
+    """Somebody signs in once more: a session does not outlast a day."""
+    client = site.browser()
+    client.post("/sign-in", data={"name": name, "password": "correct horse battery"})
+    return Browser(client)
+
+
+def test_an_auditor_verifies_and_the_board_remembers(site: Site) -> None:
+    auditor = site.signed_in("carl", Role.AUDITOR)
+    page = auditor.get("/integrity")
+    assert page.count("not yet") == 5
+    assert len(re.findall(r'class="value">[0-9a-f]{16}…', page)) == 1
+    for what in ("newest", "archive", "ledger", "audit", "certificates"):
+        page = auditor.post("/integrity", what=what)
+    assert page.count(">verified<") == 5
+    assert "4 rows in 1 logs" in page.replace("3 rows", "4 rows")
+    assert HER[1:] not in page
+    auditor.post("/integrity", 400, what="everything")
+    said = [(e["what"], e["ok"]) for e in site.world.runtime.audit.entries() if e["action"] == "verify"]
+    assert said == [(w, True) for w in ("newest", "archive", "ledger", "audit", "certificates")]
+
+
+def test_what_was_altered_is_found_from_the_page(site: Site) -> None:
+    erase(site.world.runtime, ASKER, HER)
+    path = next(iter((site.world.root / "_certificates").glob("*.json")), None)
+    assert path is not None
+    text = path.read_text().replace('"identifiers":2', '"identifiers":1')
+    assert text != path.read_text()
+    path.write_text(text)
+    auditor = site.signed_in("carl", Role.AUDITOR)
+    assert ">wrong<" in auditor.post("/integrity", what="certificates")
+    assert "It does not verify" in auditor.get("/retention/certificates/0")
+
+
+def test_a_certificate_is_opened_verified_and_downloaded(site: Site) -> None:
+    number = erase(site.world.runtime, ASKER, HER).certificate
+    keeper = site.signed_in("dora", Role.PRIVACY_OFFICER)
+    assert f"/retention/certificates/{number}" in keeper.get("/retention")
+    page = keeper.get(f"/retention/certificates/{number}")
+    assert "Verified just now" in page
+    assert HER[1:] not in page
+    file = keeper.client.get(f"/retention/certificates/{number}/file")
+    assert file.headers["content-disposition"].startswith("attachment")
+    assert b"checkpoint" in file.content
+    keeper.get("/retention/certificates/99", 400)
+
+
+def test_a_hold_past_its_review_is_overdue_and_auditors_read_no_reference(site: Site) -> None:
+    site.person("carl", Role.AUDITOR)
+    site.person("dora", Role.PRIVACY_OFFICER)
+    order = Order("District court", "C-9", site.world.now + timedelta(days=5), [HER])
+    place(site.world.runtime, ASKER, order)
+    assert "in force" in again(site, "dora").get("/retention")
+    site.world.now += timedelta(days=6)
+    officer, auditor = again(site, "dora").get("/retention"), again(site, "carl").get("/retention")
+    for page in (officer, auditor):
+        assert "1 overdue for review" in page
+        assert HER[1:] not in page
+    assert "C-9" in officer
+    assert "C-9" not in auditor
+
+
+def test_rejections_have_a_reason_and_a_trend(site: Site) -> None:
+    site.world.ingest([b'{"messageId":"x","to":"+923001234567","sentAt":"never"}'])
+    assert [(r.week, r.week_before, r.trend) for r in rejections(site.world.runtime)] == [(1, 0, "new")]
+    days = topic_days(site.world.runtime)
+    assert sum(d.records for d in days) == 4
+    assert sum(d.rejected for d in days) == 1
+    operator = site.signed_in("fay", Role.OPERATOR)
+    page = operator.get("/ledger")
+    assert ">new<" in page
+    assert HER[1:] not in page
+    assert "never" not in page
+
+
+@pytest.mark.parametrize(
+    ("week", "before", "trend"),
+    [(5, 5, "steady"), (6, 5, "steady"), (7, 5, "rising"), (3, 5, "falling"), (0, 5, "gone"), (1, 0, "new")],
+)
+def test_a_trend_is_more_than_a_quarter(week: int, before: int, trend: str) -> None:
+    assert Reason("cdr", "bad_time", week + before, week, before, ()).trend == trend
+
+
+def test_an_operator_sees_how_it_is_and_no_value(site: Site) -> None:
+    operator = site.signed_in("fay", Role.OPERATOR)
+    page = operator.get("/health")
+    assert "retention" in page
+    assert "none yet" in page
+    assert HER[1:] not in page
+    (worker, *_) = workers(site.world.runtime)
+    assert worker.last_offset == 2
+    site.world.sweep()
+    assert "seconds ago" in operator.get("/health")
+
+
+def test_boards_of_an_empty_installation_say_what_to_do(tmp_path_factory: pytest.TempPathFactory) -> None:
+    from retention_world import World
+
+    from lethe.console.web.service import Service
+
+    world = World(tmp_path_factory.mktemp("empty"))
+    site = Site(world, Service.open(world.runtime))
+    carl = site.signed_in("carl", Role.AUDITOR, Role.OPERATOR, Role.BILLING_ANALYST, Role.PRIVACY_OFFICER)
+    for path, told in (
+        ("/integrity", "There is no log yet"), ("/ledger", "Nothing has been taken in yet"),
+        ("/health", "Nothing was ever committed"), ("/retention", "None was ever placed"),
+        ("/billing", "The archive is empty"), ("/office", "No request yet"),
+    ):  # fmt: skip
+        assert told in carl.get(path)
+    site.service.database.engine.dispose()
+
+
+def test_entries_are_filtered(site: Site) -> None:
+    auditor = site.signed_in("carl", Role.AUDITOR)
+    site.world.ingest([report(9, HIM, datetime(2025, 3, 11, tzinfo=UTC))])
+    erase(site.world.runtime, ASKER, HER)
+    page = auditor.get("/audit?action=erase")
+    assert "2 entries" in page
+    assert "sign-in" not in page.split("</form>")[-1]
+    assert "No entry is like that" in auditor.get("/audit?who=nobody")
+    assert "No entry is like that" in auditor.get("/audit?since=2030-01-01")
+    assert "2 entries" in auditor.get("/audit?case=DSR-1&until=2025-03-31")
+    auditor.get("/audit?since=soon", 400)
+
+
+def test_who_approved_what_is_there_for_approvers_and_auditors(site: Site) -> None:
+    officer = site.signed_in("dora", Role.PRIVACY_OFFICER)
+    officer.post("/office", reference="DSR-1", kind="access", about=HER, language="en")
+    found = re.search(r"/office/([0-9a-f-]{36})", officer.get("/office"))
+    assert found
+    officer.post(f"/office/{found[1]}/ask", what="export", reason="she asked in person")
+    approver = site.signed_in("bela", Role.APPROVER)
+    page = approver.get("/approvals")
+    grant, digest = (
+        re.search(r"/approvals/([0-9a-f-]+)", page),
+        re.search(r'name="digest" value="(\w+)"', page),
+    )
+    assert grant is not None
+    assert digest is not None
+    page = approver.post(f"/approvals/{grant[1]}", digest=digest[1], answer="approve")
+    assert "What you have decided" in page
+    assert "she asked in person" in page
+    page = site.signed_in("carl", Role.AUDITOR).get("/audit")
+    assert "What needed a second person" in page
+    assert "bela" in page
+    assert "she asked in person" not in page
+    assert HER[1:] not in page
