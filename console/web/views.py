@@ -56,6 +56,11 @@ def _number(value: Any) -> str:
     return str(value)
 
 
+def _money(value: Decimal | None) -> str:
+    """Write an amount with all its six places, so that points stand below each other."""
+    return "–" if value is None else f"{value:,.6f}"
+
+
 _environment: Final = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -66,6 +71,7 @@ _environment: Final = Environment(
 _environment.filters["time"] = _time
 _environment.filters["number"] = _number
 _environment.filters["ago"] = _ago
+_environment.filters["money"] = _money
 
 
 def page(

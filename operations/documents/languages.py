@@ -34,7 +34,7 @@ class Language:
 
     code: str
     tag: str
-    name: str  # as its readers call it
+    name: str  # in English, as the console speaks
     day: str
     month: str
     clock: str
@@ -90,22 +90,22 @@ LANGUAGES: Final = {
     for language in (
         Language("en", "en-GB", "English", "{day} {month} {year}", "{month} {year}", "%H:%M:%S", _EN, ",", "."),
         Language(
-            "ja", "ja", "日本語", "{year}年{month}月{day}日", "{year}年{month}月", "%H:%M:%S", _NUMBERS, ",", "."
+            "ja", "ja", "Japanese", "{year}年{month}月{day}日", "{year}年{month}月", "%H:%M:%S", _NUMBERS, ",", "."
         ),
         Language(
-            "zh-Hant", "zh-Hant-TW", "繁體中文", "{year} 年 {month} 月 {day} 日", "{year} 年 {month} 月", "%H:%M:%S",
-            _NUMBERS, ",", ".", cjk="Noto Sans CJK TC",
+            "zh-Hant", "zh-Hant-TW", "Traditional Chinese", "{year} 年 {month} 月 {day} 日", "{year} 年 {month} 月",
+            "%H:%M:%S", _NUMBERS, ",", ".", cjk="Noto Sans CJK TC",
         ),
         Language(
-            "id", "id", "Bahasa Indonesia", "{day} {month} {year}", "{month} {year}", "%H.%M.%S", _ID, thousands=".",
+            "id", "id", "Indonesian", "{day} {month} {year}", "{month} {year}", "%H.%M.%S", _ID, thousands=".",
             decimal=",",
         ),
         Language(
-            "fr", "fr", "Français", "{day} {month} {year}", "{month} {year}", "%H:%M:%S", _FR, thousands="\u202f",
+            "fr", "fr", "French", "{day} {month} {year}", "{month} {year}", "%H:%M:%S", _FR, thousands="\u202f",
             decimal=",", first_of_month="1er",
         ),
         Language(
-            "th", "th", "ไทย", "{day} {month} พ.ศ. {year}", "{month} พ.ศ. {year}", "%H:%M:%S", _TH, ",", ".",
+            "th", "th", "Thai", "{day} {month} พ.ศ. {year}", "{month} พ.ศ. {year}", "%H:%M:%S", _TH, ",", ".",
             era=_BUDDHIST,
         ),
     )

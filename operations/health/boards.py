@@ -12,6 +12,7 @@ import orjson
 
 from lethe.integrity.log.entries import Log, log_origin
 from lethe.integrity.log.stamp import Stamped, stamps
+from lethe.operations import archive
 from lethe.operations.proof.signing import history_of
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import IntegrityError, LetheError
@@ -136,6 +137,34 @@ def workers(runtime: Runtime) -> list[Worker]:
         for at, c in newest.items()
     ]
     return sorted(found, key=lambda w: (w.committed, w.stream, w.partition))
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveYear:
+    """A year of the archive: its rows, and when it is due where no country's rule asks for another period."""
+
+    year: int
+    rows: int
+    due: date
+
+
+def archive_rows(runtime: Runtime) -> dict[str, int]:
+    """Count the rows of the archive by month."""
+    if not runtime.has_warehouse():
+        return {}
+    found = archive.query(runtime, "SELECT month, count(*) FROM metadata GROUP BY month").rows
+    return {str(month): int(count) for month, count in found}
+
+
+def archive_years(runtime: Runtime, by_month: dict[str, int]) -> list[ArchiveYear]:
+    """Add the rows of the archive up by year, newest first."""
+    rows = Counter[int]()
+    for month, count in by_month.items():
+        rows[int(month[:4])] += count
+    years = runtime.settings.retention.archive_years
+    return [
+        ArchiveYear(year, n, date(year + years + 1, 1, 1)) for year, n in sorted(rows.items(), reverse=True)
+    ]
 
 
 def last_sweep(runtime: Runtime) -> datetime | None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import zipfile
+from datetime import timedelta
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
-from walker import Walker
+from walker import NOW, Walker
+
+from lethe.operations.asker import Asker
+from lethe.operations.retention.hold import Order, place
 
 SHOTS = os.environ.get("LETHE_SHOTS")
 
@@ -149,12 +154,139 @@ def test_a_second_person_approves_exactly_what_was_asked(walker: Walker) -> None
     expect(page.get_by_text("Nothing waits for you")).to_be_visible()
 
 
+def test_the_privacy_office_answers_a_person(walker: Walker) -> None:
+    page = walker.page
+    number = "+" + walker.site.numbers[6]
+    walker.sign_in("dora")
+    walker.go("/office")
+    look(page, "office-empty")
+    page.get_by_label("Reference").fill("DSR-31")
+    page.get_by_label("Language of the answer").select_option("th")
+    page.get_by_label("Received on").fill("2026-03-02")
+    page.get_by_label("Answer due on").fill("2026-04-02")
+    page.get_by_label("Numbers and addresses").fill(number)
+    page.get_by_role("button", name="Write it down").click()
+    expect(page.get_by_role("heading", name="DSR-31")).to_be_visible()
+    assert walker.site.numbers[6] not in page.url
+    look(page, "request")
+    page.get_by_role("button", name="Look for the person").click()
+    expect(page.get_by_text("entries of the person")).to_be_visible()
+    page.get_by_label("Reason, as the approver reads it").fill(
+        "The person wrote on 2 March; identity checked."
+    )
+    page.get_by_role("button", name="Ask for the copy").click()
+    expect(page.get_by_text("waits for a second person")).to_be_visible()
+    look(page, "request-waits")
+    _approve(walker, "DSR-31")
+    walker.sign_in("dora")
+    walker.go("/office")
+    look(page, "office")
+    page.get_by_role("link", name="DSR-31").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the answer").click()
+    assert download.value.suggested_filename == "answer-DSR-31-th.zip"
+    with zipfile.ZipFile(download.value.path()) as files:
+        letter = files.read("answer.html").decode()
+        if SHOTS:
+            (Path(SHOTS) / "answer.pdf").write_bytes(files.read("answer.pdf"))
+    assert "ข้อมูลของคุณที่เราเก็บไว้" in letter
+    reader = page.context.new_page()
+    reader.set_content(letter)
+    look(reader, "answer")
+    reader.close()
+    page.get_by_label("Outcome").select_option("done")
+    page.get_by_role("button", name="The person has it").click()
+    expect(page.get_by_text("Answered. What is sealed here goes by itself")).to_be_visible()
+
+
+def test_the_privacy_office_erases_a_person_whom_a_hold_keeps(walker: Walker) -> None:
+    page = walker.page
+    number = "+" + walker.site.numbers[7]
+    runtime = walker.site.service.runtime
+    order = Order("District court", "C-118", NOW + timedelta(days=90), [number])
+    place(runtime, Asker.of("dora", "C-118", "authority"), order)
+    walker.sign_in("dora")
+    walker.go("/office")
+    page.get_by_label("Reference").fill("DSR-32")
+    page.get_by_label("What is asked for").select_option("erasure")
+    page.get_by_label("Numbers and addresses").fill(number)
+    page.get_by_role("button", name="Write it down").click()
+    page.get_by_role("button", name="Look for the person").focus()
+    page.keyboard.press("Enter")  # as with the keyboard alone
+    expect(page.get_by_text("Held: C-118")).to_be_visible()
+    page.get_by_label("Reason for this step").fill("While the request is looked into.")
+    page.get_by_role("button", name="Restrict").click()
+    page.get_by_label("Reason, as the approver reads it").fill("The contract has ended.")
+    page.get_by_role("button", name="Ask for the erasure").click()
+    _approve(walker, "DSR-32")
+    walker.sign_in("dora")
+    walker.go("/office")
+    page.get_by_role("link", name="DSR-32").click()
+    look(page, "erasure-preview")
+    page.get_by_label("Type DSR-32").fill("DSR-32")
+    page.get_by_role("button", name="Erase for good").click()
+    expect(page.get_by_text("Erased", exact=True)).to_be_visible()
+    look(page, "erasure-done")
+    page.get_by_role("link", name="Certificate").click()
+    expect(page.get_by_text("Verified just now")).to_be_visible()
+    look(page, "certificate")
+    assert walker.site.numbers[7] not in page.content()
+
+
+def _approve(walker: Walker, reference: str) -> None:
+    """Somebody else approves what waits under a reference."""
+    page = walker.page
+    page.get_by_role("button", name="Sign out").click()
+    walker.sign_in("bela")
+    asked = page.get_by_role("article").filter(has_text=reference)
+    asked.get_by_role("button", name="Approve exactly this").click()
+    page.get_by_role("button", name="Sign out").click()
+
+
+def test_a_billing_analyst_finds_a_charge_and_hands_a_dispute_over(walker: Walker) -> None:
+    page = walker.page
+    walker.sign_in("egon")
+    expect(page.get_by_role("heading", name="Billing")).to_be_visible()
+    page.get_by_role("region", name="Charges").get_by_role("link", name="acme-retail").first.click()
+    expect(page.get_by_label("Without account")).to_be_visible()
+    look(page, "billing-account")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download as CSV").click()
+    assert download.value.suggested_filename == "charges.csv"
+    page.get_by_text("A message is disputed").click()
+    page.get_by_label("Message ids").fill("message-1")
+    page.get_by_label("What is disputed").fill("Billed twice in March.")
+    page.get_by_label("Reference").fill("D-17")
+    page.get_by_role("button", name="Hand over as a case").click()
+    expect(page.get_by_text("is a case of Amal now")).to_be_visible()
+    look(page, "dispute")
+    walker.go("/billing?month=2019-01")
+    look(page, "billing-empty")
+
+
+def test_an_auditor_verifies_everything(walker: Walker) -> None:
+    page = walker.page
+    walker.sign_in("carl")
+    walker.go("/integrity")
+    for what in ("Ledger against the tables", "Audit log"):
+        page.get_by_role("button", name=f"Verify now: {what}").click()
+        row = page.get_by_role("row").filter(has_text=what)
+        expect(row.get_by_text("verified", exact=True)).to_be_visible()
+    look(page, "integrity")
+    walker.go("/audit?action=sign-in")
+    look(page, "audit-filtered")
+    walker.go("/retention/certificates/9999")
+    expect(page.get_by_role("alert")).to_be_visible()
+    look(page, "error")
+
+
 def test_boards_of_those_who_watch_bill_and_run(walker: Walker) -> None:
     page = walker.page
     for name, path, heading in (
         ("carl", "/audit", "Audit"),
         ("carl", "/retention", "Retention"),
         ("fay", "/ledger", "Ledger"),
+        ("fay", "/health", "Health"),
         ("egon", "/billing", "Billing"),
         ("gus", "/accounts", "Accounts"),
         ("dora", "/account", "Dora"),

@@ -45,11 +45,13 @@ _COLUMNS: Final = (
 @router.get("/retention")
 def retention(request: Request, service: Here, who: Keeper) -> Response:
     """Show each month's keys, the holds and whether their review is overdue, and what was certified."""
-    now = service.runtime.clock()
+    now, rows = service.runtime.clock(), boards.archive_rows(service.runtime)
     return page(
         request,
         "retention.html",
         who,
+        rows=rows,
+        years=boards.archive_years(service.runtime, rows),
         months=service.runtime.ring.list(now)[::-1],
         holds=hold.every(service.runtime)[::-1],
         names=Permission.HOLD in who.person.may(),
