@@ -88,6 +88,10 @@ $(VENV)/contracts/.installed: requirements-contracts.lock
 	$(VENV)/contracts/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-contracts.lock
 	@touch $@
 
+.PHONY: aarch64
+aarch64: setup ## Compile the wheel for aarch64 and run it under QEMU (Debian or Ubuntu; five minutes)
+	tests/integration/aarch64.sh $(BIN)/python
+
 .PHONY: contracts
 contracts: setup $(VENV)/contracts/.installed ## Write docs/contracts anew, and hold a real warehouse against them
 	$(BIN)/python -m lethe.deploy.contracts docs/contracts
