@@ -13,6 +13,7 @@ from lethe.operations.settings import Settings
 from lethe.schemas.errors import ConfigurationError, GapError, TransientError
 from lethe.streams.broker.client import ANSWER_SECONDS, Admin
 from lethe.streams.transform.batch import Source
+from lethe.tiers.ledger.accepted import AcceptedGap
 
 _NOT_READ = {
     KafkaError.UNKNOWN_TOPIC_OR_PART: "is not there; `lethe topics create` makes it, or mend `sources`",
@@ -156,8 +157,16 @@ class Streams:
     records it had, offsets start over, and it goes on as `topic~2`.
     """
 
-    def __init__(self, known: Mapping[str, str], settings: Settings, identities: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        known: Mapping[str, str],
+        settings: Settings,
+        identities: Mapping[str, str],
+        accepted: Mapping[str, AcceptedGap] | None = None,
+    ) -> None:
         self._known = dict(known)  # source -> stream
+        self.accepted = dict(accepted or {})
+        """Gaps that were agreed to, by the identity of the topic; `check` adds to them."""
         self._formats = settings.sources
         self._identities = identities
         self._names: dict[str, str] = {}
@@ -170,9 +179,12 @@ class Streams:
             same = [stream for source, stream in mine.items() if _identity(source) == identity]
             if same or not mine:
                 self._names[topic] = min(same, default=topic, key=len)
-            elif accept_gap:
-                self._names[topic] = self._next_name(topic)
-                self._gaps[topic] = "the topic was created again: records not read by then are gone"
+            elif accept_gap or identity in self.accepted:
+                gap = "the topic was created again: records not read by then are gone"
+                agreed = self.accepted.setdefault(
+                    identity, AcceptedGap(identity, self._next_name(topic), gap)
+                )
+                self._names[topic], self._gaps[topic] = agreed.stream, agreed.gap
             else:
                 raise _recreated(topic)
 

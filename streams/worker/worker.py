@@ -32,6 +32,7 @@ from lethe.streams.worker.feed import Feed
 from lethe.streams.worker.metrics import HealthServer, Metrics
 from lethe.streams.worker.pipeline import Pipeline
 from lethe.tiers.delta.table import Table
+from lethe.tiers.ledger.accepted import note_gaps, noted_gaps
 from lethe.tiers.retention import clock_guard
 
 log = logging.getLogger("lethe.worker")
@@ -82,8 +83,9 @@ class Worker:
         _ = self.runtime.objects  # a root that cannot be is found out before the broker is asked for
         identities = identify(settings, settings.sources)
         warehouse, ring = self.runtime.warehouse, self.runtime.ring
-        streams = Streams(warehouse.sources(), settings, identities)
+        streams = Streams(warehouse.sources(), settings, identities, noted_gaps(self.runtime.objects))
         streams.check(self.accept_gap)
+        note_gaps(self.runtime.objects, streams.accepted)  # the next start need not be told again
 
         publisher = Publisher(self.runtime, self.metrics)
 

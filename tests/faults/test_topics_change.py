@@ -70,6 +70,32 @@ def test_the_cluster_is_made_again(tmp_path: Path, bare_site: Site) -> None:
     checked(site)
 
 
+def test_a_cluster_made_again_that_is_empty_is_agreed_to_once(tmp_path: Path, bare_site: Site) -> None:
+    """There is no record yet to note the gap with; the agreement stands all the same, and the first one has it."""
+    site = bare_site
+    site.sources = {"cdr": SMS}
+    with running_broker("embedded") as broker:
+        site.broker = broker
+        broker.runs.create_topic("cdr", 1)
+        site.produce("cdr", traffic(300))
+        site.drain()
+    with running_broker("embedded") as broker:
+        site.broker = broker
+        broker.runs.create_topic("cdr", 1)
+        refused(site, "topic cdr", "created again")
+        site.drain("--accept-gap")
+        site.drain()  # still nothing there, and nothing to agree to
+        assert gaps(site) == []
+        values = traffic(200, seed=2)
+        broker.produce("cdr", [v for _, v in values])
+        for offset, (label, value) in enumerate(values):
+            site.remember("cdr~2", 0, offset, value, label)
+        site.drain()
+    assert gaps(site) == ["the topic was created again: records not read by then are gone"]
+    assert streams(site) == {"cdr", "cdr~2"}
+    checked(site)
+
+
 @kafka
 def test_a_topic_is_deleted_and_made_again_between_two_runs(site: Site) -> None:
     topic = site.topic()
