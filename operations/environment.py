@@ -10,8 +10,11 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from lethe.tiers.store.failpoint import FOR_TESTS
+
 PREFIX: Final = "LETHE_"
-NOT_SETTINGS: Final = frozenset({"LETHE_CONFIG", "LETHE_FAIL_POINT", "LETHE_SERVER", "LETHE_CA_FILE"})
+_TEST_POINTS: Final = frozenset({"LETHE_FAIL_POINT"} if FOR_TESTS else ())
+NOT_SETTINGS: Final = frozenset({"LETHE_CONFIG", "LETHE_SERVER", "LETHE_CA_FILE"}) | _TEST_POINTS
 _TESTS: Final = "LETHE_TEST_"
 
 

@@ -20,6 +20,7 @@ import fcntl
 import heapq
 import logging
 import os
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -51,6 +52,7 @@ SIGNED: Final = "audit.signed"
 BEGIN: Final = "audit.begin"
 _WHAT: Final = "the audit log's key file"
 _MOST: Final = 10_000
+_ID_BYTES: Final = 16
 Damage = Callable[[str], None]
 
 
@@ -76,7 +78,9 @@ class AuditLog:
 
         A journal that is not what was signed is passed over: it takes no more entries, and whoever verifies is told.
         """
-        said = {"time": now.astimezone(UTC).isoformat(timespec="microseconds"), **entry}
+        # Machines that meet in one journal may both put it; by its id it is known as the same.
+        time = now.astimezone(UTC).isoformat(timespec="microseconds")
+        said = {"time": time, **entry, "id": secrets.token_hex(_ID_BYTES)}
         text = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
         if len(text) > MAX_TEXT:
             raise LetheError(f"an audit entry has at most {MAX_TEXT:,} bytes; ask for less at once")
@@ -129,7 +133,7 @@ class AuditLog:
         if signer is None:
             return
         journals = [self._read(signer, number, damaged) for number in self.numbers(signer)]
-        yield from heapq.merge(*journals, key=_order)
+        yield from _each_once(heapq.merge(*journals, key=_order))
 
     def newest(self, limit: int, on_damage: Damage) -> tuple[list[dict[str, Any]], int]:
         """Return the newest entries, newest first, at most `limit`, and how many there are in all.
@@ -152,7 +156,7 @@ class AuditLog:
             except IntegrityError as error:
                 on_damage(str(error))
         found.sort(key=_order, reverse=True)
-        return found[:limit], total
+        return list(_each_once(iter(found)))[:limit], total
 
     def _read(
         self, signer: Signer, number: int, damaged: Callable[[IntegrityError], None]
@@ -330,6 +334,21 @@ class AuditLog:
 
 def _order(entry: dict[str, Any]) -> tuple[str, int, int]:
     return entry["time"], entry["log"], entry["number"]
+
+
+def _each_once(entries: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield entries in the order of their times, and of those that say the same under one id the first."""
+    time, there = "", dict[str, list[dict[str, Any]]]()
+    for entry in entries:
+        if entry["time"] != time:
+            time, there = entry["time"], {}
+        if "id" in entry:
+            said = {name: value for name, value in entry.items() if name not in ("log", "number")}
+            same = there.setdefault(str(entry["id"]), [])
+            if said in same:
+                continue
+            same.append(said)
+        yield entry
 
 
 def folder_of(signer: Signer) -> str:

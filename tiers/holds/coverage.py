@@ -20,6 +20,7 @@ from lethe.schemas.position import Position
 from lethe.tiers.delta.rewrite import files_of
 from lethe.tiers.holds.definition import Hold
 from lethe.tiers.holds.holds import Holds
+from lethe.tiers.holds.positions import Positions
 from lethe.tiers.holds.scope import covered, mentioning
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
@@ -49,7 +50,7 @@ def count(warehouse: Warehouse, holds: Holds, ring: KeyRing, hold: Hold, now: da
     for part in open_parts(ring, now):
         named = covered(warehouse, part, hold.scope)
         (naming,) = mentioning(warehouse, part, [hold.scope], None)
-        if total := len(named | naming):
+        if total := len(named | Positions.each(naming)):
             found[str(part.month)] = found.get(str(part.month), 0) + total
         noted[part.key_id] = {"said": len(named), "found": len(named), "looked": ""}
     _note(holds.objects, hold, noted)
@@ -98,9 +99,9 @@ def known_differences(holds: Holds) -> list[Difference]:
 
 
 def _count(warehouse: Warehouse, holds: Holds, hold: Hold, name: str, part: Part | None) -> int:
-    there = set() if part is None else covered(warehouse, part, hold.scope)
-    kept = {Position.parse(r["record"]) for r in holds.records(hold, name) if _is_direct(hold, r)}
-    return len(there | kept)
+    there = Positions() if part is None else covered(warehouse, part, hold.scope)
+    kept = (Position.parse(r["record"]) for r in holds.records(hold, name) if _is_direct(hold, r))
+    return len(there | Positions.each(kept))
 
 
 def _is_direct(hold: Hold, record: dict[str, Any]) -> bool:

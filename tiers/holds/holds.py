@@ -44,6 +44,7 @@ from lethe.tiers.holds.definition import (
     sealed_definition,
     sealed_extension,
 )
+from lethe.tiers.holds.positions import Positions
 from lethe.tiers.holds.scope import Scope, covered, mentioning
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects
@@ -150,22 +151,20 @@ class Holds:
         part: Part,
         positions: set[Position] | None = None,
         waiting: str | None = None,
-    ) -> dict[str, set[Position]]:
+    ) -> dict[str, int]:
         """Preserve what holds cover among the records of a partition (all, or those at the given positions).
 
-        Returns the positions by hold id. Durable when it returns; doing it again sets the same aside again, under
+        Returns how many by hold id. Durable when it returns; doing it again sets the same aside again, under
         the same names. Raises whatever keeps a hold from being honoured: then nothing may be deleted.
         `waiting` names the deletion that waits for the release of these holds.
         """
-        kept: dict[str, set[Position]] = {}
+        kept: dict[str, int] = {}
         for hold, theirs in self._covering(warehouse, part, positions):
             keys = self._ring.named(hold.key)
-            ordered = sorted(theirs, key=str)
-            for start in range(0, len(ordered), _CHUNK):
-                chunk = with_salts(gather(warehouse, part, set(ordered[start : start + _CHUNK])), part)
-                self._put(hold, keys, part.key_id, chunk)
+            for chunk in theirs.chunks(_CHUNK):
+                self._put(hold, keys, part.key_id, with_salts(gather(warehouse, part, set(chunk)), part))
                 fail_point("hold.kept")
-            kept[hold.id] = theirs
+            kept[hold.id] = len(theirs)
             if waiting is not None:
                 self._objects.create(
                     f"{_FOLDER}/{hold.id}/waiting/{waiting}.{part.key_id}.json",
@@ -184,14 +183,14 @@ class Holds:
 
     def _covering(
         self, warehouse: Warehouse, part: Part, positions: set[Position] | None
-    ) -> Iterator[tuple[Hold, set[Position]]]:
+    ) -> Iterator[tuple[Hold, Positions]]:
         # The window was over before there was a hold: what has ended is not brought back.
         holds = [h for h in self.active() if h.placed < window_end(part.month, part.window_months)]
         named = mentioning(warehouse, part, [h.scope for h in holds], positions)
         for hold, naming in zip(holds, named, strict=True):
-            found = covered(warehouse, part, hold.scope) | naming
+            found = covered(warehouse, part, hold.scope) | Positions.each(naming)
             if positions is not None:
-                found &= positions
+                found &= Positions.each(positions)
             if found:
                 yield hold, found
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Iterator
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import Any, Final
 
 from lethe.keys.ring import KeyRing
+from lethe.schemas.position import Position
 from lethe.tiers.certificates import certificates
 from lethe.tiers.holds.definition import Hold
 from lethe.tiers.holds.holds import Holds, with_salts
+from lethe.tiers.holds.positions import Positions
 from lethe.tiers.holds.scope import Scope, covered, mentioning
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.records import gather, open_parts
 
 _CHUNK: Final = 2_000
+_NOTED: Final = 1 << 16
 _ORIGINALS: Final = ("received", "canonical")
 
 
@@ -27,15 +32,19 @@ def records(
 
     `scope` is the hold's own, or less of it. Of the preserved ones all are yielded.
     """
-    seen: set[str] = set()
+    seen: list[Positions] = []
+    some: list[Position] = []
     for record in holds.records(hold):
-        seen.add(record["record"])
+        some.append(Position.parse(record["record"]))
+        if len(some) == _NOTED:
+            seen, some = [reduce(or_, seen, Positions.each(some))], []
         yield {**record, "preserved": True}
+    known = reduce(or_, seen, Positions.each(some))
     for part in open_parts(ring, now):
         (naming,) = mentioning(warehouse, part, [scope], None)
-        left = sorted((p for p in covered(warehouse, part, scope) | naming if str(p) not in seen), key=str)
-        for start in range(0, len(left), _CHUNK):
-            for record in with_salts(gather(warehouse, part, set(left[start : start + _CHUNK])), part):
+        left = (covered(warehouse, part, scope) | Positions.each(naming)) - known
+        for chunk in left.chunks(_CHUNK):
+            for record in with_salts(gather(warehouse, part, set(chunk)), part):
                 yield {**record, "preserved": False}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
@@ -18,6 +18,8 @@ from lethe.schemas.position import Position
 from lethe.schemas.subjects.addresses import Subject
 from lethe.schemas.subjects.spellings import spellings
 from lethe.tiers.delta.rewrite import files_of
+from lethe.tiers.delta.table import Table
+from lethe.tiers.holds.positions import WHERE, Positions
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.lookup import Query, position_of
 from lethe.tiers.window.mentioned import Scan
@@ -57,20 +59,18 @@ def mentioning(
         positions = set(entries)
         if positions and (times := _times(scope)):
             chosen = reduce(and_, [pc.field("month") == str(part.month), at(positions), *times])
-            positions &= {position_of(r) for r in select(warehouse.metadata, chosen, _WHERE)}
+            positions &= {position_of(r) for r in select(warehouse.metadata, chosen, WHERE)}
         found.append(positions)
     return found
 
 
-def covered(warehouse: Warehouse, part: Part, scope: Scope) -> set[Position]:
+def covered(warehouse: Warehouse, part: Part, scope: Scope) -> Positions:
     """Return the records of a partition that a scope covers, but for those of `mentioning`. Files are pruned by
     token; the
     quarantine is read through.
     """
     if not concerns(part, scope):
-        return set()
-    where, times = _WHERE, _times(scope)
-    found: set[Position] = set()
+        return Positions()
     hits = []
     if scope.subjects:
         tokens = [subject_token(part.keys, s.kind, s.value) for s in scope.subjects]
@@ -78,17 +78,27 @@ def covered(warehouse: Warehouse, part: Part, scope: Scope) -> set[Position]:
     if scope.messages:
         tokens = [message_token(part.keys, m) for m in scope.messages]
         hits.append(pc.field("message_token").isin(pa.array(tokens, pa.binary())))
+    found = Positions()
     if hits:
-        chosen = reduce(and_, [part.rows, reduce(or_, hits), *times])
-        found |= {position_of(r) for r in select(warehouse.window["identifiers"], chosen, where)}
+        chosen = reduce(and_, [part.rows, reduce(or_, hits), *_times(scope)])
+        found = Positions.of(_rows(warehouse.window["identifiers"], chosen))
     if scope.accounts:
         found |= _of_accounts(warehouse, part, scope)
     others = (*scope.accounts, *scope.messages)
-    for row in select_each(warehouse.window["quarantine"], part.rows & pc.field("sealed").is_valid()):
-        value = quarantined_value(row, part.keys)
-        if value is not None and mentions(value, scope.subjects, others):
-            found.add(position_of(row))
-    return found
+
+    def rejected() -> Iterator[Position]:
+        for row in select_each(warehouse.window["quarantine"], part.rows & pc.field("sealed").is_valid()):
+            value = quarantined_value(row, part.keys)
+            if value is not None and mentions(value, scope.subjects, others):
+                yield position_of(row)
+
+    return found | Positions.each(rejected())
+
+
+def _rows(table: Table, chosen: Any) -> Iterator[pa.RecordBatch]:
+    """Yield where the rows of a table are, of those that are chosen: some at a time."""
+    table.reload()
+    yield from table.dataset().scanner(columns=WHERE, filter=chosen).to_batches()
 
 
 def _times(scope: Scope) -> list[Any]:
@@ -99,14 +109,11 @@ def _times(scope: Scope) -> list[Any]:
     ]
 
 
-_WHERE: Final = ["stream", "partition", "offset", "index"]
-
-
 _JOINED_AT_ONCE: Final = 1 << 21
 """Rows of the window that are joined with those of the accounts at one time."""
 
 
-def _of_accounts(warehouse: Warehouse, part: Part, scope: Scope) -> set[Position]:
+def _of_accounts(warehouse: Warehouse, part: Part, scope: Scope) -> Positions:
     """Find the records of accounts that a partition has identifiers of: an account's records may lie in several.
 
     Columns are joined, so that a month of 100 million rows costs what the accounts' own rows do.
@@ -118,47 +125,45 @@ def _of_accounts(warehouse: Warehouse, part: Part, scope: Scope) -> set[Position
         return _of_accounts_used(warehouse, part, scope)
     warehouse.metadata.reload()
     archive = warehouse.metadata.dataset()
-    theirs = _joinable(archive.to_table(columns=_WHERE, filter=reduce(and_, chosen)))
+    theirs = _joinable(archive.to_table(columns=WHERE, filter=reduce(and_, chosen)))
     if not theirs.num_rows:
-        return set()
+        return Positions()
     warehouse.window["identifiers"].reload()
     window = warehouse.window["identifiers"].dataset()
-    found: set[Position] = set()
-    waiting: list[pa.RecordBatch] = []
-    for batch in window.scanner(columns=_WHERE, filter=part.rows).to_batches():
-        waiting.append(batch)
-        if sum(b.num_rows for b in waiting) >= _JOINED_AT_ONCE:
-            found |= _joined(waiting, theirs)
-            waiting = []
-    return found | _joined(waiting, theirs)
+
+    def batches() -> Iterator[pa.Table]:
+        waiting: list[pa.RecordBatch] = []
+        for batch in window.scanner(columns=WHERE, filter=part.rows).to_batches():
+            waiting.append(batch)
+            if sum(b.num_rows for b in waiting) >= _JOINED_AT_ONCE:
+                yield _joined(waiting, theirs)
+                waiting = []
+        yield _joined(waiting, theirs)
+
+    return Positions.of(batches())
 
 
-def _of_accounts_used(warehouse: Warehouse, part: Part, scope: Scope) -> set[Position]:
+def _of_accounts_used(warehouse: Warehouse, part: Part, scope: Scope) -> Positions:
     """Find the usage data of accounts, in which an account is an identifier."""
     tokens = [subject_token(part.keys, "opaque", account.strip()) for account in scope.accounts]
     hits = (pc.field("role") == "account") & pc.field("token").isin(pa.array(tokens, pa.binary()))
     chosen = reduce(and_, [part.rows, hits, *_times(scope)])
-    return {position_of(r) for r in select(warehouse.window["identifiers"], chosen, _WHERE)}
+    return Positions.of(_rows(warehouse.window["identifiers"], chosen))
 
 
-def _joined(batches: list[pa.RecordBatch], theirs: pa.Table) -> set[Position]:
+def _joined(batches: list[pa.RecordBatch], theirs: pa.Table) -> pa.Table:
     """Return the positions among the rows of some batches that are also among those of a table."""
     if not batches:
-        return set()
-    rows = _joinable(pa.Table.from_batches(batches)).join(theirs, _WHERE, join_type="left semi")
-    return {
-        Position(stream, partition, offset, None if index < 0 else index)
-        for batch in rows.to_batches(max_chunksize=65_536)
-        for stream, partition, offset, index in zip(*(c.to_pylist() for c in batch.columns), strict=True)
-    }
+        return theirs.slice(0, 0)
+    return _joinable(pa.Table.from_batches(batches)).join(theirs, WHERE, join_type="left semi")
 
 
 def _joinable(rows: pa.Table) -> pa.Table:
     """Make the columns of positions such that equal ones join: no nulls (a join finds none equal), plain text."""
     kinds = (pa.string(), pa.int32(), pa.int64(), pa.int32())
     columns = [pc.fill_null(rows.column(n).cast(k), -1) if n == "index" else rows.column(n).cast(k)
-               for n, k in zip(_WHERE, kinds, strict=True)]  # fmt: skip
-    return pa.table(columns, names=_WHERE)
+               for n, k in zip(WHERE, kinds, strict=True)]  # fmt: skip
+    return pa.table(columns, names=WHERE)
 
 
 def held_roles(record: dict[str, Any], query: Query, account: str | None = None) -> list[str]:

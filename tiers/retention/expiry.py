@@ -194,10 +194,9 @@ def _preserve(maintenance: MaintenanceContext, due: Due) -> dict[str, int]:
         keys = maintenance.ring.for_preserving(due.month, due.window_months)
     except (ExpiredKeyError, UnknownKeyError):
         return {}  # step 3 was reached before, so this one was done
-    kept = maintenance.holds.preserve(
+    return maintenance.holds.preserve(
         maintenance.warehouse, Part(due.month, due.window_months, keys), waiting=due.key_id
     )
-    return {hold: len(positions) for hold, positions in kept.items()}
 
 
 def _drop(maintenance: MaintenanceContext, due: Due, journal: Journal, table: str) -> None:

@@ -196,7 +196,7 @@ def erase(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Era
                 break
             # Step 2
             kept = maintenance.holds.preserve(maintenance.warehouse, part, found.concerned, waiting=work)
-            said["held"] = max(said["held"], sum(map(len, kept.values())))
+            said["held"] = max(said["held"], sum(kept.values()))
             said["holds"] = sorted({*said["holds"], *kept})
             # A row of somebody else's goes with its message id if it has no other token.
             if going := found.identifiers + found.beside + len(found.ids):

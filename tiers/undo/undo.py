@@ -201,7 +201,7 @@ def _preserve(maintenance: MaintenanceContext, stream: str, work: str) -> dict[s
     for part in open_parts(maintenance.ring, maintenance.clock()):
         if positions := _positions(warehouse, part, stream):
             for hold, theirs in holds.preserve(warehouse, part, positions, waiting=work).items():
-                kept[hold] = kept.get(hold, 0) + len(theirs)
+                kept[hold] = kept.get(hold, 0) + theirs
     warehouse.metadata.reload()
     rows = warehouse.metadata.dataset()
     for batch in rows.to_batches(filter=pc.field("stream") == stream):

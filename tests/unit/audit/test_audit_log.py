@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from audit_world import NOW, AuditWorld, fill
 
+from lethe.integrity.log.signing import Signer
 from lethe.operations.audit import log as audit_log
 from lethe.operations.audit.log import AuditLog
 from lethe.operations.runtime import Runtime
@@ -122,6 +123,31 @@ def test_two_machines_that_append_at_the_same_time_lose_nothing(
     assert sorted(world.cases()) == ["a", "a2", "b0", "b1", "b2", "first"]
     done = world.verify()
     assert (done.findings, done.unanswered) == ([], 0)
+
+
+def test_an_entry_that_stands_in_two_journals_is_read_once(
+    world: AuditWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours has been taken in by others while theirs came first: it is put a second time, elsewhere."""
+    world.append("first")
+    appended = AuditLog._appended
+
+    def overtaken(self: AuditLog, signer: Signer, number: int, text: bytes, now: int) -> bool:
+        return appended(self, signer, number, text, now) and number > 0
+
+    monkeypatch.setattr(AuditLog, "_appended", overtaken)
+    world.append("twice")
+    monkeypatch.undo()
+    world.append("twice")  # somebody else's, of the same time and words
+    signer = world.log.signer()
+    assert signer is not None
+    sizes = [read.log.size for n in (0, 1) if (read := world.log.journal(signer, n)) is not None]
+    assert sizes == [3, 1]
+    assert sorted(world.cases()) == ["first", "twice", "twice"]
+    newest, _ = world.log.newest(10, pytest.fail)
+    assert sorted(e["case"] for e in newest) == ["first", "twice", "twice"]
+    assert len({e["id"] for e in newest}) == 3
+    assert world.findings() == []
 
 
 CRASH = """

@@ -5,14 +5,18 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
+from random import Random
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from retention_world import World, person
 
+from lethe.schemas.position import Position
 from lethe.tiers.holds._once import each_once
 from lethe.tiers.holds.definition import Hold
 from lethe.tiers.holds.holds import Holds
+from lethe.tiers.holds.positions import Positions
 from lethe.tiers.holds.scope import Scope
 
 MONTH = "2025-02.6"
@@ -80,3 +84,56 @@ def test_of_two_that_say_the_same_the_first_is_read() -> None:
     assert [r["n"] for r in each_once(lambda: iter(some), lambda _: 1)] == [1, 2]
     assert [r["n"] for r in each_once(lambda: iter(some), lambda r: r["n"])] == [2, 3]
     assert list(each_once(lambda: iter([]), lambda _: 1)) == []
+
+
+def place(r: Random) -> Position:
+    return Position(
+        r.choice(("a", "b")), r.randrange(2), r.randrange(40), r.choice((None, None, 0, 1, 2**31 - 1))
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_positions_are_a_set_whatever_is_done_with_them(seed: int) -> None:
+    r = Random(seed)
+    one, other = ([place(r) for _ in range(r.randrange(200))] for _ in range(2))
+    mine, theirs = Positions.each(one), Positions.each(other)
+    for found, expected in (
+        (mine, set(one)),
+        (mine | theirs, {*one, *other}),
+        (mine & theirs, set(one) & set(other)),
+        (mine - theirs, set(one) - set(other)),
+        (mine | Positions(), set(one)),
+        (mine - Positions(), set(one)),
+        (Positions() & mine, set[Position]()),
+    ):
+        assert len(found) == len(expected)
+        assert list(found) == sorted(
+            expected, key=lambda p: (p.stream, p.partition, p.offset, -1 if p.index is None else p.index)
+        )
+        assert [p for some in found.chunks(7) for p in some] == list(found)
+        assert bool(found) == bool(expected)
+
+
+def test_a_million_positions_take_megabytes() -> None:
+    """As objects in a set they take more than 250."""
+    count, many = 1_000_000, 65_536
+    tracemalloc.start()
+    try:
+        found = Positions.of(
+            pa.table(
+                [
+                    pa.repeat(pa.scalar("cdr"), many),
+                    pa.array([n % 3 for n in range(many)], pa.int32()),
+                    pa.array(range(start, start + many), pa.int64()),
+                    pa.nulls(many, pa.int32()),
+                ],
+                names=["stream", "partition", "offset", "index"],
+            )
+            for start in range(0, count, many)
+        )
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found) >= count
+    assert kept < 14 * len(found)
+    assert peak < 80 * len(found)
