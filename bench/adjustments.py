@@ -2,8 +2,9 @@
 
 Run with `nice python -m bench.adjustments [--count 5000000] [--share 0.01]`. Reports are split and committed part after
 part, every tenth commit by new handles, as after a restart; of a share of the messages there are two reports: the same
-one again, or a pending one before the final one, two commits apart. The sweep runs in the middle and at the end. Prints
-what was planted, what was found, and the memory there was at most; status 1 if they differ.
+one again, or a pending one before the final one, two commits apart. `lethe adjustments run` runs in the middle and at
+the end. Prints what was planted, what was found, and the memory its processes took at most; status 1 if they differ.
+`--engine dask --workers 2` and the like are for that command.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import psutil
 
-from lethe.operations.adjustments import run
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
 from lethe.schemas.declaration import format as formats
@@ -61,15 +64,36 @@ def planted(count: int, share: float, seed: int) -> Iterator[tuple[bytes, str | 
         yield value, None
 
 
+def sweep(folder: str, options: list[str]) -> str:
+    """Run `lethe adjustments run` and say what it found, and what it took."""
+    command = [str(Path(sys.executable).with_name("lethe")), "--config", f"{folder}/lethe.toml", "--json"]
+    began, most, spent = time.monotonic(), dict[int, int](), dict[int, float]()
+    with subprocess.Popen([*command, "adjustments", "run", *options], stdout=subprocess.PIPE) as running:
+        while running.poll() is None:
+            with suppress(psutil.NoSuchProcess):
+                mine = psutil.Process(running.pid)
+                for one in (mine, *mine.children(recursive=True)):
+                    most[one.pid] = max(most.get(one.pid, 0), one.memory_info().rss)
+                    spent[one.pid] = sum(one.cpu_times()[:2])
+            time.sleep(0.02)
+        assert running.stdout is not None
+        found = sum(one["new"] for one in json.loads(running.stdout.read()))
+    return (
+        f"{found:,} found in {time.monotonic() - began:,.0f} s, {sum(spent.values()):,.0f} s of processor time of "
+        f"{len(most)} processes, of which the largest had {max(most.values()) >> 20:,} MB"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=5_000_000)
     parser.add_argument("--share", type=float, default=0.01)
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
+    asked, options = parser.parse_known_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="lethe-adjustments-") as folder:
         settings = Settings(root=str(Path(folder, "warehouse")), keys_dir=Path(folder, "keys"))
+        Path(folder, "lethe.toml").write_text(f'root = "{settings.root}"\nkeys_dir = "{settings.keys_dir}"\n')
         expected: dict[int, str] = {}
         runtime, pending, offset, commits = Runtime(settings, lambda: NOW), [], 0, 0
         values: list[bytes | None] = []
@@ -102,23 +126,18 @@ def main() -> None:
             if len(values) >= _BATCH:
                 flush(_COMMIT)
             if offset == asked.count // 2:
-                run(Runtime(settings, lambda: NOW))
+                print(f"in the middle: {sweep(folder, options)}", flush=True)
         flush(0)
         taken = time.monotonic() - began
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        swept = time.process_time()
-        run(Runtime(settings, lambda: NOW))
-        swept = time.process_time() - swept
+        print(f"taken in, and swept once, in {taken:,.0f} s")
+        print(f"at the end: {sweep(folder, options)}", flush=True)
         table = Runtime(settings, lambda: NOW).warehouse.table("adjustments").dataset().to_table()
         found = dict(zip(table["offset"].to_pylist(), map(str, table["reason"].to_pylist()), strict=True))
-        again = [one.new for one in run(Runtime(settings, lambda: NOW))]
+        print(f"a second run: {sweep(folder, options)}", flush=True)
     print(
         f"{offset:,} reports in {commits} commits, {len(expected):,} of them not to be billed; found {len(found):,}: "
         f"{sum(expected.get(at) == why for at, why in found.items()):,} right, "
-        f"{len(found.keys() - expected.keys()):,} beside them, {len(expected.keys() - found.keys()):,} missed; "
-        f"a second run finds {sum(again)}. Taken in and swept once in {taken:,.0f} s; the last sweep took "
-        f"{swept:,.0f} s of processor time; {before:,} MB of memory at most before it, "
-        f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024:,} MB after it"
+        f"{len(found.keys() - expected.keys()):,} beside them, {len(expected.keys() - found.keys()):,} missed"
     )
     raise SystemExit(0 if found == expected else 1)
 

@@ -26,6 +26,7 @@ from lethe.keys.tokens import subject_tokens
 from lethe.operations.asker import Asker
 from lethe.operations.compact import Asked, compact, overview
 from lethe.operations.engines import open_engine
+from lethe.operations.engines.tasks import Cluster
 from lethe.operations.runtime import Runtime, system_clock
 from lethe.operations.settings import Settings
 from lethe.operations.window.lookup import lookup
@@ -187,8 +188,7 @@ def main() -> None:
         merges = compact(
             runtime,
             Asked(("identifiers", "metadata"), whole=True),
-            open_engine("local", workers=1),
-            folder / "lethe.toml",
+            Cluster(open_engine("local", workers=1), settings.root, folder / "lethe.toml"),
         )
         seconds, cores = time.perf_counter() - start, time.process_time() - spent
         written = sum(m.rows for m in merges)

@@ -12,9 +12,11 @@ from typing import Final
 
 import polars as pl
 
+from lethe.operations.engines.tasks import Cluster
 from lethe.operations.runtime import Runtime
 from lethe.schemas.retention.calendar import Month
-from lethe.tiers.adjustments.table import NAME, Adjusted, adjust, known
+from lethe.tiers.adjustments.table import NAME, Adjusted, Execute, Task, adjust, known
+from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.rewrite import files_of
 from lethe.tiers.monthly import Looks, digest, forget_with_archive
 from lethe.tiers.warehouse import Warehouse
@@ -26,17 +28,32 @@ def run(
     runtime: Runtime,
     only: Month | None = None,
     on_month: Callable[[int, int], None] = lambda _done, _of: None,
+    cluster: Cluster | None = None,
 ) -> list[Adjusted]:
-    """Look through every month of the window (or one) and write what is new; returns what was found in each."""
+    """Look through every month of the window (or one) and write what is new; returns what was found in each.
+
+    Shares of a month are looked through on a cluster, or here one after the other. Who is interrupted runs it again:
+    each month is there whole or not at all.
+    """
     warehouse = runtime.new_warehouse()
     chosen = [m for m in _files(warehouse) if only is None or m == only]
     done = []
     for number, month in enumerate(chosen):
         on_month(number, len(chosen))
-        done.append(adjust(warehouse, month, runtime.clock()))
+        done.append(adjust(warehouse, month, runtime.clock(), _execute(cluster)))
     on_month(len(chosen), len(chosen))
     forget_with_archive(warehouse, NAME, runtime.clock())
     return done
+
+
+def _execute(cluster: Cluster | None) -> Execute | None:
+    def execute(tasks: list[Task]) -> list[list[DataFile]]:
+        assert cluster is not None  # noqa: S101  (it is returned for one only)
+        return [
+            [DataFile(**f) for f in files] for files in cluster.map("adjust", [t.to_json() for t in tasks])
+        ]
+
+    return None if cluster is None else execute
 
 
 def run_due(runtime: Runtime, ending: set[Month]) -> list[Adjusted]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic
 from typing import Final
 
-from lethe.operations.engines import Engine
-from lethe.operations.engines.tasks import pack, perform_packed, unpack
+from lethe.operations.engines.tasks import Cluster, file_of
 from lethe.operations.runtime import Runtime
 from lethe.schemas.arrow import TABLES
 from lethe.schemas.errors import ConfigurationError, LetheError
@@ -78,8 +76,7 @@ class Asked:
 def compact(
     runtime: Runtime,
     asked: Asked,
-    engine: Engine | None = None,
-    config: Path | None = None,
+    cluster: Cluster | None = None,
     on_merge: Callable[[Merge], None] = lambda _: None,
     go_on: Callable[[], bool] = lambda: True,
 ) -> list[Merge]:
@@ -98,9 +95,7 @@ def compact(
         try:
             table = Table(runtime.objects, name, runtime.storage)
             jobs.check_table(table)
-            _compact(
-                runtime, table, asked, _execute(runtime, engine, config), done, failures, on_merge, go_on
-            )
+            _compact(runtime, table, asked, _execute(runtime, cluster), done, failures, on_merge, go_on)
             if any(merge.table == name for merge in done):
                 table.write_checkpoint()
             jobs.tidy(runtime.objects, table, runtime.clock())
@@ -187,14 +182,13 @@ def _chosen(files: Sequence[DataFile], asked: Asked) -> list[DataFile]:
     return [f for f in files if asked.month is None or f.partition.get("month") == asked.month]
 
 
-def _execute(runtime: Runtime, engine: Engine | None, config: Path | None) -> jobs.Execute:
-    """Run tasks on an engine, or here and now when there is none."""
+def _execute(runtime: Runtime, cluster: Cluster | None) -> jobs.Execute:
+    """Run tasks on a cluster, or here and now when there is none."""
 
     def execute(tasks: list[Task]) -> list[DataFile | None]:
-        if engine is None:
+        if cluster is None:
             return [perform(runtime.objects, task) for task in tasks]
-        texts = [pack(task, runtime.settings.root, config) for task in tasks]
-        return [unpack(text) for text in engine.map(perform_packed, texts)]
+        return [file_of(raw) for raw in cluster.map("compact", [task.to_json() for task in tasks])]
 
     return execute
 

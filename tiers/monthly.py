@@ -20,8 +20,10 @@ import pyarrow.compute as pc
 from lethe.schemas.errors import FencedError
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers.delta.files import write_files
+from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.rewrite import delete_removed, files_of, replace
 from lethe.tiers.delta.table import Table
+from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
 
@@ -43,32 +45,47 @@ def add(
     now: datetime,
     columns: list[str],
     find: Callable[[pl.DataFrame], pa.Table],
-) -> tuple[pl.DataFrame, pa.Table]:
-    """Write what is found out of a month and not in the table yet; returns what was there, `columns` of it, and what
-    is new.
+) -> pa.Table:
+    """Write what is found out of a month and not in the table yet, as `settle` does; returns what is new.
 
-    `find` is given what is there, and returns new rows with the columns of the table.
+    `find` is given what is there, `columns` of it, and returns new rows with the columns of the table.
+    """
+    rows: list[pa.Table] = []
+
+    def write(run: int) -> list[DataFile]:
+        rows[:] = [find(known(warehouse.table(name), month, columns))]
+        return write_files(warehouse.objects, name, rows[0], f"run{run}", int(now.timestamp() * 1000))
+
+    settle(warehouse, name, month, write)
+    return rows[0]
+
+
+def settle(
+    warehouse: Warehouse, name: str, month: Month, write: Callable[[int], list[DataFile]]
+) -> list[DataFile]:
+    """Commit what a run over a month found out and the table does not have; returns the files.
+
+    `write` is given the number of the run, looks at what is there and writes the rest as files.
 
     1. See the table as it is, with the number of the month's last run. A crash here leaves nothing.
-    2. Find out what is new. A crash here leaves nothing.
+    2. Find out what is new. A crash here leaves files in no commit, which a sweep removes.
     3. Commit it with the next number. Another run that came first is seen by the number: look again.
     """
     for _ in range(_TRIES):
         # Step 1
-        table, run = warehouse.table(name), f"{name}/{month}"
-        number = (table.transaction(run) or 0) + 1
-        there = known(table, month, columns)
+        table, source = warehouse.table(name), f"{name}/{month}"
+        run = (table.transaction(source) or 0) + 1
         # Step 2
-        rows = find(there)
-        if not rows.num_rows:
-            return there, rows
+        files = write(run)
+        if not files:
+            return []
         # Step 3
-        files = write_files(warehouse.objects, name, rows, f"run{number}", int(now.timestamp() * 1000))
+        fail_point(f"{name}.written")
         try:
-            table.commit(files, {run: number}, {"lethe.maintenance": name})
+            table.commit(files, {source: run}, {"lethe.maintenance": name})
         except FencedError:
             continue
-        return there, rows
+        return files
     raise FencedError(f"{name} of {month}: other runs were faster {_TRIES} times; there is nothing to do")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ class Dask:
     """A client of a scheduler, by its address such as `tcp://scheduler:8786` or `tls://…`."""
 
     def __init__(self, address: str | None = None, workers: int | None = None) -> None:
+        for name in ("distributed", "distributed.client"):  # what fails is said once, by us
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         local: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
         try:
             self._client = (
@@ -36,6 +39,13 @@ class Dask:
         futures = self._client.map(work, list(texts), pure=False, retries=3)
         try:
             yield from self._client.gather(futures)
+        except RuntimeError as error:
+            if "deserialization" not in str(error):
+                raise
+            raise ConfigurationError(
+                "the scheduler or the workers of the Dask cluster have no Lethe, or another release; install this "
+                "one there; nothing was changed"
+            ) from None
         except (KilledWorker, FutureCancelledError, CommClosedError, TimeoutError, OSError) as error:
             raise TransientError(
                 f"the Dask cluster could not finish: {type(error).__name__}; run it again"

@@ -2,45 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, Final
 
 import orjson
 
 from lethe.operations import settings
+from lethe.operations.engines import Engine
+from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import ConfigurationError
+from lethe.tiers.adjustments import table as adjustments
 from lethe.tiers.compaction.perform import perform
 from lethe.tiers.compaction.plan import Task
 from lethe.tiers.delta.log import DataFile
-from lethe.tiers.store.objects import Objects, open_objects
+from lethe.tiers.delta.table import Table
 
 
-def pack(task: Task, root: str, config: Path | None) -> str:
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """An engine, the warehouse its tasks are about, and where its workers find their settings (None: as ever)."""
+
+    engine: Engine = field(repr=False)
+    root: str
+    config: Path | None
+
+    def map(self, kind: str, tasks: Sequence[Any]) -> Iterator[Any]:
+        """Run tasks of a kind, given as plain values, and yield what came of each, in their order."""
+        texts = [pack(kind, task, self.root, self.config) for task in tasks]
+        return (orjson.loads(text) for text in self.engine.map(perform_packed, texts))
+
+
+def pack(kind: str, task: Any, root: str, config: Path | None) -> str:
     """Return the text of a task of the warehouse at `root`, whose settings are in `config` wherever it runs."""
-    return orjson.dumps([task.to_json(), root, None if config is None else str(config)]).decode()
+    return orjson.dumps([kind, task, root, None if config is None else str(config)]).decode()
 
 
 def perform_packed(text: str) -> str:
-    """Perform a task and return the file it wrote as text.
+    """Perform a task and return what came of it as text.
 
     Raises `ConfigurationError` where the settings are of another warehouse.
     """
-    task, root, config = orjson.loads(text)
-    written = perform(_objects(root, config), Task.from_json(task))
-    return orjson.dumps(written).decode()
+    kind, task, root, config = orjson.loads(text)
+    return orjson.dumps(_KINDS[kind](_runtime(root, config), task)).decode()
 
 
-def unpack(text: str) -> DataFile | None:
+def file_of(raw: Any) -> DataFile | None:
     """Return the file that a task wrote; None if no row belonged in it."""
-    raw = orjson.loads(text)
     return None if raw is None else DataFile(**raw)
 
 
+def _compact(runtime: Runtime, task: Any) -> Any:
+    written = perform(runtime.objects, Task.from_json(task))
+    return None if written is None else asdict(written)
+
+
+def _adjust(runtime: Runtime, task: Any) -> Any:
+    def table(name: str) -> Table:
+        return Table(runtime.objects, name, runtime.storage)
+
+    return [asdict(f) for f in adjustments.perform(runtime.objects, table, adjustments.Task(**task))]
+
+
+_KINDS: Final[dict[str, Callable[[Runtime, Any], Any]]] = {"compact": _compact, "adjust": _adjust}
+
+
 @lru_cache(maxsize=4)
-def _objects(root: str, config: str | None) -> Objects:
+def _runtime(root: str, config: str | None) -> Runtime:
     mine = settings.load(Path(config) if config else None)
     if mine.root != root:
         raise ConfigurationError(
             "a worker has the settings of another warehouse; give all of them the same lethe.toml"
         )
-    return open_objects(mine.root, {name: value.get_secret_value() for name, value in mine.storage.items()})
+    return Runtime(mine)

@@ -51,5 +51,5 @@ def name(
             schema=CODES,
         )  # fmt: skip
 
-    _, new = monthly.add(warehouse, NAME, month, now, _COLUMNS, rows)
+    new = monthly.add(warehouse, NAME, month, now, _COLUMNS, rows)
     return [Named(*row.values()) for row in new.select(_COLUMNS).to_pylist()]

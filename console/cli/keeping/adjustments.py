@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from lethe.console.cli._root import new_app
+from lethe.console.cli.engines import ADDRESS, ENGINE, WORKERS, cluster
 from lethe.console.cli.shell import parse_month, progress, shell
 
 
@@ -21,6 +22,9 @@ def register(app: typer.Typer) -> None:
 def run_command(
     context: typer.Context,
     month: Annotated[str | None, typer.Option("--month", help="Only this month, such as 2026-10.")] = None,
+    engine: ENGINE = "local",
+    address: ADDRESS = None,
+    workers: WORKERS = None,
 ) -> None:
     """Look for superseded and repeated reports in every month of the window; the leader does so daily.
 
@@ -30,8 +34,11 @@ def run_command(
 
     invocation = shell(context)
     only = None if month is None else parse_month(month)
-    with progress("months", None, shown=not invocation.json) as update:
-        found = adjustments.run(invocation.runtime, only, update)
+    with (
+        cluster(invocation, engine, address, workers) as tasks,
+        progress("months", None, shown=not invocation.json) as update,
+    ):
+        found = adjustments.run(invocation.runtime, only, update, tasks)
     rows = [{"month": str(a.month), "new": a.new, "total": a.total} for a in found]
     invocation.answer(
         rows,

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from lethe.console.cli.engines import ADDRESS, ENGINE, WORKERS, cluster
 from lethe.console.cli.shell import Shell, progress, shell
 from lethe.operations.compact import Asked, Merge, compact, due, overview
-from lethe.operations.engines import open_engine
 from lethe.schemas.arrow import TABLES
 
 MONTH = Annotated[str | None, typer.Option("--month", help="Only this month, such as 2026-11.")]
@@ -52,16 +52,9 @@ def compact_command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be merged first; change nothing.")
     ] = False,
-    engine: Annotated[
-        str, typer.Option("--engine", help="Where it runs: local (processes), dask or spark.")
-    ] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option("--address", help="The cluster's scheduler or master; default: this machine."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, max=256, help="Processes on this machine.")
-    ] = None,
+    engine: ENGINE = "local",
+    address: ADDRESS = None,
+    workers: WORKERS = None,
 ) -> None:
     """Merge small files into few sorted ones with the same rows. Workers and look-ups go on meanwhile.
 
@@ -72,18 +65,14 @@ def compact_command(
     if dry_run:
         _show(invocation, due(invocation.runtime, asked), "would be merged")
         return
-    chosen = open_engine(engine, address, workers)
-    with progress("merges", None) as update:
+    with cluster(invocation, engine, address, workers) as tasks, progress("merges", None) as update:
         made: list[Merge] = []
 
         def merged(one: Merge) -> None:
             made.append(one)
             update(len(made), None)
 
-        try:
-            compact(invocation.runtime, asked, chosen, invocation.config, merged)
-        finally:
-            chosen.close()
+        compact(invocation.runtime, asked, tasks, merged)
     _show(invocation, made, "merged")
 
 

@@ -137,7 +137,8 @@ def test_planted_ones_are_all_found_and_none_beside_them(
         world.ingest([line for line, _, _ in part])
     if passes > 1:
         rows = len(world.rows("identifiers"))
-        monkeypatch.setattr("lethe.tiers.adjustments.find._ROWS_AT_A_TIME", -(-rows // passes))
+        monkeypatch.setattr("lethe.tiers.adjustments.find._ROWS_OF_A_SHARE", -(-rows // passes))
+        monkeypatch.setattr("lethe.tiers.adjustments.find._ROWS_AT_A_TIME", 10)
     (done,) = run(world.runtime)
     assert done.total == sum(apart for _, apart, _ in lines)
 

@@ -21,6 +21,7 @@ from lethe.operations.compact import Asked, compact
 from lethe.operations.engines import open_engine
 from lethe.operations.engines.dask import Dask
 from lethe.operations.engines.local import Local
+from lethe.operations.engines.tasks import Cluster
 from lethe.schemas.errors import ConfigurationError
 from lethe.tiers.ledger import reconcile
 
@@ -76,7 +77,7 @@ def test_all_engines_write_the_same_bytes(make_world: Callable[..., World]) -> N
         for engine in engines:
             shutil.rmtree(world.root)
             shutil.copytree(copy, world.root)
-            compact(world.runtime, Asked(whole=True), engine, config)
+            compact(world.runtime, Asked(whole=True), engine and Cluster(engine, str(world.root), config))
             assert rows(world) == before
             written.append(data_files(world))
         engines[-1].close()
@@ -118,7 +119,7 @@ def test_a_worker_with_the_settings_of_another_warehouse(make_world: Callable[..
     before = data_files(world)
     config.write_text(f'root = "{world.folder / "elsewhere"}"\nkeys_dir = "{world.keys}"\n')
     with pytest.raises(ConfigurationError, match="settings of another warehouse"):
-        compact(world.runtime, Asked(whole=True), Local(1), config)
+        compact(world.runtime, Asked(whole=True), Cluster(Local(1), str(world.root), config))
     assert data_files(world) == before
 
 
@@ -132,7 +133,7 @@ def test_tasks_carry_neither_keys_nor_rows(make_world: Callable[..., World]) -> 
                 carried.extend((text, answer))
                 yield answer
 
-    compact(world.runtime, Asked(whole=True), Listening(1), config)
+    compact(world.runtime, Asked(whole=True), Cluster(Listening(1), str(world.root), config))
     secrets = {r["token"].hex() for r in world.rows("identifiers") if r["token"] is not None}
     assert carried
     assert not any(secret in text for text in carried for secret in secrets)

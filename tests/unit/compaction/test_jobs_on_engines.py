@@ -1,0 +1,156 @@
+"""What goes through all data comes to the same on every engine; what dies on the way leaves nothing half-done."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dask_cluster import DaskCluster, commands, dask_cluster, slow
+from retention_world import World, report
+
+from lethe.operations import adjustments
+from lethe.operations.engines import open_engine
+from lethe.operations.engines.dask import Dask
+from lethe.operations.engines.local import Local
+from lethe.operations.engines.tasks import Cluster, pack, perform_packed
+from lethe.schemas.errors import ConfigurationError, TransientError
+
+MARCH = datetime(2025, 3, 10, 12, tzinfo=UTC)
+HERS = "+923001234567"
+
+
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    with dask_cluster(tmp_path_factory.mktemp("dask")) as made:
+        yield made
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> World:
+    """Forty messages, each tenth reported twice and two commits apart, in shares of twenty."""
+    made = make_world(integrity={"scope": "all"})
+    said = [report(at, HERS if at % 5 == 0 else f"+92300{2_000_000 + at}", MARCH + timedelta(seconds=at))
+            for at in range(40)]  # fmt: skip
+    for part in (said[:20], said[20:], said[::10]):
+        made.ingest(part)
+    (made.folder / "lethe.toml").write_text(
+        f'root = "{made.root}"\nkeys_dir = "{made.keys}"\nintegrity.scope = "all"\n'
+    )
+    monkeypatch.setattr("lethe.tiers.adjustments.find._ROWS_OF_A_SHARE", 20)
+    return made
+
+
+def copied(world: World, name: str) -> Path:
+    return Path(shutil.copytree(world.root, world.folder / name))
+
+
+def restored(world: World, copy: Path) -> None:
+    shutil.rmtree(world.root)
+    shutil.copytree(copy, world.root)
+
+
+def on(world: World, engine: Any) -> Cluster:
+    return Cluster(engine, str(world.root), world.folder / "lethe.toml")
+
+
+def files(world: World, folder: str) -> dict[str, bytes]:
+    return {p: (world.root / p).read_bytes() for p in world.paths(folder) if p.endswith(".parquet")}
+
+
+def secrets_of(world: World) -> set[bytes]:
+    """Keys, tokens and numbers, and how text spells them."""
+    keys = [p.read_bytes() for p in world.keys.rglob("*") if p.is_file() and p.stat().st_size >= 16]
+    tokens = [t for r in world.rows("identifiers") for t in (r["token"], r["message_token"]) if t is not None]
+    return {*keys, *tokens, *(t.hex().encode() for t in tokens), HERS[1:].encode()}
+
+
+def nothing_is_kept_of_anybody(folder: Path, secrets: set[bytes]) -> None:
+    looked = [p for p in folder.rglob("*") if p.is_file()]
+    assert looked
+    for path in looked:
+        data = path.read_bytes()
+        assert not any(secret in data for secret in secrets), f"{path} holds a key, a token or a number"
+
+
+def test_what_is_not_to_be_billed_is_the_same_bytes_everywhere(world: World, dask: DaskCluster) -> None:
+    copy = copied(world, "before")
+    secrets = secrets_of(world)
+    written = []
+    for engine in (None, Local(2), open_engine("dask", dask.address)):
+        restored(world, copy)
+        (done,) = adjustments.run(world.runtime, cluster=engine and on(world, engine))
+        assert (done.new, done.total) == (4, 4)
+        written.append(files(world, "adjustments"))
+    assert len(written[0]) > 1
+    assert written[0] == written[1] == written[2]
+    nothing_is_kept_of_anybody(dask.folder, secrets)
+
+
+def test_a_task_of_another_release_is_refused(world: World) -> None:
+    task = {"month": "2025-03", "run": 1, "share": 0, "of": 1, "now_ms": 0, "release": "lethe 0.0.1"}
+    with pytest.raises(ConfigurationError, match="use one release"):
+        perform_packed(pack("adjust", task, str(world.root), world.folder / "lethe.toml"))
+    assert world.rows("adjustments") == []
+
+
+def of_elsewhere(text: str) -> str:
+    """A task that workers cannot import, as if they had no Lethe."""
+    return text
+
+
+def test_workers_without_lethe_are_named_in_a_line(dask: DaskCluster) -> None:
+    engine = Dask(dask.address)
+    with pytest.raises(ConfigurationError, match="workers of the Dask cluster"):
+        list(engine.map(of_elsewhere, ["a", "b"]))
+    engine.close()
+
+
+def test_a_scheduler_that_dies_leaves_nothing_half_done(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("lethe.operations.engines.dask._SECONDS", 4)
+    with dask_cluster(tmp_path / "mortal") as mortal:
+
+        class Dying(Dask):
+            def map(self, work: Callable[[str], str], texts: Any) -> Iterator[str]:
+                threading.Timer(0.5, mortal.kill_scheduler).start()
+                yield from super().map(slow, [*texts] * 20)
+
+        engine = Dying(mortal.address)
+        with pytest.raises(TransientError, match="run it again"):
+            adjustments.run(world.runtime, cluster=on(world, engine))
+        engine.close()
+        assert caplog.text == ""
+        assert world.rows("adjustments") == []
+        mortal.close()
+        mortal.start()
+        again = Dask(mortal.address)
+        assert [d.new for d in adjustments.run(world.runtime, cluster=on(world, again))] == [4]
+        again.close()
+
+
+def test_the_commands_of_the_guide_run(world: World, dask: DaskCluster) -> None:
+    """Each is run against the cluster, in a process of its own, and says the same as without one."""
+    copy = copied(world, "before")
+    given = commands("What runs on it")
+    assert {words[1] for words in given} >= {"compact", "adjustments"}
+    for words in given:
+        plain = words[: words.index("--engine")]
+        answers = []
+        for command in (plain, dask.here(words)):
+            restored(world, copy)
+            lethe = [dask.here(["lethe"])[0], "--config", str(world.folder / "lethe.toml"), "--json"]
+            done = subprocess.run(
+                [*lethe, *command[1:]], env=dask.environment, cwd=world.folder, capture_output=True,
+                text=True, timeout=120,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr[-2000:]
+            answers.append(json.loads(done.stdout))
+        assert answers[0] == answers[1]
