@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -36,32 +37,42 @@ _BATCH = 4_000
 _COMMIT = 72_000
 
 
+def reports(count: int, seed: int) -> Iterator[bytes]:
+    """Yield reports, each of a message of its own: of 100,000 that were made up, with ids of their own."""
+    made = list(generate(SMS, min(count, 100_000), seed, until=NOW, months=1))
+    ids = [json.loads(value)["messageId"].encode() for value in made]
+    for at in range(count):
+        again, which = divmod(at, len(made))
+        yield made[which].replace(ids[which], ids[which] + b"-%d" % again, 1) if again else made[which]
+
+
 def planted(count: int, share: float, seed: int) -> Iterator[tuple[bytes, str | None]]:
     """Yield reports, in order, each with why it is not to be billed, or None."""
     draw = random.Random(seed)
-    waiting: list[tuple[int, bytes]] = []  # when it comes, the other report
-    for at, value in enumerate(generate(SMS, count, seed, until=NOW, months=1)):
+    waiting: deque[tuple[int, bytes]] = deque()  # when it comes, the other report
+    for at, value in enumerate(reports(count, seed)):
         while waiting and waiting[0][0] <= at:
-            yield waiting.pop(0)[1], None
+            yield waiting.popleft()[1], None
         if draw.random() >= share:
             yield value, None
             continue
         later = at + 2 * _COMMIT  # two commits on
-        record = json.loads(value)
-        final = dict(
-            record, status={"groupId": 3, "groupName": "DELIVERED", "id": 5, "name": "DELIVERED_TO_HANDSET"}
-        )
+        final = with_status(value, 3, "DELIVERED")
         if draw.random() < 0.5:
-            pending = dict(
-                record, status={"groupId": 1, "groupName": "PENDING", "id": 7, "name": "PENDING_ENROUTE"}
-            )
-            yield json.dumps(pending).encode(), "superseded"
-            waiting.append((later, json.dumps(final).encode()))
+            yield with_status(value, 1, "PENDING"), "superseded"
+            waiting.append((later, final))
         else:
-            yield json.dumps(final).encode(), None
-            waiting.append((later, b"again" + json.dumps(final).encode()))
+            yield final, None
+            waiting.append((later, b"again" + final))
     for _, value in waiting:
         yield value, None
+
+
+def with_status(report: bytes, group: int, name: str) -> bytes:
+    """Return a report with another status."""
+    return json.dumps(
+        {**json.loads(report), "status": {"groupId": group, "groupName": name, "id": 5, "name": f"{name}_SO"}}
+    ).encode()
 
 
 def sweep(folder: str, options: list[str]) -> str:

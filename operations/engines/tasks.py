@@ -12,6 +12,7 @@ import orjson
 
 from lethe.operations import settings
 from lethe.operations.engines import Engine
+from lethe.operations.proof import verify
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import ConfigurationError
 from lethe.tiers.adjustments import table as adjustments
@@ -19,6 +20,7 @@ from lethe.tiers.compaction.perform import perform
 from lethe.tiers.compaction.plan import Task
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.table import Table
+from lethe.tiers.evidence.parts import COMPARE, LOOK
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,12 @@ def _adjust(runtime: Runtime, task: Any) -> Any:
     return [asdict(f) for f in adjustments.perform(runtime.objects, table, adjustments.Task(**task))]
 
 
-_KINDS: Final[dict[str, Callable[[Runtime, Any], Any]]] = {"compact": _compact, "adjust": _adjust}
+_KINDS: Final[dict[str, Callable[[Runtime, Any], Any]]] = {
+    "compact": _compact,
+    "adjust": _adjust,
+    LOOK: verify.look,
+    COMPARE: verify.compare,
+}
 
 
 @lru_cache(maxsize=4)

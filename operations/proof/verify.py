@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 from lethe.integrity.log.note import VerifierKey
 from lethe.integrity.log.signing import KeyHistory
@@ -18,6 +18,9 @@ from lethe.operations.proof.signing import history_of
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import LetheError
 from lethe.schemas.retention.calendar import Month
+from lethe.tiers.archive.rows import Archive
+from lethe.tiers.evidence import parts
+from lethe.tiers.evidence.parts import Spread
 from lethe.tiers.evidence.unhashed import WHY, Unhashed, unhashed
 from lethe.tiers.evidence.verification import Report, Verifier, checkpoint_of
 from lethe.tiers.undo.undo import undone_streams
@@ -58,9 +61,15 @@ class Verified:
     originals: Compared | None = None
 
 
-def verify(runtime: Runtime, wanted: Wanted, on_rows: Callable[[int, int | None], None]) -> Verified:
+def verify(
+    runtime: Runtime,
+    wanted: Wanted,
+    on_rows: Callable[[int, int | None], None],
+    spread: Spread | None = None,
+) -> Verified:
     """Verify every row, the ledger and the signed log; `on_rows` is told how many of how many are done.
 
+    `spread` does the work in parts, elsewhere; originals are compared here.
     Raises `LetheError` when nobody is trusted, or when a checkpoint cannot be read.
     """
     first, last = (None if time is None else Month.of(time) for time in (wanted.since, wanted.until))
@@ -69,7 +78,7 @@ def verify(runtime: Runtime, wanted: Wanted, on_rows: Callable[[int, int | None]
     verifier = Verifier(
         runtime.warehouse, trusted, runtime.settings.retention, runtime.clock(), wanted.stream,
         first, last, known, stamp_roots(runtime.settings.integrity), on_rows,
-        undone=undone_streams(runtime.objects, trusted.keys),
+        undone=undone_streams(runtime.objects, trusted.keys), spread=spread,
     )  # fmt: skip
     findings: list[Finding] = []
     more = 0
@@ -85,7 +94,22 @@ def verify(runtime: Runtime, wanted: Wanted, on_rows: Callable[[int, int | None]
     report = verifier.report
     scope = runtime.settings.integrity.scope
     without = unhashed(runtime.warehouse, scope, report.first, report.last, wanted.stream)
-    return Verified(report, findings, more, without, compared)
+    return Verified(report, findings, more + report.more, without, compared)
+
+
+def look(runtime: Runtime, task: Any) -> Any:
+    """Look through the files of a task, where it has come to."""
+    return parts.look_through(Archive(runtime.objects, []), task)
+
+
+def compare(runtime: Runtime, task: Any) -> Any:
+    """Verify the topic-partitions of a task, where it has come to."""
+    verifier = Verifier(
+        runtime.warehouse, history_of(runtime), runtime.settings.retention, runtime.clock(), task["stream"],
+        known=[note.encode() for note in task["known"]], stamp_roots=stamp_roots(runtime.settings.integrity),
+        undone=frozenset(task["undone"]),
+    )  # fmt: skip
+    return verifier.compare(task)
 
 
 def _trusted(runtime: Runtime, keys: Sequence[str]) -> KeyHistory:

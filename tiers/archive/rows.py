@@ -62,8 +62,10 @@ class Archive:
     wanted: str | None = None
     findings: list[Finding] = field(default_factory=list)
     groups: dict[TopicPartition, list[Group]] = field(default_factory=dict)
-    _open: OrderedDict[str, pq.ParquetFile] = field(default_factory=OrderedDict)
-    _held: OrderedDict[tuple[str, int, TopicPartition], pa.Table] = field(default_factory=OrderedDict)
+    _open: OrderedDict[str, pq.ParquetFile] = field(default_factory=OrderedDict, init=False)
+    _held: OrderedDict[tuple[str, int, TopicPartition], pa.Table] = field(
+        default_factory=OrderedDict, init=False
+    )
 
     @classmethod
     def of(
@@ -74,17 +76,29 @@ class Archive:
         last: Month | None = None,
         wanted: str | None = None,
         on_file: Callable[[int, int], None] = lambda _done, _all: None,
+        elsewhere: Callable[[Archive], None] | None = None,
     ) -> Archive:
-        """Return the table as its handle sees it, looked through once."""
+        """Return the table as its handle sees it, looked through once: here, or `elsewhere`."""
         months = (str(first or ""), str(last or "~"))
         files = [f for f in files_of(table) if months[0] <= f.partition["month"] <= months[1]]
         archive = cls(objects, files, wanted)
-        for number, file in enumerate(files, 1):
-            archive._look_through(file)
-            on_file(number, len(files))
-        for groups in archive.groups.values():
-            groups.sort(key=lambda g: (g.first, g.last))
+        archive.look_through(on_file, elsewhere)
         return archive
+
+    def look_through(
+        self,
+        on_file: Callable[[int, int], None] = lambda _done, _all: None,
+        elsewhere: Callable[[Archive], None] | None = None,
+    ) -> None:
+        """Find out where the rows of each topic-partition lie, here or `elsewhere`."""
+        if elsewhere is not None:
+            elsewhere(self)
+        else:
+            for number, file in enumerate(self.files, 1):
+                self._look_through(file)
+                on_file(number, len(self.files))
+        for groups in self.groups.values():
+            groups.sort(key=lambda g: (g.first, g.last))
 
     def rows(
         self, topic_partition: TopicPartition

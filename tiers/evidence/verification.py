@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +23,7 @@ from lethe.integrity.verify.log import verify_ledger, verify_log
 from lethe.integrity.verify.replays import At, only, verify_replays
 from lethe.integrity.verify.row_batch import Months, Rows
 from lethe.keys.anchors import LedgerKey
-from lethe.schemas.errors import IntegrityError, LetheError
+from lethe.schemas.errors import ConfigurationError, IntegrityError, LetheError
 from lethe.schemas.position import STREAM_PATTERN
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.retention.data_class import DataClass
@@ -29,6 +31,7 @@ from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.tiers.archive.rows import Archive
 from lethe.tiers.commit import declarations, ledger_entries
 from lethe.tiers.commit.ledger_entries import REPLAYED
+from lethe.tiers.evidence import parts
 from lethe.tiers.evidence.log_store import FOLDER, LogStore, logs
 from lethe.tiers.ledger.commits import TopicPartition
 from lethe.tiers.ledger.reading import read_ledger
@@ -40,7 +43,8 @@ class Report:
     """What was verified. `rows` are those in scope, `outside` those out of it, `first` the oldest month (None: all).
 
     `unpublished` counts commits that are not in their logs yet; their rows were not compared. `silent` counts those
-    whose log entry is of version 1, which says nothing of rows out of scope.
+    whose log entry is of version 1, which says nothing of rows out of scope. `more` counts findings that parts did not
+    name, because there were too many.
     """
 
     version: int = -1
@@ -52,6 +56,7 @@ class Report:
     stamps: int = 0
     unpublished: int = 0
     expected: int = 0
+    more: int = 0
     first: Month | None = None
     last: Month | None = None
 
@@ -78,6 +83,8 @@ class Verifier:
     seen: set[bytes] = field(default_factory=set)
     undone: frozenset[str] = frozenset()
     """Streams of files that were taken out again, as certificates say that a trusted key has signed."""
+    spread: parts.Spread | None = None
+    """Does the work in parts, elsewhere; None: here."""
 
     def run(self) -> Iterator[Finding]:
         """Yield every finding. The table is pinned first and the logs are opened after it, so that nothing is missed.
@@ -89,7 +96,10 @@ class Verifier:
         table.reload()
         report.version = table.version
         report.first, report.last = self.first_month(), self.until
-        archive = Archive.of(self.warehouse.objects, table, report.first, report.last, self.stream)
+        look = None if self.spread is None else partial(parts.looked_through, spread=self.spread)
+        archive = Archive.of(
+            self.warehouse.objects, table, report.first, report.last, self.stream, elsewhere=look
+        )
         yield from archive.findings
         ledger, broken = self._ledger()
         yield from (Finding(Kind.ALTERED, path, what) for path, what in sorted(broken.items()))
@@ -105,11 +115,72 @@ class Verifier:
         replayed = pc.equal(ledger["source"], REPLAYED)
         elsewhere: dict[TopicPartition, set[At]] = {}
         yield from self._replays(archive, ledger.filter(replayed), elsewhere)
-        ledger = ledger.filter(pc.invert(replayed))
+        if self.spread is not None:
+            yield from self._in_parts(self.spread, archive, topic_partitions, elsewhere, said)
+            return
+        yield from self._places(
+            archive, ledger.filter(pc.invert(replayed)), topic_partitions, elsewhere, said
+        )
+
+    def _places(
+        self,
+        archive: Archive,
+        ledger: pa.Table,
+        topic_partitions: Iterable[TopicPartition],
+        elsewhere: dict[TopicPartition, set[At]],
+        said: set[Finding],
+    ) -> Iterator[Finding]:
         for topic_partition in topic_partitions:
             yield from self._place(archive, ledger, topic_partition, elsewhere.get(topic_partition, set()))
             yield from (finding for finding in archive.findings if finding not in said)
             said.update(archive.findings)
+
+    def _in_parts(
+        self,
+        spread: parts.Spread,
+        archive: Archive,
+        topic_partitions: Sequence[TopicPartition],
+        elsewhere: dict[TopicPartition, set[At]],
+        said: set[Finding],
+    ) -> Iterator[Finding]:
+        """Yield what parts found, done elsewhere, and count what they counted."""
+        asked = {
+            "version": self.report.version, "stream": self.stream, "keys": [str(k) for k in self.history.keys],
+            "since": None if self.report.first is None else str(self.report.first),
+            "until": None if self.report.last is None else str(self.report.last),
+            "known": [bytes(note).decode() for note in self._checkpoints()], "undone": sorted(self.undone),
+            "vouched": self._key() is not None,
+        }  # fmt: skip
+        tasks = parts.compare_tasks(archive, topic_partitions, elsewhere, asked)
+        for done in spread(parts.COMPARE, tasks):
+            for name, count in done["counts"].items():
+                setattr(self.report, name, getattr(self.report, name) + count)
+            self.report.more += done["more"]
+            self.tick(self.report.rows + self.report.outside, self.report.expected)
+            for finding in map(parts.finding_of, done["findings"]):
+                # Of a file or a declaration several parts may have told.
+                shared = finding.where.startswith(("metadata/", "declaration "))
+                if not (shared and finding in said):
+                    yield finding
+                if shared:
+                    said.add(finding)
+
+    def compare(self, task: Any) -> Any:
+        """Verify the topic-partitions of a task of `lethe.tiers.evidence.parts`, and return what came of it.
+
+        Raises `ConfigurationError` where other keys are known than where the task was planned.
+        """
+        if (task["keys"], task["vouched"]) != ([str(k) for k in self.history.keys], self._key() is not None):
+            raise ConfigurationError(
+                "a worker has not the signing keys of this machine; give all of them the same key directory"
+            )
+        self.report.version = task["version"]
+        self.report.first, self.report.last = parts.month(task["since"]), parts.month(task["until"])
+        archive, elsewhere = parts.archive_of(Archive(self.warehouse.objects, [], self.stream), task)
+        ledger, _ = self._ledger()
+        ledger = ledger.filter(pc.not_equal(ledger["source"], REPLAYED))
+        places = [(str(stream), int(partition)) for stream, partition in task["places"]]
+        return parts.said(self._places(archive, ledger, places, elsewhere, set()), self.report)
 
     def _checkpoints(self) -> Sequence[bytes]:
         """Return signed checkpoints that are kept where the warehouse's writers cannot change them."""

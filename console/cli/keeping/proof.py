@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from lethe.console.cli.engines import ADDRESS, ENGINE, WORKERS, cluster
 from lethe.console.cli.people.window import CASE, LAW, PURPOSE, RECORD
 from lethe.console.cli.remote.calls import ask
 from lethe.console.cli.shell import Shell, asker, fail, moment, progress, shell
@@ -49,6 +50,9 @@ def verify_command(
             "--originals", help="Compare rows in scope with what is declared of their originals, too."
         ),
     ] = False,
+    engine: ENGINE = "local",
+    address: ADDRESS = None,
+    workers: WORKERS = None,
 ) -> None:
     """Verify the archive: every row, the ledger and the signed log; status 1 names what is not as it was.
 
@@ -59,8 +63,12 @@ def verify_command(
     wanted = verify.Wanted(
         stream, moment(since, "--since"), moment(until, "--until"), key or [], kept, originals
     )
-    with progress("rows verified", None, shown=not invocation.json) as update:
-        done = verify.verify(invocation.runtime, wanted, update)
+    with (
+        cluster(invocation, engine, address, workers) as tasks,
+        progress("rows verified", None, shown=not invocation.json) as update,
+    ):
+        here = engine == "local" and workers is None  # in this process, which tells row by row how far it is
+        done = verify.verify(invocation.runtime, wanted, update, None if here else tasks.map)
     _answer(invocation, done)
     if done.findings:
         fail(

@@ -11,15 +11,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from dask_cluster import DaskCluster, commands, dask_cluster, slow
 from retention_world import World, report
 
+from lethe.integrity.verify.findings import Kind
 from lethe.operations import adjustments
 from lethe.operations.engines import open_engine
 from lethe.operations.engines.dask import Dask
 from lethe.operations.engines.local import Local
 from lethe.operations.engines.tasks import Cluster, pack, perform_packed
+from lethe.operations.proof import verify
 from lethe.schemas.errors import ConfigurationError, TransientError
 
 MARCH = datetime(2025, 3, 10, 12, tzinfo=UTC)
@@ -93,6 +96,42 @@ def test_what_is_not_to_be_billed_is_the_same_bytes_everywhere(world: World, das
     nothing_is_kept_of_anybody(dask.folder, secrets)
 
 
+def verified(world: World, engine: Any) -> verify.Verified:
+    spread = None if engine is None else on(world, engine).map
+    return verify.verify(world.runtime, verify.Wanted(), lambda _done, _of: None, spread)
+
+
+def test_verification_says_the_same_everywhere(
+    world: World, dask: DaskCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an archive as it was logged, and of one with a row less in one file and another that cannot be read."""
+    monkeypatch.setattr("lethe.tiers.evidence.parts._ROWS", 1)  # a task for each file and each stream
+    secrets = secrets_of(world)
+    on_dask = Dask(dask.address)
+    engines = [None, Local(1), Local(2), on_dask]
+    sound = [verified(world, engine) for engine in engines]
+    assert sound[0].report.rows == 44
+    assert sound[0].findings == []
+    assert [s.report for s in sound] == [sound[0].report] * len(engines)
+    fewer, torn, _ = sorted(p for p in world.paths("metadata") if p.endswith(".parquet"))
+    rows = pq.read_table(world.root / fewer)
+    pq.write_table(rows.slice(1), world.root / fewer)
+    (world.root / torn).write_bytes((world.root / torn).read_bytes()[:-100])
+    damaged = [verified(world, engine) for engine in engines]
+    assert {f.kind for f in damaged[0].findings} >= {Kind.MISSING, Kind.ALTERED}
+    assert [d.findings for d in damaged] == [damaged[0].findings] * len(engines)
+    on_dask.close()
+    nothing_is_kept_of_anybody(dask.folder, secrets)
+
+
+def test_a_worker_without_the_keys_verifies_nothing(world: World) -> None:
+    """It knows the public keys that the warehouse has, but not what was committed and waits to be published."""
+    config = world.folder / "lethe.toml"
+    config.write_text(config.read_text().replace(str(world.keys), str(world.folder / "elsewhere")))
+    with pytest.raises(ConfigurationError, match="give all of them the same key directory"):
+        verified(world, Local(1))
+
+
 def test_a_task_of_another_release_is_refused(world: World) -> None:
     task = {"month": "2025-03", "run": 1, "share": 0, "of": 1, "now_ms": 0, "release": "lethe 0.0.1"}
     with pytest.raises(ConfigurationError, match="use one release"):
@@ -137,20 +176,17 @@ def test_a_scheduler_that_dies_leaves_nothing_half_done(
 
 
 def test_the_commands_of_the_guide_run(world: World, dask: DaskCluster) -> None:
-    """Each is run against the cluster, in a process of its own, and says the same as without one."""
-    copy = copied(world, "before")
-    given = commands("What runs on it")
-    assert {words[1] for words in given} >= {"compact", "adjustments"}
-    for words in given:
-        plain = words[: words.index("--engine")]
-        answers = []
-        for command in (plain, dask.here(words)):
-            restored(world, copy)
-            lethe = [dask.here(["lethe"])[0], "--config", str(world.folder / "lethe.toml"), "--json"]
-            done = subprocess.run(
-                [*lethe, *command[1:]], env=dask.environment, cwd=world.folder, capture_output=True,
-                text=True, timeout=120,
-            )  # fmt: skip
-            assert done.returncode == 0, done.stderr[-2000:]
-            answers.append(json.loads(done.stdout))
-        assert answers[0] == answers[1]
+    """Each is run against the cluster, in a process of its own."""
+    answers = {}
+    for words in commands("What runs on it"):
+        lethe, *arguments = dask.here(words)
+        done = subprocess.run(
+            [lethe, "--config", str(world.folder / "lethe.toml"), "--json", *arguments],
+            env=dask.environment, cwd=world.folder, capture_output=True, text=True, timeout=200,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        answers[words[1]] = json.loads(done.stdout)
+    assert answers.keys() == {"compact", "adjustments", "verify"}
+    assert {merge["table"] for merge in answers["compact"]} >= {"identifiers", "metadata"}
+    assert [month["new"] for month in answers["adjustments"]] == [4]
+    assert (answers["verify"]["ok"], answers["verify"]["rows"]) == (True, 44)
