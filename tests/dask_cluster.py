@@ -10,8 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "scale.md").read_text("utf-8")
 BIN = Path(sys.executable).parent
@@ -70,15 +72,14 @@ class DaskCluster:
         self.started[0].wait(10)
 
     def close(self) -> None:
-        """End what is left of it."""
-        for process in reversed(self.started):
-            process.terminate()
+        """Kill what is left of it."""
         for process in self.started:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
+            with suppress(psutil.NoSuchProcess):
+                mine = psutil.Process(process.pid)
+                for one in (*mine.children(recursive=True), mine):
+                    with suppress(psutil.NoSuchProcess):
+                        one.kill()
+            process.wait(10)
         self.started.clear()
 
     def _run(self, command: list[str]) -> None:
