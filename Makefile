@@ -97,6 +97,10 @@ contracts: setup $(VENV)/contracts/.installed ## Write docs/contracts anew, and 
 	$(BIN)/python -m lethe.deploy.contracts docs/contracts
 	$(BIN)/python -m pytest -p no:cacheprovider tests/unit/deploy/check_contracts.py
 
+.PHONY: access-laws
+access-laws: setup ## Ask, approve, revoke, end, set clocks and roles at random: never a read without a grant; N=10000 sequences
+	LETHE_SEQUENCES=$(or $(N),10000) $(BIN)/python -m pytest -p no:cacheprovider --timeout 0 tests/property/access
+
 .PHONY: fuzz
 fuzz: setup tools ## Fuzz the compiled code: make fuzz MINUTES=30; what is new goes to tests/fuzz/seeds
 	$(BIN)/python tests/fuzz/built_native.py $(or $(MINUTES),10)

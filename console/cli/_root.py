@@ -109,7 +109,10 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "Sign in at the service that LETHE_SERVER names; commands go through it from then on.",
     ),
     "logout": ("people.sign_in", "End the session at the service, there and here."),
-    "whoami": ("people.sign_in", "Who is signed in at the service, as what, and until when."),
+    "whoami": (
+        "people.sign_in",
+        "Say who is signed in at the service, as what, and until when at the latest.",
+    ),
     "case": ("people.desk", "Cases of one's own at a service: every look belongs to one."),
     "grants": ("people.desk", "Grants at a service: what one may do in a case, and until when."),
     "approvals": ("people.desk", "Requests of others at a service that wait for a second person."),

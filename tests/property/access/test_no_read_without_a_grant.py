@@ -45,6 +45,7 @@ class Sequences(RuleBasedStateMachine):
         self.cases: dict[str, str] = {}
         self.roles: dict[str, set[Role]] = {}
         self.closed: set[str] = set()
+        self.shut: set[str] = set()
         self.opened = 0
         self.grants: list[dict[str, object]] = []
         for name in PEOPLE:
@@ -61,6 +62,11 @@ class Sequences(RuleBasedStateMachine):
     def set_roles(self, name: str, roles: set[Role]) -> None:
         self.world.accounts.set_roles(self.people[name].id, roles)
         self.roles[name] = set(roles)
+
+    @rule(name=WHO, shut=st.booleans())
+    def close_account(self, name: str, shut: bool) -> None:
+        self.world.accounts.disable(self.people[name].id, shut)
+        (self.shut.add if shut else self.shut.discard)(name)
 
     @rule(name=WHO, action=ACTIONS, values=VALUES, months=MONTHS, rows=st.integers(1, 4), glass=st.booleans())
     def ask(
@@ -81,7 +87,7 @@ class Sequences(RuleBasedStateMachine):
         self.grants.append(
             {
                 "id": grant.id, "who": name, "action": action, "values": values, "months": months, "rows": rows,
-                "ends": self.world.now + (timedelta(hours=1) if glass else timedelta(days=7)),
+                "begins": self.world.now, "ends": self.world.now + (timedelta(hours=1) if glass else timedelta(days=7)),
                 "good": glass or action not in HEAVY, "digest": grant.scope.digest(), "used": 0,
             }
         )  # fmt: skip
@@ -99,7 +105,9 @@ class Sequences(RuleBasedStateMachine):
         assert name != grant["who"]
         assert right
         assert Role.APPROVER in self.roles[name]
+        assert name not in self.shut
         grant["good"] = yes
+        grant["begins"] = self.world.now if yes else grant["begins"]
 
     @rule(name=WHO, which=st.integers(0, 30))
     def revoke(self, name: str, which: int) -> None:
@@ -113,8 +121,9 @@ class Sequences(RuleBasedStateMachine):
         grant["good"] = False
         grant["revoked"] = True
 
-    @rule(minutes=st.sampled_from([1, 45, 60, 24 * 60, 7 * 24 * 60]))
+    @rule(minutes=st.sampled_from([1, 45, 60, 24 * 60, 7 * 24 * 60, -1, -90]))
     def wait(self, minutes: int) -> None:
+        """Let time pass; a clock that is set back gives nothing that had ended, and takes what had not begun."""
         self.world.wait(minutes=minutes)
 
     @rule(name=WHO)
@@ -124,7 +133,7 @@ class Sequences(RuleBasedStateMachine):
 
     @rule(name=WHO)
     def reopen_another(self, name: str) -> None:
-        if name in self.closed and Role.INVESTIGATOR in self.roles[name]:
+        if name in self.closed - self.shut and Role.INVESTIGATOR in self.roles[name]:
             self.opened += 1
             self.cases[name] = self.world.case(self.now(name), f"F-{name}-{self.opened}").id
             self.closed.discard(name)
@@ -145,7 +154,8 @@ class Sequences(RuleBasedStateMachine):
             and name not in self.closed
             and self.roles[name] & LOOKERS[action]
             and g["action"] is action
-            and self.world.now < g["ends"]
+            and name not in self.shut
+            and g["begins"] <= self.world.now < g["ends"]
             and g["months"][0] <= months[0] <= months[1] <= g["months"][1]
             and g["used"] < g["rows"]
             and (action not in HEAVY or sorted(g["values"]) == sorted(values))
