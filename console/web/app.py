@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +18,7 @@ from starlette.responses import Response
 from lethe import __version__
 from lethe.console.web import api, calls, case_api, health
 from lethe.console.web.pages import (
+    account,
     accounts,
     analysis,
     approvals,
@@ -33,6 +37,7 @@ from lethe.console.web.views import page
 from lethe.operations.access.grants import RefusedError, WaitingError
 from lethe.schemas.errors import LetheError, TransientError
 
+logger = logging.getLogger("lethe.web")
 _STATIC: Final = Path(__file__).parent / "static"
 _TOLD: Final = {
     400: "the body of the request cannot be read",
@@ -51,6 +56,7 @@ def make_app(service: Service) -> FastAPI:
         openapi_url="/api/openapi.json",
     )
     app.state.service = service
+    app.middleware("http")(_last_resort)  # first, so that it lies within the headers
     app.middleware("http")(headers)
     for module in (
         sign_in,
@@ -62,6 +68,7 @@ def make_app(service: Service) -> FastAPI:
         approvals,
         billing,
         boards,
+        account,
         accounts,
         terminal,
         api,
@@ -77,7 +84,6 @@ def make_app(service: Service) -> FastAPI:
     app.add_exception_handler(LetheError, _told)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(AnyHTTPException, _http)
-    app.add_exception_handler(Exception, _unexpected)
     return app
 
 
@@ -114,9 +120,19 @@ def _http(request: Request, error: Exception) -> Response:
     return answer
 
 
-def _unexpected(request: Request, error: Exception) -> Response:
-    """Name the kind of a fault only: the text of a stranger's exception may quote what it choked on."""
-    return _answer(request, 500, f"unexpected {type(error).__name__}; nothing more was done")
+async def _last_resort(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Answer and log a fault by its kind and place only: its text may quote what it choked on.
+
+    A fault that got past here would be printed by the server, text and all.
+    """
+    try:
+        return await call(request)
+    except Exception as error:  # noqa: BLE001  (the last resort)
+        kind, frame = type(error).__name__, traceback.extract_tb(error.__traceback__)[-1]
+        logger.error(
+            "unexpected %s at %s:%d in %s", kind, Path(frame.filename).name, frame.lineno, frame.name
+        )
+        return _answer(request, 500, f"unexpected {kind}; nothing more was done")
 
 
 def _answer(request: Request, status: int, told: str) -> Response:

@@ -40,10 +40,20 @@ _HEADERS: Final = {
 }
 
 
+def cookie_name(request: Request) -> str:
+    """Name the cookie of a session: over TLS by the prefix that keeps other hosts from setting one."""
+    return f"__Host-{COOKIE}" if request.url.scheme == "https" else COOKIE
+
+
+def session_cookie(request: Request) -> str | None:
+    """Give the token of a browser's session."""
+    return request.cookies.get(cookie_name(request))
+
+
 def token_of(request: Request) -> str | None:
     """Give the token a request carries: a program's before a browser's."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
-    return token if kind == "Bearer" and token else request.cookies.get(COOKIE)
+    return token if kind == "Bearer" and token else session_cookie(request)
 
 
 def _source(request: Request) -> str | None:
@@ -84,7 +94,7 @@ async def headers(request: Request, call: Callable[[Request], Awaitable[Response
     static = request.url.path.startswith("/static/")
     response.headers["Cache-Control"] = "public, max-age=3600" if static else "no-store"
     if request.url.scheme == "https":
-        response.headers["Strict-Transport-Security"] = "max-age=31536000"
+        response.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
     return response
 
 
@@ -96,7 +106,7 @@ def service_of(request: Request) -> Service:
 
 def signed_in(request: Request) -> SignedIn:
     """Say who asks; raises `SignInNeeded` when nobody is signed in."""
-    found = service_of(request).sessions.who(request.cookies.get(COOKIE))
+    found = service_of(request).sessions.who(session_cookie(request))
     if found is None:
         raise SignInNeeded
     return found
@@ -129,14 +139,14 @@ async def form(request: Request, who: Who) -> dict[str, str]:
 Form = Annotated[dict[str, str], Depends(form)]
 
 
-def set_cookie(response: Response, token: str, secure: bool) -> None:
+def set_cookie(request: Request, response: Response, token: str) -> None:
     """Hand the session's token to the browser."""
     response.set_cookie(
-        COOKIE,
+        cookie_name(request),
         token,
         max_age=int(LONGEST.total_seconds()),
         httponly=True,
-        secure=secure,
+        secure=request.url.scheme == "https",
         samesite="strict",
         path="/",
     )

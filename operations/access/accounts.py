@@ -35,6 +35,8 @@ _MOST_FAILURES: Final = 10
 _LOCKED: Final = timedelta(minutes=15)
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@-]{0,119}")
 _STEP: Final = 30
+_LEAST_CHARACTERS: Final = 6
+_CONTEXT: Final = ("lethe", "password", "investigator", "123456", "qwerty")
 _hasher: Final = PasswordHasher()
 _NOBODY: Final = _hasher.hash(uuid.uuid4().hex)
 _WRONG: Final = "name, password or code is wrong, or the account is locked for a while"
@@ -115,6 +117,46 @@ class Accounts:
             row.password, row.failures, row.locked_until = hashed, 0, None
             session.execute(delete(tables.Session).where(tables.Session.account == account))
 
+    def has_password(self, account: str) -> bool:
+        """Tell whether somebody signs in by a password of this service."""
+        with self._database.begin() as session:
+            return _row(session, account).password is not None
+
+    def check_password(self, account: str, password: str) -> None:
+        """Ask somebody who is signed in once more who they are; raises `RefusedError` for a wrong password.
+
+        A wrong one counts like one at the sign-in. Who signs in with the identity provider has none to give.
+        """
+        now = self._clock()
+        with self._database.begin() as session:
+            row = session.scalar(select(tables.Account).where(tables.Account.id == account).with_for_update())
+            if row is None or row.password is None:
+                return
+            locked = row.locked_until is not None and now < row.locked_until
+            right = not locked and _verify(row.password, password)
+            if not right and not locked:
+                self._failed(row, now)
+        if not right:
+            raise RefusedError("the password is wrong, or the account is locked for a while")
+
+    def change_password(self, account: str, password: str) -> None:
+        """Give an account the password its holder has chosen; raises `LetheError` for one that is easily guessed."""
+        with self._database.begin() as session:
+            row = _row(session, account)
+            if row.password is None:
+                raise LetheError("this account signs in through the identity provider: there is no password")
+            plain = password.casefold()
+            if len(set(plain)) < _LEAST_CHARACTERS or any(w in plain for w in (row.name, *_CONTEXT)):
+                raise LetheError(
+                    "choose another password: not your name, nothing of this service, no few characters repeated"
+                )
+            row.password = _hash(password)
+
+    def _failed(self, row: tables.Account, now: datetime) -> None:
+        row.failures += 1
+        if row.failures >= _MOST_FAILURES:
+            row.locked_until, row.failures = now + _LOCKED, 0
+
     def new_totp(self, account: str) -> str:
         """Make a secret for one-time codes (base32); it counts once `confirm_totp` has seen a code of it."""
         secret = pyotp.random_base32()
@@ -152,9 +194,7 @@ class Accounts:
                 wrong = True
             elif not right or not self._code_counts(row, code, now):
                 wrong = True
-                row.failures += 1
-                if row.failures >= _MOST_FAILURES:
-                    row.locked_until, row.failures = now + _LOCKED, 0
+                self._failed(row, now)
             else:
                 wrong, row.failures, row.locked_until = False, 0, None
         if wrong or row is None:
@@ -225,10 +265,10 @@ def _hash(password: str) -> str:
 def _verify(hashed: str | None, password: str) -> bool:
     """Compare with argon2; for nobody too, so that the time taken tells nothing."""
     try:
-        _hasher.verify(hashed or _NOBODY, password[:_LONGEST])
+        _hasher.verify(hashed or _NOBODY, password[: _LONGEST + 1])
     except (VerificationError, InvalidHashError):
         return False
-    return hashed is not None
+    return hashed is not None and len(password) <= _LONGEST
 
 
 def _step_of(secret: str, code: str, last: int, now: datetime) -> int | None:

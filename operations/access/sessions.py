@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from lethe.operations.access import tables
 from lethe.operations.access.accounts import Person, person_of
@@ -25,6 +25,16 @@ class SignedIn:
 
     person: Person
     csrf: str
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A session that is open, named as the audit names it; `this` is the one that asks."""
+
+    name: str
+    created: datetime
+    seen: datetime
+    this: bool
 
 
 class Sessions:
@@ -73,6 +83,28 @@ class Sessions:
         with self._database.begin() as session:
             row = session.get(tables.Session, _digest(token or ""))
             return self._clock() if row is None else row.created
+
+    def of(self, account: str, token: str | None) -> list[Open]:
+        """List the sessions of an account that are open, the newest first; `token` is that of the one that asks."""
+        now = self._clock()
+        mine = (
+            select(tables.Session)
+            .where(tables.Session.account == account, tables.Session.ends > now)
+            .order_by(tables.Session.created.desc())
+        )
+        with self._database.begin() as session:
+            found = session.scalars(mine).all()
+        this = _digest(token or "")
+        return [Open(r.id[:8], r.created, r.seen, r.id == this) for r in found if now - r.seen < IDLE]
+
+    def end_others(self, account: str, token: str | None) -> None:
+        """End every session of an account but the one of the token."""
+        with self._database.begin() as session:
+            session.execute(
+                delete(tables.Session).where(
+                    tables.Session.account == account, tables.Session.id != _digest(token or "")
+                )
+            )
 
     def end(self, token: str | None) -> None:
         """End a session."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 import stat
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -272,6 +274,23 @@ def test_sessions_end_with_sign_out_and_with_the_account(office: Office) -> None
     machine = office.at("gast")
     office.service.accounts.disable(gast)
     assert "the session has ended: lethe login" in machine.type("whoami", status=1)
+
+
+def test_former_versions_of_tls_are_refused(office: Office) -> None:
+    address = ("127.0.0.1", int(office.url.rpartition(":")[2]))
+    for version, allowed in ((ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True)):
+        context = ssl.create_default_context(cafile=str(office.ca_file))
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # that the former one is is the point
+            context.minimum_version = context.maximum_version = version
+        with socket.create_connection(address, 10) as plain:
+            if allowed:
+                with context.wrap_socket(plain, server_hostname="127.0.0.1") as secured:
+                    assert secured.version() == "TLSv1.2"
+            else:
+                with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION|UNEXPECTED_EOF"):
+                    context.wrap_socket(plain, server_hostname="127.0.0.1")
 
 
 def test_a_token_that_others_can_read_is_not_used(office: Office) -> None:

@@ -1,15 +1,22 @@
-"""Signing in and out, and the second factor."""
+"""Signing in and out."""
 
 from __future__ import annotations
 
 from typing import Final
 
-import segno
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
-from lethe.console.web.security import COOKIE, Form, Here, Who, service_of, set_cookie
+from lethe.console.web.security import (
+    Form,
+    Here,
+    Who,
+    cookie_name,
+    service_of,
+    session_cookie,
+    set_cookie,
+)
 from lethe.console.web.views import home_of, page
 from lethe.operations.access.accounts import Person
 from lethe.operations.access.grants import RefusedError
@@ -46,7 +53,7 @@ async def sign_in(request: Request) -> Response:
         return _form(request, str(error))
     token, home = _begin_session(request, person)
     response = RedirectResponse(home, 303)
-    set_cookie(response, token, request.url.scheme == "https")
+    set_cookie(request, response, token)
     return response
 
 
@@ -84,7 +91,7 @@ def from_provider(request: Request, service: Here) -> Response:
         token, home = _begin_session(request, person)
         # A page and no redirect: a browser that another site sent here keeps the session's cookie back until then.
         response = page(request, "signed_in.html", None, home=home)
-        set_cookie(response, token, request.url.scheme == "https")
+        set_cookie(request, response, token)
     response.delete_cookie(_PENDING, path=_PENDING_PATH)
     return response
 
@@ -99,7 +106,7 @@ def _begin_session(request: Request, person: Person) -> tuple[str, str]:
     """Begin a session in the audit and the database; return its token and the page to go to."""
     service = service_of(request)
     service.audit({"who": person.name, "action": "sign-in"})
-    service.sessions.end(request.cookies.get(COOKIE))  # a token from before the sign-in is never carried on
+    service.sessions.end(session_cookie(request))  # a token from before the sign-in is never carried on
     token = service.sessions.start(person.id)
     found = service.sessions.who(token)
     return token, "/sign-in" if found is None else home_of(found)
@@ -108,30 +115,8 @@ def _begin_session(request: Request, person: Person) -> tuple[str, str]:
 @router.post("/sign-out")
 def sign_out(request: Request, service: Here, who: Who, form: Form) -> Response:  # noqa: ARG001
     """End the session."""
-    service.sessions.end(request.cookies.get(COOKIE))
+    service.sessions.end(session_cookie(request))
     response = RedirectResponse("/sign-in", 303)
-    response.delete_cookie(COOKIE, path="/")
+    response.delete_cookie(cookie_name(request), path="/", secure=request.url.scheme == "https")
+    response.headers["Clear-Site-Data"] = '"cache", "storage"'
     return response
-
-
-@router.get("/account")
-def account(request: Request, service: Here, who: Who) -> Response:
-    """Show one's own account and, while a second factor is being set up, its code to scan."""
-    secret = service.accounts.pending_totp(who.person.id)
-    picture = None
-    if secret is not None:
-        uri = f"otpauth://totp/Lethe:{who.person.name}?secret={secret}&issuer=Lethe"
-        picture = segno.make(uri).svg_data_uri(scale=5, dark="#10243f", light="#ffffff")
-    return page(request, "account.html", who, secret=secret, picture=picture)
-
-
-@router.post("/account/second-factor")
-def second_factor(service: Here, who: Who, form: Form) -> Response:
-    """Begin setting up a second factor, or finish it with the first code."""
-    code = form.get("code", "").strip()
-    if code:
-        service.accounts.confirm_totp(who.person.id, code)
-        service.audit({"who": who.person.name, "action": "second-factor.on"})
-    elif not who.person.enrolled:
-        service.accounts.new_totp(who.person.id)
-    return RedirectResponse("/account", 303)
