@@ -289,7 +289,7 @@ def test_former_versions_of_tls_are_refused(office: Office) -> None:
                 with context.wrap_socket(plain, server_hostname="127.0.0.1") as secured:
                     assert secured.version() == "TLSv1.2"
             else:
-                with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION|UNEXPECTED_EOF"):
+                with pytest.raises(ssl.SSLError, match=r"PROTOCOL_VERSION|UNEXPECTED_EOF"):
                     context.wrap_socket(plain, server_hostname="127.0.0.1")
 
 
