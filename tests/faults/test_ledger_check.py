@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 from deltalake.transaction import RemoveAction
@@ -119,6 +120,24 @@ def test_what_is_there_twice_is_named(
 ) -> None:
     add_again(plant, table, chosen)
     assert found(plant) == [f"cdr/0: {line}" for line in lines]
+
+
+@pytest.mark.parametrize("table", ["metadata", "identifiers", "quarantine"])
+def test_a_file_that_is_not_what_the_log_of_its_table_says_is_no_surprise(
+    plant: ReplayPlant, table: str
+) -> None:
+    """Rewritten by pyarrow its rows are the same and its size is not; damaged it is named, and the others count."""
+    chosen = files_of(plant.runtime().warehouse.handle(table))[0]
+    file = plant.directory / "warehouse" / table / chosen.path
+    pq.write_table(pq.ParquetFile(file).read(), file, compression="none", use_dictionary=False)
+    assert file.stat().st_size != chosen.size
+    assert found(plant) == []
+    file.write_bytes(b"x" * 100)
+    first, *others = found(plant)
+    assert first == f"{table}/0: {table}/{chosen.path}: the file cannot be read"
+    assert others
+    file.unlink()
+    assert found(plant)[0] == f"{table}/0: {table}/{chosen.path}: the file is gone"
 
 
 def test_one_doubled_and_one_missing_are_not_taken_for_none(plant: ReplayPlant) -> None:

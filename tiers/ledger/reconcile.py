@@ -12,7 +12,7 @@ import polars as pl
 from lethe.tiers.certificates.expected_losses import ExpectedLosses
 from lethe.tiers.commit.ledger_entries import REPLAYED
 from lethe.tiers.ledger.reading import read_ledger
-from lethe.tiers.ledger.tables import PLACE, Short, Tables, dataset
+from lethe.tiers.ledger.tables import PLACE, Short, Tables, read_rows
 from lethe.tiers.warehouse import Warehouse
 
 CLOSED: Final = 1 << 62
@@ -58,7 +58,7 @@ def check(warehouse: Warehouse, on_stream: Callable[[int, int], None] | None = N
     """
     gone = ExpectedLosses.of(warehouse.objects)
     ledger, broken = _readable(warehouse)
-    findings = [Finding("ledger", 0, f"{path}: {what}") for path, what in sorted(broken.items())]
+    findings: list[Finding] = []
     short: list[tuple[str, int, Short]] = []
     groups = ledger.partition_by("stream", "partition", as_dict=True)
     for done, ((stream, partition), rows) in enumerate(groups.items(), 1):
@@ -68,7 +68,7 @@ def check(warehouse: Warehouse, on_stream: Callable[[int, int], None] | None = N
         what = [*_ranges(regular), *_ends(warehouse, regular), *_moved(said, moved)]
         if stream in gone.undone:
             said = [{**row, **dict.fromkeys(_COUNTED, 0)} for row in said]
-        for one in Tables(warehouse, *topic_partition, said, gone).compare():
+        for one in Tables(warehouse, *topic_partition, said, gone, broken).compare():
             if isinstance(one, Short):
                 short.append((*topic_partition, one))
             else:
@@ -77,7 +77,9 @@ def check(warehouse: Warehouse, on_stream: Callable[[int, int], None] | None = N
         if on_stream is not None:
             on_stream(done, len(groups))
     findings += (Finding(stream, partition, one.what) for stream, partition, one in _unexplained(short, gone))
-    return findings + _unknown(warehouse, {(str(s), int(str(p))) for s, p in groups})
+    findings += _unknown(warehouse, {(str(s), int(str(p))) for s, p in groups}, broken)
+    files = [Finding(path.split("/")[0], 0, f"{path}: {what}") for path, what in sorted(broken.items())]
+    return files + findings
 
 
 def _expected(rows: pl.DataFrame) -> list[dict[str, Any]]:
@@ -175,10 +177,10 @@ def _unexplained(
             yield from mine
 
 
-def _unknown(warehouse: Warehouse, known: set[tuple[str, int]]) -> list[Finding]:
+def _unknown(warehouse: Warehouse, known: set[tuple[str, int]], broken: dict[str, str]) -> list[Finding]:
     findings = []
     for table in ("metadata", "identifiers", "quarantine", "usage"):
-        topic_partitions = dataset(warehouse, table).to_table(columns=PLACE[:2])
+        topic_partitions = read_rows(warehouse, table, PLACE[:2], None, broken)
         for row in topic_partitions.group_by(PLACE[:2]).aggregate([]).to_pylist():
             if (row["stream"], row["partition"]) not in known:
                 what = f"{table} holds rows no ledger row accounts for"

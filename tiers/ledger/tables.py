@@ -17,7 +17,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lethe.schemas.arrow import TABLES
+from lethe.schemas.errors import IntegrityError
 from lethe.tiers.certificates.expected_losses import ExpectedLosses
+from lethe.tiers.delta.rewrite import BROKEN, files_of, read_file
 from lethe.tiers.warehouse import Warehouse
 
 PLACE: Final = ["stream", "partition", "offset", "index"]
@@ -39,13 +42,22 @@ class Short:
 
 
 class Tables:
-    """The rows of one topic-partition. `said`: ledger rows, with what `archive` and `quarantine` should hold of it."""
+    """The rows of one topic-partition. `said`: ledger rows, with what `archive` and `quarantine` should hold of it.
+
+    What is wrong with files that cannot be read is put into `broken`, by their paths.
+    """
 
     def __init__(
-        self, warehouse: Warehouse, stream: str, partition: int, said: Sequence[Row], gone: ExpectedLosses
+        self,
+        warehouse: Warehouse,
+        stream: str,
+        partition: int,
+        said: Sequence[Row],
+        gone: ExpectedLosses,
+        broken: dict[str, str],
     ) -> None:
         self._warehouse, self._stream, self._partition = warehouse, stream, partition
-        self._said, self._gone = said, gone
+        self._said, self._gone, self._broken = said, gone, broken
         self._first = np.array([row["first_offset"] for row in said], np.int64)
         self._last = np.array([row["last_offset"] for row in said], np.int64)
 
@@ -100,7 +112,7 @@ class Tables:
         mine = (pc.field("stream") == self._stream) & (
             pc.field("partition") == pa.scalar(self._partition, pa.int32())
         )
-        frame = pl.from_arrow(dataset(self._warehouse, table).to_table(columns=columns, filter=mine))
+        frame = pl.from_arrow(read_rows(self._warehouse, table, columns, mine, self._broken))
         assert isinstance(frame, pl.DataFrame)  # noqa: S101
         return frame
 
@@ -214,11 +226,33 @@ class Tables:
         return rows.filter(pl.col("offset").is_between(row["first_offset"], row["last_offset"]))
 
 
-def dataset(warehouse: Warehouse, table: str) -> Any:
-    """Return the rows of a table as it is now."""
+def read_rows(
+    warehouse: Warehouse, table: str, columns: list[str], chosen: Any, broken: dict[str, str]
+) -> pa.Table:
+    """Read columns of the chosen rows of a table as it is now (None: of all).
+
+    Where a file is damaged, or not what the table's log says of it, files are read one by one: one that cannot be is
+    put into `broken`, and the others count.
+    """
     handle = warehouse.handle(table)
     handle.reload()
-    return handle.dataset()
+    try:
+        return handle.dataset().to_table(columns=columns, filter=chosen)
+    except BROKEN:
+        pass  # which file it is nobody says
+    found = [TABLES[table].empty_table().select(columns)]
+    for file in files_of(handle):
+        path = f"{table}/{file.path}"
+        try:
+            rows = read_file(warehouse.objects, table, file)
+        except IntegrityError:
+            broken[path] = "the file cannot be read"
+            continue
+        if rows is None:
+            broken[path] = "the file is gone"
+            continue
+        found.append((rows if chosen is None else rows.filter(chosen)).select(columns))
+    return pa.concat_tables(found)
 
 
 def named(positions: Iterable[At]) -> str:
