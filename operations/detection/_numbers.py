@@ -8,6 +8,7 @@ time, `pick` takes the records of what was found, where they were not kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import ClassVar, Final
 
 import numpy as np
@@ -25,10 +26,16 @@ DEAD_DAYS: Final = 10
 DEAD_FAILURES: Final = 3
 _STEPS: Final = 16  # of a doubling, by which traffic around a block is graded
 _MOST: Final = 1 << 31
+MOST_FAILURES: Final = 12_000_000
+"""Permanent failures held at a time."""
+_PRIME: Final = 1_000_003
+_HOUR_BITS: Final = np.uint64(12)
+_KNOWN_BITS: Final = 26
+_NEVER: Final = np.iinfo(np.int32).max
 
 
 class Pattern:
-    """What the three share: a sketch, and the rows that are kept. `coded`: the months, oldest first."""
+    """What the three share: the rows that are kept. `coded`: the months, oldest first."""
 
     kind: ClassVar[str]
     columns: ClassVar[tuple[str, ...]]
@@ -38,8 +45,15 @@ class Pattern:
 
     def __init__(self, coded: Sequence[MonthRows], share: int = 1) -> None:
         self.coded = coded
-        self._sketch = Sketch(sum(c.rows for c in coded), share)
+        self._share = share
+        self.parts = 1
         self._kept: list[pl.DataFrame] = []
+
+    def begin(self, part: int) -> None:
+        """Begin with a part of the numbers; most patterns take all of them at once."""
+
+    def _counts(self) -> Sketch:
+        return Sketch(sum(c.rows for c in self.coded), self._share)
 
     def count(self, month: int, rows: Rows) -> None:
         """Count rows of a month."""
@@ -111,6 +125,7 @@ class Ait(Pattern):
 
     def __init__(self, coded: Sequence[MonthRows], share: int = 1) -> None:
         super().__init__(coded, share)
+        self._sketch = self._counts()
         ranks = coded[-1].table["account"].rank("dense").fill_null(0).to_numpy()
         self._accounts = np.concatenate([[0], ranks]).astype(np.uint64)
         self._around = Sums(["around"])
@@ -231,6 +246,7 @@ class Otp(Pattern):
 
     def __init__(self, coded: Sequence[MonthRows], share: int = 1) -> None:
         super().__init__(coded, share)
+        self._sketch = self._counts()
         self._texts = [self._by_code(n, pl.col("channel") != "voice") for n in range(len(coded))]
 
     def count(self, month: int, rows: Rows) -> None:
@@ -256,8 +272,9 @@ class Otp(Pattern):
 
 
 class Recycled(Pattern):
-    """Numbers dead for ten days or more (three permanent failures, nothing delivered) and then reached.
+    """Numbers dead for ten days or more (three permanent failures, nothing delivered between) and then reached.
 
+    What is held are the failures, so many at a time that memory is bounded: numbers are taken in parts by a hash.
     Columns: number, dead, alive (hours since the first month), failures.
     """
 
@@ -267,49 +284,118 @@ class Recycled(Pattern):
 
     def __init__(self, coded: Sequence[MonthRows], share: int = 1) -> None:
         super().__init__(coded, share)
-        self._failed = [self._by_code(n, pl.col("permanent_error")) for n in range(len(coded))]
-        told = pl.col("permanent_error").fill_null(False) | (pl.col("status_group") == "DELIVERED")
-        self._told = [self._by_code(n, told) for n in range(len(coded))]
+        delivered = (pl.col("status_group") == "DELIVERED").fill_null(False)
+        dead = pl.col("permanent_error") & ~delivered
+        self._failed = [self._by_code(n, dead) for n in range(len(coded))]
+        self._reached = [self._by_code(n, delivered) for n in range(len(coded))]
+        failures = sum(int(c.counts[f].sum()) for c, f in zip(coded, self._failed, strict=True))
+        self.parts = max(1, -(-failures // MOST_FAILURES))
+        self._part = 0
+        self._records = self._rows()
+        self.begin(0)
+
+    def begin(self, part: int) -> None:
+        """Begin with another part of the numbers."""
+        self._part = part
+        self._kept = []
+        self._deaths: _Deaths | None = None
 
     def count(self, month: int, rows: Rows) -> None:
-        """Count permanent failures by number."""
+        """Keep the failures."""
         rows = rows.where(self._failed[month][rows.codes])
-        self._sketch.add(rows.numbers)
+        mine = np.ones(len(rows.numbers), np.bool_)
+        if self.parts > 1:
+            mine = rows.numbers % np.uint64(_PRIME) % np.uint64(self.parts) == self._part
+        self._keep(month, rows, mine)
 
     def keep(self, month: int, rows: Rows) -> None:
-        """Keep the failures and deliveries of numbers that failed three times or more."""
-        rows = rows.where(self._told[month][rows.codes])
-        self._keep(month, rows, self._sketch.counts(rows.numbers) >= DEAD_FAILURES)
+        """Find where in the failures of a number its deliveries lie."""
+        rows = rows.where(self._reached[month][rows.codes])
+        self._held().add(rows.numbers, rows.hours)
 
     def find(self) -> bool:
-        """Find the numbers that were reached in the last month: by their first delivery after so long a death.
-
-        A number's rows are cut at its deliveries: what failed between two of them is one death.
-        """
-        rows = self._rows().with_columns(reached=pl.col("status_group") == "DELIVERED")
-        ordered = rows.sort("number", "hour", "reached", descending=[False, False, True])
-        lives = ordered.with_columns(life=pl.col("reached").cum_sum(reverse=True).over("number"))
-        deaths = (
-            lives.group_by("number", "life")
-            .agg(
-                pl.col("hour").filter(~pl.col("reached")).min().alias("dead"),
-                (~pl.col("reached")).sum().cast(pl.UInt32).alias("failures"),
-                pl.col("hour").filter(pl.col("reached")).max().alias("alive"),
-            )
+        """Find the numbers that were reached in the last month: by their first delivery after so long a death."""
+        last = self.coded[-1]
+        start = int((last.month.start() - last.since.start()).total_seconds()) // 3600
+        found = (
+            self._held()
+            .ended()
             .filter(
                 (pl.col("failures") >= DEAD_FAILURES) & (pl.col("alive") - pl.col("dead") >= DEAD_DAYS * 24)
             )
-        )
-        last = self.coded[-1]
-        start = int((last.month.start() - last.since.start()).total_seconds()) // 3600
-        self.found = (
-            deaths.filter(pl.col("alive") >= start)
+            .filter(pl.col("alive") >= start)
             .sort("number", "alive")
             .group_by("number", maintain_order=True)
             .first()
             .select("number", "dead", "alive", "failures")
         )
+        self._records = pl.concat([self._records, self._rows().join(found, on="number", how="semi")])
+        self.found = pl.concat([self.found, found]).sort("number") if self._part else found
         return False
+
+    def records(self) -> pl.DataFrame:
+        """Return the failures of the numbers found."""
+        return self._records
+
+    def _held(self) -> _Deaths:
+        if self._deaths is None:
+            failures = pl.concat([f.select("number", "hour") for f in self._kept]) if self._kept else None
+            self._deaths = _Deaths(failures)
+        return self._deaths
+
+
+class _Deaths:
+    """The failures of numbers that failed three times or more, in order, and the first delivery after each."""
+
+    def __init__(self, failures: pl.DataFrame | None) -> None:
+        keys = np.zeros(0, np.uint64)
+        if failures is not None:
+            often = failures.filter(pl.len().over("number") >= DEAD_FAILURES)
+            keys = np.sort(_instants(often["number"].to_numpy(), often["hour"].to_numpy()))
+        self._keys = keys
+        self._next = np.full(len(keys) + 1, _NEVER, np.int32)
+        self._known = np.zeros(1 << _KNOWN_BITS, np.bool_)
+        self._known[_known(keys >> _HOUR_BITS)] = True
+        self._lock = Lock()
+
+    def add(self, numbers: Array, hours: Array) -> None:
+        """Note deliveries. One in the hour of a failure lies before it."""
+        likely = self._known[_known(numbers)]
+        if likely.any():
+            hours = hours[likely]
+            keys = _instants(numbers[likely], hours)
+            after = np.searchsorted(self._keys, keys)
+            mine = (after > 0) & (self._keys[after - 1] >> _HOUR_BITS == keys >> _HOUR_BITS)
+            with self._lock:
+                np.minimum.at(self._next, after[mine], hours[mine])
+
+    def ended(self) -> pl.DataFrame:
+        """Return the deaths that a delivery ended. Columns: number, dead, alive, failures."""
+        after = self._next[1:]
+        numbers = self._keys >> _HOUR_BITS
+        table = pl.DataFrame(
+            {
+                "number": numbers,
+                "hour": (self._keys & np.uint64((1 << 12) - 1)).astype(np.int32),
+                "alive": after,
+            }
+        )
+        ends = pl.col("alive") != _NEVER
+        return (
+            table.with_columns(death=ends.shift(1, fill_value=False).cum_sum().over("number"))
+            .group_by("number", "death")
+            .agg(pl.col("hour").min().alias("dead"), pl.col("alive").min(), pl.len().alias("failures"))
+            .filter(ends)
+        )
+
+
+def _instants(numbers: Array, hours: Array) -> Array:
+    """Make one integer of a number (15 digits, 50 bits) and an hour of three months (12 bits)."""
+    return (numbers.astype(np.uint64) << _HOUR_BITS) | hours.astype(np.uint64)
+
+
+def _known(numbers: Array) -> Array:
+    return (numbers * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(64 - _KNOWN_BITS)).astype(np.int64)
 
 
 PATTERNS: Final[dict[str, type[Pattern]]] = {p.kind: p for p in (Ait, Otp, Recycled)}
@@ -317,11 +403,15 @@ PATTERNS: Final[dict[str, type[Pattern]]] = {p.kind: p for p in (Ait, Otp, Recyc
 
 def search(patterns: Sequence[Pattern], keys: Sequence[Keys]) -> None:
     """Go through the months of the patterns: count, keep, pick. `keys`: by month, as `MonthRows.each` takes."""
-    _through([p.count for p in patterns], patterns[0].coded, keys)
-    _through([p.keep for p in patterns], patterns[0].coded, keys)
-    picking = [p.pick for p in patterns if p.find()]
-    if picking:
-        _through(picking, patterns[0].coded, keys)
+    for part in range(max(p.parts for p in patterns)):
+        mine = [p for p in patterns if part < p.parts]
+        for pattern in mine:
+            pattern.begin(part)
+        _through([p.count for p in mine], mine[0].coded, keys)
+        _through([p.keep for p in mine], mine[0].coded, keys)
+        picking = [p.pick for p in mine if p.find()]
+        if picking:
+            _through(picking, mine[0].coded, keys)
 
 
 def _through(

@@ -91,13 +91,17 @@ class Coder:
 
 @dataclass(slots=True)
 class MonthRows:
-    """A month, coded. `table` says what each code is, by the columns asked for; code 0 is of no archive row."""
+    """A month, coded. `table` says what each code is, by the columns asked for; code 0 is of no archive row.
+
+    `counts`: how many archive rows have each code.
+    """
 
     warehouse: Warehouse
     month: Month
     since: Month
     table: pl.DataFrame
     rows: int
+    counts: npt.NDArray[np.int64]
     _codes: Codes = field(repr=False)
 
     @classmethod
@@ -111,13 +115,20 @@ class MonthRows:
         rows = rows_of(groups)
         codes = Codes(_ends(archive, groups), rows)
         coder = Coder(columns)
+        counts: list[npt.NDArray[np.int64]] = []
 
         def code(batch: pa.RecordBatch) -> None:
-            codes.put(codes.places(batch, make=True), coder.codes(batch))
+            mine = coder.codes(batch)
+            codes.put(codes.places(batch, make=True), mine)
+            counts.append(np.bincount(mine))
 
         scan(archive, groups, [*POSITION, *columns], code)
         types = {name: _polars(warehouse, name) for name in columns}
-        return cls(warehouse, month, since or month, coder.table(types), rows, codes)
+        table = coder.table(types)
+        total = np.zeros(table.height + 1, np.int64)
+        for one in counts:
+            total[: len(one)] += one
+        return cls(warehouse, month, since or month, table, rows, total, codes)
 
     def each(self, keys: Keys, visit: Callable[[Rows], None]) -> None:
         """Call `visit` with all rows that name a phone number, some at a time, in threads."""

@@ -16,6 +16,7 @@ from retention_world import World, report
 
 from lethe.keys.tokens import reverse_numbers, subject_tokens
 from lethe.operations.asker import Asker
+from lethe.operations.detection import _numbers
 from lethe.operations.detection.detect import KINDS, detect
 from lethe.schemas.errors import InputError
 from lethe.schemas.retention.calendar import Month
@@ -154,3 +155,16 @@ def test_a_number_that_died_two_months_ago_and_had_an_owner_before_is_found(tmp_
     assert [(row["numbers"], row["failures"]) for row in found.rows] == [(6, 24)]
     earlier = detect(world.runtime, WHO, ["recycled"], MONTH.plus(-1), least=5)
     assert earlier[0].rows == []  # they came alive in March
+
+
+def test_numbers_taken_in_parts_give_the_same_answer(
+    site: tuple[World, Planted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, _ = site
+    whole = detect(world.runtime, WHO, ["recycled"], MONTH, least=5)
+    parts: list[int] = []
+    begin = _numbers.Recycled.begin
+    monkeypatch.setattr(_numbers.Recycled, "begin", lambda self, n: (parts.append(n), begin(self, n))[1])
+    monkeypatch.setattr(_numbers, "MOST_FAILURES", 200)
+    assert detect(world.runtime, WHO, ["recycled"], MONTH, least=5) == whole
+    assert max(parts) >= 3
