@@ -59,6 +59,9 @@ class Pattern:
         """Count rows of a month."""
         raise NotImplementedError
 
+    def counted(self) -> None:
+        """Go on from counting to keeping: what `keep` needs is made here, once, not by the threads that keep."""
+
     def keep(self, month: int, rows: Rows) -> None:
         """Keep the rows of a month that the counts do not rule out."""
         raise NotImplementedError
@@ -130,7 +133,7 @@ class Ait(Pattern):
         self._accounts = np.concatenate([[0], ranks]).astype(np.uint64)
         self._around = Sums(["around"])
         self._reached = Sums(["number", "code"], "hour")
-        self._near: tuple[Array, Array] | None = None
+        self._least: tuple[Array, Array]
 
     def count(self, month: int, rows: Rows) -> None:  # noqa: ARG002  (of one month only)
         """Count messages by account and block, and by account and million."""
@@ -144,7 +147,7 @@ class Ait(Pattern):
         counts = self._sketch.counts(who, rows.numbers // np.uint64(BLOCK))
         mine = counts >= AIT_NUMBERS
         if mine.any():
-            places, least = self._least()
+            places, least = self._least
             at = np.searchsorted(places, _around(who[mine], rows.numbers[mine]))
             mine[mine] = counts[mine] >= least[at]
         if mine.any():
@@ -200,18 +203,20 @@ class Ait(Pattern):
     def _tests(self) -> int:
         return max(1, self._around.total().height) * (WIDE // BLOCK)
 
-    def _least(self) -> tuple[Array, Array]:
-        """Return, by account and million, how many messages a block has at least that can be found.
+    def counted(self) -> None:
+        """Find, by account and million, how many messages a block has at least that can be found.
 
         What is around is rounded down, so that no block is ruled out that `found` would find.
         """
-        if self._near is None:
-            total = self._around.total().sort("around")
-            grades = np.floor(np.log2(total["n"].to_numpy()) * _STEPS).astype(np.int64)
-            level = LEVEL / self._tests()
-            least = {g: _fewest(int(2 ** (g / _STEPS)), level) for g in np.unique(grades).tolist()}
-            self._near = total["around"].to_numpy(), np.array([least[g] for g in grades.tolist()], np.int64)
-        return self._near
+        total = self._around.total()
+        if total.is_empty():
+            self._least = np.zeros(0, np.uint64), np.zeros(0, np.int64)
+            return
+        total = total.sort("around")
+        grades = np.floor(np.log2(total["n"].to_numpy()) * _STEPS).astype(np.int64)
+        level = LEVEL / self._tests()
+        least = {g: _fewest(int(2 ** (g / _STEPS)), level) for g in np.unique(grades).tolist()}
+        self._least = total["around"].to_numpy(), np.array([least[g] for g in grades.tolist()], np.int64)
 
 
 def _around(who: Array, numbers: Array) -> Array:
@@ -298,7 +303,6 @@ class Recycled(Pattern):
         """Begin with another part of the numbers."""
         self._part = part
         self._kept = []
-        self._deaths: _Deaths | None = None
 
     def count(self, month: int, rows: Rows) -> None:
         """Keep the failures."""
@@ -311,15 +315,14 @@ class Recycled(Pattern):
     def keep(self, month: int, rows: Rows) -> None:
         """Find where in the failures of a number its deliveries lie."""
         rows = rows.where(self._reached[month][rows.codes])
-        self._held().add(rows.numbers, rows.hours)
+        self._deaths.add(rows.numbers, rows.hours)
 
     def find(self) -> bool:
         """Find the numbers that were reached in the last month: by their first delivery after so long a death."""
         last = self.coded[-1]
         start = int((last.month.start() - last.since.start()).total_seconds()) // 3600
         found = (
-            self._held()
-            .ended()
+            self._deaths.ended()
             .filter(
                 (pl.col("failures") >= DEAD_FAILURES) & (pl.col("alive") - pl.col("dead") >= DEAD_DAYS * 24)
             )
@@ -337,11 +340,10 @@ class Recycled(Pattern):
         """Return the failures of the numbers found."""
         return self._records
 
-    def _held(self) -> _Deaths:
-        if self._deaths is None:
-            failures = pl.concat([f.select("number", "hour") for f in self._kept]) if self._kept else None
-            self._deaths = _Deaths(failures)
-        return self._deaths
+    def counted(self) -> None:
+        """Put the failures in order."""
+        failures = pl.concat([f.select("number", "hour") for f in self._kept]) if self._kept else None
+        self._deaths = _Deaths(failures)
 
 
 class _Deaths:
@@ -408,6 +410,8 @@ def search(patterns: Sequence[Pattern], keys: Sequence[Keys]) -> None:
         for pattern in mine:
             pattern.begin(part)
         _through([p.count for p in mine], mine[0].coded, keys)
+        for pattern in mine:
+            pattern.counted()
         _through([p.keep for p in mine], mine[0].coded, keys)
         picking = [p.pick for p in mine if p.find()]
         if picking:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,8 @@ from lethe.tiers.detection.month_rows import Coder
 
 BURST_LEAST: Final = 40
 BURST_TIMES: Final = 4.0
+RUSH_LEAST: Final = 3
+RUSH_SHARE: Final = 0.25
 GREY_LEAST: Final = 150
 GREY_SLOWER: Final = 0.35
 GREY_ERRORS: Final = 0.20
@@ -26,9 +29,11 @@ _BUCKETS: Final = 128
 class Burst:
     """Hours in which an account sends far more than at the same hour of its other days.
 
-    Columns: account, hour, messages, expected, probability. A burst has 40 messages or more, four times the median of
-    that hour of the day, and a Poisson tail of twice that median below 0.01 over all hours tested: traffic varies by
-    more than chance.
+    Columns: account, hour (the first), hours, messages, expected, probability (the least). The hours of a burst have 40
+    messages or more, four times the median of that hour of the day, and a Poisson tail of twice that median below 0.01
+    over all hours tested: traffic varies by more than chance. Hours that follow on each other are one burst. An hour in
+    which three accounts or more, and a quarter of those that send, go so far beyond their usual is a rush of
+    everybody's and no account's burst.
     """
 
     kind = "burst"
@@ -46,7 +51,7 @@ class Burst:
     def found(self) -> pl.DataFrame:
         """Find the hours."""
         schema: dict[str, Any] = {
-            "account": pl.String, "hour": pl.Datetime("us", "UTC"), "messages": pl.Int64,
+            "account": pl.String, "hour": pl.Datetime("us", "UTC"), "hours": pl.Int64, "messages": pl.Int64,
             "expected": pl.Float64, "probability": pl.Float64,
         }  # fmt: skip
         counts = self._sums.total()
@@ -61,16 +66,30 @@ class Burst:
         )
         likely = counts.filter(pl.col("n") >= BURST_LEAST).with_columns(h=pl.col("hour") % 24)
         names = self._accounts.table({"account": pl.String})["account"]
-        found = []
+        far = []
         for row in likely.join(usual, on=["account", "h"]).to_dicts():
             expected = max(row["usual"], 1.0)
             if row["n"] >= BURST_TIMES * expected:
                 chance = poisson_tail(row["n"], 2 * expected)
                 if chance < LEVEL / counts.height:
-                    hour = row["hour"] * _HOUR
-                    found.append((names[row["account"] - 1], hour, row["n"], row["usual"], chance))
+                    far.append((names[row["account"] - 1], row["hour"], row["n"], row["usual"], chance))
+        sending = dict(counts.group_by("hour").len().rows())
+        rush = {
+            h for h, n in Counter(f[1] for f in far).items() if n >= max(RUSH_LEAST, sending[h] * RUSH_SHARE)
+        }
+        found: list[list[Any]] = []
+        for account, hour, n, usually, chance in sorted((f for f in far if f[1] not in rush), key=_order):
+            if found and found[-1][0] == account and found[-1][1] + found[-1][2] == hour:
+                last = found[-1]
+                last[2:] = [last[2] + 1, last[3] + n, last[4] + usually, min(last[5], chance)]
+            else:
+                found.append([account, hour, 1, n, usually, chance])
         table = pl.DataFrame(found, {**schema, "hour": pl.Int64}, orient="row")
-        return table.with_columns(pl.col("hour").cast(schema["hour"])).sort("account", "hour")
+        return table.with_columns((pl.col("hour") * _HOUR).cast(schema["hour"]))
+
+
+def _order(hour: tuple[Any, ...]) -> tuple[str, int]:
+    return hour[0] or "", hour[1]
 
 
 def _median(counts: pl.Series, days: int) -> float:

@@ -74,10 +74,17 @@ class _Plan:
         self.lines.append(orjson.dumps(record))
 
 
-def fraud(count: int, seed: int, until: datetime) -> tuple[Iterator[bytes], Planted]:
-    """Return `count` ordinary records of the month of `until` with the five kinds planted, and what was planted."""
+def fraud(count: int, seed: int, until: datetime, hard: bool = False) -> tuple[Iterator[bytes], Planted]:
+    """Return `count` ordinary records of the month of `until` with the five kinds planted, and what was planted.
+
+    `hard`: weaker and noisier ones: small blocks that are flooded slowly, floods of codes over the turn of an hour,
+    routes a little slower or worse, bursts of five times the usual, numbers that had an owner before they died; and
+    marketing campaigns and rush hours beside them.
+    """
     plan = _Plan(seed, until)
-    for plant in (_ait, _otp, _grey, _burst, _recycled):
+    for plant in (_hard_ait, _hard_otp, _hard_grey, _hard_burst, _hard_recycled) if hard else (
+        _ait, _otp, _grey, _burst, _recycled,
+    ):  # fmt: skip
         plant(plan)
     plan.draw.shuffle(plan.lines)
 
@@ -174,3 +181,109 @@ def _recycled(plan: _Plan) -> None:
             plan.message(number, plan.at(begin + draw.uniform(0, 24 * 6)), plan.account(), **dead)
         if draw.random() < 0.5:
             plan.message(number, plan.at(begin + 24 * 6.5), plan.account())
+
+
+def _hard_ait(plan: _Plan) -> None:
+    draw = plan.draw
+    for _ in range(8):  # few numbers, over days, some of which convert: they are written to again weeks later
+        account, block, days = plan.account(), plan.someone() // 1000, draw.uniform(2, 12)
+        begin = draw.uniform(0, plan.hours - 24 * days)
+        for tail in draw.sample(range(1000), draw.randint(25, 60)):
+            number = block * 1000 + tail
+            plan.message(number, plan.at(begin + draw.uniform(0, 24 * days)), account)
+            if draw.random() < 0.3:
+                plan.message(number, plan.at(draw.uniform(0, plan.hours)), plan.account())
+        plan.truth.ait.add((account, block))
+    for _ in range(6):  # a company's own people, and a campaign to many thousands all over the country
+        account, block = plan.account(), plan.someone() // 1000
+        for tail in draw.sample(range(1000), draw.randint(8, 17)):
+            for _ in range(draw.randint(1, 6)):
+                plan.message(block * 1000 + tail, plan.at(draw.uniform(0, plan.hours)), account)
+    account, begin = plan.account(), draw.uniform(0, plan.hours - 8)
+    for _ in range(8000):
+        plan.message(plan.someone(), plan.at(begin + draw.uniform(0, 6)), account)
+
+
+def _hard_otp(plan: _Plan) -> None:
+    draw = plan.draw
+    names = [a.name for a in ACCOUNTS]
+    for _ in range(30):  # within 50 minutes that begin anywhere in an hour
+        victim, begin = plan.someone(), draw.uniform(0, plan.hours - 2)
+        for account in draw.sample(names, draw.randint(6, len(names))):
+            for _ in range(draw.randint(1, 3)):
+                plan.message(victim, plan.at(begin + draw.uniform(0, 50 / 60)), account)
+        plan.truth.otp.add(victim)
+    rush = draw.randrange(plan.hours)
+    for _ in range(600):  # an evening on which everybody orders: one to four senders each, within an hour
+        someone = plan.someone()
+        for account in draw.sample(names, draw.choice((1, 2, 2, 3, 4))):
+            plan.message(someone, plan.at(rush + draw.uniform(0, 0.99)), account)
+    for _ in range(60):  # busy people: eight senders or fewer in half a day
+        someone, begin = plan.someone(), draw.uniform(0, plan.hours - 13)
+        for at, account in enumerate(draw.sample(names, min(8, len(names)))):
+            plan.message(someone, plan.at(begin + at * 1.5 + draw.uniform(0, 0.4)), account)
+
+
+def _hard_grey(plan: _Plan) -> None:
+    draw = plan.draw
+    for number in range(6):
+        network = f"4100{number + 1}" if number < 4 else f"2341{number}"
+        slow, fraction = draw.choice(((draw.uniform(2.5, 4), 0.0), (1.2, draw.uniform(0.26, 0.4))))
+        for route in ("direct-a", "direct-b", "direct-c", "sim-box"):
+            grey = route == "sim-box"
+            delay = 4.0 * (slow if grey else draw.uniform(0.8, 1.4))
+            for _ in range(draw.randint(220, 400)):
+                # A route now and then delivers late, whatever it is.
+                late = draw.uniform(3, 10) if draw.random() < 0.08 else 1.0
+                lost = draw.random() < (draw.uniform(0.02, 0.08) + (fraction if grey else 0))
+                end: dict[str, Any] = {"status": _LOST, "error": _ABSENT} if lost else {}
+                plan.message(
+                    plan.someone(), plan.at(draw.uniform(0, plan.hours)), plan.account(), delay * late,
+                    mccMnc=network, route=f"{route}-{number}", **end,
+                )  # fmt: skip
+        plan.truth.grey.add((network, f"sim-box-{number}"))
+
+
+def _hard_burst(plan: _Plan) -> None:
+    draw = plan.draw
+    for number in range(8):
+        account, usual = f"steady-{number}", draw.randint(9, 16)
+        odd = draw.sample(range(24 * 2, plan.hours, 3), 3)
+        for hour in range(24 * 2, plan.hours, 3):
+            # Twice as much at noon as at night, and never the same two days running.
+            level = usual * (1.0 if 8 <= hour % 24 <= 20 else 0.5) * draw.uniform(0.7, 1.4)
+            for _ in range(max(0, round(draw.gauss(level, level**0.5)))):
+                plan.message(plan.someone(), plan.at(hour + draw.random()), account)
+        hour = odd[0]
+        for _ in range(usual * draw.randint(5, 7)):
+            plan.message(plan.someone(), plan.at(hour + draw.random() * 0.999), account)
+        plan.truth.burst.add((account, plan.at(hour)))
+        for campaign in odd[1:]:  # half as much again to twice as much is a campaign
+            for _ in range(round(usual * draw.uniform(0.5, 1.0))):
+                plan.message(plan.someone(), plan.at(campaign + draw.random()), account)
+
+
+def _hard_recycled(plan: _Plan) -> None:
+    draw = plan.draw
+    dead: dict[str, Any] = {"status": _LOST, "error": _DEAD}
+    for _ in range(30):  # somebody had the number before, and one of the failures is of another kind
+        number, begin = plan.someone(), draw.uniform(24 * 4, plan.hours - 24 * 16)
+        days = draw.uniform(10.2, 15)
+        for _ in range(draw.randint(1, 5)):
+            plan.message(number, plan.at(begin - draw.uniform(1, 24 * 4)), plan.account())
+        plan.message(number, plan.at(begin), plan.account(), **dead)
+        for _ in range(draw.randint(2, 3)):
+            plan.message(number, plan.at(begin + draw.uniform(1, days * 24 - 1)), plan.account(), **dead)
+        away: dict[str, Any] = {"status": _LOST, "error": _ABSENT}
+        plan.message(number, plan.at(begin + draw.uniform(1, days * 24 - 1)), plan.account(), **away)
+        plan.message(number, plan.at(begin + days * 24), plan.account())
+        plan.truth.recycled.add(number)
+    for _ in range(60):  # off for a week, or failing now and then between deliveries
+        number, begin = plan.someone(), draw.uniform(0, plan.hours - 24 * 16)
+        week = draw.random() < 0.5
+        for at in range(draw.randint(4, 6)):
+            when = begin + (draw.uniform(0, 24 * 7) if week else at * 60)
+            plan.message(number, plan.at(when), plan.account(), **dead)
+            if not week:
+                plan.message(number, plan.at(when + 20), plan.account())
+        plan.message(number, plan.at(begin + (24 * 7.5 if week else 15 * 24)), plan.account())

@@ -44,6 +44,19 @@ def test_what_was_planted_is_found_and_little_else(site: tuple[World, Planted], 
     assert one.precision >= 0.9, one
 
 
+def test_weaker_fraud_among_campaigns_and_rush_hours_is_found_too(tmp_path: Path) -> None:
+    world = World(tmp_path / "site")
+    world.now = NOW
+    lines, truth = fraud(10_000, SEED, NOW, hard=True)
+    world.ingest(lines)
+    for kind in KINDS:
+        one = measured(world, kind, truth)
+        # A flood that the turn of an hour cuts in two is missed: one or two of the thirty.
+        assert one.recall >= (0.9 if kind == "otp" else 0.95), (kind, one)
+        # Of nine bursts one is the campaign: whether an account was told to send so much, traffic does not say.
+        assert one.precision >= (0.85 if kind == "burst" else 0.9), (kind, one)
+
+
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_blocks_are_shown_and_never_a_number(site: tuple[World, Planted], kind: str) -> None:
     world, truth = site
