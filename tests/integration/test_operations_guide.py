@@ -26,7 +26,7 @@ from lethe.testing.brokers.kafka.certificates import Authority
 from lethe.testing.brokers.kafka.secured import SecuredKafka
 from lethe.testing.brokers.process import free_ports, port_is_open, spawn, stop
 
-pytestmark = [pytest.mark.needs_kafka, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.needs_kafka, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "operations.md"
@@ -34,6 +34,8 @@ BLOCK = re.compile(r"^```sh\n# (as root|as lethe|anybody)\n(.*?)^```", re.MULTIL
 (SHELL_OF_LETHE,) = re.findall(r"^    (cd /etc/lethe && runuser .+)$", GUIDE.read_text("utf-8"), re.MULTILINE)
 PLACES = ("/etc/lethe", "/etc/systemd", "/usr/lib/sysusers.d", "/var/lib/lethe", "/opt/lethe", "/backup")
 TOPIC = "cdr.sms-report"
+SERVICE_READY = """timeout 90 sh -c 'until curl --fail --silent --cacert tls/service-ca.pem https://127.0.0.1:9465/ready
+do sleep 1; done'"""
 USER = "operator"  # of the broker
 
 STAND_INS = {
@@ -57,7 +59,8 @@ for name in "$@"; do
         setsid $(sed -n 's/^ExecStart=//p' "$unit") >> "%HOME%/$name.log" 2>&1 < /dev/null &
         echo $! > "$pid";;
     stop)
-        kill -TERM "$(cat "$pid")"
+        [ -e "$pid" ] || continue
+        kill -TERM "$(cat "$pid")" || true
         for _ in $(seq 300); do readlink "/proc/$(cat "$pid")/exe" > /dev/null || break; sleep 0.1; done
         ! readlink "/proc/$(cat "$pid")/exe"; rm "$pid";;
     esac
@@ -65,8 +68,6 @@ done
 """,
     "aws": 'exec "$PYTHON" %HOME%/bin/aws.py "$@"',
 }
-MORE = "lethe generate --format infobip/sms-report --count 200 --seed 2 --topic cdr.sms-report"
-COUNTED = 'lethe ledger --json | jq --exit-status "map(.records) | add == {}"'
 SYNC = """
 import os, sys, boto3
 from pathlib import Path
@@ -95,6 +96,7 @@ class Machine:
     home: Path
     environment: dict[str, str]
     said: dict[str, str]  # what the guide calls things -> what they are called here
+    made: int = 1  # batches of records, each with a seed of its own
 
     def put(self, text: str) -> str:
         """Put a text of the guide, or of a unit, onto this machine."""
@@ -107,16 +109,32 @@ class Machine:
         shell = SHELL_OF_LETHE if who == "as lethe" else "bash"
         done = subprocess.run(
             ["bash", "-c", self.put(shell)], cwd=self.home / "release", env=self.environment,
-            input=f"set -eu -o pipefail\n{self.put(script)}", capture_output=True, text=True, timeout=200,
+            input=f"set -eu -o pipefail\n{self.put(script)}", capture_output=True, text=True, timeout=400,
         )  # fmt: skip
         logs = "".join(log.read_text()[-1500:] for log in self.home.glob("*.log"))
         assert done.returncode == 0, f"{who}:\n{script}\n{done.stdout[-3000:]}{done.stderr[-3000:]}\n{logs}"
         return done.stdout
 
+    def fails(self, command: str) -> str:
+        """Run a command that has to end with status 1, and return what it says."""
+        return self.run("as lethe", f"! {command} 2>&1")
+
+    def take_in(self, count: int) -> None:
+        """Produce that many records, which nobody has seen before."""
+        self.made += 1
+        said = f"--count {count} --seed {self.made} --topic {TOPIC}"
+        self.run("as lethe", f"lethe generate --format infobip/sms-report {said}")
+
+    def wait_for(self, count: int) -> None:
+        """Wait until the ledger has that many records."""
+        counted = f'lethe ledger --json | jq --exit-status "map(.records) | add == {count}"'
+        self.run("as lethe", f"timeout 90 sh -c 'until {counted}; do sleep 1; done'")
+
     def close(self) -> None:
-        """End what is still running."""
+        """End what is still running, as a machine ends that is gone."""
         for file in self.home.glob("*.pid"):
             subprocess.run(["kill", "-KILL", file.read_text().strip()], check=False, capture_output=True)
+            file.unlink()
 
 
 @pytest.fixture
@@ -193,8 +211,9 @@ def stand_ins(home: Path) -> None:
 def test_the_guide_from_an_empty_folder_to_a_restored_system(machine: Machine, secured: SecuredKafka) -> None:
     """What came between backup and restore is read again, and a look-up finds what it found before."""
     text = GUIDE.read_text("utf-8")
-    blocks, log = BLOCK.findall(text), machine.home / "lethe-worker.log"
-    assert len(blocks) == text.count("```sh\n") > 20
+    assert len(BLOCK.findall(text)) == text.count("```sh\n") > 20
+    whole, _, disasters = text.partition("\n## Disaster\n")
+    blocks, log = BLOCK.findall(whole), machine.home / "lethe-worker.log"
     secured.allow(
         [*least_rights("lethe", TOPIC), ("CLUSTER", "kafka-cluster", "CREATE"), ("TOPIC", TOPIC, "WRITE")],
         USER,
@@ -214,10 +233,14 @@ def test_the_guide_from_an_empty_folder_to_a_restored_system(machine: Machine, s
             if "renewed/client.pem" in script:
                 until(lambda: "have changed" in log.read_text(), 30, "the new certificate is used")
             if "keys.tar.new" in script:
-                machine.run("as lethe", MORE)
-        machine.run("as lethe", "timeout 90 sh -c 'until " + COUNTED.format(1_200) + "; do sleep 1; done'")
+                back_up = script
+                machine.take_in(200)
+        machine.wait_for(1_200)
         machine.run("as lethe", "lethe ledger --check; lethe verify; lethe doctor")
         assert int(machine.run("anybody", look.replace("F-2041", "F-2042"))) >= int(found)
+        # What was restored is what is copied from now on.
+        machine.run("as root", back_up.replace("cdr-lake/lethe", "cdr-lake/restored"))
+        walk_the_disasters(machine, secured, disasters, look)
         machine.run("as root", "systemctl stop lethe-worker lethe-serve")
     finally:
         secured.withdraw_all(USER)
@@ -225,6 +248,64 @@ def test_the_guide_from_an_empty_folder_to_a_restored_system(machine: Machine, s
     shown = "".join(log.read_text() for log in machine.home.glob("*.log"))
     assert (machine.home / "etc/lethe/pin").read_text().strip() not in shown
     assert machine.said["+923001234567"].lstrip("+") not in shown
+
+
+def walk_the_disasters(machine: Machine, secured: SecuredKafka, text: str, look: str) -> None:
+    """Each loss is made first; then its steps are walked, and what is promised of it is looked at."""
+    sections = re.split(r"^### (.+)$", text, flags=re.MULTILINE)[1:]
+    walked = dict(zip(sections[::2], sections[1::2], strict=True))
+    assert list(walked) == [
+        "The machine of a worker", "The broker", "The service's database", "The module", "The audit",
+        "The key directory",
+    ]  # fmt: skip
+    state, verified = machine.home / "var/lib/lethe", "lethe ledger --check; lethe verify"
+    search = iter(look.replace("F-2041", f"D-{number}") for number in range(9))
+
+    def walk(what: str) -> None:
+        for who, script in BLOCK.findall(walked[what]):
+            if "verify --key" in script:
+                shutil.rmtree(state / "keys")  # now there is no copy either
+            if script.startswith("lethe doctor"):
+                machine.wait_for(150)  # what Kafka still had, in a new warehouse
+            machine.run(who, script)
+        machine.run("as root", SERVICE_READY)
+
+    machine.take_in(100)
+    machine.wait_for(1_300)
+    machine.close()
+    for place in ("etc/lethe", "var/lib/lethe"):
+        shutil.rmtree(machine.home / place)
+        (machine.home / place).mkdir()
+    walk("The machine of a worker")
+    machine.run("as lethe", f"{verified}; lethe audit verify; lethe keys check")
+
+    secured.delete_topics(TOPIC)
+    walk("The broker")
+    machine.take_in(150)
+    machine.wait_for(1_450)
+
+    for file in (state / "service").iterdir():
+        file.unlink()
+    walk("The service's database")
+    found = int(machine.run("anybody", next(search)))
+    assert found >= 1
+
+    shutil.rmtree(state / "softhsm")
+    (state / "softhsm").mkdir()
+    assert "NoSuchToken" in machine.fails("lethe keys check")
+    walk("The module")
+    assert int(machine.run("anybody", next(search))) == found
+
+    shutil.rmtree(state / "audit")
+    assert "finding(s)" in machine.fails("lethe audit verify")
+    walk("The audit")
+    assert int(machine.run("anybody", next(search))) == found
+    assert "not as it was signed" in machine.fails("lethe audit verify")  # the look-ups since the copy
+
+    shutil.rmtree(state / "keys")
+    assert "key directory" in machine.fails("lethe doctor")
+    walk("The key directory")
+    assert int(machine.run("anybody", next(search))) >= 0
 
 
 def somebody(machine: Machine) -> str:
