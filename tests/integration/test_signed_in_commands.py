@@ -201,6 +201,7 @@ def test_auditors_verify_and_list_and_are_given_no_identifier(office: Office) ->
     assert "needs the permission export" in refused
     cara = office.at("cara")
     cara.type("case", "open", "R-3", "--purpose", "person")
+    cara.type("lookup", HER, "--case", "R-3", "--purpose", "asked by the person")
     looks = cara.json("audit", "disclosures", HER, "--case", "R-3", "--purpose", "asked by the person")
     assert {"lookup"} <= {e["action"] for e in looks}
 
