@@ -111,13 +111,19 @@ def ingest(
                 report.counts.add(transformed.counts)
             pending.clear()
 
-    with closing(commits), ThreadPoolExecutor(settings.threads, thread_name_prefix="split") as pool:
-        for batch in _batches(content, source, report.already, settings.flush.batch, on_bytes):
-            waiting.append(pool.submit(runtime.transform.process, batch, fmt))
-            flush(settings.flush.records, settings.flush.megabytes * 1_000_000)
-        while waiting:
-            pending.append(waiting.popleft().result())
-        flush(0, 0)
+    try:
+        with closing(commits), ThreadPoolExecutor(settings.threads, thread_name_prefix="split") as pool:
+            for batch in _batches(content, source, report.already, settings.flush.batch, on_bytes):
+                waiting.append(pool.submit(runtime.transform.process, batch, fmt))
+                flush(settings.flush.records, settings.flush.megabytes * 1_000_000)
+            while waiting:
+                pending.append(waiting.popleft().result())
+            flush(0, 0)
+    except KeyboardInterrupt:
+        known = report.already + report.counts.messages
+        raise LetheError(
+            f"{path}: interrupted; {known} line(s) of it are in, or more, and the same command goes on behind them"
+        ) from None
     warehouse.quality.save()
     _publish(runtime, hashes, report)
     return report

@@ -6,6 +6,7 @@ import gzip
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,3 +55,32 @@ def test_what_unpacks_to_too_much_is_refused_at_once(
 def test_some_empty_lines_are_records_that_are_rejected(tmp_path: Path) -> None:
     path = packed(tmp_path, b"\n" * 300)
     assert ingest(runtime(tmp_path), str(path), SMS).counts.messages == 300
+
+
+def test_interrupted_it_says_what_is_in_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the middle of the third commit."""
+    path = packed(tmp_path, b"\n" * 500)
+    work = Runtime(
+        Settings(
+            root=str(tmp_path / "w"),
+            keys_dir=tmp_path / "keys",
+            threads=1,
+            flush={"records": 100, "batch": 100},
+        ),
+        lambda: datetime(2026, 1, 15, tzinfo=UTC),
+    )
+    commit, calls = work.warehouse.commit, list[int]()
+
+    def interrupted(*args: Any) -> Any:
+        calls.append(len(calls))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return commit(*args)
+
+    monkeypatch.setattr(work.warehouse, "commit", interrupted)
+    with pytest.raises(LetheError, match=r"interrupted; [1-4]00 line\(s\) of it are in, or more") as said:
+        ingest(work, str(path), SMS)
+    known = int(str(said.value).split("interrupted; ")[1].split()[0])
+    done = ingest(work, str(path), SMS)
+    assert done.already == known
+    assert done.already + done.counts.messages == 500
