@@ -36,6 +36,8 @@ NO_ENTRY = {
     "proof.signing.history_of": "public keys",
     "proof.signing.make_keys": "public keys",
     "proof.signing.rotate_keys": "public keys",
+    "proof.verify.compare": "a part of verify: hashes and positions",
+    "proof.verify.look": "a part of verify: positions",
     "proof.verify.verify": "hashes and positions",
     "retention.certificates.every": "certificates name nobody",
     "retention.certificates.own_keys": "public keys",
