@@ -59,6 +59,7 @@ NO_ENTRY = {
     # Parts of those that are audited.
     "rights.erase.erase": "one person of erase_all, which is audited",
     "rights.erase.preview": "one person of preview_all, which is audited",
+    "rights.export.export": "one person of export_all, which is audited",
     "window.lookup.asked_for": "reads what was typed, looks nothing up",
     "window.lookup.lookup": "one value of lookup_each, which is audited",
     "window.lookup.paired": "a part of the look-up",
