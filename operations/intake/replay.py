@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Final
@@ -56,6 +57,7 @@ def replay(
             attempt = Attempt(replace(runtime.transform, ring=ring), runtime.settings.sources)
             return tables.preview(maintenance, wanted, attempt, on_step), None
     done = tables.replay(maintenance, wanted, Attempt(runtime.transform, runtime.settings.sources), on_step)
+    maintenance.warehouse.quality.save()
     failures = publish_now(runtime, ()).failures
     return done, next((f"the log {s}/{p} cannot be published: {e}" for (s, p), e in failures.items()), None)
 
@@ -120,7 +122,8 @@ class Attempt:
         whole = together(
             _batch(source, [(position.offset, None), (passing[-1].position.offset, None)]), run.transformed
         )
-        moved = replace(whole, counts=_moves(whole, passing))
+        received = passing[len(passing) // 2].row["received_time"]
+        moved = replace(whole, counts=_moves(whole, passing), received_ms=_milliseconds(received))
         return Tried(moved, frozenset(one.position for one in passing), stays)
 
     def _run(self, records: Sequence[Rejected]) -> _Run:
@@ -190,8 +193,13 @@ def _batch(
         last=messages[-1][0],
         offsets=np.array([offset for offset, _ in messages], np.int64),
         values=[value for _, value in messages],
-        received_ms=np.array([-1 if t is None else round(t.timestamp() * 1000) for t in times], np.int64),
+        received_ms=np.array([_milliseconds(time) for time in times], np.int64),
     )
+
+
+def _milliseconds(received: datetime | None) -> int:
+    """Return when a record was received, since 1970; -1 where nobody knows."""
+    return -1 if received is None else round(received.timestamp() * 1000)
 
 
 def _asked_for(done: TransformedBatch, records: Sequence[Rejected]) -> TransformedBatch:

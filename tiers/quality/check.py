@@ -17,7 +17,7 @@ from lethe.schemas.errors import LetheError
 from lethe.schemas.transformed import TransformedBatch
 from lethe.tiers.quality.compare import LEAST_WINDOW, changes, measured
 from lethe.tiers.quality.past import ACCEPTED_AFTER, Found, Past, day_of, load, save, save_changes
-from lethe.tiers.quality.profile import REPEATED, Profile, profiles
+from lethe.tiers.quality.profile import AGE, REPEATED, Profile, profiles
 from lethe.tiers.store.objects import Objects
 
 log = logging.getLogger("lethe.quality")
@@ -40,10 +40,16 @@ class Quality:
         self._found: list[Found] = []
         self._pending: dict[str, Profile] = {}
 
-    def check(self, batches: Sequence[TransformedBatch], now: datetime) -> list[Found]:
-        """Compare what was committed, remember it, and return what is different. Raises nothing."""
+    def check(
+        self, batches: Sequence[TransformedBatch], now: datetime, replayed: bool = False
+    ) -> list[Found]:
+        """Compare what was committed, remember it, and return what is different. Raises nothing.
+
+        `replayed`: it had been rejected once. Such records are a choice of what came, so less can be said of them and
+        they are no measure for others; but one that was sent again meanwhile is here twice.
+        """
         try:
-            return self._check(batches, now)
+            return self._check(batches, now, replayed)
         except LetheError as error:
             log.warning("records were not compared with those before: %s", error)
         except Exception as error:  # noqa: BLE001  (statistics must not end a commit that counts)
@@ -62,7 +68,7 @@ class Quality:
             except LetheError as error:
                 log.warning("what records look like was not written: %s", error)
 
-    def _check(self, batches: Sequence[TransformedBatch], now: datetime) -> list[Found]:
+    def _check(self, batches: Sequence[TransformedBatch], now: datetime, replayed: bool) -> list[Found]:
         if self._day != (today := day_of(now)):
             self.save()
             self._day, self._mine, self._found = today, {}, []
@@ -72,6 +78,11 @@ class Quality:
             self._past, self._read = load(self._objects, now), now.replace(tzinfo=None)
         found: list[Found] = []
         for name, profile in profiles(batches, int(now.timestamp() * 1000)).items():
+            if replayed:
+                if any(batch.received_ms <= 0 for batch in batches):
+                    profile.columns.pop(AGE, None)
+                found += self._compare(self._past, name, profile, now, replayed)
+                continue
             window = self._pending.pop(name, Profile())
             window.add(profile)
             if window.rows < LEAST_WINDOW:
@@ -83,12 +94,14 @@ class Quality:
             save(self._objects, self._day, self._writer, self._mine)
         return found
 
-    def _compare(self, past: Past, name: str, window: Profile, now: datetime) -> list[Found]:
-        """Compare a window and count it in, but for the columns that changed."""
+    def _compare(
+        self, past: Past, name: str, window: Profile, now: datetime, replayed: bool = False
+    ) -> list[Found]:
+        """Compare a window and count it in, but for the columns that changed; of what was replayed the marks alone."""
         before = past.profiles.setdefault(name, Profile())
         found = [
             Found(name, c.column, window.day, c.what, now, now, c.before, c.now)
-            for c in changes(window, before.columns, before)
+            for c in changes(window, before.columns, before, replayed)
         ]
         apart = set()
         for one in found:
@@ -114,9 +127,15 @@ class Quality:
             apart.add(REPEATED if one.what == "repeated" else one.column)
         if found:
             save_changes(self._objects, self._day, self._writer, self._found)
-        columns = {column: value for column, value in measured(window).items() if column not in apart}
+        columns = {
+            column: value
+            for column, value in measured(window).items()
+            if column not in apart and not replayed
+        }
         again = any(one.what == "repeated" for one in found)
-        counted = replace(window, columns=columns, hours={} if again else window.hours)
+        counted = replace(
+            window, rows=0 if replayed else window.rows, columns=columns, hours={} if again else window.hours
+        )
         for whole in (before, self._mine.setdefault(name, Profile())):
             whole.add(Profile(counted.rows, counted.day, counted.columns))
             whole.add_hours(counted.hours)

@@ -65,18 +65,25 @@ KINDS: Final[Mapping[str, str]] = {
 """The kinds of changes, and what each means."""
 
 
-def changes(window: Profile, past: Mapping[str, Column], seen: Profile) -> list[Change]:
+def changes(
+    window: Profile, past: Mapping[str, Column], seen: Profile, replayed: bool = False
+) -> list[Change]:
     """Name what is different in a window. `past`: the columns as they were; `seen`: marks of what came before.
 
-    Nothing is said of a column with too little of a past.
+    Nothing is said of a column with too little of a past. Of records that were rejected before (`replayed`) only what
+    cannot be because they are a choice of all that came: what never was, not what was seldom.
     """
+    if replayed:
+        window.columns.pop(REFUSED, None)
+        if window.rows < LEAST_WINDOW:
+            window.columns.clear()
     window.columns[REPEATED] = _repeated(window, seen)
     found: list[Change] = []
     for name, now in window.columns.items():
         before = past.get(name)
         if before is None or before.windows < _LEAST_WINDOWS or before.rows < _LEAST_PAST:
             continue
-        found += _changed(name, now, before, window)
+        found += _changed(name, now, before, window, replayed)
     return _with_swaps(found, window, past)
 
 
@@ -94,7 +101,7 @@ def _measured(column: Column, name: str) -> Column:
     return replace(column, counts=Counter(column.counts), windows=1, bands=bands)
 
 
-def _changed(name: str, now: Column, before: Column, window: Profile) -> list[Change]:
+def _changed(name: str, now: Column, before: Column, window: Profile, replayed: bool) -> list[Change]:
     if name == REPEATED:
         return _again(now, before, window)
     found = []
@@ -105,13 +112,15 @@ def _changed(name: str, now: Column, before: Column, window: Profile) -> list[Ch
             share <= high + _margin(high, count, before.windows)
         ):
             continue
+        if replayed and (high > 0.0 if share > high else low < 1.0):
+            continue
         found.append(
             Change(name, _kind_of_share(name, which, share > high), f"{_band(low, high)}", f"{share:.1%}")
         )
     if name in (AGE, DONE):
         return [*found, *_moved(name, now, before)]
     if name in NUMBERS:
-        return found + _numbers(name, now, before)
+        return found + _numbers(name, now, before, replayed)
     if name in FEW or name in MANY or name == REFUSED:
         found += _codes(name, now, before)
     return found
@@ -169,10 +178,10 @@ def _most(counts: Mapping[str, int]) -> str:
     return ", ".join(ranked[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _numbers(name: str, now: Column, before: Column) -> list[Change]:
+def _numbers(name: str, now: Column, before: Column, replayed: bool) -> list[Change]:
     """Find numbers in another unit, by their middle, or some far outside of what was seen."""
     middle, usual, band = _middle(now, name), _middle(before, name), before.bands.get("middle")
-    if middle is not None and usual is not None and band is not None:
+    if middle is not None and usual is not None and band is not None and not replayed:
         room = _HALVES + 4 / sqrt(before.windows)
         if not band[0] - room <= middle <= band[1] + room:
             larger = f"about {_size(middle)}, {_factor(2 ** ((middle - usual) / 2))}"

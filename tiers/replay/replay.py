@@ -136,12 +136,13 @@ def replay(maintenance: MaintenanceContext, wanted: Wanted, attempt: Try, on_ste
     6. Keep the leaf files, then commit the metadata, which says what moved. This is the one that counts: a crash after
        it leaves records in the archive and in the quarantine, which step 2 takes out of the quarantine.
     7. Preserve what holds cover, then take what moved out of the quarantine.
+    8. Compare what landed with what its formats were before. A crash here, or a fault, leaves it uncompared.
 
     At the end:
 
-    8. Delete the files that were taken out. A crash leaves them to the next replay, erasure or sweep.
-    9. Derive the ledger. (The log is published by who called.)
-    10. Remove the note.
+    9. Delete the files that were taken out. A crash leaves them to the next replay, erasure or sweep.
+    10. Derive the ledger. (The log is published by who called.)
+    11. Remove the note.
     """
     maintenance.holds.active()  # one that does not open keeps all in the quarantine: better known before it is landed
     maintenance.warehouse.add_missing_columns()
@@ -162,14 +163,14 @@ def replay(maintenance: MaintenanceContext, wanted: Wanted, attempt: Try, on_ste
             break
     else:
         raise FencedError("the quarantine changes all the time; try again when less is written")
-    # Step 8
+    # Step 9
     for table in WINDOW_TABLES:
         objects = maintenance.warehouse.objects
         delete_removed(objects, maintenance.warehouse.window[table], retired(objects, table))
     fail_point("replay.deleted")
-    # Step 9
-    maintenance.warehouse.publish()
     # Step 10
+    maintenance.warehouse.publish()
+    # Step 11
     lease.end()
     fail_point("replay.ended")
     return done
@@ -185,7 +186,7 @@ def _move(
     covered: Covered,
     done: Replayed,
 ) -> bool:
-    """Take steps 3 to 7 for some files of a partition of the quarantine; False when they have to be done again."""
+    """Take steps 3 to 8 for some files of a partition of the quarantine; False when they have to be done again."""
     # Step 3
     tried = [attempt(some) for some in _opened(maintenance, part, files, wanted, covered, done)]
     moved = [one.transformed for one in tried if one.transformed is not None]
@@ -203,6 +204,8 @@ def _move(
         _commit_metadata(maintenance, lease, moved)
         # Step 7
         take_out(maintenance, lease, part, {p for one in tried for p in one.left}, read)
+        # Step 8
+        maintenance.warehouse.quality.check(moved, maintenance.clock(), replayed=True)
     for one in tried:
         done.add(one)
     return True
