@@ -70,7 +70,9 @@ def test_what_is_replayed_and_is_as_it_always_was_is_not_named(rejected: Any) ->
     site, early = rejected()
     landed, named = replayed(site)
     assert landed == len(early) > 100
-    assert named == {("event_time", "future")}  # which they were when they came: that is why they were rejected
+    assert named == {
+        ("event_time", "future")
+    }  # which they were when they came: that is why they were rejected
 
 
 @pytest.mark.parametrize(
