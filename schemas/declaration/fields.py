@@ -162,6 +162,9 @@ class FieldSpec(Declared):
     instead_of: FieldPath | None = (
         None  # looked at only where that field (and what stands in for it) is empty
     )
+    nobody: tuple[Annotated[str, StringConstraints(min_length=1, max_length=64)], ...] = Field(
+        (), max_length=100
+    )
     byte_order: Literal["big", "little"] = "big"  # of an IP address written as one whole number
 
     # window
@@ -206,8 +209,10 @@ class FieldSpec(Declared):
             raise ValueError(
                 'whoever is in a list is an end user, end_user = "always", or a condition says so'
             )
-        if "[]" in self.path and (self.domain or self.instead_of):
-            raise ValueError("an address in a list has neither `domain` nor `instead_of`")
+        if "[]" in self.path and (self.domain or self.instead_of or self.nobody):
+            raise ValueError("an address in a list has neither `domain` nor `instead_of` nor `nobody`")
+        if self.instead_of and "[" in self.path and self.nobody:
+            raise ValueError("words for `nobody` stand in a field of their own, not inside of another one")
 
     def _usage(self) -> None:
         self._typed(USAGE_BY_TYPE)
@@ -274,7 +279,18 @@ _WORD_DIGITS: Final = 4
 _COMMON: Final = frozenset({"path", "class_", "required"})
 _OF_CLASS: Final[dict[str, frozenset[str]]] = {
     "subject": frozenset(
-        {"role", "end_user", "kind", "business", "longest", "digits", "domain", "instead_of", "byte_order"}
+        {
+            "role",
+            "end_user",
+            "kind",
+            "business",
+            "longest",
+            "digits",
+            "domain",
+            "instead_of",
+            "nobody",
+            "byte_order",
+        }
     ),
     "window": frozenset({"message_id"}),
     "archive": frozenset({"column", "type", "format", "zone", "pattern", "values", "keep", "scale", "unit"}),

@@ -18,8 +18,9 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 import orjson
@@ -135,18 +136,16 @@ def _dialled(text: str, how: Reading) -> Subject:
 
 
 def several(text: str, how: Reading) -> list[Subject]:
-    """Read a text that may hold several addresses: a list with commas or semicolons, or JSON with a member `to`.
+    """Read a text that may hold several addresses: a list with commas or semicolons, or JSON.
 
-    Empty where it is neither.
+    Of JSON it is a text, a list, or what a member `to`, `email` or `address` holds. Empty where it is none of these.
     """
     text = cleaned(text)
-    if text.startswith("{"):
+    if text.startswith(("{", "[")):
         try:
-            members = orjson.loads(text)
+            parts = list(_texts(orjson.loads(text)))
         except orjson.JSONDecodeError:
             return []
-        found = members.get("to") if isinstance(members, dict) else None
-        parts = [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, str)]
     else:
         parts = _LISTED.split(text)
         if len(parts) < 2:
@@ -154,6 +153,18 @@ def several(text: str, how: Reading) -> list[Subject]:
     known = [subject for one in parts if one.strip() and (subject := read(one, how))]
     # One piece that fits no kind, and the whole is something else: a name with a comma in it.
     return known if known and all(subject.kind != "opaque" for subject in known) else []
+
+
+def _texts(node: Any, depth: int = 0) -> Iterator[str]:
+    """Yield the texts where JSON has addresses."""
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, list) and depth < _NESTED:
+        for one in node:
+            yield from _texts(one, depth + 1)
+    elif isinstance(node, dict) and depth < _NESTED:
+        for name in ("to", "email", "address"):
+            yield from _texts(node.get(name), depth + 1)
 
 
 def _on_channel(text: str, channel: str, depth: int = 0) -> Subject:

@@ -1,6 +1,7 @@
 """Withheld callers: what is written in the place of an address when there is nobody to name.
 
-Sources: the words of SIP (RFC 3323, RFC 5767), of Asterisk and of FreeSWITCH; the numbers that Twilio documents for
+Sources: the words of SIP (RFC 3323, RFC 5767), of Asterisk (which calls itself `asterisk` where a call has no
+number) and of FreeSWITCH, what telephones show in other languages; the numbers that Twilio documents for
 withheld callers, which spell ANONYMOUS, RESTRICTED, BLOCKED, UNKNOWN and UNAVAILABLE on a telephone's keys.
 """
 
@@ -11,8 +12,18 @@ from typing import Final
 
 WORDS: Final = frozenset(
     "anonymous restricted unavailable unknown private withheld blocked <null> null (null) <unknown> <anonymous> none "
-    "unassigned nobody no-caller-id noname".split()
-) | {"caller id blocked", "number withheld", "private number", "unknown caller", "not available"}
+    "unassigned nobody no-caller-id noname asterisk n/a <> unbekannt anonym anonyme inconnu desconocido".split()
+) | {
+    "no caller id",
+    "no number",
+    "numéro masqué",
+    "número privado",
+    "caller id blocked",
+    "number withheld",
+    "private number",
+    "unknown caller",
+    "not available",
+}
 NUMBERS: Final = ("266696687", "7378742833", "2562533", "8656696", "8566696", "86282452253")
 _ZEROS: Final = re.compile(r"[+]?0+|[-*.?x\s]+")
 _NO_HOST: Final = re.compile(

@@ -89,9 +89,10 @@ def dialled(text: str, country: str | None) -> str | None:
     if not _DIALLED.fullmatch(text):
         return None
     digits = re.sub(r"\D", "", text)
-    if not digits.isascii() or not FEWEST <= len(digits) <= MOST:
+    fewest = FEWEST if country is None else _fewest(country)
+    if not digits.isascii() or not fewest <= len(digits) <= MOST:
         return None
-    found = _valid(digits, country) if country is not None else None
+    found = None if country is None else _with_own_code(digits, country) or _valid(digits, country)
     if found is None and len(digits) >= _SHORTEST_INTERNATIONAL and not digits.startswith("0"):
         found = _valid(f"+{digits}", None, strictly=len(digits) == _SHORTEST_INTERNATIONAL)
     return found
@@ -115,6 +116,27 @@ def national_spellings(value: str, country: str) -> tuple[str, ...]:
     bare = phonenumbers.national_significant_number(number)
     trunk = re.sub(r"\D", "", phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL))
     return tuple(dict.fromkeys((bare, trunk)))
+
+
+@lru_cache(maxsize=256)
+def _fewest(country: str) -> int:
+    """Return how many digits a national number has at least: on some islands fewer than any international one."""
+    kinds = (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE)
+    examples = filter(None, (phonenumbers.example_number_for_type(country, kind) for kind in kinds))
+    return min((len(phonenumbers.national_significant_number(one)) for one in examples), default=FEWEST)
+
+
+def _with_own_code(digits: str, country: str) -> str | None:
+    """Read digits that begin with the code of the line's own country as a whole number, if there is such a one.
+
+    Where a trunk prefix is dialled before national numbers, digits without one are none of them: `4915123456789` on a
+    German line is +49 1512 3456789, though numbers as long as +49 4915 123456789 are thinkable too.
+    """
+    trunk = phonenumbers.ndd_prefix_for_region(country, True)
+    code = str(phonenumbers.country_code_for_region(country))
+    if not trunk or digits.startswith(trunk) or not digits.startswith(code):
+        return None
+    return _valid(f"+{digits}", None)
 
 
 def _valid(text: str, country: str | None, strictly: bool = True) -> str | None:

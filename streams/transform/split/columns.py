@@ -296,6 +296,7 @@ def parse_time(text: str, form: str, zone: str | None = None) -> datetime | None
 
 
 def _iso(text: str) -> datetime:
+    text = re.sub(r"\s*(?:UTC|GMT)$", "Z", text.upper())
     if text[4:5] == "/" and text[7:8] == "/":
         text = text.replace("/", "-", 2)
     if len(text) < 10 or not text[4:5] == "-":

@@ -47,6 +47,7 @@ _IN_ADDRESSES: Final = re.compile(
 )
 # A key made by a machine has digits enough for a number, but letters among them.
 _MADE: Final = re.compile(f"(?=.*[A-Fa-f])(?:{MADE_KEY})")
+_MARKS: Final = r"[\W_]+"
 _LONG_RUN: Final = 9  # digits: shorter than a phone number with its country, an IMSI (15) or an IMEI (14)
 _LONGEST_NUMBER: Final = 15  # digits of E.164
 
@@ -271,8 +272,11 @@ def _carries(sender: str, address: str) -> bool:
     """Tell whether a sender's local part carries a whole address, as VERP, SRS and relays write it."""
     carrier, at, _ = sender.rpartition("@")
     local, also, domain = address.rpartition("@")
-    if not at or not also or domain not in carrier:
+    if not at or not also:
         return False
+    if domain not in carrier:  # relays write other marks for `@` and for dots: `her_at_example_org`
+        words, theirs = (f" {re.sub(_MARKS, ' ', one)} " for one in (carrier, domain))
+        return theirs in words and f" {re.sub(_MARKS, ' ', local)} " in words.replace(theirs, "  ")
     rest = carrier.replace(domain, " ")
     return re.search(rf"(?<![^\W_]){re.escape(local)}(?![^\W_])", rest) is not None
 

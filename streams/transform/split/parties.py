@@ -27,6 +27,7 @@ from lethe.streams.transform.split.conditions import holds
 from lethe.streams.transform.split.rules import ID
 
 _STEPS: Final = re.compile(r"\.?([^.\[\]]*)(\[0\])?")
+_PORT: Final = r"^([^:]+|\[[^\]]*\]):[0-9]{1,5}$"
 _SOURCES: Final = frozenset({"sender", "caller", "source"})
 _DESTINATIONS: Final = frozenset({"recipient", "callee", "destination"})
 
@@ -63,6 +64,11 @@ def read_parties(
             continue
         if around is None:
             _reject_containers(spec, values, how, rejections)
+        if spec.nobody:
+            words = list(map(str.lower, spec.nobody))
+            nobody = values.str.strip_chars().str.to_lowercase().is_in(words).fill_null(False)
+            kept.keep(spec.path, values.set(~nobody, None))
+            values = values.set(nobody, None)
         if spec.instead_of is not None:
             values = _standing_in(spec, spec.instead_of, values, frame, told, kept, around)
         domains = None if spec.domain is None else frame.get_column(spec.domain)
@@ -147,7 +153,7 @@ def _read(
     read = normalise_column(values, how, channel)
     kinds, addresses = read.get_column("kind"), read.get_column("value")
     if domains is not None and (alone := (kinds == "opaque").fill_null(False)).any():
-        hosts = domains.str.strip_chars().str.to_lowercase().str.strip_chars_end(".")
+        hosts = domains.str.strip_chars().str.to_lowercase().str.replace(_PORT, "$1").str.strip_chars_end(".")
         both = (
             alone
             & (hosts != "").fill_null(False)
