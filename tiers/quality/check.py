@@ -17,7 +17,7 @@ from lethe.schemas.errors import LetheError
 from lethe.schemas.transformed import TransformedBatch
 from lethe.tiers.quality.compare import LEAST_WINDOW, changes, measured
 from lethe.tiers.quality.past import ACCEPTED_AFTER, Found, Past, day_of, load, save, save_changes
-from lethe.tiers.quality.profile import AGE, REPEATED, Profile, profiles
+from lethe.tiers.quality.profile import AGE, NEWEST, REPEATED, Profile, profiles
 from lethe.tiers.store.objects import Objects
 
 log = logging.getLogger("lethe.quality")
@@ -103,7 +103,7 @@ class Quality:
             Found(name, c.column, window.day, c.what, now, now, c.before, c.now)
             for c in changes(window, before.columns, before, replayed)
         ]
-        apart = set()
+        apart: set[str] = set()
         for one in found:
             known = next((f for f in reversed(past.found) if one.goes_on(f)), None)
             if known is None:
@@ -122,9 +122,10 @@ class Quality:
                 past.found[past.found.index(known)] = lasting
                 self._found = [f for f in self._found if f.key != one.key] + [lasting]
                 if now - known.since >= ACCEPTED_AFTER:
-                    before.columns.pop(one.column, None)  # how things are from now on
+                    for column in _shown_by(one):
+                        before.columns.pop(column, None)  # how things are from now on
                     continue
-            apart.add(REPEATED if one.what == "repeated" else one.column)
+            apart.update(_shown_by(one))
         if found:
             save_changes(self._objects, self._day, self._writer, self._found)
         columns = {
@@ -140,3 +141,10 @@ class Quality:
             whole.add(Profile(counted.rows, counted.day, counted.columns))
             whole.add_hours(counted.hours)
         return found
+
+
+def _shown_by(one: Found) -> tuple[str, ...]:
+    """Return the columns of a profile that a change shows in."""
+    if one.what == "repeated":
+        return (REPEATED,)
+    return (AGE, NEWEST) if one.column == AGE else (one.column,)

@@ -14,7 +14,18 @@ from datetime import UTC, datetime, timedelta
 from math import log2, sqrt
 from typing import Final
 
-from lethe.tiers.quality.profile import AGE, DONE, FEW, MANY, NUMBERS, REFUSED, REPEATED, Column, Profile
+from lethe.tiers.quality.profile import (
+    AGE,
+    DONE,
+    FEW,
+    MANY,
+    NEWEST,
+    NUMBERS,
+    REFUSED,
+    REPEATED,
+    Column,
+    Profile,
+)
 
 LEAST_WINDOW: Final = 100
 """Records that are looked at together at least."""
@@ -74,7 +85,8 @@ def changes(
     cannot be because they are a choice of all that came: what never was, not what was seldom.
     """
     if replayed:
-        window.columns.pop(REFUSED, None)
+        for column in (REFUSED, NEWEST):
+            window.columns.pop(column, None)
         if window.rows < LEAST_WINDOW:
             window.columns.clear()
     window.columns[REPEATED] = _repeated(window, seen)
@@ -84,6 +96,8 @@ def changes(
         if before is None or before.windows < _LEAST_WINDOWS or before.rows < _LEAST_PAST:
             continue
         found += _changed(name, now, before, window, replayed)
+    if not any(one.column == AGE and one.what in ("zone", "future") for one in found):
+        found += _moved_unsteadily(window, past)
     return _with_swaps(found, window, past)
 
 
@@ -94,14 +108,15 @@ def measured(window: Profile) -> dict[str, Column]:
 
 def _measured(column: Column, name: str) -> Column:
     bands = {which: (share, share) for which, share in _shares(column).items()}
-    if "spread" in column.bands:
-        bands["spread"] = column.bands["spread"]
+    bands |= {which: column.bands[which] for which in ("spread", "arrivals") if which in column.bands}
     if (middle := _middle(column, name)) is not None:
         bands["middle"] = middle, middle
     return replace(column, counts=Counter(column.counts), windows=1, bands=bands)
 
 
 def _changed(name: str, now: Column, before: Column, window: Profile, replayed: bool) -> list[Change]:
+    if name == NEWEST:
+        return []
     if name == REPEATED:
         return _again(now, before, window)
     found = []
@@ -204,7 +219,7 @@ def _halves(column: Column) -> dict[int, int]:
 
 def _middle(column: Column, name: str) -> float | None:
     """Return the middle of a column: of numbers the half power of two, of times the milliseconds."""
-    if name in (AGE, DONE):
+    if name in (AGE, DONE, NEWEST):
         there = column.rows - column.missing
         return column.bands["middle"][0] if there >= _LEAST_NUMBERS and "middle" in column.bands else None
     total = column.counts.total()
@@ -246,6 +261,21 @@ def _moved(name: str, now: Column, before: Column) -> list[Change]:
             f"{_lasting(middle)}: {minutes // 60} h {minutes % 60:02d} min {direction}",
         )
     ]
+
+
+def _moved_unsteadily(window: Profile, past: Mapping[str, Column]) -> list[Change]:
+    """Find a zone that moved where records take now more, now less time to come: their newest are steady all the same.
+
+    They come as far apart as they ever did, which what was held back and is sent at once does not.
+    """
+    now, before, age = window.columns.get(NEWEST), past.get(NEWEST), past.get(AGE)
+    if now is None or before is None or age is None:
+        return []
+    low, high = age.bands.get("middle", (0.0, 0.0))
+    apart = before.bands.get("arrivals", (0.0, 0.0))[0]
+    if high - low <= _STEADY or now.bands["arrivals"][0] < apart / 2:
+        return []
+    return _moved(AGE, now, before)
 
 
 _PASSED: Final = {AGE: "before it came", DONE: "after it began"}

@@ -31,6 +31,8 @@ NAMES: Final = ("sender", "recipient")
 NUMBERS: Final = "parts duration_ms charged_duration_ms price charge".split()
 REFUSED, REPEATED, AGE, DONE = "refused", "repeated", "event_time", "done_time"
 """Of a format, not of a column of it: what was refused, what came again; when things happened and when they ended."""
+NEWEST: Final = "newest"
+"""How long ago the newest twentieth of the records of a window happened, where they came at different times."""
 
 _SAMPLE: Final = 1_000
 _RUNS: Final = 8  # of rows that follow on each other
@@ -49,10 +51,10 @@ _TWIN: Final = "event_time done_time status account parts duration_ms charge rou
 
 @dataclass(slots=True)
 class Column:
-    """What was seen in a column. `counts`: of codes, or of positive numbers by half powers of two.
+    """What was seen in a column. `counts`: of codes, or of numbers but zero by half powers of two.
 
-    `bands`: the least and the most that a measure was in any window; for times `middle` and `spread` (between the
-    quartiles) in milliseconds.
+    `bands`: the least and the most that a measure was in any window; for times `middle`, `spread` and `arrivals` (both
+    between the quartiles) in milliseconds.
     """
 
     rows: int = 0
@@ -175,6 +177,10 @@ def _profile(rows: pa.Table, arrived: npt.NDArray[np.int64], total: int) -> Prof
     for name in NUMBERS:
         columns[name] = _numbers(rows.column(name))
     columns[AGE] = _lapse(arrived - event, height, _AHEAD)
+    if len(np.unique(arrived)) > 1:  # a file is there at once, whenever it is taken in
+        columns[NEWEST] = _lapse(arrived - event, height, _AHEAD, of=5)
+        low, high = np.percentile(arrived, (25, 75)).tolist()
+        columns[NEWEST].bands["arrivals"] = high - low, high - low
     done = rows.column("done_time")
     there = done.is_valid().to_numpy()
     columns[DONE] = _lapse(
@@ -199,24 +205,27 @@ def _numbers(values: pa.ChunkedArray) -> Column:
         numbers = values.drop_null().cast(pa.float64()).to_numpy()
         column.zeros = int((numbers == 0).sum())
         column.negatives = int((numbers < 0).sum())
-        _sort_in(column, numbers[numbers > 0])
+        _sort_in(column, np.abs(numbers[numbers != 0]))
     return column
 
 
-def _lapse(lapses: npt.NDArray[Any], height: int, room: int) -> Column:
-    """Profile times that have passed, in milliseconds; negative is what happened too early by more than `room`."""
+def _lapse(lapses: npt.NDArray[Any], height: int, room: int, of: int = 50) -> Column:
+    """Profile times that have passed, in milliseconds; negative is what happened too early by more than `room`.
+
+    `of`: the percentile that stands for all of them.
+    """
     column = Column(height, height - len(lapses))
     if len(lapses):
         column.negatives = int((lapses < -room).sum())
-        low, middle, high = np.percentile(lapses, (25, 50, 75)).tolist()
+        low, middle, high = np.percentile(lapses, (25, of, 75)).tolist()
         column.bands |= {"middle": (middle, middle), "spread": (high - low, high - low)}
     return column
 
 
-def _sort_in(column: Column, positive: npt.NDArray[Any]) -> None:
-    """Count positive numbers by half powers of two."""
-    if len(positive):
-        halves = np.floor(2 * np.log2(positive)).astype(np.int64)
+def _sort_in(column: Column, sizes: npt.NDArray[Any]) -> None:
+    """Count the sizes of numbers, whatever their sign, by half powers of two."""
+    if len(sizes):
+        halves = np.floor(2 * np.log2(sizes)).astype(np.int64)
         values, counts = np.unique(halves, return_counts=True)
         for value, count in zip(values.tolist(), counts.tolist(), strict=True):
             column.counts[str(value)] += count
