@@ -36,6 +36,8 @@ from lethe.testing.traffic import generate
 PORT = 9475
 BASE = f"http://127.0.0.1:{PORT}"
 TARGETS = 3
+ARRIVE = 25.0
+"""Seconds within which all have come: a password costs processor time on purpose."""
 LETHE = str(Path(sys.executable).with_name("lethe"))
 _CSRF = re.compile(r'name="csrf" value="([^"]+)"')
 
@@ -108,8 +110,8 @@ def work(clock: Clock, at: int, who: tuple[str, str], numbers: list[str], until:
     """Work as one investigator until the time is up."""
     draw = random.Random(at)
     transport = httpx.HTTPTransport(local_address=f"127.0.1.{at + 1}")
-    with httpx.Client(base_url=BASE, transport=transport, timeout=30) as client:
-        time.sleep(draw.uniform(0, think))
+    with httpx.Client(base_url=BASE, transport=transport, timeout=60) as client:
+        time.sleep(draw.uniform(0, ARRIVE))
         clock.ask(client, "sign in", "POST", "/sign-in", data={"name": who[0], "password": who[1]})
         page = clock.ask(client, "first page", "GET", "/account")
         found = _CSRF.search(page.text) if page is not None else None

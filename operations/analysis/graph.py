@@ -22,6 +22,9 @@ KINDS: Final = ("person", "business", "account")
 WIDTH: Final = 960
 HEIGHT: Final = 600
 _EDGE: Final = 0.04
+_MOST_LABELS: Final = 40
+_CHARACTER: Final = 7.6  # width of one at 12 pixels, a little more than that of most
+_LINE: Final = 15.0
 
 Positions = Mapping[str, tuple[float, float]]
 
@@ -177,15 +180,56 @@ def svg(
             f'<line class="link" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke-width="{wide}">'
             f"<title>{escape(title)}</title></line>"
         )
-    named = {n.name for n in found.nodes if n.kind == "target"}
-    named |= {n.name for n in [n for n in found.nodes if n.kind != "target" and len(n.links) > 1][:40]}
+    texts = _labelled(found, spots, labels)
     for node in reversed(found.nodes):  # targets lie on top
-        out.append(_drawn(node, *spots[node.name], labels.get(node.name, node.name), node.name in named))
+        label = labels.get(node.name, node.name)
+        out.append(_drawn(node, *spots[node.name], label, texts.get(node.name, "")))
     return "".join([*out, "</svg>"])
 
 
-def _drawn(node: Node, x: float, y: float, label: str, named: bool) -> str:
-    size = round(5 + min(9, 2 * math.log2(1 + node.total)) * 0.8, 1)
+def _size(node: Node) -> float:
+    return round(5 + min(9, 2 * math.log2(1 + node.total)) * 0.8, 1)
+
+
+def _labelled(
+    found: Graph, spots: Mapping[str, tuple[float, float]], labels: Mapping[str, str]
+) -> dict[str, str]:
+    """Write the names of targets, and of what several share, where no other name and no named node lies.
+
+    A name stands right of its node, left, below or above; where there is no room it is left to the title and the table.
+    """
+    shared = [n for n in found.nodes if n.kind != "target" and len(n.links) > 1][:_MOST_LABELS]
+    named = [n for n in found.nodes if n.kind == "target"] + shared
+    taken = []
+    for node in named:
+        (x, y), size = spots[node.name], _size(node)
+        taken.append((x - size, y - size, x + size, y + size))
+    texts = {}
+    for node in named:
+        (x, y), gap = spots[node.name], _size(node) + 4
+        label = labels.get(node.name, node.name)
+        wide, high = _CHARACTER * len(label), _LINE
+        for anchor, at, base in (
+            ("start", x + gap, y + 4), ("end", x - gap, y + 4),
+            ("middle", x, y + gap + high - 4), ("middle", x, y - gap),
+        ):  # fmt: skip
+            left = at - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
+            box = (left, base - high + 3, left + wide, base + 3)
+            inside = box[0] >= 0 and box[2] <= WIDTH and box[1] >= 0 and box[3] <= HEIGHT
+            if inside and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                middle = "" if anchor == "start" else f' text-anchor="{anchor}"'
+                texts[node.name] = f'<text x="{at:.1f}" y="{base:.1f}"{middle}>{escape(label)}</text>'
+                break
+    return texts
+
+
+def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _drawn(node: Node, x: float, y: float, label: str, text: str) -> str:
+    size = _size(node)
     cls = f'class="node {node.kind}"'
     if node.kind == "target":
         shape = f'<rect {cls} x="{x - size:.1f}" y="{y - size:.1f}" width="{2 * size}" height="{2 * size}" rx="3"/>'
@@ -195,10 +239,6 @@ def _drawn(node: Node, x: float, y: float, label: str, named: bool) -> str:
         shape = f'<path {cls} d="M{x} {y - size:.1f}l{size} {size}l-{size} {size}l-{size} -{size}z"/>'
     else:
         shape = f'<path {cls} d="M{x} {y - size:.1f}l{size} {2 * size}h-{2 * size}z"/>'
-    end = x > WIDTH * 0.8
-    place = f'x="{x - size - 4 if end else x + size + 4:.1f}" y="{y + 4:.1f}"'
-    anchor = ' text-anchor="end"' if end else ""
-    text = f"<text {place}{anchor}>{escape(label)}</text>" * named
     return (
         f"<g>{shape}<title>{escape(f'{label}: {node.total:,} communications, {node.kind}')}</title>{text}</g>"
     )

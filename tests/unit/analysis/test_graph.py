@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime
 
@@ -95,3 +96,23 @@ def test_five_hundred_nodes_are_placed_apart() -> None:
     assert len(placed) == 500
     assert all(0 <= x <= 1 and 0 <= y <= 1 for x, y in placed.values())
     assert len(set(placed.values())) > 490
+
+
+def test_names_in_the_drawing_never_lie_on_each_other() -> None:
+    targets = [graphs.Node(f"T{n}", "target", 50, ()) for n in range(1, 31)]
+    shared = [graphs.Node(f"P-{n}", "person", 9, (("T1", 4), ("T2", 5))) for n in range(400)]
+    whole = graphs.Graph([*targets, *shared], [(a, n.name, c) for n in shared for a, c in n.links], 0)
+    labels = {n.name: f"+92 300 … {n.name}" for n in whole.nodes}
+    drawing = graphs.svg(whole, graphs.place(whole, {}), labels)
+    boxes = []
+    for x, y, anchor, text in re.findall(
+        r'<text x="([\d.]+)" y="([\d.]+)"(?: text-anchor="(\w+)")?>([^<]+)</text>', drawing
+    ):
+        wide = 7.0 * len(text)  # as wide as a browser draws it at most
+        left = float(x) - {"": 0.0, "middle": wide / 2, "end": wide}[anchor]
+        assert left >= 0
+        assert left + wide <= 960
+        boxes.append((left, float(y) - 10, left + wide, float(y) + 2))
+    assert len(boxes) >= 20
+    for at, a in enumerate(boxes):
+        assert not any(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for b in boxes[at + 1 :])
