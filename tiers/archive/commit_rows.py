@@ -25,7 +25,11 @@ def rows_of_commit(
 ) -> pa.Table:
     """Return rows of a topic-partition from offset `first` to `last`, which version `version` of the table added."""
     paths = _added(warehouse, version)
-    parts = [warehouse.objects.get(f"metadata/{path}") for path in paths]
+    if paths == []:
+        return file_schema(
+            "metadata"
+        ).empty_table()  # all was rejected; rows that are there now were replayed
+    parts = [warehouse.objects.get(f"metadata/{path}") for path in paths or ()]
     here = (
         (pc.field("stream") == stream)
         & (pc.field("partition") == pa.scalar(partition, pa.int32()))
@@ -88,11 +92,13 @@ def _as_far_as_they_go(data: bytes, month: str) -> pa.Table:
     return rows.select(METADATA.names).cast(METADATA)
 
 
-def _added(warehouse: Warehouse, version: int) -> list[str]:
-    """Return the files that a version of the table added; empty when its log entry is gone or cannot be read."""
+def _added(warehouse: Warehouse, version: int) -> list[str] | None:
+    """Return the files that a version of the table added; None when its log entry is gone or cannot be read."""
     data = warehouse.objects.get(f"metadata/_delta_log/{version:020d}.json")
+    if not data:
+        return None
     try:
-        actions = [orjson.loads(line) for line in (data or b"").splitlines() if line.strip()]
+        actions = [orjson.loads(line) for line in data.splitlines() if line.strip()]
         return [str(action["add"]["path"]) for action in actions if "add" in action]
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return []
+        return None
