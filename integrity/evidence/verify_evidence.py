@@ -155,7 +155,8 @@ def _parse(data: bytes) -> Object:
     fields = FIELDS if FORMATS[file["format"]] == 1 else FIELDS | {"declaration"}
     _same_fields(file, fields, fields - OPTIONAL_FIELDS, "the file")
     for name in ("parties", "declaration"):
-        _demand(name not in file or "original" in file, f"there is {name} without the original it is about")
+        told = f"the file has {name} but not the original it is about: ask for it again"
+        _demand(name not in file or "original" in file, told)
     return file  # type: ignore[no-any-return]
 
 
