@@ -30,7 +30,8 @@ _ACTIONS: Final = {
     "lift": Action.RESTRICT,
 }
 COMMANDS: Final = tuple(_ACTIONS)
-_WHO: Final = "control topic"
+SOURCE: Final = "control topic"
+"""Where such a request comes from, as the audit says it."""
 _CASE: Final = "data subject request"
 
 
@@ -59,7 +60,7 @@ class Door:
         Raises `RefusedError`, or `WaitingError` while a second person has to approve it.
         """
         if signer is None:
-            return Asker.of(request.get("who") or _WHO, request.get("case") or _CASE, request=request_id)
+            return Asker.of(request.get("who") or SOURCE, request.get("case") or _CASE, request=request_id)
         return _passed(self._office[1], signer, request, request_id)
 
 
@@ -79,7 +80,7 @@ def _office(runtime: Runtime) -> tuple[RequestKeys, Gate]:
     database.upgrade()
 
     def audit(entry: Mapping[str, Any]) -> None:
-        runtime.audit.append({"source": _WHO, **entry}, clock())
+        runtime.audit.append({"source": SOURCE, **entry}, clock())
 
     cases = Cases(database, ring, clock)
     desk = Desk(database, ring, clock, audit, serve.daily_subjects)
@@ -97,4 +98,4 @@ def _passed(gate: Gate, person: Person, request: Mapping[str, Any], request_id: 
     if command == "erase.preview" and Permission.ERASE not in person.may():
         raise RefusedError("your roles do not include erase")
     wish = Wish(_ACTIONS[command], [subject], request.get("purpose", ""))
-    return gate.enter(person, request["case"], wish, _WHO, request_id).asker
+    return gate.enter(person, request["case"], wish, SOURCE, request_id).asker

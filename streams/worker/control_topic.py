@@ -19,16 +19,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from confluent_kafka.cimpl import NewTopic
 
 from lethe.operations.access.grants import RefusedError, WaitingError
-from lethe.operations.asker import Asker
+from lethe.operations.asker import Asker, record
 from lethe.operations.retention.sweep import run_sweep
 from lethe.operations.rights import erase, export, restrict
-from lethe.operations.rights.requests import COMMANDS, Door
+from lethe.operations.rights.requests import COMMANDS, SOURCE, Door
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
 from lethe.operations.window.identify import identify
@@ -37,6 +37,9 @@ from lethe.streams.broker.topics import create
 from lethe.streams.worker.metrics import Metrics
 from lethe.tiers.holds.holds import Holds
 from lethe.tiers.retention import clock_guard as clockguard
+
+if TYPE_CHECKING:
+    from lethe.operations.access.accounts import Person
 
 log = logging.getLogger("lethe.requests")
 
@@ -89,6 +92,7 @@ class Desk:
         objects = self.runtime.objects
         key = self.runtime.ring.named("requests", create=True).salt_key
         path = f"{_FOLDER}/{hmac.new(key.reveal(), request_id.encode(), sha256).hexdigest()[:32]}.json"
+        signer = None
         try:
             # Step 2
             signer = self._door.signer(request)
@@ -102,10 +106,26 @@ class Desk:
         except TransientError:
             raise  # it is asked again
         except LetheError as error:
+            if isinstance(error, RefusedError):
+                self._note_refusal(request, request_id, signer, error)
             return {"id": request_id, "state": _state_of(error), "reason": str(error)}
         # Step 6
         objects.create(path, orjson.dumps(done))
         return {"id": request_id, **done}
+
+    def _note_refusal(
+        self, request: Mapping[str, Any], request_id: str, signer: Person | None, error: RefusedError
+    ) -> None:
+        """Note in the audit that a request was refused, and whose key had signed it. It stays refused anyway.
+
+        Of what it says only the command is noted: nobody who may has said the rest.
+        """
+        who = "nobody whose signature counts" if signer is None else signer.name
+        asker = Asker.of(who, request=request_id, source=SOURCE)
+        try:
+            record(self.runtime, asker, "refused", what=request["command"], reason=str(error))
+        except LetheError as also:
+            log.error("a refusal is not in the audit: %s", also)
 
     def _do(self, request: Mapping[str, Any], request_id: str, asker: Asker) -> dict[str, Any]:
         runtime, command, text = self.runtime, request["command"], request["subject"]

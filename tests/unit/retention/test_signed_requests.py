@@ -90,6 +90,21 @@ def test_what_ends_the_right_to_sign(world: World, service: Service) -> None:
         service.request_keys.add(desk.id, public_key(PUBLIC), "again")
 
 
+def test_what_is_refused_is_in_the_audit_and_says_nothing_of_whom(world: World, service: Service) -> None:
+    stranger = sign(
+        {"id": str(uuid4()), "command": "export", "subject": HER}, private_key(new_key()[0]), world.now
+    )
+    service.accounts.set_roles(named(service, "dsr-desk").id, [Role.AUDITOR])
+    mine = asked(world)
+    assert [answer(world, one)["state"] for one in (stranger, mine)] == ["refused", "refused"]
+    entries = [e for e in audit_entries(world.keys) if e["action"] == "refused"]
+    assert [(e["who"], e["what"], e["request"], e["source"]) for e in entries] == [
+        ("nobody whose signature counts", "export", stranger["id"], "control topic"),
+        ("dsr-desk", "restrict", mine["id"], "control topic"),
+    ]
+    assert not any(HER[1:] in str(e) or "subjects" in e or "DSR-1" in str(e) for e in entries)
+
+
 def test_unsigned_ones_are_refused_unless_the_site_takes_them(
     world: World, make_world: Callable[..., World]
 ) -> None:
