@@ -56,6 +56,10 @@ _TRIES: Final = 1_000
 """Versions that others may take while one commit is made."""
 
 
+_TAKEN: Final = "Failed to commit transaction: 0"
+"""How the library says that somebody else has created the version that it was to create."""
+
+
 class Table:
     """A handle on one Delta table. Not for use by two threads at a time."""
 
@@ -239,28 +243,35 @@ class Table:
         ]
         properties = CommitProperties(
             custom_metadata=dict(commit_info),
-            max_commit_retries=_TRIES,
+            # One version, or none: the library overlooks that a commit which changed no data (a merge) took the same
+            # files out, so it must not go on past the commits of others.
+            max_commit_retries=0,
             app_transactions=[Transaction(source, version) for source, version in transactions.items()],
         )
-        # At the version this handle has seen: against that the library looks for conflicts.
-        behind = self._library.version() < self._version
-        try:
-            table = self._open(self._version) if behind else self._library
-            protocol.check_writable(self.name, table.protocol())
-            if remove and not {f.path for f in remove} <= _paths(table):
-                # This handle has moved on since the caller looked: the library sees conflicts from here on only.
-                raise FencedError(f"{self.name}: another writer took one of the files out")
-            table.create_write_transaction(
-                [*actions, *remove], mode="append", schema=table.schema(),
-                partition_by=PARTITIONED_BY[self.name], commit_properties=properties,
-            )  # fmt: skip
-        except CommitFailedError as error:
-            if "oncurrent" in str(error):
-                raise FencedError(f"{self.name}: another writer committed the same source") from None
-            raise UnknownOutcomeError(f"{self.name}: the commit failed: {type(error).__name__}") from error
-        except (DeltaError, OSError) as error:
-            raise self._unconfirmed() from error
-        self._update()
+        for _ in range(_TRIES):
+            # At the version this handle has seen.
+            behind = self._library.version() < self._version
+            try:
+                table = self._open(self._version) if behind else self._library
+                protocol.check_writable(self.name, table.protocol())
+                if remove and not {f.path for f in remove} <= _paths(table):
+                    raise FencedError(f"{self.name}: another writer took one of the files out")
+                table.create_write_transaction(
+                    [*actions, *remove], mode="append", schema=table.schema(),
+                    partition_by=PARTITIONED_BY[self.name], commit_properties=properties,
+                )  # fmt: skip
+            except CommitFailedError as error:
+                if not str(error).endswith(_TAKEN):
+                    raise UnknownOutcomeError(
+                        f"{self.name}: the commit failed: {type(error).__name__}"
+                    ) from error
+            except (DeltaError, OSError) as error:
+                raise self._unconfirmed() from error
+            else:
+                self._update()
+                return
+            self._look_again(transactions)
+        raise FencedError(f"{self.name}: other writers commit all the time")
 
     def _confirm(
         self,

@@ -441,3 +441,28 @@ def test_a_handle_that_has_moved_on_takes_no_file_out_twice(objects: Objects) ->
             replace(one, old, files(objects, 3), 0, "compact", data_change=False)
     assert numbers(objects) == [2]
     assert [f.path for f in files_of(opened(objects))] == [f.path for f in rewritten]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_handle_that_saw_nothing_takes_no_file_out_twice(objects: Objects, first: bool) -> None:
+    """The other's commit is made while this one is; a merge changes no data, and takes files out all the same."""
+    one, other = opened(objects), opened(objects)
+    append(objects, one, 1)
+    other.reload()
+    old = files_of(one)
+    rewritten = files(objects, 2)
+    replace(other, files_of(other), rewritten, 0, "compact", data_change=first)
+    with pytest.raises(FencedError, match="took one of the files out"):
+        replace(one, old, files(objects, 3), 0, "erase", data_change=not first)
+    assert numbers(objects) == [2]
+
+
+def test_files_are_replaced_beside_those_who_append(objects: Objects) -> None:
+    one, other = opened(objects), opened(objects)
+    append(objects, one, 1)
+    old = files_of(one)
+    other.reload()
+    append(objects, other, 2)
+    replace(one, old, files(objects, 3), 0, "compact", data_change=False)
+    assert numbers(objects) == [2, 3]
+    assert one.version == opened(objects).version
