@@ -51,6 +51,7 @@ PLACES: Final = (
             "_compaction",
             "_replay",
             "_adjustments",
+            "_gaps",  # topics made anew, and what of their offsets was given up
             "_probe",  # of random bytes, by `lethe doctor`
             "_codes",
             "_quality",  # shares, quantiles and codes of each format, by day
