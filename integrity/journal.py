@@ -10,7 +10,7 @@ so whoever can takes a journal of his own. Specified in docs/audit.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lethe.integrity.log import merkle
@@ -35,6 +35,8 @@ from lethe.schemas.errors import FencedError, IntegrityError
 SIGNATURE = 64
 MAX_TEXT = MAX_ENTRY - SIGNATURE
 _DOMAIN = b"lethe/entry/v1\x00"
+AT_ONCE = 64
+"""Entries that are published together; a crash leaves no more of them without a checkpoint."""
 _TRIES = 5
 
 
@@ -64,42 +66,58 @@ class Journal:
         return self._state.size
 
     def append(self, text: bytes, now: int) -> int:
-        """Append an entry and return its number; it is there to stay when this returns.
+        """Append an entry and return its number, as `append_all` does."""
+        return self.append_all([text], now)[0]
 
-        `now` is in seconds since 1970 and only goes into the signature of the checkpoint.
+    def append_all(self, texts: Sequence[bytes], now: int) -> list[int]:
+        """Append entries and return their numbers; they are there to stay when this returns.
+
+        `now` is in seconds since 1970 and only goes into the signature of the checkpoint; `AT_ONCE` entries have one.
 
         1. Open the journal at its checkpoint, unless it is open. It must continue the one that `memory` has: of a
            journal that is gone, cut back or put back nothing more is signed.
-        2. Put the bundle of entries. A crash from here on leaves an entry that no checkpoint speaks of: whoever comes
-           next finds it in his way, knows it by its signature and takes it in before his own.
+        2. Put the bundle of entries, again for each entry: whoever appends beside finds each in his way. A crash from
+           here on leaves entries that no checkpoint speaks of: whoever comes next knows them by their signatures and
+           takes them in before his own.
         3. Put the tiles of hashes. A crash leaves some that the next one puts again.
         4. Swap in the signed checkpoint. Where somebody else's is there by now, ours may have been taken in with it.
-        5. Note the checkpoint in `memory`: from here on the entry cannot be cut off without a trace. A crash before
+        5. Note the checkpoint in `memory`: from here on no entry can be cut off without a trace. A crash before
            leaves an older one there, from which the journal has grown; nothing was answered yet.
         6. Remove the unfinished tiles that are replaced. A crash leaves them behind, to no harm.
 
         Raises `IntegrityError` when the journal is not what was signed, `FencedError` when others append all the time.
         """
-        if len(text) > MAX_TEXT:
+        if any(len(text) > MAX_TEXT for text in texts):
             raise ValueError(f"an entry has at most {MAX_TEXT:,} bytes")
-        tried = -1
+        starts = range(0, len(texts), AT_ONCE)
+        return [number for at in starts for number in self._append(texts[at : at + AT_ONCE], now)]
+
+    def _append(self, texts: Sequence[bytes], now: int) -> list[int]:
+        numbers: list[int] = [-1] * len(texts)
         for _ in range(_TRIES):
             # Step 1
             state = self._current()
             self._state = None  # whatever goes wrong from here on, it is opened anew
-            if 0 <= tried < state.size:
-                if self._holds(tried, text):
-                    return tried
-                self._take_back(tried + 1, state.size)
+            waiting = [
+                at for at, text in enumerate(texts) if not self._taken_in(numbers[at], text, state.size)
+            ]
+            if not waiting:
+                return numbers
             # Step 2
-            new = self._put_entry(state, text)
-            tried = state.size + len(new) - 1
+            new: list[bytes] = []
             try:
+                for at in waiting:
+                    self._put_entry(state, new, texts[at])
+                    numbers[at] = state.size + len(new) - 1
                 self._publish(state, new, now)
             except FencedError:
                 continue
+            except IntegrityError:
+                if self._store.get(CHECKPOINT) == state.signed:
+                    raise
+                continue  # others have published meanwhile: what is in the way may be theirs
             self._state = state
-            return tried
+            return numbers
         raise FencedError(f"others append to the log {self.origin} all the time")
 
     def sign_again(self, now: int) -> None:
@@ -131,6 +149,15 @@ class Journal:
         edge = {level: list(hashes) for level, hashes in read.log.tiles.edge.items()}
         return _State(bytes(read.log.note), read.log.size, edge, list(read.tail))
 
+    def _taken_in(self, tried: int, text: bytes, size: int) -> bool:
+        """Tell whether an entry that was put as number `tried` stands in a tree of `size` that others published."""
+        if not 0 <= tried < size:
+            return False
+        if self._holds(tried, text):
+            return True
+        self._take_back(tried + 1, size)
+        return False
+
     def _holds(self, number: int, text: bytes) -> bool:
         """Tell whether an entry that others may have taken in is there, and note their checkpoint if it is."""
         read = read_journal(self._store, self._signer.history, self.origin, None)
@@ -147,9 +174,8 @@ class Journal:
     def _entry(self, number: int, text: bytes) -> bytes:
         return self._signer.endorse(_message(self.origin, number, text)) + text
 
-    def _put_entry(self, state: _State, text: bytes) -> list[bytes]:
-        """Put an entry, after those that others left; returns all of them."""
-        new: list[bytes] = []
+    def _put_entry(self, state: _State, new: list[bytes], text: bytes) -> None:
+        """Put an entry after the `new` ones, and after those that others left; adds all of them."""
         while True:
             number = state.size + len(new)
             bundle = [*state.bundle, *new][number // WIDTH * WIDTH - (state.size - len(state.bundle)) :]
@@ -157,7 +183,8 @@ class Journal:
             path = tile_path(ENTRIES, number // WIDTH, len(bundle) + 1)
             try:
                 self._store.put(path, encode_bundle([*bundle, entry]))
-                return [*new, entry]
+                new.append(entry)
+                return
             except IntegrityError:
                 found = decode_bundle(self._store.get(path) or b"")
                 if found[:-1] != bundle or len(found) != len(bundle) + 1:

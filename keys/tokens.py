@@ -73,6 +73,18 @@ def subject_token(keys: MonthKeys, kind: str, value: str) -> bytes:
     return bytes(_encrypt(keys.token_key, _subject_block(code, _utf8(value))))
 
 
+def tokens_each(keys: MonthKeys, subjects: Sequence[tuple[str, str]]) -> list[bytes]:
+    """Return what `subject_token` does for each of some subjects (kind, value), with one cipher for all of them."""
+    blocks = bytearray()
+    for kind, value in subjects:
+        code = KIND_CODES.get(kind)
+        if code is None:
+            raise ValueError(_UNKNOWN_KIND)
+        blocks += _subject_block(code, _utf8(value))
+    tokens = bytes(_encrypt(keys.token_key, blocks)) if blocks else b""
+    return [tokens[at : at + TOKEN_BYTES] for at in range(0, len(tokens), TOKEN_BYTES)]
+
+
 def subject_tokens(keys: MonthKeys, kinds: pl.Series, values: pl.Series) -> pa.FixedSizeBinaryArray:
     """Return the tokens of a column of subjects, `binary(16)`, null where the value is null.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from lethe.operations.runtime import Runtime
@@ -68,9 +69,27 @@ def record(
     their place. It holds no token of the window, and never both a record's position and whom the record is of: either
     would outlive the month's key.
     """
+    record_each(runtime, asker, action, [{"about": about, "messages": messages, **facts}])
+
+
+def record_each(runtime: Runtime, asker: Asker, action: str, entries: Iterable[Mapping[str, Any]]) -> None:
+    """Write an audit entry for each of several people, in one go, as `record` does for one."""
     now = runtime.clock()
+    runtime.audit.append_all([_entry(runtime, asker, action, now, **one) for one in entries], now)
+
+
+def _entry(
+    runtime: Runtime,
+    asker: Asker,
+    action: str,
+    now: datetime,
+    *,
+    about: Iterable[Subject] = (),
+    messages: Iterable[str] = (),
+    **facts: Any,
+) -> dict[str, Any]:
     said = {"source": asker.source, "case": asker.case, "purpose": asker.purpose, "request": asker.request}
     entry = {"who": asker.who, "action": action, **{k: v for k, v in said.items() if v is not None}, **facts}
     if subjects := runtime.audit_tokens.of(now, about, messages):
         entry["subjects"] = subjects
-    runtime.audit.append(entry, now)
+    return entry

@@ -21,7 +21,7 @@ import heapq
 import logging
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -74,15 +74,23 @@ class AuditLog:
     _signers: dict[tuple[int, int], Signer] = field(default_factory=dict, init=False, repr=False)
 
     def append(self, entry: Mapping[str, Any], now: datetime) -> None:
-        """Add an entry and return once it is durable; raises `ConfigurationError` or `TransientError` if it is not.
+        """Add an entry, as `append_all` does."""
+        self.append_all([entry], now)
+
+    def append_all(self, entries: Sequence[Mapping[str, Any]], now: datetime) -> None:
+        """Add entries, return once all are durable; raises `ConfigurationError` or `TransientError` if one is not.
 
         A journal that is not what was signed is passed over: it takes no more entries, and whoever verifies is told.
         """
         # Machines that meet in one journal may both put it; by its id it is known as the same.
         time = now.astimezone(UTC).isoformat(timespec="microseconds")
-        said = {"time": time, **entry, "id": secrets.token_hex(_ID_BYTES)}
-        text = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
-        if len(text) > MAX_TEXT:
+        texts = [
+            orjson.dumps(
+                {"time": time, **entry, "id": secrets.token_hex(_ID_BYTES)}, option=orjson.OPT_SORT_KEYS
+            )
+            for entry in entries
+        ]
+        if any(len(text) > MAX_TEXT for text in texts):
             raise LetheError(f"an audit entry has at most {MAX_TEXT:,} bytes; ask for less at once")
         signer = self._made_signer(now)
         with self._explained("written"):
@@ -90,11 +98,11 @@ class AuditLog:
                 self._publish_keys(signer)
             for number in range(_MOST):
                 with self._alone(number) as mine:
-                    if mine and self._appended(signer, number, text, int(now.timestamp())):
+                    if mine and self._appended(signer, number, texts, int(now.timestamp())):
                         return
             raise ConfigurationError("no journal of it takes an entry")
 
-    def _appended(self, signer: Signer, number: int, text: bytes, now: int) -> bool:
+    def _appended(self, signer: Signer, number: int, texts: Sequence[bytes], now: int) -> bool:
         journal = self._journals.get(number)
         if journal is None:
             journal = self._journals[number] = Journal(
@@ -102,8 +110,8 @@ class AuditLog:
             )
         try:
             if number == 0 and self.earlier is not None and not journal.size() and self.earlier.is_ours():
-                journal.append(_begin(self.earlier, text), now)
-            journal.append(text, now)
+                journal.append(_begin(self.earlier, texts[0]), now)
+            journal.append_all(texts, now)
         except FencedError:
             return False
         except IntegrityError as error:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from lethe.integrity.journal import JournalRead, check_continues, check_entry
+from lethe.integrity.journal import AT_ONCE, JournalRead, check_continues, check_entry
 from lethe.integrity.log.entries import CHECKPOINT
 from lethe.integrity.log.tiles import ENTRIES, WIDTH, decode_bundle, parse_tile_path, split_hashes, tile_width
 from lethe.operations.audit import keys
@@ -158,7 +158,7 @@ def _check_tile(read: JournalRead, level: int, number: int, width: int, data: by
     ours = read.log.tiles.tile(level, number)[:same] if known else []
     if len(data) % 32 or len(hashes) != width or hashes[:same] != ours:
         raise IntegrityError("it is altered")
-    if width > known + 1:
+    if width > known + (AT_ONCE if level == 0 else 1):
         raise IntegrityError("it is of more entries than were ever signed")
 
 

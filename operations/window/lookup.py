@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from lethe.operations.asker import Asker, record
+from lethe.operations.asker import Asker, record, record_each
 from lethe.operations.runtime import Runtime
 from lethe.operations.window.identify import Person, identify
 from lethe.operations.window.visibility import Hidden, hidden_people, hidden_tokens, hides_held, is_hidden
@@ -82,16 +82,18 @@ def lookup_each(
         once = {id(row): row for rows in shown for row in rows}
         answers = {id(row): told for row, told in paired(runtime, list(once.values()), hidden, window.masked)}
         told: list[Communications] = []
+        entries: list[dict[str, Any]] = []
         for (person, query), tokens, rows, seen in zip(people, asked, found, shown, strict=True):
             answer = [dict(answers[id(row)]) for row in seen if id(row) in answers]
             restricted = len(seen) < len(rows)
-            # Step 2
-            record(
-                runtime, asker, "lookup", about=(*query.subjects, *_shown_beside(runtime, tokens, seen)),
-                messages=_messages(query), since=since, until=until, law=asker.law, count=len(answer),
-                restricted=restricted, missing=sorted(tokens.missing),
-            )  # fmt: skip
+            entries.append({
+                "about": (*query.subjects, *_shown_beside(runtime, tokens, seen)), "messages": _messages(query),
+                "since": since, "until": until, "law": asker.law, "count": len(answer), "restricted": restricted,
+                "missing": sorted(tokens.missing),
+            })  # fmt: skip
             told.append(Communications(answer, restricted, tokens.missing, not rows and person.unread_number))
+        # Step 2
+        record_each(runtime, asker, "lookup", entries)
         span.count(
             values=len(texts), records=sum(len(one.records) for one in told),
             restricted=any(one.restricted for one in told),

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 
 from lethe.keys.ring import UNREADABLE, KeyRing
 from lethe.keys.sealing import open_value, subject_place
-from lethe.keys.tokens import message_token, reverse_tokens, subject_token
+from lethe.keys.tokens import message_token, reverse_tokens, tokens_each
 from lethe.schemas.arrow import PARTITIONED_BY
 from lethe.schemas.errors import ExpiredKeyError
 from lethe.schemas.position import Position
@@ -67,8 +68,9 @@ def tokens_of_each(queries: Sequence[Query], ring: KeyRing, now: datetime) -> li
             for _, one in concerned:
                 one.missing[info.key_id] = str(error)
             continue
+        tokens = iter(tokens_each(keys, [(s.kind, s.value) for q, _ in concerned for s in q.subjects]))
         for query, one in concerned:
-            subjects = [subject_token(keys, s.kind, s.value) for s in query.subjects]
+            subjects = list(islice(tokens, len(query.subjects)))
             message = None if query.message_id is None else message_token(keys, query.message_id)
             one.tokens[info.month, info.window_months] = (subjects, message)
     return asked

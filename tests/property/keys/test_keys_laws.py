@@ -25,6 +25,7 @@ from lethe.keys.tokens import (
     reverse_tokens,
     subject_token,
     subject_tokens,
+    tokens_each,
 )
 from lethe.schemas.errors import IntegrityError
 
@@ -51,6 +52,8 @@ def test_a_column_of_subjects_is_its_single_tokens_and_goes_back(
     values = pl.Series([value for _, value in rows], dtype=pl.String)
     tokens = subject_tokens(keys, kinds, values)
     assert tokens.to_pylist() == [None if v is None else subject_token(keys, k, v) for k, v in rows]
+    there = [(k, v) for k, v in rows if v is not None]
+    assert tokens_each(keys, there) == [subject_token(keys, k, v) for k, v in there]
     sealing = needs_sealing(values)
     assert reverse_tokens(keys, tokens) == [
         None if value is None or seal else (kind, value)
