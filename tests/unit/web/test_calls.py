@@ -73,7 +73,7 @@ def read_only(_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise ConfigurationError("the audit log cannot be written: Read-only file system")
 
-    monkeypatch.setattr(AuditLog, "append", fails)
+    monkeypatch.setattr(AuditLog, "append_all", fails)
 
 
 def full(_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,13 +109,13 @@ def test_no_call_answers_without_a_durable_entry(
 
 def test_a_slow_audit_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     caller, order = Caller(site), list[str]()
-    append = AuditLog.append
+    append = AuditLog.append_all
 
     def slow(self: AuditLog, *what: Any) -> None:
         append(self, *what)
         order.append("durable")
 
-    monkeypatch.setattr(AuditLog, "append", slow)
+    monkeypatch.setattr(AuditLog, "append_all", slow)
     for path, body in LOOKS:
         order.clear()
         assert caller.ask(path, body).status_code == 200, path

@@ -120,5 +120,5 @@ def test_detection_belongs_to_a_case_of_fraud_and_to_the_audit(
     def full(*_: object) -> None:
         raise ConfigurationError("the audit log cannot be written")
 
-    monkeypatch.setattr("lethe.operations.audit.log.AuditLog.append", full)
+    monkeypatch.setattr("lethe.operations.audit.log.AuditLog.append_all", full)
     amal.ask("POST", "/detection", 400, case=case, **asked)

@@ -131,13 +131,13 @@ def test_other_targets_than_those_approved_need_another_approval(site: Site) -> 
 
 def test_nothing_is_handed_out_without_an_entry(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     browser, case, _ = made(site)
-    real = type(site.world.runtime.audit).append
+    real = type(site.world.runtime.audit).append_all
 
-    def full(self: object, entry: dict[str, object], now: object) -> None:
-        if entry["action"] == "case-file":
+    def full(self: object, entries: list[dict[str, object]], now: object) -> None:
+        if any(entry["action"] == "case-file" for entry in entries):
             raise ConfigurationError("the audit log cannot be written")
-        real(self, entry, now)  # type: ignore[arg-type]
+        real(self, entries, now)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("lethe.operations.audit.log.AuditLog.append", full)
+    monkeypatch.setattr("lethe.operations.audit.log.AuditLog.append_all", full)
     assert b"cannot be written" in download(browser, case, 400)
     assert PASSWORD not in browser.get(f"/cases/{case}")

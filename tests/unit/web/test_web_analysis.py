@@ -51,7 +51,7 @@ def test_nothing_is_analysed_without_an_entry(site: Site, monkeypatch: pytest.Mo
     def full(*_: object) -> None:
         raise ConfigurationError("the audit log cannot be written")
 
-    monkeypatch.setattr("lethe.operations.audit.log.AuditLog.append", full)
+    monkeypatch.setattr("lethe.operations.audit.log.AuditLog.append_all", full)
     page = browser.post(f"/cases/{case}/analysis", 400)
     assert "In common" not in page
 

@@ -112,7 +112,7 @@ def test_without_a_durable_audit_entry_there_is_no_answer(
     def fails(*_: object) -> None:
         raise ConfigurationError("the audit log cannot be written")
 
-    monkeypatch.setattr("lethe.operations.audit.log.AuditLog.append", fails)
+    monkeypatch.setattr("lethe.operations.audit.log.AuditLog.append_all", fails)
     page = browser.post("/search", status=400, values=HER, case=case)
     assert "delivered" not in page
     assert "audit log cannot be written" in page
