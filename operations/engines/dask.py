@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import distributed
 from distributed.client import FutureCancelledError
@@ -14,6 +14,13 @@ from distributed.scheduler import KilledWorker
 from lethe.schemas.errors import ConfigurationError, TransientError
 
 _SECONDS = 30
+ALONE: Final[Mapping[str, Any]] = {
+    "host": "127.0.0.1",
+    "dashboard_address": None,
+    # Without a dashboard it still answers for its health, by default at the one port that another may have taken.
+    "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"},
+}
+"""How a cluster of this machine is made, so that several can run at once."""
 
 
 class Dask:
@@ -22,12 +29,10 @@ class Dask:
     def __init__(self, address: str | None = None, workers: int | None = None) -> None:
         for name in ("distributed", "distributed.client"):  # what fails is said once, by us
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        local: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+        local: dict[str, Any] = {"n_workers": workers, "threads_per_worker": 1, **ALONE}
         try:
             self._client = (
-                distributed.Client(address, timeout=_SECONDS)
-                if address
-                else distributed.Client(**local, host="127.0.0.1")
+                distributed.Client(address, timeout=_SECONDS) if address else distributed.Client(**local)
             )
         except (OSError, ValueError, TimeoutError) as error:
             raise ConfigurationError(

@@ -19,7 +19,7 @@ from retention_world import World
 
 from lethe.operations.compact import Asked, compact
 from lethe.operations.engines import open_engine
-from lethe.operations.engines.dask import Dask
+from lethe.operations.engines.dask import ALONE, Dask
 from lethe.operations.engines.local import Local
 from lethe.operations.engines.tasks import Cluster
 from lethe.schemas.errors import ConfigurationError
@@ -69,7 +69,7 @@ def test_all_engines_write_the_same_bytes(make_world: Callable[..., World]) -> N
     shutil.copytree(world.root, copy)
     written: list[dict[str, bytes]] = []
     scheduler = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None,
+        n_workers=2, threads_per_worker=1, **ALONE,
         local_directory=str(world.folder / "spill"),
     )  # fmt: skip
     with scheduler:
@@ -102,9 +102,7 @@ def test_a_process_that_is_killed_is_replaced() -> None:
 
 
 def test_a_worker_of_dask_that_is_killed_is_replaced() -> None:
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
-    ) as cluster:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, **ALONE) as cluster:
         engine = Dask(cluster.scheduler_address)
         victim = next(iter(cluster.workers.values())).process.pid
         killer = threading.Timer(0.8, os.kill, (victim, signal.SIGKILL))
