@@ -53,7 +53,7 @@ def session_cookie(request: Request) -> str | None:
 def token_of(request: Request) -> str | None:
     """Give the token a request carries: a program's before a browser's."""
     kind, _, token = request.headers.get("authorization", "").partition(" ")
-    return token if kind == "Bearer" and token else session_cookie(request)
+    return token if kind.lower() == "bearer" and token else session_cookie(request)
 
 
 def _source(request: Request) -> str | None:

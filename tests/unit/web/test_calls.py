@@ -123,6 +123,16 @@ def test_a_slow_audit_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch)
         assert order[-2:] == ["durable", "answered"], path
 
 
+def test_a_session_ends_however_its_token_is_announced(site: Site) -> None:
+    """The name of the scheme has no case (RFC 9110): who is let in by it is signed out by it, too."""
+    person = site.person("amal", *ROLES)
+    client = TestClient(make_app(site.service), base_url="https://lethe.test")
+    client.headers["Authorization"] = f"bearer {site.service.sessions.start(person.id)}"
+    assert client.get("/api/me").status_code == 200
+    assert client.delete("/api/sessions/current").status_code == 204
+    assert client.get("/api/me").status_code == 401
+
+
 def test_calls_are_refused_without_session_role_or_case(site: Site) -> None:
     caller = Caller(site)
     stranger = TestClient(make_app(site.service), base_url="https://lethe.test")
