@@ -22,13 +22,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import psutil
 
+from bench.batches import batch_of
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
 from lethe.schemas.declaration import format as formats
-from lethe.streams.transform.batch import Batch, Source
 from lethe.testing.traffic import generate
 
 NOW = datetime(2026, 3, 31, tzinfo=UTC)
@@ -113,13 +112,7 @@ def main() -> None:
         def flush(least: int) -> None:
             nonlocal runtime, pending, values, commits
             if len(values) >= min(least, _BATCH) and values:
-                first = offset - len(values)
-                pending.append(
-                    Batch(
-                        Source("cdr", 0, "c/cdr/0", SMS), 0, 1, first, offset - 1,
-                        np.arange(first, offset, dtype=np.int64), values, np.full(len(values), -1, np.int64),
-                    )
-                )  # fmt: skip
+                pending.append(batch_of(values, offset - len(values), SMS))
                 values = []
             if pending and sum(len(b.values) for b in pending) >= least:
                 runtime.new_warehouse().commit(runtime.transform.process_all(pending, fmt), runtime.ring)

@@ -17,15 +17,14 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
+from bench.batches import batch_of
 from lethe.operations.asker import Asker
 from lethe.operations.compact import Asked, compact
 from lethe.operations.rights.erase import erase_all, preview_all
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
 from lethe.schemas.declaration import format as formats
-from lethe.streams.transform.batch import Batch, Source
+from lethe.streams.transform.batch import Batch
 from lethe.testing.traffic import generate
 from lethe.tiers.store.objects import LocalObjects
 
@@ -44,13 +43,7 @@ def fill(runtime: Runtime, count: int, seed: int) -> list[str]:
         people.add(json.loads(value)["to"])
         values.append(value)
         if len(values) == _BATCH or offset == count:
-            first = offset - len(values)
-            pending.append(
-                Batch(
-                    Source("cdr", 0, "c/cdr/0", SMS), 0, 1, first, offset - 1,
-                    np.arange(first, offset, dtype=np.int64), list(values), np.full(len(values), -1, np.int64),
-                )
-            )  # fmt: skip
+            pending.append(batch_of(values, offset - len(values), SMS))
             values = []
         if sum(len(b.values) for b in pending) >= _COMMIT or (pending and offset == count):
             runtime.new_warehouse().commit(runtime.transform.process_all(pending, fmt), runtime.ring)
