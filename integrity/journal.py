@@ -72,7 +72,8 @@ class Journal:
     def append_all(self, texts: Sequence[bytes], now: int) -> list[int]:
         """Append entries and return their numbers; they are there to stay when this returns.
 
-        `now` is in seconds since 1970 and only goes into the signature of the checkpoint; `AT_ONCE` entries have one.
+        At most `AT_ONCE`, for which there is one checkpoint. `now` is in seconds since 1970 and only goes into its
+        signature.
 
         1. Open the journal at its checkpoint, unless it is open. It must continue the one that `memory` has: of a
            journal that is gone, cut back or put back nothing more is signed.
@@ -86,13 +87,10 @@ class Journal:
         6. Remove the unfinished tiles that are replaced. A crash leaves them behind, to no harm.
 
         Raises `IntegrityError` when the journal is not what was signed, `FencedError` when others append all the time.
+        Then none of them has to be counted on, so that all can be put elsewhere.
         """
-        if any(len(text) > MAX_TEXT for text in texts):
-            raise ValueError(f"an entry has at most {MAX_TEXT:,} bytes")
-        starts = range(0, len(texts), AT_ONCE)
-        return [number for at in starts for number in self._append(texts[at : at + AT_ONCE], now)]
-
-    def _append(self, texts: Sequence[bytes], now: int) -> list[int]:
+        if len(texts) > AT_ONCE or any(len(text) > MAX_TEXT for text in texts):
+            raise ValueError(f"at most {AT_ONCE} entries of at most {MAX_TEXT:,} bytes")
         numbers: list[int] = [-1] * len(texts)
         for _ in range(_TRIES):
             # Step 1

@@ -67,14 +67,11 @@ _code: Final = native()
 
 def subject_token(keys: MonthKeys, kind: str, value: str) -> bytes:
     """Return the token of one subject, 16 bytes. `ValueError` for an unknown kind or text that is not Unicode."""
-    code = KIND_CODES.get(kind)
-    if code is None:
-        raise ValueError(_UNKNOWN_KIND)
-    return bytes(_encrypt(keys.token_key, _subject_block(code, _utf8(value))))
+    return tokens_each(keys, [(kind, value)])[0]
 
 
 def tokens_each(keys: MonthKeys, subjects: Sequence[tuple[str, str]]) -> list[bytes]:
-    """Return what `subject_token` does for each of some subjects (kind, value), with one cipher for all of them."""
+    """Return the tokens of some subjects (kind, value), with one cipher for all of them. Raises as `subject_token`."""
     blocks = bytearray()
     for kind, value in subjects:
         code = KIND_CODES.get(kind)

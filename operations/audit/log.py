@@ -31,7 +31,7 @@ from typing import Any, Final
 
 import orjson
 
-from lethe.integrity.journal import MAX_TEXT, Journal, JournalRead, read_journal
+from lethe.integrity.journal import AT_ONCE, MAX_TEXT, Journal, JournalRead, read_journal
 from lethe.integrity.log.checkpoint import Checkpoint
 from lethe.integrity.log.note import Note
 from lethe.integrity.log.signing import Signer
@@ -96,11 +96,16 @@ class AuditLog:
         with self._explained("written"):
             if not self._journals:
                 self._publish_keys(signer)
-            for number in range(_MOST):
-                with self._alone(number) as mine:
-                    if mine and self._appended(signer, number, texts, int(now.timestamp())):
-                        return
-            raise ConfigurationError("no journal of it takes an entry")
+            for at in range(0, len(texts), AT_ONCE):
+                self._append(signer, texts[at : at + AT_ONCE], int(now.timestamp()))
+
+    def _append(self, signer: Signer, texts: Sequence[bytes], now: int) -> None:
+        """Append entries to the first journal that takes them."""
+        for number in range(_MOST):
+            with self._alone(number) as mine:
+                if mine and self._appended(signer, number, texts, now):
+                    return
+        raise ConfigurationError("no journal of it takes an entry")
 
     def _appended(self, signer: Signer, number: int, texts: Sequence[bytes], now: int) -> bool:
         journal = self._journals.get(number)

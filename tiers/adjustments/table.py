@@ -10,11 +10,11 @@ from typing import Any, Final
 import polars as pl
 
 from lethe.schemas.arrow import ADJUSTMENTS
-from lethe.schemas.errors import ConfigurationError, TransientError
+from lethe.schemas.errors import TransientError
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers import monthly
 from lethe.tiers.adjustments.find import POSITION, set_apart, shares, without
-from lethe.tiers.compaction.plan import release
+from lethe.tiers.compaction.plan import check_release, release
 from lethe.tiers.delta.files import write_files
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.rewrite import files_of
@@ -87,8 +87,7 @@ def perform(objects: Objects, table: Callable[[str], Table], task: Task) -> list
     `TransientError` when maintenance takes a file away while it is read, `ConfigurationError` when another release
     planned the task.
     """
-    if task.release != release():
-        raise ConfigurationError(f"a task of {task.release} does not run here ({release()}); use one release")
+    check_release(task.release)
     month = Month.parse(task.month)
     try:
         found = set_apart(table("identifiers"), table("metadata"), month, task.share, task.of)

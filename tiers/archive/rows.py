@@ -75,28 +75,25 @@ class Archive:
         first: Month | None = None,
         last: Month | None = None,
         wanted: str | None = None,
-        on_file: Callable[[int, int], None] = lambda _done, _all: None,
         elsewhere: Callable[[Archive], None] | None = None,
     ) -> Archive:
         """Return the table as its handle sees it, looked through once: here, or `elsewhere`."""
         months = (str(first or ""), str(last or "~"))
         files = [f for f in files_of(table) if months[0] <= f.partition["month"] <= months[1]]
         archive = cls(objects, files, wanted)
-        archive.look_through(on_file, elsewhere)
+        archive.look_through(elsewhere)
         return archive
 
     def look_through(
         self,
-        on_file: Callable[[int, int], None] = lambda _done, _all: None,
         elsewhere: Callable[[Archive], None] | None = None,
     ) -> None:
         """Find out where the rows of each topic-partition lie, here or `elsewhere`."""
         if elsewhere is not None:
             elsewhere(self)
         else:
-            for number, file in enumerate(self.files, 1):
+            for file in self.files:
                 self._look_through(file)
-                on_file(number, len(self.files))
         for groups in self.groups.values():
             groups.sort(key=lambda g: (g.first, g.last))
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lethe.schemas.arrow import conformed, file_schema
-from lethe.schemas.errors import ConfigurationError, FencedError, IntegrityError
+from lethe.schemas.errors import FencedError, IntegrityError
 from lethe.tiers.compaction.layout import (
     ROW_GROUP,
     TOKENS,
@@ -26,7 +26,7 @@ from lethe.tiers.compaction.layout import (
     Place,
     offset_column,
 )
-from lethe.tiers.compaction.plan import Bound, Footer, Job, Key, Task, release
+from lethe.tiers.compaction.plan import Bound, Footer, Job, Key, Task, check_release
 from lethe.tiers.delta.files import DICTIONARY, SORTED_BY, by_token, encoding, only_rows, prefixes
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.places import Opened, ends_of
@@ -65,8 +65,7 @@ def perform(objects: Objects, task: Task) -> DataFile | None:
     release planned the task.
     """
     job = task.job
-    if job.release != release():
-        raise ConfigurationError(f"a task of {job.release} does not run here ({release()}); use one release")
+    check_release(job.release)
     schema = _schema(job.table)
     rows_of_group = ROW_GROUP.get(job.table, USUAL_ROW_GROUP)
     sink = io.BytesIO()

@@ -17,6 +17,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 import lethe
+from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers.compaction.layout import (
     FILE_BYTES,
@@ -101,6 +102,12 @@ def _bound(raw: Any) -> Bound:
 def release() -> str:
     """Say what has to be the same wherever tasks of one job run, so that they write the same bytes."""
     return f"lethe {lethe.__version__}, pyarrow {pa.__version__}"
+
+
+def check_release(planned: str) -> None:
+    """Raise `ConfigurationError` where a task comes from another release than the one that would do it."""
+    if planned != release():
+        raise ConfigurationError(f"a task of {planned} does not run here ({release()}); use one release")
 
 
 def new_job(table: str, partition: Mapping[str, str], inputs: Iterable[DataFile]) -> Job:

@@ -54,8 +54,6 @@ _OPENINGS: Final = 5
 """Times that opening a table is tried whose log others clean meanwhile."""
 _TRIES: Final = 1_000
 """Versions that others may take while one commit is made."""
-
-
 _TAKEN: Final = "Failed to commit transaction: 0"
 """How the library says that somebody else has created the version that it was to create."""
 

@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 
 from lethe.schemas.errors import InputError
+from lethe.schemas.position import Position
 from lethe.tiers.detection.columns import coded, whole
 
 _BITS: Final = 12
@@ -56,6 +57,7 @@ class Codes:
             self._of[self._streams[stream], partition] = at
         self._directory = np.zeros(int(pages.sum()), np.int32)
         self._used = 1
+        self._entries: npt.NDArray[np.int64] | None = None  # of each page, where it stands in the directory
         self._codes: Any = np.zeros(rows + _PAGE * 64, np.uint8)
         self._lock = Lock()
 
@@ -96,19 +98,21 @@ class Codes:
 
     def positions(self, places: Sequence[int]) -> list[str]:
         """Name places by their positions: what a reveal can be asked of."""
-        entries = np.zeros(self._used, np.int64)
-        taken = np.flatnonzero(self._directory)
-        entries[self._directory[taken]] = taken
+        if self._entries is None or len(self._entries) != self._used:
+            taken = np.flatnonzero(self._directory)
+            self._entries = np.zeros(self._used, np.int64)
+            self._entries[self._directory[taken]] = taken
         said = []
         for place in places:
-            entry = int(entries[place >> _BITS])
+            entry = int(self._entries[place >> _BITS])
             of = int(np.searchsorted(self._starts, entry, "right")) - 1
             where = ((entry - int(self._starts[of])) << _BITS) | (place & (_PAGE - 1))
             offset, index = divmod(where, int(self._strides[of]))
             stream, partition = self._keys[of]
-            said.append(
-                f"{stream}/{partition}/{int(self._firsts[of]) + offset}" + f"/{index - 1}" * (index > 0)
+            position = Position(
+                stream, partition, int(self._firsts[of]) + offset, index - 1 if index else None
             )
+            said.append(str(position))
         return said
 
     def _topics(self, batch: pa.RecordBatch) -> Places:

@@ -13,10 +13,9 @@ from typing import Any, Final, TypeVar
 
 from lethe.integrity.verify.findings import Finding, Kind
 from lethe.integrity.verify.replays import At
-from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers.archive.rows import Archive, Group
-from lethe.tiers.compaction.plan import release
+from lethe.tiers.compaction.plan import check_release, release
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.ledger.commits import TopicPartition
 
@@ -47,7 +46,7 @@ def looked_through(archive: Archive, spread: Spread) -> None:
 
 def look_through(archive: Archive, task: Any) -> Any:
     """Do a task of `looked_through`; `archive` is one of the warehouse, without files."""
-    _check(task)
+    check_release(task["release"])
     files = [DataFile(**f) for f in task["files"]]
     mine = replace(archive, files=files, wanted=task["stream"], findings=[], groups={})
     mine.look_through()
@@ -91,7 +90,7 @@ def compare_tasks(
 
 def archive_of(archive: Archive, task: Any) -> tuple[Archive, dict[TopicPartition, set[At]]]:
     """Return what a task of `compare_tasks` says of the archive, and of rows that the log of replays answers for."""
-    _check(task)
+    check_release(task["release"])
     files = [DataFile(**f) for f in task["files"]]
     places = [(str(stream), int(partition)) for stream, partition in task["places"]]
     groups = {
@@ -129,13 +128,6 @@ def _plain(finding: Finding) -> tuple[str, str, str, str | None]:
 def month(text: str | None) -> Month | None:
     """Return a month that was made plain."""
     return None if text is None else Month.parse(text)
-
-
-def _check(task: Any) -> None:
-    if task["release"] != release():
-        raise ConfigurationError(
-            f"a task of {task['release']} does not run here ({release()}); use one release"
-        )
 
 
 def _chunks(things: Sequence[T], rows: Callable[[T], int]) -> Iterator[list[T]]:

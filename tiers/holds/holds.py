@@ -187,10 +187,11 @@ class Holds:
         # The window was over before there was a hold: what has ended is not brought back.
         holds = [h for h in self.active() if h.placed < window_end(part.month, part.window_months)]
         named = mentioning(warehouse, part, [h.scope for h in holds], positions)
+        only = None if positions is None else Positions.each(positions)
         for hold, naming in zip(holds, named, strict=True):
             found = covered(warehouse, part, hold.scope) | Positions.each(naming)
-            if positions is not None:
-                found &= Positions.each(positions)
+            if only is not None:
+                found &= only
             if found:
                 yield hold, found
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Iterator
 from datetime import datetime
-from functools import reduce
-from operator import or_
 from typing import Any, Final
 
 from lethe.keys.ring import KeyRing
@@ -32,14 +30,14 @@ def records(
 
     `scope` is the hold's own, or less of it. Of the preserved ones all are yielded.
     """
-    seen: list[Positions] = []
+    known = Positions()
     some: list[Position] = []
     for record in holds.records(hold):
         some.append(Position.parse(record["record"]))
         if len(some) == _NOTED:
-            seen, some = [reduce(or_, seen, Positions.each(some))], []
+            known, some = known | Positions.each(some), []
         yield {**record, "preserved": True}
-    known = reduce(or_, seen, Positions.each(some))
+    known |= Positions.each(some)
     for part in open_parts(ring, now):
         (naming,) = mentioning(warehouse, part, [scope], None)
         left = (covered(warehouse, part, scope) | Positions.each(naming)) - known

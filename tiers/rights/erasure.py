@@ -16,7 +16,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lethe.keys.tokens import subject_token
+from lethe.keys.tokens import tokens_each
 from lethe.schemas.arrow import WINDOW_TABLES
 from lethe.schemas.errors import ExpiredKeyError, FencedError, IntegrityError
 from lethe.schemas.position import Position
@@ -115,7 +115,7 @@ def search(warehouse: Warehouse, part: Part, subjects: tuple[Subject, ...], scan
     """Say what a partition holds of a person: by token, on the pages of those records, in the quarantine, and where the
     kept texts of other people's records name them. Every page of the partition is opened for the last.
     """
-    tokens = pa.array([subject_token(part.keys, s.kind, s.value) for s in subjects], pa.binary())
+    tokens = pa.array(tokens_each(part.keys, [(s.kind, s.value) for s in subjects]), pa.binary())
     where = ["stream", "partition", "offset", "index"]
     window = warehouse.window
     rows = select(window["identifiers"], part.rows & pc.field("token").isin(tokens), where)
@@ -329,7 +329,7 @@ def _order(
         }
         sought = scan.sought[0]
         yield "originals", counts, partial(clean.pages, found.part, found.entries, found.mentioned, sought)
-    tokens = [subject_token(found.part.keys, s.kind, s.value) for s in subjects]
+    tokens = tokens_each(found.part.keys, [(s.kind, s.value) for s in subjects])
     if found.usage:
         yield "identifiers", {"identifiers": found.beside}, partial(clean.beside, found.usage, tokens)
         yield "usage", {"usage": len(found.usage)}, partial(clean.usage, found.usage)

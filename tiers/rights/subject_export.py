@@ -40,6 +40,8 @@ CATEGORIES: Final = {
 }
 """What an export says of a look, by the action in the audit."""
 OTHER: Final = "looked at for another reason"
+UNTIL_RELEASED: Final = "the hold is released"
+NOT_TOLD: Final = "not told"
 LAW: Final = {
     "order": "an order of an authority or a court to keep them (GDPR art. 17(3)(b))",
     "claims": "legal claims that are made or defended with them (GDPR art. 17(3)(e))",
@@ -123,9 +125,9 @@ def _held(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> lis
         if kept:
             told.append(
                 {"records": len(kept), "months": sorted(set(kept)), "law": LAW[hold.basis],
-                 "kept_until": "the hold is released" if hold.ends is None else hold.ends.isoformat(),
-                 "authority": hold.authority if hold.tell else "not told",
-                 "reference": hold.reference if hold.tell else "not told"}
+                 "kept_until": UNTIL_RELEASED if hold.ends is None else hold.ends.isoformat(),
+                 "authority": hold.authority if hold.tell else NOT_TOLD,
+                 "reference": hold.reference if hold.tell else NOT_TOLD}
             )  # fmt: skip
     return told
 
