@@ -8,18 +8,21 @@ without what is set apart.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from lethe.operations.engines.tasks import Cluster
 from lethe.operations.runtime import Runtime
 from lethe.schemas.retention.calendar import Month
-from lethe.tiers.adjustments.table import NAME, Adjusted, Execute, Task, adjust, known
+from lethe.tiers.adjustments.table import NAME, Adjusted, Task, adjust, known
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.rewrite import files_of
 from lethe.tiers.monthly import Looks, digest, forget_with_archive
 from lethe.tiers.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from lethe.operations.engines.tasks import Cluster
 
 _NOTES: Final = "_adjustments"
 
@@ -40,20 +43,16 @@ def run(
     done = []
     for number, month in enumerate(chosen):
         on_month(number, len(chosen))
-        done.append(adjust(warehouse, month, runtime.clock(), _execute(cluster)))
+        execute = None if cluster is None else partial(_execute, cluster)
+        done.append(adjust(warehouse, month, runtime.clock(), execute))
     on_month(len(chosen), len(chosen))
     forget_with_archive(warehouse, NAME, runtime.clock())
     return done
 
 
-def _execute(cluster: Cluster | None) -> Execute | None:
-    def execute(tasks: list[Task]) -> list[list[DataFile]]:
-        assert cluster is not None  # noqa: S101  (it is returned for one only)
-        return [
-            [DataFile(**f) for f in files] for files in cluster.map("adjust", [t.to_json() for t in tasks])
-        ]
-
-    return None if cluster is None else execute
+def _execute(cluster: Cluster, tasks: list[Task]) -> list[list[DataFile]]:
+    done = cluster.map("adjust", [task.to_json() for task in tasks])
+    return [[DataFile(**f) for f in files] for files in done]
 
 
 def run_due(runtime: Runtime, ending: set[Month]) -> list[Adjusted]:

@@ -315,7 +315,30 @@ def typed(value: str) -> str:
     """
     if value != "-":
         return value
-    return getpass.getpass("Value (not shown): ") if sys.stdin.isatty() else sys.stdin.readline(4096)
+    return secret("Value (not shown): ")
+
+
+def secret(prompt: str) -> str:
+    """Read what nobody else is to see: from a prompt, or a line of standard input, its end included."""
+    return getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline(4096)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner can read; raises `LetheError` where it cannot be, or is there."""
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise LetheError(f"{path}: {error.strerror}; nothing was written") from None
+
+
+def needs_server(invocation: Shell, told: str) -> Server:
+    """Return the service commands go through; raises `ConfigurationError` that begins with what is `told`."""
+    if invocation.server is None:
+        raise ConfigurationError(f"{told} set LETHE_SERVER, such as LETHE_SERVER=https://lethe.example")
+    return invocation.server
 
 
 def typed_each(values: Sequence[str], most: int) -> list[str]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lethe.console.web.pages.cases import opened
 from lethe.console.web.pages.search import find
-from lethe.console.web.security import Here, needs
+from lethe.console.web.security import Here, bounded, needs
 from lethe.operations.access.grants import PURPOSES, RefusedError
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
@@ -88,9 +88,7 @@ Caller = Annotated[SignedIn, Depends(bearer)]
 @router.post("/sessions", responses={400: {}, 403: {}, 429: {}})
 def sign_in(request: Request, service: Here, credentials: Credentials) -> Token:
     """Start a session."""
-    address = request.client.host if request.client else ""
-    if not service.tries.allowed(address):
-        raise HTTPException(429, "too many tries from this address: wait a minute")
+    bounded(request)
     try:
         person = service.accounts.sign_in(credentials.name, credentials.password, credentials.code)
     except RefusedError:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from lethe.console.web.api import Caller, CaseView
+from lethe.console.web.calls._shared import REFUSALS, Body
 from lethe.console.web.pages.analysis import drawn, look, made, revealed
 from lethe.console.web.pages.cases import closed
 from lethe.console.web.pages.detection import look_for
@@ -26,7 +27,6 @@ from lethe.operations.detection.detect import KINDS, LEAST, LIMITS
 router = APIRouter(prefix="/api")
 
 Id = Annotated[str, Path(min_length=1, max_length=36, pattern=r"^[0-9a-f-]+$")]
-_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {400: {}, 401: {}, 403: {}, 503: {}}
 _Kind = Literal["ait", "otp", "grey", "burst", "recycled"]
 _Text = Annotated[str, Field(min_length=1, max_length=4000)]
 
@@ -65,18 +65,16 @@ class CaseDetail(CaseView):
     grants: list[GrantView]
 
 
-class NewEntries(BaseModel):
+class NewEntries(Body):
     """Targets and notes to add; a target that is there already changes nothing."""
 
-    model_config = ConfigDict(extra="forbid")
     targets: list[_Text] = Field([], max_length=50)
     notes: list[_Text] = Field([], max_length=50)
 
 
-class Request(BaseModel):
+class Request(Body):
     """A grant to ask for: of whom (`values`, which the approver sees), how many rows, and why."""
 
-    model_config = ConfigDict(extra="forbid")
     action: Action
     values: list[_Text] = Field([], max_length=50)
     rows: int = Field(100, ge=1, le=1_000_000)
@@ -84,10 +82,9 @@ class Request(BaseModel):
     break_glass: bool = False
 
 
-class Period(BaseModel):
+class Period(Body):
     """Dates in UTC, both included; without them the whole window until now."""
 
-    model_config = ConfigDict(extra="forbid")
     since: str = Field("", max_length=10)
     until: str = Field("", max_length=10)
 
@@ -121,10 +118,9 @@ class Analysis(BaseModel):
     most_nodes: int = MOST_NODES
 
 
-class Wanted(BaseModel):
+class Wanted(Body):
     """One communication by its position, and why it is revealed."""
 
-    model_config = ConfigDict(extra="forbid")
     record: str = Field(min_length=1, max_length=400)
     reason: str = Field(min_length=1, max_length=1000)
 
@@ -145,10 +141,9 @@ class RevealView(BaseModel):
     metadata: dict[str, Any]
 
 
-class Closing(BaseModel):
+class Closing(Body):
     """The reference of the case, typed: its targets and notes are gone for good."""
 
-    model_config = ConfigDict(extra="forbid")
     reference: str = Field(min_length=1, max_length=80)
 
 
@@ -160,10 +155,9 @@ class Pattern(BaseModel):
     limits: str
 
 
-class Detection(BaseModel):
+class Detection(Body):
     """A pattern to look for in a month, for a reason; a block that is shown has `least` numbers or more."""
 
-    model_config = ConfigDict(extra="forbid")
     case: str = Field(max_length=36)
     kind: _Kind
     month: str = Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")
@@ -186,14 +180,14 @@ class Detected(BaseModel):
     missing: list[str]
 
 
-@router.get("/cases/{case_id}", responses=_ANSWERS)
+@router.get("/cases/{case_id}", responses=REFUSALS)
 def case(service: Here, who: Caller, case_id: Id) -> CaseDetail:
     """Show one of one's own cases: targets, notes, grants."""
     needs(Permission.CASES)(who)
     return _detail(service, who, service.cases.get(who.person, case_id))
 
 
-@router.post("/cases/{case_id}/entries", responses=_ANSWERS)
+@router.post("/cases/{case_id}/entries", responses=REFUSALS)
 def add(service: Here, who: Caller, case_id: Id, wanted: NewEntries) -> CaseDetail:
     """Add targets and notes."""
     needs(Permission.CASES)(who)
@@ -203,7 +197,7 @@ def add(service: Here, who: Caller, case_id: Id, wanted: NewEntries) -> CaseDeta
     return _detail(service, who, service.cases.get(who.person, case_id))
 
 
-@router.delete("/cases/{case_id}/entries/{entry}", responses=_ANSWERS)
+@router.delete("/cases/{case_id}/entries/{entry}", responses=REFUSALS)
 def remove(service: Here, who: Caller, case_id: Id, entry: Id) -> CaseDetail:
     """Take a target or a note out."""
     needs(Permission.CASES)(who)
@@ -211,7 +205,7 @@ def remove(service: Here, who: Caller, case_id: Id, entry: Id) -> CaseDetail:
     return _detail(service, who, service.cases.get(who.person, case_id))
 
 
-@router.post("/cases/{case_id}/grants", responses=_ANSWERS)
+@router.post("/cases/{case_id}/grants", responses=REFUSALS)
 def ask(service: Here, who: Caller, case_id: Id, wanted: Request) -> CaseDetail:
     """Ask for a grant. One of weight waits for a second person, unless the glass is broken, which is reviewed."""
     needs(Permission.CASES)(who)
@@ -222,7 +216,7 @@ def ask(service: Here, who: Caller, case_id: Id, wanted: Request) -> CaseDetail:
     return _detail(service, who, service.cases.get(who.person, case_id))
 
 
-@router.post("/cases/{case_id}/grants/{grant}/revoke", responses=_ANSWERS)
+@router.post("/cases/{case_id}/grants/{grant}/revoke", responses=REFUSALS)
 def revoke(service: Here, who: Caller, case_id: Id, grant: Id) -> CaseDetail:
     """Take a grant of one's own back."""
     needs(Permission.CASES)(who)
@@ -230,7 +224,7 @@ def revoke(service: Here, who: Caller, case_id: Id, grant: Id) -> CaseDetail:
     return _detail(service, who, service.cases.get(who.person, case_id))
 
 
-@router.post("/cases/{case_id}/analysis", responses=_ANSWERS)
+@router.post("/cases/{case_id}/analysis", responses=REFUSALS)
 def analysis(service: Here, who: Caller, case_id: Id, wanted: Sought) -> Analysis:
     """Read the communications of all targets of a case, in one audited look, and say what they have in common."""
     needs(Permission.LOOKUP)(who)
@@ -254,7 +248,7 @@ def analysis(service: Here, who: Caller, case_id: Id, wanted: Sought) -> Analysi
     )
 
 
-@router.post("/cases/{case_id}/reveal", responses=_ANSWERS)
+@router.post("/cases/{case_id}/reveal", responses=REFUSALS)
 def show(service: Here, who: Caller, case_id: Id, wanted: Wanted) -> RevealView:
     """Show who took part in one communication, for a reason."""
     needs(Permission.REVEAL)(who)
@@ -266,7 +260,7 @@ def show(service: Here, who: Caller, case_id: Id, wanted: Wanted) -> RevealView:
 
 @router.post(
     "/cases/{case_id}/case-file",
-    responses={**_ANSWERS, 200: {"content": {"application/zip": {}}}},
+    responses={**REFUSALS, 200: {"content": {"application/zip": {}}}},
     response_class=Response,
 )
 def case_file(service: Here, who: Caller, case_id: Id, wanted: Period) -> Response:
@@ -275,7 +269,7 @@ def case_file(service: Here, who: Caller, case_id: Id, wanted: Period) -> Respon
     return made(service, who, case_id, {"since": wanted.since, "until": wanted.until})
 
 
-@router.post("/cases/{case_id}/close", responses=_ANSWERS)
+@router.post("/cases/{case_id}/close", responses=REFUSALS)
 def close(service: Here, who: Caller, case_id: Id, wanted: Closing) -> CaseDetail:
     """Close a case: what it holds is gone for good."""
     needs(Permission.CASES)(who)
@@ -290,7 +284,7 @@ def patterns(who: Caller) -> list[Pattern]:
     return [Pattern(kind=kind, title=title, limits=LIMITS[kind]) for kind, title in KINDS.items()]
 
 
-@router.post("/detection", responses=_ANSWERS)
+@router.post("/detection", responses=REFUSALS)
 def detection(service: Here, who: Caller, wanted: Detection) -> Detected:
     """Look for a pattern in a month, under a case of fraud, for a reason; audited before it answers."""
     needs(Permission.REVEAL)(who)
@@ -303,7 +297,7 @@ def detection(service: Here, who: Caller, wanted: Detection) -> Detected:
 
 def _detail(service: Service, who: SignedIn, case: Case) -> CaseDetail:
     entries = [] if case.closed else service.cases.entries(who.person, case.id)
-    grants = [] if case.closed else [a for a in service.desk.of(who.person) if a.grant.scope.case == case.id]
+    grants = [] if case.closed else service.desk.of(who.person, case.id)
     return CaseDetail(
         id=case.id,
         reference=case.reference,

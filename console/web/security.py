@@ -76,6 +76,13 @@ def _refused(request: Request) -> None:
         logger.error("a refusal is not in the audit: %s", error)
 
 
+def bounded(request: Request, what: str = "") -> None:
+    """Refuse somebody who tries too often from one address; what is counted apart has a name of its own."""
+    address = request.client.host if request.client else ""
+    if not service_of(request).tries.allowed(what + address):
+        raise HTTPException(429, "too many tries from this address: wait a minute")
+
+
 class SignInNeeded(Exception):  # noqa: N818  (no error: the way to the sign-in page)
     """Nobody is signed in."""
 

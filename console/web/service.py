@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from lethe.console.web.tries import Tries
@@ -13,7 +14,7 @@ from lethe.operations.access.cases import Case, Cases
 from lethe.operations.access.database import Database
 from lethe.operations.access.desk import Desk
 from lethe.operations.access.devices import Devices
-from lethe.operations.access.gate import Gate, Passed, Wish
+from lethe.operations.access.gate import Gate, Passed, Wish, window_months
 from lethe.operations.access.identity import IdentityProvider
 from lethe.operations.access.sessions import Sessions
 from lethe.operations.access.signed_requests import RequestKeys
@@ -72,9 +73,9 @@ class Service:
         database.upgrade()
         return cls(runtime, database)
 
-    def window(self) -> tuple[str, str]:
-        """Give the months of the window: from thirteen before the present one to the next."""
-        return self.gate.window()
+    def window(self, since: datetime | None = None, until: datetime | None = None) -> tuple[str, str]:
+        """Give the months a look is into: those asked for, or the whole window."""
+        return window_months(self.runtime.clock(), since, until)
 
     def enter(self, person: Person, case: str, wish: Wish) -> Passed:
         """Let a wish through the gate, saying where the request that is being answered came from."""

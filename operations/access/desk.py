@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
@@ -246,9 +246,12 @@ class Desk:
             return []
         return self._list(tables.GrantRow.state == State.REQUESTED.value, tables.GrantRow.person != person.id)
 
-    def of(self, person: Person) -> list[Asked]:
-        """List a person's own grants, newest first."""
-        return self._list(tables.GrantRow.person == person.id)[::-1]
+    def of(self, person: Person, case: str | None = None, grant: str | None = None) -> list[Asked]:
+        """List a person's own grants, newest first: all of them, those of a case, or one."""
+        mine = [tables.GrantRow.person == person.id]
+        mine += [] if case is None else [tables.GrantRow.case == case]
+        mine += [] if grant is None else [tables.GrantRow.id == grant]
+        return self._list(*mine)[::-1]
 
     def decided(self, person: Person) -> list[Asked]:
         """List what this person has decided, newest first."""
@@ -256,28 +259,46 @@ class Desk:
             return []
         return self._list(tables.GrantRow.approved_by == person.id)[::-1]
 
+    def newest(self, person: Person, case: str, action: Action) -> Grant | None:
+        """Return the newest grant of a person in a case for an action, whatever became of it."""
+        mine = (
+            select(tables.GrantRow)
+            .where(
+                tables.GrantRow.person == person.id,
+                tables.GrantRow.case == case,
+                tables.GrantRow.action == action.value,
+            )
+            .order_by(tables.GrantRow.requested.desc())
+            .limit(1)
+        )
+        with self._database.begin() as session:
+            row = session.scalar(mine)
+            return None if row is None else grant_of(row)
+
     def history(self, person: Person, most: int) -> list[Asked]:
         """List the newest grants that needed a second person, or broke the glass, for whoever reviews: no values."""
         if Permission.REVIEW not in person.may():
             return []
         weighty = [action.value for action in OF_WEIGHT]
-        found = self._list(tables.GrantRow.action.in_(weighty) | tables.GrantRow.break_glass.is_(True))
-        return [replace(asked, values=(), reason="") for asked in found[::-1][:most]]
+        found = self._rows(tables.GrantRow.action.in_(weighty) | tables.GrantRow.break_glass.is_(True))
+        return [_told(row, name, case, (), "") for row, name, case in found[::-1][:most]]
 
     def unreviewed(self) -> list[Asked]:
         """List uses of break-glass that nobody has reviewed yet, oldest first."""
         return self._list(tables.GrantRow.break_glass.is_(True), tables.GrantRow.reviewed.is_(None))
 
     def _list(self, *conditions: Any) -> list[Asked]:
+        return [self._asked(row, name, case) for row, name, case in self._rows(*conditions)]
+
+    def _rows(self, *conditions: Any) -> Sequence[Any]:
         with self._database.begin() as session:
-            found = session.execute(
+            return session.execute(
                 select(tables.GrantRow, tables.Account.name, tables.Case)
                 .join(tables.Account, tables.Account.id == tables.GrantRow.person)
                 .join(tables.Case, tables.Case.id == tables.GrantRow.case)
                 .where(*conditions)
                 .order_by(tables.GrantRow.requested)
             ).all()
-        return [self._asked(row, name, case) for row, name, case in found]
 
     def _asked(self, row: tables.GrantRow, name: str, case: tables.Case) -> Asked:
         values: tuple[str, ...] = ()
@@ -286,10 +307,7 @@ class Desk:
             keys = self._ring.named(key_name(case.id))
             asked = orjson.loads(open_value(keys, "grants", "sealed", row.id, row.sealed))
             values, reason = tuple(asked["values"]), asked["reason"]
-        review_by = row.requested + REVIEW_WITHIN if row.break_glass else None
-        return Asked(
-            grant_of(row), name, case.reference, values, reason, row.requested, row.reviewed, review_by
-        )
+        return _told(row, name, case, values, reason)
 
     def _count(self, session: Session, person: Person, values: Sequence[str], now: datetime) -> None:
         """Count different subjects of the day; refuse those beyond the cap. Nothing is kept of earlier days."""
@@ -338,3 +356,8 @@ def _locked(session: Session, grant_id: str) -> tables.GrantRow:
     if row is None:
         raise RefusedError("there is no such request")
     return row
+
+
+def _told(row: tables.GrantRow, name: str, case: tables.Case, values: tuple[str, ...], reason: str) -> Asked:
+    review_by = row.requested + REVIEW_WITHIN if row.break_glass else None
+    return Asked(grant_of(row), name, case.reference, values, reason, row.requested, row.reviewed, review_by)

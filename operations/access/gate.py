@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from lethe.operations.access.accounts import Person
@@ -20,7 +20,6 @@ from lethe.operations.access.grants import (
     CapError,
     Read,
     RefusedError,
-    State,
     WaitingError,
 )
 from lethe.operations.asker import Asker
@@ -28,6 +27,16 @@ from lethe.schemas.retention.calendar import Month
 
 _ONCE: Final = 1
 """Rows of a grant for what is done once: it is used up by it."""
+
+
+def window_months(
+    now: datetime, since: datetime | None = None, until: datetime | None = None
+) -> tuple[str, str]:
+    """Give the months from `since` to before `until`; by default those of the window, the next one included."""
+    present = Month.of(now)
+    first = present.plus(-13) if since is None else Month.of(since)
+    last = present.plus(1) if until is None else Month.of(until - timedelta(microseconds=1))
+    return str(first), str(last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +54,9 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """A wish that may be done: in whose name, for which case, under which grant."""
+    """A wish that may be done: in whose name, under which grant."""
 
     asker: Asker
-    case: Case
     grant: str
 
 
@@ -60,11 +68,6 @@ class Gate:
     desk: Desk
     clock: Callable[[], datetime]
 
-    def window(self) -> tuple[str, str]:
-        """Give the months of the window: from thirteen before the present one to the next."""
-        now = Month.of(self.clock())
-        return str(now.plus(-13)), str(now.plus(1))
-
     def enter(
         self, person: Person, case: str, wish: Wish, source: str | None = None, request: str | None = None
     ) -> Passed:
@@ -73,7 +76,7 @@ class Gate:
         Raises `WaitingError` while a second person has to approve it, `RefusedError` where it may not be done.
         """
         mine = self.cases.named(person, case)
-        first, last = wish.months or self.window()
+        first, last = wish.months or window_months(self.clock())
         if wish.action not in OF_WEIGHT and wish.action is not Action.LOOKUP:
             self._ask(person, mine, wish, first, last)
         read = Read(person.id, wish.action, mine.id, first, last)
@@ -88,11 +91,9 @@ class Gate:
             raise WaitingError(waiting or self._ask(person, mine, wish, first, last)) from None
         purpose = f"{mine.purpose}: {wish.reason.strip()}" if wish.reason.strip() else mine.purpose
         return Passed(
-            Asker.of(person.name, mine.reference, purpose, request=request, source=source), mine, grant.id
+            Asker.of(person.name, mine.reference, purpose, request=request, source=source), grant.id
         )
 
     def _ask(self, person: Person, case: Case, wish: Wish, first: str, last: str) -> str:
         reason = wish.reason.strip() or "no reason was given"
-        grant = self.desk.ask(person, wish.action, case.id, (first, last), _ONCE, wish.values, reason)
-        assert grant.state in (State.REQUESTED, State.APPROVED)  # noqa: S101  (what `ask` makes)
-        return grant.id
+        return self.desk.ask(person, wish.action, case.id, (first, last), _ONCE, wish.values, reason).id

@@ -95,7 +95,7 @@ class Sessions:
         with self._database.begin() as session:
             found = session.scalars(mine).all()
         this = _digest(token or "")
-        return [Open(r.id[:8], r.created, r.seen, r.id == this) for r in found if now - r.seen < IDLE]
+        return [Open(_name(r.id), r.created, r.seen, r.id == this) for r in found if now - r.seen < IDLE]
 
     def end_others(self, account: str, token: str | None) -> None:
         """End every session of an account but the one of the token."""
@@ -115,7 +115,11 @@ class Sessions:
 
 def session_name(token: str) -> str:
     """Name a session for people: the beginning of what the database knows it by."""
-    return _digest(token)[:8]
+    return _name(_digest(token))
+
+
+def _name(digest: str) -> str:
+    return digest[:8]
 
 
 def _digest(token: str) -> str:

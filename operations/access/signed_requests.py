@@ -42,7 +42,6 @@ DOMAIN: Final = b"lethe request v1\n"
 COUNTS_FOR: Final = timedelta(hours=24)
 AHEAD: Final = timedelta(minutes=5)
 """How far the clock of whoever signs may be ahead of this one."""
-FIELDS: Final = frozenset({"time", "key", "signature"})
 _KIND: Final = "ed25519:"
 _KEY: Final = re.compile(r"[0-9a-f]{16}")
 _UNSIGNED: Final = (
@@ -75,7 +74,7 @@ class RequestKeys:
         """Register the public key (32 bytes) of an account. A key that was revoked stays so."""
         if len(public) != 32:
             raise InputError("a public key of Ed25519 has 32 bytes")
-        key_id = sha256(public).hexdigest()[:16]
+        key_id = _id_of(public)
         with self._database.begin() as session:
             owner = session.get(tables.Account, account)
             if owner is None:
@@ -197,7 +196,7 @@ def public_key(text: str) -> bytes:
 def sign(request: Mapping[str, Any], private: bytes, now: datetime) -> dict[str, Any]:
     """Sign a request with a private key (32 bytes): adds `id` and `time` where it has none, `key` and `signature`."""
     secret = Ed25519PrivateKey.from_private_bytes(private)
-    key_id = sha256(secret.public_key().public_bytes_raw()).hexdigest()[:16]
+    key_id = _id_of(secret.public_key().public_bytes_raw())
     said = {"id": str(uuid.uuid4()), "time": now.astimezone(UTC).isoformat(), **request, "key": key_id}
     return {**said, "signature": base64.b64encode(secret.sign(signed_bytes(said))).decode()}
 
@@ -215,6 +214,11 @@ def _check_time(text: Any, now: datetime) -> None:
         raise RefusedError(
             f"it was signed more than {int(COUNTS_FOR.total_seconds()) // 3600} hours ago: sign it again"
         )
+
+
+def _id_of(public: bytes) -> str:
+    """Return the id of a public key, by which requests name it."""
+    return sha256(public).hexdigest()[:16]
 
 
 def _key_of(row: tables.RequestKey, account: str) -> RequestKey:

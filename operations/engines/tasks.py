@@ -12,7 +12,6 @@ import orjson
 
 from lethe.operations import settings
 from lethe.operations.engines import Engine
-from lethe.operations.proof import verify
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import ConfigurationError
 from lethe.tiers.adjustments import table as adjustments
@@ -68,11 +67,25 @@ def _adjust(runtime: Runtime, task: Any) -> Any:
     return [asdict(f) for f in adjustments.perform(runtime.objects, table, adjustments.Task(**task))]
 
 
+def _look(runtime: Runtime, task: Any) -> Any:
+    from lethe.operations.proof import (
+        verify,  # half of the product, which whoever only asks for a job needs nothing of
+    )
+
+    return verify.look(runtime, task)
+
+
+def _compare(runtime: Runtime, task: Any) -> Any:
+    from lethe.operations.proof import verify
+
+    return verify.compare(runtime, task)
+
+
 _KINDS: Final[dict[str, Callable[[Runtime, Any], Any]]] = {
     "compact": _compact,
     "adjust": _adjust,
-    LOOK: verify.look,
-    COMPARE: verify.compare,
+    LOOK: _look,
+    COMPARE: _compare,
 }
 
 

@@ -16,6 +16,7 @@ from lethe.operations import archive
 from lethe.operations.proof.signing import history_of
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import IntegrityError, LetheError
+from lethe.schemas.retention.calendar import archive_end
 from lethe.tiers.evidence.log_state import LogState, log_states, signed_at
 from lethe.tiers.evidence.log_store import LogStore
 from lethe.tiers.ledger import reconcile
@@ -163,7 +164,8 @@ def archive_years(runtime: Runtime, by_month: dict[str, int]) -> list[ArchiveYea
         rows[int(month[:4])] += count
     years = runtime.settings.retention.archive_years
     return [
-        ArchiveYear(year, n, date(year + years + 1, 1, 1)) for year, n in sorted(rows.items(), reverse=True)
+        ArchiveYear(year, n, archive_end(year, years).date())
+        for year, n in sorted(rows.items(), reverse=True)
     ]
 
 

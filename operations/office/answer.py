@@ -16,7 +16,7 @@ from lethe.operations.documents.blocks import Block, Heading, Listing, Table, Te
 from lethe.operations.office._texts import language_of, texts
 from lethe.operations.settings import Office
 from lethe.schemas.errors import InputError
-from lethe.tiers.rights.subject_export import CATEGORIES, LAW
+from lethe.tiers.rights.subject_export import CATEGORIES, LAW, NOT_TOLD, UNTIL_RELEASED
 
 __all__ = ["KINDS", "Done", "Facts", "files", "language_of"]
 
@@ -33,7 +33,6 @@ _LOOKS: Final = {
 }
 _LAWS: Final = {LAW["order"]: "law_order", LAW["claims"]: "law_claims"}
 _CHATS: Final = frozenset({"chat", "line", "messenger", "telegram", "viber", "whatsapp"})
-_UNTIL_RELEASED: Final = "the hold is released"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,9 +210,9 @@ def _held(say: _Letter, held: Sequence[Mapping[str, Any]]) -> list[Block]:
             ", ".join(say.language.year_month(m) for m in hold["months"]),
             say(_LAWS[hold["law"]]),
             say("until_released")
-            if hold["kept_until"] == _UNTIL_RELEASED
+            if hold["kept_until"] == UNTIL_RELEASED
             else say.language.date(datetime.fromisoformat(hold["kept_until"])),
-            *(say("not_told") if hold[n] == "not told" else hold[n] for n in ("authority", "reference")),
+            *(say("not_told") if hold[n] == NOT_TOLD else hold[n] for n in ("authority", "reference")),
         ]
         for hold in held
     ]

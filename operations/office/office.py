@@ -14,6 +14,7 @@ from typing import Any
 from lethe.operations.access.accounts import Person
 from lethe.operations.access.cases import Case
 from lethe.operations.access.desk import Desk
+from lethe.operations.access.gate import window_months
 from lethe.operations.access.grants import Action, Grant, Read
 from lethe.operations.asker import Asker, record
 from lethe.operations.documents.packed import packed
@@ -131,6 +132,7 @@ class Office:
         The copy needs an approved grant; a letter about what was done needs none, and holds nothing of the window.
         `names`: tell whose each look was. It is in the audit before it is returned.
         """
+        words = words.strip()[:4000]
         dossier = self.requests.get(person, case_id)
         asker, content, files = self.asker(person, dossier.case), None, dict[str, bytes]()
         if dossier.request.kind == "access" and not refused:
@@ -138,15 +140,15 @@ class Office:
             copy = export.export_all(self.runtime, asker, dossier.about, names=names)
             self.desk.took(grant.id, copy.records)
             content, files = copy.content, copy.files()
-        if words.strip() != dossier.words:
-            self.requests.keep(person, case_id, "words", words.strip()[:4000])
+        if words != dossier.words:
+            self.requests.keep(person, case_id, "words", words)
         facts = letters.Facts(
             dossier.request.kind,
             dossier.request.reference,
             dossier.request.received,
             dossier.about,
             _done(dossier, refused),
-            words.strip()[:4000],
+            words,
         )
         now = self.runtime.clock()
         files |= letters.files(content, facts, language, self.runtime.settings.office, now)
@@ -154,20 +156,17 @@ class Office:
         return packed(files)
 
     def may(self, person: Person, dossier: Dossier, action: Action) -> str | None:
-        """Say how far a grant of weight is: its state, `used` where it has ended, or None where none was asked for."""
-        now = self.runtime.clock()
-        for asked in self.desk.of(person):
-            grant = asked.grant
-            if grant.scope.case == dossier.case.id and grant.scope.action is action:
-                return "ended" if grant.ends <= now else grant.state.value
-        return None
+        """Say how far a grant of weight is: its state, `ended` where it has, or None where none was asked for."""
+        grant = self.desk.newest(person, dossier.case.id, action)
+        if grant is None:
+            return None
+        return "ended" if grant.ends <= self.runtime.clock() else grant.state.value
 
     def reach(self) -> tuple[str, str]:
         """Give the months a person's data may lie in: those that have keys, and the present ones."""
         now = self.runtime.clock()
-        known = [str(key.month) for key in self.runtime.ring.list(now)]
-        present = Month.of(now)
-        return min([*known, str(present.plus(-13))]), max([*known, str(present.plus(1))])
+        months = [*window_months(now), *(str(key.month) for key in self.runtime.ring.list(now))]
+        return min(months), max(months)
 
     def _ask(self, person: Person, dossier: Dossier, action: Action, reason: str) -> Grant:
         return self.desk.ask(person, action, dossier.case.id, self.reach(), _MOST_ROWS, dossier.about, reason)

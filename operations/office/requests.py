@@ -25,6 +25,7 @@ from lethe.operations.access.roles import Permission
 from lethe.operations.office._texts import language_of
 from lethe.operations.office.answer import KINDS
 from lethe.schemas.errors import InputError
+from lethe.schemas.retention.calendar import Month
 
 OUTCOMES: Final = ("done", "done in part", "nothing held", "refused", "withdrawn")
 KEPT: Final = timedelta(days=30)
@@ -134,22 +135,27 @@ class Requests:
 
     def get(self, person: Person, case_id: str) -> Dossier:
         """Open one's own request; another's does not exist for them."""
-        with self._database.begin() as session:
-            owned(session, person, case_id)
-        request = next(iter(self._list(case_id)), None)
-        if request is None:
-            raise RefusedError("there is no such request of yours")
+        case, request = self._cases.get(person, case_id), self.request(person, case_id)
         entries = self._cases.entries(person, case_id)
         kept = {e.kind: orjson.loads(e.text) for e in entries if e.kind in ("found", "erased", "restricted")}
         return Dossier(
             request,
-            self._cases.get(person, case_id),
+            case,
             tuple(e.text for e in entries if e.kind == "target"),
             kept.get("found"),
             kept.get("erased"),
             kept.get("restricted"),
             next((e.text for e in entries if e.kind == "words"), ""),
         )
+
+    def request(self, person: Person, case_id: str) -> Request:
+        """Return one's own request without what is known of the person; another's does not exist for them."""
+        with self._database.begin() as session:
+            owned(session, person, case_id)
+        found = next(iter(self._list(case_id)), None)
+        if found is None:
+            raise RefusedError("there is no such request of yours")
+        return found
 
     def keep(self, person: Person, case_id: str, kind: str, value: Any) -> None:
         """Keep what was found or done in the case, in place of what was kept of that kind before."""
@@ -202,9 +208,8 @@ class Requests:
 
 def months_after(day: date, months: int) -> date:
     """Return the same day some months later, or the month's last where it has no such day (Regulation 1182/71)."""
-    at = day.month - 1 + months
-    year, month = day.year + at // 12, at % 12 + 1
-    return date(year, month, min(day.day, calendar.monthrange(year, month)[1]))
+    month = Month(day.year, day.month).plus(months)
+    return date(month.year, month.number, min(day.day, calendar.monthrange(month.year, month.number)[1]))
 
 
 def _row(session: Any, case_id: str) -> tables.PersonRequest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ import typer
 from lethe.console.cli.engines import ADDRESS, ENGINE, WORKERS, cluster
 from lethe.console.cli.people.window import CASE, LAW, PURPOSE, RECORD
 from lethe.console.cli.remote.calls import ask
-from lethe.console.cli.shell import Shell, asker, fail, moment, progress, shell
+from lethe.console.cli.shell import Shell, asker, fail, moment, progress, shell, write_private
 from lethe.operations.proof import evidence, verify
 from lethe.schemas.errors import IntegrityError, LetheError
 from lethe.schemas.position import Position
@@ -164,7 +163,7 @@ def evidence_command(
     if out is None:
         typer.echo(found.file, nl=False)
         return
-    _write(out, found.file)
+    write_private(out, found.file)
     invocation.answer(
         {"record": str(position), "file": str(out), "original": found.has_original, "stamped": found.stamped,
          "summary": found.summary},
@@ -197,7 +196,7 @@ def verify_evidence_command(
     if original is not None:
         if proven.original is None:
             raise LetheError("the original is not in this file")
-        _write(original, proven.original)
+        write_private(original, proven.original)
     besides = [line for line in proven.limits if line not in proven.summary]
     invocation.answer(
         {"proven": True, "record": proven.record, "summary": proven.summary, "stamped": proven.stamped,
@@ -221,14 +220,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise LetheError(f"{path}: {error.strerror}") from None
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Return a new file that only its owner can read: it may hold identifiers."""
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise LetheError(f"{path}: {error.strerror}; nothing was written") from None

@@ -152,6 +152,18 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
+def _verified(invocation: Shell, file: Path | None, key: list[str] | None) -> int:
+    trusted = certificates.trusted(key) if key else certificates.own_keys(invocation.runtime)
+    if file is None:
+        return certificates.verify_all(invocation.runtime, trusted)
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise LetheError(f"{file}: {error.strerror}") from None
+    certificates.verify(data, trusted)
+    return 1
+
+
 def certificates_verify(
     context: typer.Context,
     file: Annotated[
@@ -168,21 +180,8 @@ def certificates_verify(
     invocation = shell(context)
     if invocation.server is not None and file is None and not key:
         count = int(invocation.server.ask("POST", "/api/certificates/verify"))
-        invocation.answer(
-            {"ok": True, "verified": count},
-            lambda: invocation.say(f"{count} certificate(s) verified", "green"),
-        )
-        return
-    trusted = certificates.trusted(key) if key else certificates.own_keys(invocation.runtime)
-    if file is not None:
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            raise LetheError(f"{file}: {error.strerror}") from None
-        certificates.verify(data, trusted)
-        count = 1
     else:
-        count = certificates.verify_all(invocation.runtime, trusted)
+        count = _verified(invocation, file, key)
     invocation.answer(
         {"ok": True, "verified": count}, lambda: invocation.say(f"{count} certificate(s) verified", "green")
     )

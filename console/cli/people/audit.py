@@ -108,11 +108,12 @@ def audit_list(
     invocation = shell(context)
     wanted = entries.Filter(who, action, case, moment(since, "--since"), moment(until, "--until"))
     damage: list[str] = []
+    found: Iterable[dict[str, Any]]
     if invocation.server is not None:
-        told, damage = calls.entries(invocation.server, "/api/audit/entries", wanted)
-        _answer(invocation, told, form, damage)
-        return
-    _answer(invocation, entries.listed(invocation.runtime, wanted, damage.append), form, damage)
+        found, damage = calls.entries(invocation.server, "/api/audit/entries", wanted)
+    else:
+        found = entries.listed(invocation.runtime, wanted, damage.append)
+    _answer(invocation, found, form, damage)
 
 
 def audit_disclosures(

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from lethe.console.cli._root import new_app
-from lethe.console.cli.remote.server import SERVER, Server
-from lethe.console.cli.shell import Shell, shell, typed_each
-from lethe.schemas.errors import ConfigurationError, InputError
+from lethe.console.cli.remote.server import Server
+from lethe.console.cli.shell import Shell, needs_server, shell, typed_each
+from lethe.schemas.errors import InputError
 
 REFERENCE = Annotated[str, typer.Argument(help="The reference of the case; it names nobody.")]
 GRANT = Annotated[str, typer.Argument(help="The number of the request, or how it begins.")]
@@ -158,11 +158,7 @@ def _one(rows: list[dict[str, Any]], begins: str) -> dict[str, Any]:
 
 
 def _server(invocation: Shell) -> Server:
-    if invocation.server is None:
-        raise ConfigurationError(
-            f"cases, grants and approvals are at a service: set {SERVER}, such as {SERVER}=https://lethe.example"
-        )
-    return invocation.server
+    return needs_server(invocation, "cases, grants and approvals are at a service:")
 
 
 def _table(invocation: Shell, title: str, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 import time
 from datetime import datetime
@@ -11,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from lethe.console.cli.remote import session_file
-from lethe.console.cli.remote.server import SERVER, Server
-from lethe.console.cli.shell import Shell, shell
-from lethe.schemas.errors import ConfigurationError, LetheError
+from lethe.console.cli.remote.server import Server
+from lethe.console.cli.shell import Shell, needs_server, secret, shell
+from lethe.schemas.errors import LetheError
 
 
 def register(app: typer.Typer) -> None:
@@ -77,23 +76,17 @@ def whoami_command(context: typer.Context) -> None:
 
 
 def _server(invocation: Shell) -> Server:
-    if invocation.server is None:
-        raise ConfigurationError(f"at which service? set {SERVER}, such as {SERVER}=https://lethe.example")
-    return invocation.server
+    return needs_server(invocation, "at which service?")
 
 
 def _by_password(server: Server, name: str) -> str:
     """Ask for a password, and for a code if the account has one; without a terminal, each a line of standard input."""
-    password = _secret("Password: ")
-    code = _secret("Code, if you have a second factor: ").strip()
+    password = secret("Password: ").rstrip("\r\n")
+    code = secret("Code, if you have a second factor: ").strip()
     answer = server.ask(
         "POST", "/api/sessions", {"name": name, "password": password, "code": code}, signed_in=False
     )
     return str(answer["token"])
-
-
-def _secret(prompt: str) -> str:
-    return getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline(4096).rstrip("\r\n")
 
 
 def _by_code(server: Server) -> str:

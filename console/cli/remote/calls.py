@@ -80,9 +80,7 @@ def entries(
     server: Server, path: str, wanted: Any, asker: Asker | None = None, **more: Any
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Ask for entries of the audit; return them and what of it could not be read."""
-    body = {k: v for k, v in _plain(wanted).items() if v is not None}
-    if asker is not None:
-        body |= _asker(asker)
+    body = _plain(wanted) | ({} if asker is None else _asker(asker))
     answer = server.ask("POST", path, {**body, **more})
     return answer["entries"], answer["damage"]
 
@@ -91,7 +89,7 @@ def _body(given: Mapping[str, Any], with_case: bool) -> dict[str, Any]:
     """Write a use case's arguments as a call's body: who asks is the session's, what is told on the way stays here."""
     body: dict[str, Any] = {}
     for name, value in given.items():
-        if name == "runtime" or value is None or callable(value):
+        if value is None or callable(value):
             continue
         if isinstance(value, Asker):
             body |= _asker(value) if with_case else {}

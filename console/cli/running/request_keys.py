@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from lethe.console.cli.shell import shell, who
+from lethe.console.cli.shell import shell, who, write_private
 from lethe.schemas.errors import InputError, LetheError
 
 NAME = Annotated[str, typer.Argument(help="The account that requests are signed for, such as dsr-desk.")]
@@ -32,12 +31,7 @@ def keys_new(
 
     invocation = shell(context)
     private, public = new_key()
-    try:
-        with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(private)
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise LetheError(f"{out}: {error.strerror}; nothing was written") from None
+    write_private(out, private)
     invocation.answer(
         {"file": str(out), "public": public},
         lambda: invocation.line(f"public key, to be registered: {public}"),

@@ -77,7 +77,7 @@ def ask(service: Here, who: Owner, wanted: NewGrant) -> Response:
         who.person, wanted.action, case.id, service.window(), wanted.rows, wanted.values, wanted.reason,
         wanted.break_glass,
     )  # fmt: skip
-    (mine,) = [a for a in service.desk.of(who.person) if a.grant.id == made.id]
+    (mine,) = service.desk.of(who.person, grant=made.id)
     return told(_view(mine))
 
 

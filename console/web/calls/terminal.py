@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from lethe.console.web.api import Caller
 from lethe.console.web.calls._shared import Body
-from lethe.console.web.security import Here, token_of
+from lethe.console.web.security import Here, bounded, token_of
 from lethe.console.web.service import SOURCE
 from lethe.operations.access.devices import Answer
 from lethe.operations.access.sessions import LONGEST
@@ -55,7 +55,7 @@ class Me(BaseModel):
 @router.post("/terminals", responses={429: {}, 503: {}})
 def begin(request: Request, service: Here) -> Terminal:
     """Let a terminal wait until somebody who is signed in at a browser allows it."""
-    _bounded(request, service)
+    bounded(request, "terminal ")
     waiting = service.devices.begin(SOURCE.get())
     public = service.runtime.settings.serve.public_url or str(request.base_url).rstrip("/")
     return Terminal(
@@ -94,9 +94,3 @@ def sign_out(service: Here, request: Request, who: Caller) -> Response:
     service.audit({"who": who.person.name, "action": "sign-out"})
     service.sessions.end(token_of(request))
     return Response(status_code=204)
-
-
-def _bounded(request: Request, service: Here) -> None:
-    address = request.client.host if request.client else ""
-    if not service.tries.allowed(f"terminal {address}"):
-        raise HTTPException(429, "too many tries from this address: wait a minute")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter
@@ -92,7 +92,7 @@ class Entries:
 @router.post("/lookup", response_model=list[lookup.Communications], responses=REFUSALS)
 def look_up(service: Here, who: Looker, asked: LookUp) -> Response:
     """Look values up under the grant of a case; audited before it answers."""
-    wish = Wish(Action.LOOKUP, asked.texts, asked.purpose, months=_months(service, asked.since, asked.until))
+    wish = Wish(Action.LOOKUP, asked.texts, asked.purpose, months=service.window(asked.since, asked.until))
     passed = service.enter(who.person, asked.case, wish)
     found = lookup.lookup_each(service.runtime, passed.asker, asked.texts, asked.since, asked.until)
     service.desk.took(passed.grant, sum(len(one.records) for one in found))
@@ -144,13 +144,3 @@ def disclosures(service: Here, who: Officer, asked: Looks) -> Response:
     damage: list[str] = []
     found = entries.disclosures(service.runtime, passed.asker, asked.text, wanted, damage.append)
     return told(Entries(found, damage))
-
-
-def _months(service: Here, since: datetime | None, until: datetime | None) -> tuple[str, str]:
-    """Give the months a look is into: those asked for, or the whole window."""
-    first, last = service.window()
-    if since is not None:
-        first = str(Month.of(since))
-    if until is not None:
-        last = str(Month.of(until - timedelta(microseconds=1)))
-    return first, last

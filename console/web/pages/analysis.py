@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import orjson
@@ -30,7 +30,6 @@ from lethe.operations.case_files.make import Facts, make
 from lethe.operations.window.reveal import Revealed, reveal
 from lethe.schemas.errors import InputError
 from lethe.schemas.position import Position
-from lethe.schemas.retention.calendar import Month
 
 router = APIRouter(include_in_schema=False)
 Looker = Annotated[SignedIn, Depends(needs(Permission.LOOKUP))]
@@ -185,8 +184,7 @@ def look(
         raise InputError("the case has no targets yet: add some first")
     since, until = period(form, service.runtime.clock())
     texts = [e.text for e in targets]
-    last = Month.of(until - timedelta(microseconds=1))
-    wanted = Wanted(who.person.id, action, case.id, str(Month.of(since)), str(last))
+    wanted = Wanted(who.person.id, action, case.id, *service.window(since, until))
     grant = service.desk.use(who.person, wanted, texts)
     asker = service.asker(who.person, case)
     namer = service.cases.namer(who.person, case_id)

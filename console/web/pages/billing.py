@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -40,9 +40,9 @@ def billing(request: Request, service: Here, who: Biller) -> Response:
         found=found,
         dimensions=DIMENSIONS,
         within=lambda name, value: _within(question, name, value),
-        without=lambda name: _address(question.by, {k: v for k, v in question.only if k != name}),
+        without=lambda name: _address(question.by, [(k, v) for k, v in question.only if k != name]),
         download=lambda form, what: (
-            f"/billing/download?{_query(question)}&{urlencode({'form': form, 'what': what})}"
+            f"/billing/download?{_query(question.by, question.only)}&{urlencode({'form': form, 'what': what})}"
         ),
         null=NULL,
         most=_ROWS,
@@ -108,16 +108,15 @@ def _within(question: Question, name: str, value: Any) -> str:
     """Give the address of what is within one value: narrowed to it, by the next dimension that is not narrowed yet."""
     only = {**dict(question.only), name: NULL if value is None else str(value)}
     rest = [d for d in question.by if d not in only and d != "currency"]
-    following = next((d for d in DIMENSIONS if d not in only and d not in rest), None)
-    return _address((*rest, *((following,) if following and not rest else ())), only)
+    return _address(rest or [d for d in DIMENSIONS if d not in only][:1], only.items())
 
 
-def _address(by: tuple[str, ...], only: dict[str, str]) -> str:
-    return f"/billing?{urlencode([('by', name) for name in by] + list(only.items()))}"
+def _address(by: Iterable[str], only: Iterable[tuple[str, str]]) -> str:
+    return f"/billing?{_query(by, only)}"
 
 
-def _query(question: Question) -> str:
-    return urlencode([("by", name) for name in question.by] + list(question.only))
+def _query(by: Iterable[str], only: Iterable[tuple[str, str]]) -> str:
+    return urlencode([*(("by", name) for name in by), *only])
 
 
 def _sent(file: IO[bytes]) -> Iterator[bytes]:

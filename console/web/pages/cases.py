@@ -121,7 +121,7 @@ def _case(service: Here, who: SignedIn, case_id: str) -> dict[str, Any]:
         "case": case,
         "targets": [e for e in entries if e.kind == "target"],
         "notes": [e for e in entries if e.kind == "note"],
-        "grants": [a for a in service.desk.of(who.person) if a.grant.scope.case == case_id],
+        "grants": service.desk.of(who.person, case_id),
         "actions": actions,
         "weighty": OF_WEIGHT,
     }

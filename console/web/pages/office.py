@@ -101,7 +101,7 @@ def ask(service: Here, who: Officer, case_id: str, form: Form) -> Response:
 @router.post("/office/{case_id}/erase")
 def erase(service: Here, who: Officer, case_id: str, form: Form) -> Response:
     """Erase the person, when the reference was typed and a second person has approved it."""
-    if form.get("typed", "").strip() != service.requests.get(who.person, case_id).request.reference:
+    if form.get("typed", "").strip() != service.requests.request(who.person, case_id).reference:
         raise InputError("type the reference of the request: what is erased cannot be brought back")
     service.office.erase(who.person, case_id)
     return RedirectResponse(f"/office/{case_id}#erasure", 303)
@@ -119,7 +119,7 @@ def answer(service: Here, who: Officer, case_id: str, form: Form) -> Response:
         form.get("refused") == "yes",
         form.get("names") == "yes",
     )
-    reference = service.requests.get(who.person, case_id).request.reference
+    reference = service.requests.request(who.person, case_id).reference
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"answer-{reference}-{language}")
     headers = {"Content-Disposition": f'attachment; filename="{name}.zip"'}
     return Response(data, media_type="application/zip", headers=headers)
@@ -131,7 +131,7 @@ def extend(service: Here, who: Officer, case_id: str, form: Form) -> Response:
     reason = form.get("reason", "").strip()
     if not reason:
         raise InputError("say why it takes longer: the person has to be told")
-    reference = service.requests.get(who.person, case_id).request.reference
+    reference = service.requests.request(who.person, case_id).reference
     service.audit(
         {"who": who.person.name, "action": "request.extend", "case": reference, "reason": reason[:500]}
     )
@@ -142,7 +142,7 @@ def extend(service: Here, who: Officer, case_id: str, form: Form) -> Response:
 @router.post("/office/{case_id}/answered")
 def answered(service: Here, who: Officer, case_id: str, form: Form) -> Response:
     """Note that the person has the answer."""
-    reference = service.requests.get(who.person, case_id).request.reference
+    reference = service.requests.request(who.person, case_id).reference
     outcome = form.get("outcome", "")
     service.audit(
         {"who": who.person.name, "action": "request.answered", "case": reference, "what": outcome[:40]}
@@ -154,7 +154,7 @@ def answered(service: Here, who: Officer, case_id: str, form: Form) -> Response:
 @router.post("/office/{case_id}/end")
 def end(service: Here, who: Officer, case_id: str, form: Form) -> Response:
     """End a request that was answered, before its thirty days: what lies sealed of it is gone."""
-    found = service.requests.get(who.person, case_id).request
+    found = service.requests.request(who.person, case_id)
     if found.answered is None or form.get("typed", "").strip() != found.reference:
         raise InputError("type the reference of an answered request to end it: what it holds is gone then")
     service.audit({"who": who.person.name, "action": "request.end", "case": found.reference})

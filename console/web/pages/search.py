@@ -67,8 +67,7 @@ def find(service: Service, who: SignedIn, form: dict[str, str]) -> Found:
         raise InputError(f"give 1 to {MOST_VALUES} numbers, addresses or message ids, one a line")
     case = service.cases.get(who.person, form.get("case", ""))
     since, until = period(form, service.runtime.clock())
-    last = Month.of(until - timedelta(microseconds=1))
-    read = Read(who.person.id, Action.LOOKUP, case.id, str(Month.of(since)), str(last))
+    read = Read(who.person.id, Action.LOOKUP, case.id, *service.window(since, until))
     grant = service.desk.use(who.person, read, values)
     asker = service.asker(who.person, case)
     rows: list[dict[str, Any]] = []

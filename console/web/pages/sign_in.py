@@ -12,6 +12,7 @@ from lethe.console.web.security import (
     Form,
     Here,
     Who,
+    bounded,
     cookie_name,
     service_of,
     session_cookie,
@@ -37,9 +38,7 @@ def ask(request: Request) -> Response:
 @router.post("/sign-in")
 async def sign_in(request: Request) -> Response:
     """Start a session; what was wrong is not said, and how often somebody may try is bounded by address."""
-    address = request.client.host if request.client else ""
-    if not service_of(request).tries.allowed(address):
-        raise HTTPException(429, "too many tries from this address: wait a minute")
+    bounded(request)
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise HTTPException(403, "sign in on this site's own page")
     fields = await request.form(max_fields=10, max_files=0)

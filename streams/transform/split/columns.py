@@ -296,9 +296,8 @@ def parse_time(text: str, form: str, zone: str | None = None) -> datetime | None
 
 
 def _iso(text: str) -> datetime:
-    if text[-1:].isalpha() and (
-        text[-1] != "Z" or text[10:11] == "t"
-    ):  # the others are many, and need none of it
+    # Most end with `Z` or an offset behind a `T`, and need none of it.
+    if text[-1:].isalpha() and (text[-1] != "Z" or text[10:11] == "t"):
         text = re.sub(r"\s*(?:UTC|GMT)$", "Z", text.upper())
     if text[4:5] == "/" and text[7:8] == "/":
         text = text.replace("/", "-", 2)
