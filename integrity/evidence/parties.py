@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+from urllib.parse import unquote
 
 ROLES: Final = {
     "origin": ("sender", "caller", "source"),
@@ -25,19 +27,54 @@ def parties_of(declaration: bytes, original: bytes, form: str) -> list[dict[str,
 
     `declaration` is the canonical form that was logged, `form` that of the original (received or canonical). Of a role
     the first declared field counts that holds more than space; one that stands in for another only if that is empty.
+    Where the condition of a swap holds, its two roles change places.
     """
     declared = json.loads(declaration)
     record = _record(declared, original, form)
     subjects = [spec for spec in declared["field"] if spec["class"] == "subject"]
     values = {spec["path"]: _value(record, spec["path"]) for spec in subjects}
+    roles = swapped_roles(declared, record)
     found = []
     for role, names in ROLES.items():
         for spec in subjects:
             value = values[spec["path"]]
-            if spec["role"] in names and value and not values.get(spec.get("instead_of", "")):
+            if (
+                roles.get(spec["role"], spec["role"]) in names
+                and value
+                and not values.get(spec.get("instead_of", ""))
+            ):
                 found.append({"role": role, "pointer": pointer(spec["path"]), "value": value})
                 break
     return found
+
+
+def swapped_roles(declared: Mapping[str, Any], record: Any) -> dict[str, str]:
+    """Return what the roles that have changed places in a record are in it, by what they were declared to be."""
+    encoded = bool(declared.get("percent_encoded"))
+    pairs = [
+        swap["roles"] for swap in declared.get("swap", ()) if _holds(record, swap["when"], encoded) is True
+    ]
+    return {role: other for one, two in pairs for role, other in ((one, two), (two, one))}
+
+
+def _holds(record: Any, condition: Mapping[str, Any], encoded: bool) -> bool | None:
+    """Tell whether a condition holds for a record; None where nobody can say, because what it asks is empty."""
+    for name, decides in (("any", True), ("all", False)):
+        if name in condition:
+            answers = [_holds(record, one, encoded) for one in condition[name]]
+            return decides if decides in answers else None if None in answers else not decides
+    node = _node(record, condition["field"])
+    written = json.dumps(node) if isinstance(node, bool | int | float) else node
+    text = written.strip() if isinstance(written, str) else ""
+    text = unquote(text).strip() if encoded else text
+    if "present" in condition:
+        return bool(text) is condition["present"]
+    if not text:
+        return None
+    if "matches" in condition:
+        return re.search(condition["matches"], text) is not None
+    name = "is" if "is" in condition else "is_not"
+    return (text.lower() in [word.strip().lower() for word in condition[name]]) is (name == "is")
 
 
 def pointer(path: str) -> str:
@@ -83,8 +120,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _value(record: Any, path: str) -> str:
-    """Return the text or number at a declared path, as it is written; "" where there is none."""
+def _node(record: Any, path: str) -> Any:
+    """Return what stands at a declared path; None where nothing does."""
     node = record
     for step in _steps(path):
         if isinstance(node, dict):
@@ -92,5 +129,11 @@ def _value(record: Any, path: str) -> str:
         elif isinstance(node, list) and step == "0" and node:
             node = node[0]
         else:
-            return ""
+            return None
+    return node
+
+
+def _value(record: Any, path: str) -> str:
+    """Return the text or number at a declared path, as it is written; "" where there is none."""
+    node = _node(record, path)
     return node if isinstance(node, str) and node.strip() else ""

@@ -30,6 +30,7 @@ from hashlib import new as new_hash
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -802,16 +803,53 @@ def declared_parties(declaration: Object, original: bytes, form: str) -> list[di
     """Read origin and destination from the original as its declaration says: docs/integrity.md, section 8."""
     record = _parsed(declaration, original, form)
     subjects = [field for field in declaration["field"] if field["class"] == "subject"]
+    other = _changed_places(declaration, record)
     parties = []
     for role, names in ROLES.items():
         for field in subjects:
             value = _at(record, field["path"])
             stands_in = field.get("instead_of")
-            if field["role"] not in names or not value or (stands_in and _at(record, stands_in)):
+            here = other.get(field["role"], field["role"])
+            if here not in names or not value or (stands_in and _at(record, stands_in)):
                 continue
             parties.append({"role": role, "pointer": _pointer(field["path"]), "value": value})
             break
     return parties
+
+
+def _changed_places(declaration: Object, record: Any) -> dict[str, str]:
+    """Return the roles that have changed places in this record, by the declared one."""
+    found: dict[str, str] = {}
+    try:
+        for swap in declaration.get("swap", []):
+            if _true_of(record, swap["when"], declaration.get("percent_encoded") is True):
+                one, two = swap["roles"]
+                found |= {one: two, two: one}
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, re.error):
+        raise EvidenceError("a swap of roles in the declaration is none") from None
+    return found
+
+
+def _true_of(record: Any, asked: Object, percent: bool) -> bool | None:
+    """Answer a condition of a declaration: yes, no, or None where the field it asks is empty."""
+    if "any" in asked:
+        answers = {_true_of(record, one, percent) for one in asked["any"]}
+        return True if True in answers else None if None in answers else False
+    if "all" in asked:
+        answers = {_true_of(record, one, percent) for one in asked["all"]}
+        return False if False in answers else None if None in answers else True
+    found = _reach(record, asked["field"])
+    text = json.dumps(found) if isinstance(found, bool) else found if isinstance(found, str) else ""
+    text = (unquote(text) if percent else text).strip()
+    if "present" in asked:
+        return (text != "") is (asked["present"] is True)
+    if text == "":
+        return None
+    if "matches" in asked:
+        return bool(re.search(asked["matches"], text))
+    positive = "is" in asked
+    listed = {word.strip().lower() for word in asked["is" if positive else "is_not"]}
+    return (text.lower() in listed) is positive
 
 
 AMBIGUOUS = object()
@@ -854,14 +892,20 @@ def _pointer(path: str) -> str:
     return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in _path(path))
 
 
-def _at(record: Any, path: str) -> str:
-    """Return the text or number at a declared path, "" where there is none, or nothing but space."""
+def _reach(record: Any, path: str) -> Any:
+    """Return what stands at a declared path, None where nothing does."""
     for step in _path(path):
         if isinstance(record, list):
             record = record[0] if step == "0" and record else None
         else:
             record = record.get(step) if isinstance(record, dict) else None
-    return record if isinstance(record, str) and record.strip() else ""
+    return record
+
+
+def _at(record: Any, path: str) -> str:
+    """Return the text or number at a declared path, "" where there is none, or nothing but space."""
+    found = _reach(record, path)
+    return found if isinstance(found, str) and found.strip() else ""
 
 
 def party_text(value: str, pointer: str) -> str:

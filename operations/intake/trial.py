@@ -10,9 +10,11 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
+from lethe.integrity.evidence.parties import swapped_roles
 from lethe.keys.providers.local import LocalProvider
 from lethe.keys.ring import KeyRing
-from lethe.schemas.declaration.format import FieldSpec, Format
+from lethe.schemas.declaration.format import FieldSpec, Format, canonical
+from lethe.schemas.declaration.vocabulary import OTHER_END
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.streams.transform.batch import Batch, Source
@@ -127,13 +129,17 @@ def _fields(
             record = record[fmt.envelope or ""][place[1]]
     declared = {spec.path: spec for spec in fmt.fields}
     gone = set((redacted or "").split(","))
+    other = swapped_roles(orjson.loads(canonical(fmt)), record) if fmt.swaps else {}
     return [
-        Placed(path, *_where(declared.get(path), row, gone, roles), text)
+        Placed(path, *_where(declared.get(path), row, gone, roles, other), text)
         for path, text in _leaves(record, set(declared), "")
     ]
 
 
-def _where(spec: FieldSpec | None, row: dict[str, Any], gone: set[str], roles: set[str]) -> tuple[str, str]:
+def _where(
+    spec: FieldSpec | None, row: dict[str, Any], gone: set[str], roles: set[str], other: dict[str, str]
+) -> tuple[str, str]:
+    """Say in which part a field's value is, and where there; `other`: the roles that have changed places."""
     if spec is None:
         return "undeclared", "left out"
     if spec.class_ == "content":
@@ -147,8 +153,11 @@ def _where(spec: FieldSpec | None, row: dict[str, Any], gone: set[str], roles: s
     if spec.class_ == "window":
         return "window", "sealed"
     column = spec.column if spec.class_ == "archive" else spec.business
-    if spec.class_ == "subject" and spec.end_user != "never" and (spec.role in roles or column is None):
-        return "window", f"{spec.role}: token and sealed value"
+    role = other.get(spec.role or "", spec.role)
+    if role != spec.role and column in OTHER_END:
+        column = OTHER_END[column]
+    if spec.class_ == "subject" and spec.end_user != "never" and (role in roles or column is None):
+        return "window", f"{role}: token and sealed value"
     if column in gone:
         return "window", f"sealed; not fit for {column}"
     if column in row:

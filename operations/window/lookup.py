@@ -12,6 +12,7 @@ from lethe.operations.runtime import Runtime
 from lethe.operations.window.identify import Person, identify
 from lethe.operations.window.visibility import Hidden, hidden_people, hidden_tokens, hides_held, is_hidden
 from lethe.schemas.arrow import METADATA
+from lethe.schemas.declaration.vocabulary import DESTINATIONS, SOURCES
 from lethe.schemas.errors import InputError
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month
@@ -231,16 +232,30 @@ def _counterpart(
     """Name the other party: a business as it is, a person as `name` says."""
     if (business := _business(row, metadata)) is not None:
         return business
-    for other in others:
-        if other["token"] is not None and (other["role"], other["token"]) != (row["role"], row["token"]):
-            if is_hidden(other, hidden):
-                return "restricted"
-            subject = window.value_of(other, runtime.ring)
-            return None if subject is None else name(subject)
+    facing = _facing(row["role"])
+    parties = [
+        other
+        for other in others
+        if other["token"] is not None
+        and (other["role"], other["token"]) != (row["role"], row["token"])
+        # Beside the two ends a record names the same person again (asserted, dialled) and where somebody was.
+        and (other["role"] in facing or (other["token"] != row["token"] and other["kind"] != "ip"))
+    ]
+    for other in sorted(parties, key=lambda o: (o["role"] not in facing, o["role"])):
+        if is_hidden(other, hidden):
+            return "restricted"
+        subject = window.value_of(other, runtime.ring)
+        return None if subject is None else name(subject)
     return None
 
 
 def _business(row: dict[str, Any], metadata: dict[str, Any]) -> str | None:
     """Return the business at the other end of a record, as the archive names it."""
-    business: str | None = metadata["recipient"] if row["role"] == "sender" else metadata["sender"]
-    return business
+    ends = {"recipient": DESTINATIONS, "sender": SOURCES}
+    named = (metadata[column] for column, roles in ends.items() if roles & _facing(row["role"]))
+    return next((business for business in named if business is not None), None)
+
+
+def _facing(role: str) -> frozenset[str]:
+    """Return the roles at the other end of a communication; of a role that is at neither end those of both."""
+    return DESTINATIONS if role in SOURCES else SOURCES if role in DESTINATIONS else SOURCES | DESTINATIONS

@@ -33,6 +33,7 @@ FieldPath = Annotated[
     StringConstraints(pattern=rf"^{STEP}(\.{STEP})*$", max_length=200),
     AfterValidator(_no_pattern),
 ]
+RoleName = Annotated[str, StringConstraints(pattern=r"^[a-z_]{2,24}$")]
 TimeFormat = Literal["iso", "rfc2822", "epoch_s", "epoch_ms", "epoch_us", "yymmddhhmm", "iso_or_epoch_s"]
 
 ArchiveType = Literal[
@@ -143,6 +144,19 @@ class Rule(Declared):
         return self
 
 
+class Swap(Declared):
+    """Two roles that change places where a condition holds: a field declared in one of them has the other there."""
+
+    roles: tuple[RoleName, RoleName]
+    when: Condition
+
+    @model_validator(mode="after")
+    def _two(self) -> Self:
+        if self.roles[0] == self.roles[1]:
+            raise ValueError("two different `roles` change places")
+        return self
+
+
 class FieldSpec(Declared):
     """One declared field of a record."""
 
@@ -151,7 +165,7 @@ class FieldSpec(Declared):
     required: bool = False
 
     # subject
-    role: str | None = Field(None, pattern=r"^[a-z_]{2,24}$")
+    role: RoleName | None = None
     end_user: Literal["always", "never", "unless_own"] | Condition | None = None
     kind: str = "auto"
     business: Literal["sender", "recipient", "withheld"] | None = None  # archive column when not an end user

@@ -28,6 +28,7 @@ from lethe.schemas.declaration.fields import (
     FieldPath,
     FieldSpec,
     Rule,
+    Swap,
 )
 from lethe.schemas.errors import ConfigurationError
 
@@ -87,6 +88,7 @@ class Format(Declared):
     )
     rules: tuple[Rule, ...] = Field((), alias="rule", max_length=50)
     skips: tuple[Condition, ...] = Field((), alias="skip", max_length=20)  # records that are no communication
+    swaps: tuple[Swap, ...] = Field((), alias="swap", max_length=10)  # roles that change places
     fields: tuple[FieldSpec, ...] = Field(alias="field", min_length=1, max_length=500)
 
     @model_validator(mode="after")
@@ -113,8 +115,8 @@ class Format(Declared):
             raise ValueError(
                 f'{named[0]}: a field of usage data is of class usage or content, or a subject with end_user = "always"'
             )
-        if self.rules or any(getattr(self, name) is not None for name in _CONSTANTS):
-            raise ValueError("usage data fills no column of the archive: no rules, no constants")
+        if self.rules or self.swaps or any(getattr(self, name) is not None for name in _CONSTANTS):
+            raise ValueError("usage data fills no column of the archive: no rules, no swaps, no constants")
         times = [f for f in self.usage if f.column == "event_time"]
         if not times or not self.subjects:
             raise ValueError("usage data has a field for event_time and at least one subject")
@@ -200,11 +202,12 @@ class Format(Declared):
 
     def _check_conditions(self, paths: set[str]) -> None:
         conditions = [f.end_user for f in self.fields if isinstance(f.end_user, Condition)]
-        for condition in [*conditions, *(r.when for r in self.rules), *self.skips]:
+        swaps = (swap.when for swap in self.swaps)
+        for condition in [*conditions, *(r.when for r in self.rules), *swaps, *self.skips]:
             for path in sorted(condition.fields()):
                 if path not in paths or "[]" in path:
                     raise ValueError(f"a condition looks at {path}, which is not declared as a single field")
-
+        self._check_swaps()
         single = {p for p in paths if "[]" not in p}
         for spec in self.subjects:
             if spec.domain is not None and spec.domain not in single:
@@ -216,6 +219,22 @@ class Format(Declared):
                     f"{spec.path}: the direction of a leg does not say who is a business; "
                     'end_user = "unless_own" leaves it to the site\'s own numbers'
                 )
+
+    def _check_swaps(self) -> None:
+        """Refuse swaps of roles that no subject has, and two that would have to be done in some order."""
+        swapped = [role for swap in self.swaps for role in swap.roles]
+        for role in swapped:
+            if role not in {spec.role for spec in self.subjects}:
+                raise ValueError(f"swap: no subject has the role {role}")
+            if swapped.count(role) > 1:
+                raise ValueError(f"swap: {role} is in two of them; join their conditions with `any`")
+
+    def swap_of(self, spec: FieldSpec) -> tuple[str, Condition] | None:
+        """Return the other role of a subject and when it has it; None for one that always has its own."""
+        for swap in self.swaps:
+            if spec.role in swap.roles:
+                return swap.roles[swap.roles[0] == spec.role], swap.when
+        return None
 
     def _on_a_leg(self, condition: Condition) -> bool:
         """Tell whether a condition asks for the direction of a call's leg."""

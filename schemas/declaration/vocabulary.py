@@ -9,6 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 KINDS: Final = frozenset({"msisdn", "email", "ip", "sip", "chat", "opaque"})
+SOURCES: Final = frozenset({"sender", "caller", "source"})
+DESTINATIONS: Final = frozenset({"recipient", "callee", "destination"})
+"""Which roles are at which end of a communication; others are at neither."""
+OTHER_END: Final = {"sender": "recipient", "recipient": "sender"}
+"""By the archive's column for the business at one end the column of the other end."""
 CHANNELS: Final = frozenset(
     "sms mms voice email whatsapp viber rcs telegram messenger instagram line chat".split()
 )

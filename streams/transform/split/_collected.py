@@ -53,12 +53,12 @@ class Rejections:
 class KeptTexts:
     """Text the window keeps besides its own fields.
 
-    `by_path`: what was written where a value has lost its spelling. `withheld`: by path the columns of the archive that
-    its value was taken out of, and the rows.
+    `by_path`: what was written where a value has lost its spelling. `withheld`: by path and column of the archive the
+    rows in which the value was taken out of that column.
     """
 
     by_path: dict[str, pl.Series] = field(default_factory=dict)
-    withheld: dict[str, tuple[tuple[str, ...], pl.Series]] = field(default_factory=dict)
+    withheld: dict[tuple[str, str], pl.Series] = field(default_factory=dict)
 
     def keep(self, path: str, text: pl.Series) -> None:
         """Keep text under a path, where nothing is kept yet."""

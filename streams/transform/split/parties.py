@@ -10,6 +10,7 @@ import polars as pl
 
 from lethe.schemas.declaration.fields import Condition, FieldSpec
 from lethe.schemas.declaration.format import Format
+from lethe.schemas.declaration.vocabulary import DESTINATIONS, OTHER_END, SOURCES
 from lethe.schemas.line import Line, OwnNumbers
 from lethe.schemas.subjects.address_columns import normalise_column
 from lethe.schemas.subjects.addresses import Reading, Subject, several
@@ -28,8 +29,8 @@ from lethe.streams.transform.split.rules import ID
 
 _STEPS: Final = re.compile(r"\.?([^.\[\]]*)(\[0\])?")
 _PORT: Final = r"^([^:]+|\[[^\]]*\]):[0-9]{1,5}$"
-_SOURCES: Final = frozenset({"sender", "caller", "source"})
-_DESTINATIONS: Final = frozenset({"recipient", "callee", "destination"})
+Swapped = tuple[str, pl.Series] | None
+"""The other role of a field and where it has it; None for a field that has its own everywhere."""
 
 
 def read_parties(
@@ -48,6 +49,7 @@ def read_parties(
     found: list[pl.DataFrame] = []
     told: dict[str, pl.Series] = {}  # where a field, or one that stands in for it, names somebody
     for spec in fmt.subjects:
+        swap = _swapped(spec, fmt, frame)
         around = fmt.within(spec) if spec.instead_of else None
         values = frame.get_column(around or spec.path)
         how = _reading(spec, line)
@@ -58,9 +60,9 @@ def read_parties(
                 # A business is alone in its list: of several, some are people whatever the condition says.
                 several = (values.list.len() > 1).fill_null(False)
                 people = holds(frame, spec.end_user, doubt=True) | several
-                _business(spec, values.list.first().set(people, None), columns, kept)
+                _business(spec, values.list.first().set(people, None), columns, kept, swap)
                 values = values.set(~people, None)
-            found.append(_listed(frame, spec, values, how, channel, kept))
+            found.append(_listed(frame, spec, values, how, channel, kept, swap))
             continue
         if around is None:
             _reject_containers(spec, values, how, rejections)
@@ -81,13 +83,25 @@ def read_parties(
             if spec.end_user == "unless_own" and line.own is not None:
                 person = ~_own(line.own, kinds, addresses, columns.values["event_time"])
                 theirs, kinds, addresses = (one.set(~person, None) for one in (values, kinds, addresses))
-            found.append(_end_users(frame, spec, how, theirs, (kinds, addresses), columns, kept))
+            found.append(_end_users(frame, spec, how, theirs, (kinds, addresses), columns, kept, swap))
         if person is not None and not person.all():
-            _business(spec, values.set(person, None), columns, kept)
+            _business(spec, values.set(person, None), columns, kept, swap)
     subjects = pl.concat(found) if found else no_subjects()
     if len(found) > 1 or any("[]" in spec.path for spec in fmt.subjects):
         subjects = subjects.unique(maintain_order=True)  # the same address in two fields is one
     return subjects
+
+
+def _swapped(spec: FieldSpec, fmt: Format, frame: pl.DataFrame) -> Swapped:
+    """Return what a field's role is elsewhere, and where; in doubt the role is the declared one."""
+    swap = fmt.swap_of(spec) if fmt.swaps else None
+    return None if swap is None else (swap[0], holds(frame, swap[1], doubt=False))
+
+
+def _roles(spec: FieldSpec, height: int, swap: Swapped) -> pl.Series:
+    """Return the role of a field in each record."""
+    roles = constant("role", spec.role, height)
+    return roles if swap is None else roles.set(swap[1], swap[0])
 
 
 def _reading(spec: FieldSpec, line: Line) -> Reading:
@@ -193,13 +207,14 @@ def _end_users(
     read: tuple[pl.Series, pl.Series],
     columns: ArchiveColumns,
     kept: KeptTexts,
+    swap: Swapped,
 ) -> pl.DataFrame:
     """Return the subjects of one field: those of its `values` that are not null, and were `read` so."""
     kinds, addresses = read
-    role = constant("role", spec.role, frame.height)
+    role = _roles(spec, frame.height, swap)
     rows = pl.DataFrame([frame.get_column(ID), role, kinds.alias("kind"), addresses.alias("value")])
     _keep_spelling(spec, values, addresses, kept)
-    _put_kinds(spec, kinds, columns)
+    _put_kinds(spec, kinds, columns, swap)
     if how.kind in ("auto", "email") and (kinds == "opaque").any():
         rows = _lists_opened(rows, values, how)
     return rows.drop_nulls("value") if rows.get_column("value").null_count() else rows
@@ -229,27 +244,31 @@ def _listed(
     how: Reading,
     channel: pl.Series | None,
     kept: KeptTexts,
+    swap: Swapped,
 ) -> pl.DataFrame:
     """Read subjects in lists (`group[].to`): all of them end users, any number a record."""
-    opened = pl.DataFrame([frame.get_column(ID), values.alias("text")])
+    role = _roles(spec, frame.height, swap)
+    opened = pl.DataFrame([frame.get_column(ID), role, values.alias("text")])
     if channel is not None:
         opened = opened.with_columns(channel.alias("channel"))
     opened = opened.explode("text").drop_nulls("text")
     scope = None if channel is None else opened.get_column("channel")
     found = normalise_column(opened.get_column("text"), how, scope)
-    rows = found.with_columns(opened.get_column(ID), pl.lit(spec.role).alias("role"))
+    rows = found.with_columns(opened.get_column(ID), opened.get_column("role"))
     kept.keep(spec.path, values.list.join("\n").replace("", None))
     return rows.drop_nulls("value").select(ID, "role", "kind", "value")
 
 
-def _business(spec: FieldSpec, values: pl.Series, columns: ArchiveColumns, kept: KeptTexts) -> None:
+def _business(
+    spec: FieldSpec, values: pl.Series, columns: ArchiveColumns, kept: KeptTexts, swap: Swapped
+) -> None:
     """Put the addresses of businesses into their column; keep in the window what the archive may not hold."""
     # By Arrow's dictionary: queries would cost a small batch more than all of its values.
     coded = values.to_arrow().dictionary_encode()
     distinct = [text if text.strip() else None for text in coded.dictionary.to_pylist()]
     codes = pl.Series(coded.indices).cast(pl.UInt32)
     known = [None if text is None else business_address(text, spec.longest) for text in distinct]
-    _put_kinds(spec, pl.Series([k and k.kind for k in known], dtype=pl.String)[codes], columns)
+    _put_kinds(spec, pl.Series([k and k.kind for k in known], dtype=pl.String)[codes], columns, swap)
     if None in distinct:
         values = pl.Series(distinct, dtype=pl.String)[codes].alias(values.name)
     if spec.business not in ("sender", "recipient"):
@@ -257,12 +276,14 @@ def _business(spec: FieldSpec, values: pl.Series, columns: ArchiveColumns, kept:
         return
     addresses = [k and k.address for k in known]
     address = pl.Series(addresses, dtype=pl.String)[codes]
-    columns.put(spec.business, address, pl.Series(addresses, dtype=pl.String))
-    if addresses == distinct:
+    bad = None if addresses == distinct else values.is_not_null() & address.is_null()
+    for column, there in _either(spec.business, OTHER_END[spec.business], swap):
+        mine = address if there is None else address.set(~there, None)
+        columns.put(column, mine, pl.Series(addresses, dtype=pl.String))
+        if bad is not None and (withheld := bad if there is None else bad & there).any():
+            kept.withheld[spec.path, column] = withheld
+    if bad is None:
         return
-    bad = values.is_not_null() & address.is_null()
-    if bad.any():
-        kept.withheld[spec.path] = ((spec.business,), bad)
     _keep_spelling(spec, values.set(bad, None), address, kept)
 
 
@@ -275,9 +296,16 @@ def _keep_spelling(spec: FieldSpec, text: pl.Series, value: pl.Series, kept: Kep
         kept.keep(spec.path, text.set(~changed.fill_null(False), None))
 
 
-def _put_kinds(spec: FieldSpec, kinds: pl.Series, columns: ArchiveColumns) -> None:
+def _put_kinds(spec: FieldSpec, kinds: pl.Series, columns: ArchiveColumns, swap: Swapped) -> None:
     """Say what kind of address each party has."""
-    if spec.role in _SOURCES:
-        columns.put("source_kind", kinds)
-    elif spec.role in _DESTINATIONS:
-        columns.put("destination_kind", kinds)
+    for role, there in _either(spec.role or "", swap[0] if swap else "", swap):
+        mine = kinds if there is None else kinds.set(~there, None)
+        if role in SOURCES:
+            columns.put("source_kind", mine)
+        elif role in DESTINATIONS:
+            columns.put("destination_kind", mine)
+
+
+def _either(own: str, other: str, swap: Swapped) -> list[tuple[str, pl.Series | None]]:
+    """Return where a field is what it was declared to be and where it is the other thing; None for everywhere."""
+    return [(own, None)] if swap is None else [(own, ~swap[1]), (other, swap[1])]

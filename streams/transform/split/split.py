@@ -96,8 +96,8 @@ def split(decoded: Decoded, fmt: Format, rules: Rules, now: datetime, line: Line
 def _accounts(frame: pl.DataFrame, records: pl.DataFrame, kept: KeptTexts) -> pl.Series | None:
     """Return the accounts as they were written; None for a format without any."""
     found = records.get_column("account") if "account" in records.columns else None
-    for path, (columns, mask) in kept.withheld.items():
-        if "account" in columns:
+    for (path, column), mask in kept.withheld.items():
+        if column == "account":
             written = _text(frame, path).str.strip_chars().set(~mask, None)
             found = written if found is None else found.zip_with(found.is_not_null(), written)
     return found
@@ -150,9 +150,9 @@ def _convert(
         if converted.reason:
             rejections.add(converted.bad, converted.reason, spec.path)
         else:
-            kept.withheld[spec.path] = (tuple(converted.columns), converted.bad)
+            kept.withheld.update({(spec.path, name): converted.bad for name in converted.columns})
     if converted.unkept is not None and spec.keep is not None:
-        kept.withheld[spec.path] = ((spec.keep,), converted.unkept)
+        kept.withheld[spec.path, spec.keep] = converted.unkept
 
 
 def _withhold_doubtful_ends(
@@ -168,7 +168,7 @@ def _withhold_doubtful_ends(
         columns.values["done_time"] = done.set(odd, None)
         for spec in fmt.archive:
             if spec.column == "done_time":
-                kept.withheld[spec.path] = (("done_time",), odd & frame.get_column(spec.path).is_not_null())
+                kept.withheld[spec.path, "done_time"] = odd & frame.get_column(spec.path).is_not_null()
 
 
 def _constants(fmt: Format, line: Line, columns: ArchiveColumns) -> None:
@@ -252,13 +252,13 @@ def _guard(
     redacted: dict[str, pl.Series] = {}
     codes: dict[str, pl.Series] = {}
     kept: dict[str, pl.Series] = {}
-    for path, (columns, mask) in texts.withheld.items():
-        kept[path] = _text(frame, path).set(~mask, None)
-        for column in columns:
-            if column in CODES:
-                _withhold(codes, column, kept[path])
-            here = mask.gather(ids)
-            redacted[column] = redacted[column] | here if column in redacted else here
+    for (path, column), mask in texts.withheld.items():
+        text = _text(frame, path).set(~mask, None)
+        _fill(kept, path, text)
+        if column in CODES:
+            _fill(codes, column, text)
+        here = mask.gather(ids)
+        redacted[column] = redacted[column] | here if column in redacted else here
     if fmt.data == "usage":  # all of it is in the window; what fits no column is nowhere
         return records.hstack([_flag(records, redacted)]), pl.DataFrame([frame.get_column(ID)]), {}
     long_digits = frozenset(s.column for s in fmt.archive if s.pattern in LONG_DIGITS and s.column)
@@ -267,14 +267,13 @@ def _guard(
         texts_of = records.get_column(column).cast(pl.String)
         kept[f"={column}"] = _scatter(texts_of, mask, ids, frame.height)
         if column in CODES:
-            _withhold(codes, column, kept[f"={column}"])
+            _fill(codes, column, kept[f"={column}"])
         redacted[column] = redacted[column] | mask if column in redacted else mask
         records = records.with_columns(records.get_column(column).set(mask, None))
     for spec in fmt.of_class("window"):
         kept[spec.path] = _text(frame, spec.path)
     for path, spelling in texts.by_path.items():
-        known = kept.get(path)
-        kept[path] = spelling if known is None else known.zip_with(known.is_not_null(), spelling)
+        _fill(kept, path, spelling)
     flagged = records.hstack([_flag(records, redacted)])
     return flagged, pl.DataFrame({ID: frame.get_column(ID)} | kept), codes
 
@@ -299,18 +298,17 @@ def _with_listed(
 ) -> pl.DataFrame:
     """Put codes that the site lists into their columns as they were written; the guard still looks at them."""
     ids = records.get_column(ID)
-    for path, (columns, mask) in list(kept.withheld.items()):
-        for column in columns:
-            if column not in listed:
-                continue
-            text = _text(frame, path).str.strip_chars()
-            told = mask & text.is_in(list(listed[column])).fill_null(False)
-            if told.any():
-                values = records.get_column(column)
-                instead = text.set(~told, None).gather(ids)
-                records = records.with_columns(values.zip_with(values.is_not_null(), instead).alias(column))
-                archive.distinct.pop(column, None)  # the guard is to see these too
-                kept.withheld[path] = (columns, mask & ~told)
+    for (path, column), mask in list(kept.withheld.items()):
+        if column not in listed:
+            continue
+        text = _text(frame, path).str.strip_chars()
+        told = mask & text.is_in(list(listed[column])).fill_null(False)
+        if told.any():
+            values = records.get_column(column)
+            instead = text.set(~told, None).gather(ids)
+            records = records.with_columns(values.zip_with(values.is_not_null(), instead).alias(column))
+            archive.distinct.pop(column, None)  # the guard is to see these too
+            kept.withheld[path, column] = mask & ~told
     return records
 
 
@@ -320,9 +318,10 @@ def _text(frame: pl.DataFrame, path: str) -> pl.Series:
     return text.list.join("\n") if isinstance(text.dtype, pl.List) else text
 
 
-def _withhold(codes: dict[str, pl.Series], column: str, texts: pl.Series) -> None:
-    known = codes.get(column)
-    codes[column] = texts if known is None else known.zip_with(known.is_not_null(), texts)
+def _fill(texts: dict[str, pl.Series], name: str, more: pl.Series) -> None:
+    """Fill a column of texts; what came before stays."""
+    known = texts.get(name)
+    texts[name] = more if known is None else known.zip_with(known.is_not_null(), more)
 
 
 def _scatter(values: pl.Series, mask: pl.Series, ids: pl.Series, height: int) -> pl.Series:
