@@ -5,11 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from types import UnionType
-from typing import Any, Final, Literal, Union, get_args, get_origin
+from typing import Any, Final, Literal, get_args, get_origin
 
-from pydantic import BaseModel
-
+from lethe.schemas.sections import Section, members, settings_of
 from lethe.tiers.store.failpoint import FOR_TESTS
 
 PREFIX: Final = "LETHE_"
@@ -19,7 +17,7 @@ _TESTS: Final = "LETHE_TEST_"
 
 
 def overlay(
-    model: type[BaseModel], values: Mapping[str, Any], env: Mapping[str, str]
+    model: type[Section], values: Mapping[str, Any], env: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[str]]:
     """Lay the `LETHE_*` variables over `values`, as read from a file; return both together, and what is wrong.
 
@@ -30,12 +28,12 @@ def overlay(
         if not name.startswith(PREFIX) or name in NOT_SETTINGS or name.startswith(_TESTS):
             continue
         path = name.removeprefix(PREFIX).lower().split("__")
-        known = model.model_fields
+        known = settings_of(model)
         if path[0] not in known:
             problems.append(f"no setting is called {name}{nearest(name, map(variable, known))}")
             continue
         value: Any = env[name]
-        declared = _members(_annotation(model, path))
+        declared = members(_annotation(model, path))
         if any(map(_is_table, declared)):
             try:
                 value = json.loads(value)
@@ -60,35 +58,33 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def siblings(model: type[BaseModel], path: Sequence[str]) -> list[str]:
+def siblings(model: type[Section], path: Sequence[str]) -> list[str]:
     """Return the keys that may stand where the last one of a path stands."""
-    section = next(filter(_is_table, _members(_annotation(model, path[:-1]))), None)
-    fields: Mapping[str, Any] = getattr(section, "model_fields", {})
-    return list(fields)
+    section = next(filter(_is_section, members(_annotation(model, path[:-1]))), None)
+    return [] if section is None else list(settings_of(section))
 
 
-def _annotation(model: type[BaseModel], path: Sequence[str]) -> Any:
+def _annotation(model: type[Section], path: Sequence[str]) -> Any:
     """Return the type a key is declared with; None where nothing is."""
     found: Any = model
     for key in path:
-        table = next(filter(_is_table, _members(found)), None)
+        table = next(filter(_is_table, members(found)), None)
         if table is None or get_origin(table) in (list, tuple):
             return None
         if get_origin(table) is dict:
             found = get_args(table)[1]
         else:
-            known = table.model_fields
+            known = settings_of(table)
             found = known[key].annotation if key in known else None
     return found
 
 
-def _members(annotation: Any) -> tuple[Any, ...]:
-    """Return the types of a union, or the one type there is."""
-    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-
-
 def _is_table(one: Any) -> bool:
-    return get_origin(one) in (dict, list, tuple) or (isinstance(one, type) and issubclass(one, BaseModel))
+    return get_origin(one) in (dict, list, tuple) or _is_section(one)
+
+
+def _is_section(one: Any) -> bool:
+    return isinstance(one, type) and issubclass(one, Section)
 
 
 def _together(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

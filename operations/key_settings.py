@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-
-class Section(BaseModel):
-    """A section of the configuration: nothing unknown in it, and it does not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # built once, within `Settings`
+from lethe.schemas.sections import Section, setting
 
 
 class LocalKeys(Section):
@@ -26,19 +20,21 @@ class Pkcs11Keys(Section):
     """A PKCS#11 module: a hardware security module, or SoftHSM."""
 
     kind: Literal["pkcs11"]
-    module: Path = Field(description="the module's library, such as /usr/lib/softhsm/libsofthsm2.so")
-    token: str = Field(min_length=1, max_length=32, description="label of the token")
-    pin_file: Path = Field(description="file with the user's PIN; read again at each log-in")
+    module: Path = setting(description="the module's library, such as /usr/lib/softhsm/libsofthsm2.so")
+    token: str = setting(min_length=1, max_length=32, description="label of the token")
+    pin_file: Path = setting(description="file with the user's PIN; read again at each log-in")
 
 
 class VaultKeys(Section):
     """The transit engine of OpenBao or HashiCorp Vault."""
 
     kind: Literal["vault"]
-    url: str = Field(pattern=r"^https?://")
-    token_file: Path = Field(description="file with the token; read again at each request")
-    mount: str = Field("transit", pattern=r"^[A-Za-z0-9_./-]{1,100}$")
-    prefix: str = Field("lethe.", pattern=r"^[A-Za-z0-9._-]{0,40}$", description="before every key's name")
+    url: str = setting(pattern=r"https?://.+")
+    token_file: Path = setting(description="file with the token; read again at each request")
+    mount: str = setting(default="transit", pattern=r"[A-Za-z0-9_./-]{1,100}")
+    prefix: str = setting(
+        default="lethe.", pattern=r"[A-Za-z0-9._-]{0,40}", description="before every key's name"
+    )
     namespace: str | None = None
     ca_file: Path | None = None
 
@@ -47,33 +43,37 @@ class AwsKeys(Section):
     """AWS KMS with imported key material; credentials as boto3 finds them."""
 
     kind: Literal["aws"]
-    region: str = Field(min_length=1, max_length=40)
-    prefix: str = Field("lethe", pattern=r"^[A-Za-z0-9-]{1,40}$", description="keys are alias/PREFIX/KEY-ID")
-    endpoint_url: str | None = Field(None, pattern=r"^https?://")
+    region: str = setting(min_length=1, max_length=40)
+    prefix: str = setting(
+        default="lethe", pattern=r"[A-Za-z0-9-]{1,40}", description="keys are alias/PREFIX/KEY-ID"
+    )
+    endpoint_url: str | None = setting(default=None, pattern=r"https?://.+")
 
 
 class GcpKeys(Section):
     """Google Cloud KMS."""
 
     kind: Literal["gcp"]
-    key_ring: str = Field(pattern=r"^projects/[^/?#]+/locations/[^/?#]+/keyRings/[^/?#]+$")
-    token_file: Path | None = Field(
-        None, description="file with an access token; none: the service account of the machine"
+    key_ring: str = setting(pattern=r"projects/[^/?#]+/locations/[^/?#]+/keyRings/[^/?#]+")
+    token_file: Path | None = setting(
+        default=None, description="file with an access token; none: the service account of the machine"
     )
     protection: Literal["SOFTWARE", "HSM"] = "HSM"
-    endpoint: str = Field("https://cloudkms.googleapis.com", pattern=r"^https?://")
+    endpoint: str = setting(default="https://cloudkms.googleapis.com", pattern=r"https?://.+")
 
 
 class AzureKeys(Section):
     """Azure Key Vault or Managed HSM."""
 
     kind: Literal["azure"]
-    url: str = Field(pattern=r"^https?://[^/?#]+$", description="such as https://NAME.vault.azure.net")
-    token_file: Path | None = Field(
-        None, description="file with an access token; none: the managed identity of the machine"
+    url: str = setting(pattern=r"https?://[^/?#]+", description="such as https://NAME.vault.azure.net")
+    token_file: Path | None = setting(
+        default=None, description="file with an access token; none: the managed identity of the machine"
     )
     protection: Literal["SOFTWARE", "HSM"] = "HSM"
-    prefix: str = Field("lethe-", pattern=r"^[A-Za-z0-9-]{0,20}$", description="before every key's name")
+    prefix: str = setting(
+        default="lethe-", pattern=r"[A-Za-z0-9-]{0,20}", description="before every key's name"
+    )
 
 
 ProviderSettings = LocalKeys | Pkcs11Keys | VaultKeys | AwsKeys | GcpKeys | AzureKeys
@@ -82,13 +82,13 @@ ProviderSettings = LocalKeys | Pkcs11Keys | VaultKeys | AwsKeys | GcpKeys | Azur
 class Keys(Section):
     """Where key-encryption keys live. `local`, which is always there, is the directory `keys_dir`."""
 
-    provider: str = Field("local", description="the provider that makes keys in a new warehouse")
-    providers: dict[str, Annotated[ProviderSettings, Field(discriminator="kind")]] = Field(
+    provider: str = setting(default="local", description="the provider that makes keys in a new warehouse")
+    providers: dict[str, ProviderSettings] = setting(
         default_factory=dict, description="name -> provider; all of them open what they wrapped"
     )
 
-    @model_validator(mode="after")
-    def _names(self) -> Self:
+    def check(self) -> None:
+        """Check the names of providers."""
         for name in self.providers:
             if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name) or name == "local":
                 raise ValueError(
@@ -96,4 +96,3 @@ class Keys(Section):
                 )
         if self.provider != "local" and self.provider not in self.providers:
             raise ValueError("keys.provider names no section of keys.providers")
-        return self

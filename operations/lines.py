@@ -7,15 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
-
 from lethe.operations.site_files import SiteFile, read_own_numbers
-from lethe.schemas.declaration import format as formats
-from lethe.schemas.declaration.charge import ChargeBasis
-from lethe.schemas.declaration.fields import is_zone
-from lethe.schemas.declaration.vocabulary import CURRENCIES
+from lethe.schemas.declaration.vocabulary import CURRENCIES, ChargeBasis, is_zone
 from lethe.schemas.errors import ConfigurationError, InputError
 from lethe.schemas.line import ANY_LINE, Line
+from lethe.schemas.sections import Section, setting
 from lethe.tiers.store.objects import Objects
 
 FILE: Final = "file-"
@@ -24,45 +20,47 @@ NO_SOURCE: Final = "none"
 _FILES: Final = "_ingest/sources"
 
 
-class LineSettings(BaseModel):
+def _known_zone(zone: str | None) -> None:
+    if zone is not None and not is_zone(zone):
+        raise ValueError("the IANA name of a time zone, such as Asia/Karachi")
+
+
+def _known_currency(currency: str | None) -> None:
+    if currency is not None and currency not in CURRENCIES:
+        raise ValueError("an ISO 4217 code in use, such as PKR")
+
+
+class LineSettings(Section):
     """What is set for one source."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-
-    country: str | None = Field(
-        None, pattern=r"^[A-Z]{2}$", description="ISO 3166 alpha-2: under which national numbers are read"
+    country: str | None = setting(
+        default=None,
+        pattern=r"[A-Z]{2}",
+        description="ISO 3166 alpha-2: under which national numbers are read",
     )
-    dial_prefixes: tuple[str, ...] = Field(
-        (), max_length=50, description="dialled before a number, no part of it"
+    dial_prefixes: tuple[str, ...] = setting(
+        default=(), max_length=50, description="dialled before a number, no part of it"
     )
-    own_numbers: Path | None = Field(None, description="file of the site's own numbers and ranges")
-    charge_basis: ChargeBasis | None = Field(
-        None, description="what a price is the price of, where your contract says other than the declaration"
+    own_numbers: Path | None = setting(default=None, description="file of the site's own numbers and ranges")
+    charge_basis: ChargeBasis | None = setting(
+        default=None,
+        description="what a price is the price of, where your contract says other than the declaration",
     )
-    zone: str | None = Field(
-        None,
+    zone: str | None = setting(
+        default=None,
         max_length=64,
+        check=_known_zone,
         description="IANA name of the clock's time zone, for times that say none themselves",
     )
-    currency: str | None = Field(None, description="ISO 4217: of prices that name no currency")
-
-    @field_validator("zone")
-    @classmethod
-    def _zone(cls, zone: str | None) -> str | None:
-        if zone is not None and not is_zone(zone):
-            raise ValueError("the IANA name of a time zone, such as Asia/Karachi")
-        return zone
-
-    @field_validator("currency")
-    @classmethod
-    def _known(cls, currency: str | None) -> str | None:
-        if currency is not None and currency not in CURRENCIES:
-            raise ValueError("an ISO 4217 code in use, such as PKR")
-        return currency
+    currency: str | None = setting(
+        default=None, check=_known_currency, description="ISO 4217: of prices that name no currency"
+    )
 
 
 def check_charges(settings: Mapping[str, LineSettings], sources: Mapping[str, str]) -> None:
     """Check that charges can be worked out as sources say; raises `ConfigurationError` naming source and format."""
+    from lethe.schemas.declaration import format as formats  # a look-up reads no declaration
+
     for name, one in settings.items():
         if one.charge_basis is None or name not in sources:
             continue

@@ -11,6 +11,7 @@ __all__ = [
     "position",
     "residence",
     "retention",
+    "sections",
     "subjects",
     "transformed",
 ]

@@ -128,14 +128,41 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 """Name of a command -> the module it stands in, and its help in one line, known without importing it."""
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Collect no garbage while modules are imported: nearly all they make stays, and looking at it costs a tenth."""
+def no_collection() -> None:
+    """Collect no garbage until a command begins: nearly all that is made stays, and looking at it costs a tenth."""
     gc.disable()
-    try:
-        yield
-    finally:
+
+
+def _collect_from_now_on() -> None:
+    if not gc.isenabled():
+        gc.freeze()  # what is here stays, so it need not be looked at
         gc.enable()
+
+
+class _AsTyped:
+    """Reads a parameter that is a text, or a list of texts, as it was typed; what else was typed the library reads.
+
+    It reads every parameter through pydantic, also what was not typed, and importing that costs a command a sixth of
+    its start.
+    """
+
+    def coerce(self, value: Any, param: Any, ctx: click.Context) -> Any:
+        """Return the value of a parameter in its type; the signature is that of the library's `RuntimeParam`."""
+        annotation, several = param.type_descriptor.annotation, param.multiple or param.nargs == -1
+        if value is None:
+            return () if several else None
+        if param.type_descriptor.parameter_info.parser is None and annotation in (str, list[str]):
+            return list(map(str, value)) if several else str(value)
+        param._runtime_param = None
+        return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+
+
+def _read_as_typed(command: click.Command, ctx: click.Context) -> None:
+    param: Any
+    for param in command.get_params(ctx):  # the option for help among them
+        param._runtime_param = _AsTyped()
+    for one in command.commands.values() if isinstance(command, TyperGroup) else ():
+        _read_as_typed(one, ctx)
 
 
 _OPTION: Final = re.compile(r"-[a-zA-Z]|--[a-z]+(-[a-z]+){0,3}")
@@ -152,18 +179,28 @@ class LazyGroup(TyperGroup):
         """Import the module of a command and return the command."""
         if cmd_name not in COMMANDS:
             return None
-        with _no_collection():
-            module = import_module(f"lethe.console.cli.{COMMANDS[cmd_name][0]}")
+        module = import_module(f"lethe.console.cli.{COMMANDS[cmd_name][0]}")
         app = new_app()
         app.callback()(_nothing)
         module.register(app)
-        return get_group(app).get_command(ctx, cmd_name)
+        command = get_group(app).get_command(ctx, cmd_name)
+        if command is not None:
+            _read_as_typed(command, ctx)
+        _collect_from_now_on()
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the commands and their one-line helps, without importing anything."""
         width = formatter.width - 6 - max(map(len, COMMANDS))
         with formatter.section("Commands"):
             formatter.write_dl([(name, _cut(text, width)) for name, (_, text) in COMMANDS.items()])
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the options of the root."""
+        params: list[Any] = super().get_params(ctx)
+        for param in params:
+            param._runtime_param = _AsTyped()
+        return params
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any

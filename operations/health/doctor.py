@@ -8,7 +8,6 @@ from functools import partial
 from typing import Final
 
 import pyarrow.compute as pc
-from pydantic import SecretStr
 
 from lethe.keys.files import is_shared, refuse_open
 from lethe.keys.memory import locked
@@ -23,6 +22,7 @@ from lethe.operations.runtime import Runtime
 from lethe.schemas.compiled import native
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import LetheError
+from lethe.schemas.sections import Secret
 from lethe.tiers.evidence.log_state import log_states
 from lethe.tiers.evidence.log_store import published_history
 from lethe.tiers.holds import coverage
@@ -157,11 +157,11 @@ def _exports(runtime: Runtime, what: str) -> Iterator[Check]:
 
 def _impatient(runtime: Runtime) -> Runtime:
     """Return a runtime that waits for an object store a few seconds once, where the commands try for minutes."""
-    options = {name: SecretStr(value) for name, value in _IMPATIENCE.items()}
+    options = {name: Secret(value) for name, value in _IMPATIENCE.items()}
     storage = {n: v for n, v in runtime.settings.storage.items() if _short(n) not in options} | options
     if "://" not in runtime.settings.root.removeprefix("file://"):
         return runtime
-    return Runtime(runtime.settings.model_copy(update={"storage": storage}), runtime.clock)
+    return Runtime(runtime.settings.replaced(storage=storage), runtime.clock)
 
 
 def _short(option: str) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Final, Literal, get_args
+from typing import Final
 
 from pydantic import Field
 
 from lethe.schemas.declaration.fields import Declared, FieldPath
+from lethe.schemas.declaration.vocabulary import ChargeBasis
 
-ChargeBasis = Literal["message", "part", "second", "minute", "call", "megabyte", "none"]
-BASES: Final[tuple[str, ...]] = get_args(ChargeBasis)
 WHOLE: Final = frozenset({"message", "call"})
 """Bases under which the price is that of the whole record."""
 TIMED: Final = frozenset({"second", "minute"})

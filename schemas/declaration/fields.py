@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Final, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -17,6 +16,7 @@ from lethe.schemas.declaration.vocabulary import (
     KINDS,
     PRICE_UNITS,
     STATUS_GROUPS,
+    is_zone,
 )
 
 STEP: Final = r"[^\s.\[\]]+(\[0?\])?"  # a member; of one that is a list every element, or the first
@@ -66,15 +66,6 @@ ENUM_VALUES: Final[dict[str, frozenset[str]]] = {
     "price_unit": PRICE_UNITS,
 }
 _SCALE: Final = re.compile(r"-?[0-9]{1,6}(\.[0-9]{1,9})?")
-
-
-def is_zone(name: str) -> bool:
-    """Tell whether a text is the IANA name of a time zone."""
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
 
 
 class Declared(BaseModel):

@@ -6,7 +6,7 @@ e-mail address, an IP address or a SIP URI passes it, unless the column is there
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 KINDS: Final = frozenset({"msisdn", "email", "ip", "sip", "chat", "opaque"})
 SOURCES: Final = frozenset({"sender", "caller", "source"})
@@ -18,6 +18,7 @@ CHANNELS: Final = frozenset(
     "sms mms voice email whatsapp viber rcs telegram messenger instagram line chat".split()
 )
 DIRECTIONS: Final = frozenset({"inbound", "outbound", "internal", "unknown"})
+ChargeBasis = Literal["message", "part", "second", "minute", "call", "megabyte", "none"]
 PRICE_UNITS: Final = frozenset({"message", "second", "minute"})
 STATUS_GROUPS: Final = frozenset(
     "ACCEPTED PENDING UNDELIVERABLE DELIVERED EXPIRED REJECTED RECEIVED SEEN OPENED CLICKED UNSUBSCRIBED COMPLAINED "
@@ -62,3 +63,14 @@ KEY_SHAPE: Final = (
 """What passes in any of those columns whatever its pattern; in the accounts of a PBX (`digits`) digits alone do."""
 LONG_DIGITS: Final = frozenset({"sid", "account_number", "vendor_id"})
 """Patterns whose codes may hold a run of digits as long as an IMSI or a phone number."""
+
+
+def is_zone(name: str) -> bool:
+    """Tell whether a text is the IANA name of a time zone."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # asked of few, and no small import
+
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True

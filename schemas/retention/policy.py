@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
-
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lethe.schemas.retention.calendar import ARCHIVE_YEARS, USAGE_MONTHS, WINDOW_MONTHS, Month
 from lethe.schemas.retention.data_class import TERMS, DataClass
+from lethe.schemas.sections import Section, setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +31,22 @@ class Period:
         return TERMS[self.data_class].ends(month, self.length)
 
 
-class CountryPeriod(BaseModel):
+class CountryPeriod(Section):
     """Other periods for the end users of one country, and why.
 
     `at_least` and `at_most` are floors and ceilings by class of data. `window_months` and `archive_years` are the short
     way: a floor where they are longer than the default, a ceiling where they are shorter.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    country: str = setting(pattern=r"[A-Z]{2}", description="ISO 3166 alpha-2 code of the end user's country")
+    window_months: int | None = setting(default=None, ge=1, le=120)
+    archive_years: int | None = setting(default=None, ge=0, le=100)
+    at_least: dict[DataClass, int] = setting(default_factory=dict, description="what the law says: a floor")
+    at_most: dict[DataClass, int] = setting(default_factory=dict, description="what was promised: a ceiling")
+    reason: str = setting(min_length=3, max_length=500, description="the clause that asks for it")
 
-    country: str = Field(pattern=r"^[A-Z]{2}$", description="ISO 3166 alpha-2 code of the end user's country")
-    window_months: int | None = Field(None, ge=1, le=120)
-    archive_years: int | None = Field(None, ge=0, le=100)
-    at_least: dict[DataClass, int] = Field(default_factory=dict, description="what the law says: a floor")
-    at_most: dict[DataClass, int] = Field(default_factory=dict, description="what was promised: a ceiling")
-    reason: str = Field(min_length=3, max_length=500, description="the clause that asks for it")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def check(self) -> None:
+        """Check floors and ceilings against each other and against what is possible."""
         for name in ("at_least", "at_most"):
             for of, length in getattr(self, name).items():
                 terms = TERMS[of]
@@ -63,7 +59,6 @@ class CountryPeriod(BaseModel):
         for of in self.at_least.keys() & self.at_most.keys():
             if self.at_least[of] > self.at_most[of]:
                 raise ValueError(f"at_least.{of} of {self.country} is more than its at_most")
-        return self
 
     def _short(self, data_class: DataClass) -> int | None:
         return {
@@ -82,36 +77,31 @@ class CountryPeriod(BaseModel):
         return short if short is not None and short < default else self.at_most.get(data_class)
 
 
-class RetentionPolicy(BaseModel):
+def _once_each(countries: tuple[CountryPeriod, ...]) -> None:
+    names = [c.country for c in countries]
+    if len(set(names)) != len(names):
+        raise ValueError("a country has one period")
+
+
+class RetentionPolicy(Section):
     """Months in the window and years in the archive, after the month (the year) of the communication.
 
     As keys are made for a month and a period, a period of usage data is none of communications: so its keys are its
     own, and no token of it is one of a communication.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    window_months: int = setting(default=WINDOW_MONTHS, ge=1, le=120)
+    archive_years: int = setting(default=ARCHIVE_YEARS, ge=0, le=100)
+    usage_months: int = setting(default=USAGE_MONTHS, ge=1, le=USAGE_MONTHS)
+    countries: tuple[CountryPeriod, ...] = setting(default=(), check=_once_each)
 
-    window_months: int = Field(WINDOW_MONTHS, ge=1, le=120)
-    archive_years: int = Field(ARCHIVE_YEARS, ge=0, le=100)
-    usage_months: int = Field(USAGE_MONTHS, ge=1, le=USAGE_MONTHS)
-    countries: tuple[CountryPeriod, ...] = ()
-
-    @field_validator("countries")
-    @classmethod
-    def _once_each(cls, countries: tuple[CountryPeriod, ...]) -> tuple[CountryPeriod, ...]:
-        names = [c.country for c in countries]
-        if len(set(names)) != len(names):
-            raise ValueError("a country has one period")
-        return countries
-
-    @model_validator(mode="after")
-    def _keys_of_its_own(self) -> Self:
+    def check(self) -> None:
+        """Check that usage data has keys of its own."""
         if both := set(self.lengths(DataClass.USAGE)) & set(self.lengths(DataClass.IDENTIFIERS)):
             raise ValueError(
                 f"{min(both)} months are a period of usage data and of identifiers: usage data has keys of its own, "
                 "so choose another number for one of them"
             )
-        return self
 
     def default(self, data_class: DataClass) -> int:
         """Return how long data of a class is kept where no country says otherwise."""

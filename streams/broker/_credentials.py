@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from pydantic import SecretStr
 
 from lethe.operations.settings import Kafka
 from lethe.schemas.errors import ConfigurationError, TransientError
+from lethe.schemas.sections import Secret
 
 _LONGEST_TOKEN: Final = 65_536
 _TOKEN_SECONDS: Final = 10.0
@@ -151,7 +151,7 @@ class Credentials:
         return {name: value for name, value in found.items() if value is not None}
 
 
-def _secret(name: str, given: SecretStr | None, file: Path | None) -> str | None:
+def _secret(name: str, given: Secret | None, file: Path | None) -> str | None:
     if file is not None:
         return _read(f"{name}_file", file).rstrip("\r\n")
     return None if given is None else given.get_secret_value()

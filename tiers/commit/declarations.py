@@ -11,15 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lethe.schemas.declaration import format as formats
-from lethe.schemas.declaration.format import Format
 from lethe.schemas.errors import ConfigurationError, IntegrityError
 from lethe.tiers.store.objects import Objects
+
+if TYPE_CHECKING:  # a look-up opens the warehouse and reads no declaration
+    from lethe.schemas.declaration.format import Format
 
 FOLDER: Final = "_log/=declarations"
 
@@ -50,7 +51,9 @@ def restore(objects: Objects, wanted: Iterable[bytes], known: set[bytes]) -> Non
     """Put those declarations again that are gone, as far as this release has them; others `lethe verify` names."""
     missing = {d for d in wanted if d not in known and objects.get(f"{FOLDER}/{d.hex()}") is None}
     if missing:
-        here = dict(_digested(one) for one in formats.known().values() if isinstance(one, Format))
+        from lethe.schemas.declaration import format as formats
+
+        here = dict(_digested(one) for one in formats.known().values() if isinstance(one, formats.Format))
         keep(objects, [{digest: here[digest] for digest in missing & here.keys()}], known)
     known.update(set(wanted) - missing)
 
@@ -77,16 +80,20 @@ def _formats(rows: pa.Table) -> list[tuple[str, int]]:
 
 
 def _canonical(name: str, version: int) -> tuple[bytes, bytes] | None:
+    from lethe.schemas.declaration import format as formats
+
     try:
         declared = formats.get(name)
     except ConfigurationError:
         return None
-    if not isinstance(declared, Format) or declared.version != version:
+    if not isinstance(declared, formats.Format) or declared.version != version:
         return None
     return _digested(declared)
 
 
 @cache
 def _digested(declared: Format) -> tuple[bytes, bytes]:
-    text = formats.canonical(declared)
+    from lethe.schemas.declaration.format import canonical
+
+    text = canonical(declared)
     return sha256(text).digest(), text

@@ -150,8 +150,8 @@ def test_expiry_says_the_same_to_the_microsecond(
 
 
 def test_a_longer_pakistani_archive_is_kept_at_ingest_and_a_foreign_network_does_not_cut_it() -> None:
-    policy = RetentionPolicy.model_validate(
-        {"countries": [{"country": "PK", "window_months": 24, "archive_years": 12, "reason": "clause 9"}]}
+    policy = RetentionPolicy(
+        countries=[{"country": "PK", "window_months": 24, "archive_years": 12, "reason": "clause 9"}]
     )
     when, now = datetime(2014, 6, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
     assert taken_in(policy, when, now, ["PK"], "234") == (24, True, False)
@@ -170,17 +170,15 @@ def test_a_longer_pakistani_archive_is_kept_at_ingest_and_a_foreign_network_does
 )
 def test_an_impossible_period_is_refused_by_name(period: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        RetentionPolicy.model_validate({"countries": [{"country": "PK", "reason": "clause 9", **period}]})
+        RetentionPolicy(countries=[{"country": "PK", "reason": "clause 9", **period}])
 
 
 def test_a_row_says_its_countries_and_which_rule_it_was() -> None:
-    policy = RetentionPolicy.model_validate(
-        {
-            "countries": [
-                {"country": "PK", "at_least": {"archive": 12}, "reason": "clause 9"},
-                {"country": "DE", "at_most": {"identifiers": 6}, "reason": "agreed"},
-            ]
-        }
+    policy = RetentionPolicy(
+        countries=[
+            {"country": "PK", "at_least": {"archive": 12}, "reason": "clause 9"},
+            {"country": "DE", "at_most": {"identifiers": 6}, "reason": "agreed"},
+        ]
     )
     records = pl.DataFrame(
         {

@@ -180,7 +180,7 @@ def test_a_worker_gains_no_rights_and_has_time_to_commit() -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert pod["terminationGracePeriodSeconds"] > Settings.model_fields["flush"].default.seconds + 30
+    assert pod["terminationGracePeriodSeconds"] > Settings().flush.seconds + 30
     assert container["image"].endswith(f":{lethe.__version__}")
     assert "memory" in container["resources"]["limits"]
 

@@ -20,7 +20,7 @@ from lethe.testing.brokers.kafka import artifacts
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
-PORT = Settings.model_fields["metrics_port"].default
+PORT = Settings().metrics_port
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -194,9 +194,7 @@ class TestCompose:
 
     def test_a_worker_has_time_to_commit_before_it_is_killed(self, compose: dict[str, Any]) -> None:
         for worker in self.workers(compose):
-            assert (
-                int(worker["stop_grace_period"].rstrip("s")) > Settings.model_fields["flush"].default.seconds
-            )
+            assert int(worker["stop_grace_period"].rstrip("s")) > Settings().flush.seconds
 
     def test_metrics_are_published_on_this_machine_alone_each_on_its_port(
         self, compose: dict[str, Any]
@@ -227,7 +225,7 @@ class TestCompose:
         self, compose: dict[str, Any]
     ) -> None:
         (limit,) = re.findall(r"max\.message\.bytes=(\d+)", compose["services"]["topics"]["command"][0])
-        assert int(limit) > Settings.model_fields["limits"].default.record_bytes
+        assert int(limit) > Settings().limits.record_bytes
 
 
 @pytest.mark.parametrize("name", UNITS)
@@ -311,7 +309,7 @@ class TestUnit:
         assert load(file).bootstrap == "kafka-1:9093"
 
     def test_it_is_given_time_to_finish(self, name: str) -> None:
-        needed = Settings.model_fields["flush"].default.seconds
+        needed = Settings().flush.seconds
         assert int(unit(name)["TimeoutStopSec"][0]) > needed
 
     def test_systemd_has_nothing_to_say_against_it(self, name: str, tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from pydantic import ValidationError
 from transform_kit import Kit, rows
 
 from lethe.operations.lines import LineSettings
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.line import Line
+from lethe.schemas.sections import SectionError
 
 NOW = datetime(2026, 11, 15, tzinfo=UTC)
 DECLARED = """
@@ -76,5 +76,5 @@ def test_other_spellings_of_local_times_know_the_zone_too() -> None:
 
 
 def test_a_zone_nobody_knows_is_refused() -> None:
-    with pytest.raises(ValidationError, match="IANA name"):
+    with pytest.raises(SectionError, match="IANA name"):
         LineSettings(zone="Mars/Olympus")
