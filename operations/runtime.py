@@ -26,13 +26,13 @@ from lethe.operations.site_files import SiteFile, read_codes, read_residence
 from lethe.operations.telemetry.traces import Traces
 from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.listed_codes import Codes
-from lethe.tiers.maintenance import Kept
 from lethe.tiers.rights import restrictions
 from lethe.tiers.store.objects import Objects, open_objects
 from lethe.tiers.warehouse import Warehouse
 
 if TYPE_CHECKING:  # what splits records costs a look-up more to import than all the rest
     from lethe.streams.transform.transform import Transform
+    from lethe.tiers.maintenance import Kept
 
 Clock = Callable[[], datetime]
 

@@ -17,9 +17,6 @@ from lethe.schemas.errors import InputError
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.subjects.addresses import Subject
-from lethe.tiers.holds import produce
-from lethe.tiers.holds.holds import Holds
-from lethe.tiers.holds.scope import Scope, held_roles
 from lethe.tiers.window import lookup as window
 from lethe.tiers.window.usage import usage_of
 
@@ -117,6 +114,10 @@ def lookup_held(
     An account that the hold covers lists all of its records, those that the window still holds too. The steps are
     those of `lookup`.
     """
+    from lethe.tiers.holds import produce  # few look-ups ask for a hold
+    from lethe.tiers.holds.holds import Holds
+    from lethe.tiers.holds.scope import Scope, held_roles
+
     asker.needs_reason()
     person, query = asked_for(runtime, text, since, until)
     holds = Holds(runtime.objects, runtime.ring)

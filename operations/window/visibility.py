@@ -9,7 +9,6 @@ from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import LetheError
 from lethe.schemas.position import Position
 from lethe.schemas.subjects.addresses import Subject
-from lethe.tiers.holds.scope import held_roles
 from lethe.tiers.rights import restrictions
 from lethe.tiers.window.lookup import Query
 
@@ -53,6 +52,8 @@ def hides_held(record: dict[str, Any], query: Query, hidden: frozenset[Subject])
     As in the window: what was found as a party's record is hidden with that party; what was found by its message or by
     what its texts say is hidden with anybody it names.
     """
+    from lethe.tiers.holds.scope import held_roles  # holds are asked for by few look-ups
+
     parties = {Subject(i["kind"], i["value"]) for i in record["identifiers"]} & set(query.subjects)
     if parties:
         return parties <= hidden

@@ -30,7 +30,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
 import pyarrow as pa
@@ -45,15 +45,15 @@ from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month, window_end
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.schemas.subjects.addresses import Subject
-from lethe.tiers.holds.definition import Hold
-from lethe.tiers.holds.holds import Holds
-from lethe.tiers.holds.scope import held_roles
-from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.lookup import Query, position_of
 from lethe.tiers.window.mentions import mentions
 from lethe.tiers.window.records import Part, at, open_parts, select
+
+if TYPE_CHECKING:  # every look-up asks for restrictions, hardly one for holds
+    from lethe.tiers.holds.definition import Hold
+    from lethe.tiers.maintenance import MaintenanceContext
 
 _FOLDER: Final = "_restrictions"
 _COPY: Final = re.compile(r"_restrictions/([0-9]{4}-[0-9]{2})\.w([0-9]+)\.([0-9a-f]{16})\.json")
@@ -110,6 +110,8 @@ def place(
                 _write(objects, ring, restriction, other, window)
         there |= missing
     # Step 3
+    from lethe.tiers.holds.holds import Holds
+
     for hold in Holds(objects, ring).active():
         _write_under_hold(objects, ring, restriction, hold)
     return True
@@ -301,6 +303,8 @@ def _is_anywhere(
     maintenance: MaintenanceContext, subjects: tuple[Subject, ...], holds: Iterable[Hold]
 ) -> bool:
     """Tell whether the window, or what a hold has preserved, has anything that a look-up for the person would find."""
+    from lethe.tiers.holds.scope import held_roles
+
     query, holds = Query(subjects, None), list(holds)
     if holds and any(info.state == "ended" for info in maintenance.ring.list(maintenance.clock())):
         return True  # a month that could not be forgotten yet: holds may have to preserve something of it

@@ -10,7 +10,7 @@ import typer
 
 from lethe.console.cli.remote.calls import ask
 from lethe.console.cli.shell import Shell, asker, fail, moment, shell, typed_each
-from lethe.operations.window import lookup, reveal
+from lethe.operations.window import lookup
 from lethe.operations.window.visibility import RESTRICTED
 from lethe.schemas.errors import InputError
 from lethe.schemas.position import Position
@@ -169,6 +169,8 @@ def reveal_command(
     Example: lethe reveal cdr.sms-report/0/4711 --case F-2041 --purpose "whom did the fraudster write to"
     """
     invocation = shell(context)
+    from lethe.operations.window import reveal
+
     found = ask(invocation, reveal.reveal, asker(case, purpose, law), Position.parse(record))
     rows = [[p.role, p.kind, p.value] for p in found.parties]
     invocation.answer(asdict(found), lambda: invocation.table(found.record, ["role", "kind", "value"], rows))
