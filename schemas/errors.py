@@ -46,5 +46,9 @@ class ExpiredKeyError(LetheError):
     """The month's window has ended; its keys may not be opened any more, late sweep or not."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Somebody pressed Ctrl-C; the message says what has been done by then and how to go on."""
+
+
 class IntegrityError(LetheError):
     """Something that was proven once is altered, missing, added or out of order. Raised, never returned."""

@@ -16,6 +16,8 @@ from typer._click import exceptions
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from lethe.console.cli._interrupted import CALLED, ended_in_words
+
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "worker": (
         "running.operate",
@@ -187,6 +189,7 @@ class LazyGroup(TyperGroup):
         if command is not None:
             _read_as_typed(command, ctx)
         _collect_from_now_on()
+        ctx.meta[CALLED] = cmd_name  # from here on it may have done something
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -206,12 +209,12 @@ class LazyGroup(TyperGroup):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """Read the options of the root."""
-        with _without_values():
+        with ended_in_words(None), _without_values():
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
-        with _without_values():
+        with ended_in_words(ctx), _without_values():
             return super().invoke(ctx)
 
 

@@ -34,8 +34,10 @@ if TYPE_CHECKING:  # each costs the help a part of a second: imported where it i
 
 FAILED = 1
 WRONG_USAGE = 2
+INTERRUPTED = 130
 LOGIN: Final = Path("/proc/self/loginuid")
 _NO_LOGIN: Final = 2**32 - 1
+NOTHING_CHANGED: Final = "nothing was changed"
 
 
 @dataclass
@@ -181,8 +183,8 @@ def errors_in_one_line(as_json: bool) -> Iterator[None]:
         fail(str(error), as_json, WRONG_USAGE)
     except LetheError as error:
         fail(str(error), as_json)
-    except KeyboardInterrupt:
-        fail("interrupted", as_json)
+    except KeyboardInterrupt as stop:
+        interrupted(str(stop) or NOTHING_CHANGED, as_json)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(FAILED) from None
@@ -190,6 +192,13 @@ def errors_in_one_line(as_json: bool) -> Iterator[None]:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(frame.filename).name}:{frame.lineno}"
         fail(f"unexpected {type(error).__name__} at {where} in {frame.name}; nothing more was done", as_json)
+
+
+def interrupted(words: str, as_json: bool) -> NoReturn:
+    """Say what has been done when somebody pressed Ctrl-C, and exit as shells expect it."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")  # behind the ^C that the terminal has shown
+    fail(f"interrupted: {words}", as_json, INTERRUPTED)
 
 
 def leave(status: int) -> NoReturn:

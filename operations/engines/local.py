@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -28,7 +29,7 @@ class Local:
         done: dict[int, str] = {}
         for _ in range(_TRIES):
             context = multiprocessing.get_context("forkserver")
-            with ProcessPoolExecutor(min(self._workers, len(texts)), context) as pool:
+            with ProcessPoolExecutor(min(self._workers, len(texts)), context, _end_when_told) as pool:
                 begun: dict[int, Future[str]] = {}
                 try:
                     begun = {at: pool.submit(work, text) for at, text in enumerate(texts) if at not in done}
@@ -38,9 +39,17 @@ class Local:
                     ended = {at: f for at, f in begun.items() if f.done() and f.exception() is None}
                     done |= {at: f.result() for at, f in ended.items()}
                     continue
+                except KeyboardInterrupt:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
             yield from (done[at] for at in range(len(texts)))
             return
         raise TransientError("worker processes die all the time; is there memory enough? Run it again")
 
     def close(self) -> None:
         """Do nothing: the processes end with their tasks."""
+
+
+def _end_when_told() -> None:
+    """Let Ctrl-C end a process of the pool without a word: a terminal sends it to all of them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

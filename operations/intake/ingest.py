@@ -32,7 +32,7 @@ from lethe.operations.runtime import Runtime
 from lethe.operations.telemetry.commits import Commits
 from lethe.operations.telemetry.lineage import Lineage
 from lethe.schemas.declaration import format as formats
-from lethe.schemas.errors import LetheError
+from lethe.schemas.errors import Interrupted, LetheError
 from lethe.schemas.transformed import Counts, TransformedBatch
 from lethe.streams.transform.batch import LOAD_BYTES, Batch, Source
 from lethe.tiers.commit.ledger_entries import Hashed
@@ -121,8 +121,8 @@ def ingest(
             flush(0, 0)
     except KeyboardInterrupt:
         known = report.already + report.counts.messages
-        raise LetheError(
-            f"{path}: interrupted; {known} line(s) of it are in, or more, and the same command goes on behind them"
+        raise Interrupted(
+            f"{path}: {known} line(s) of it are in, or more, and the same command goes on behind them"
         ) from None
     warehouse.quality.save()
     _publish(runtime, hashes, report)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -80,19 +82,27 @@ def export_all(
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> list[str]:
-    """Write the files of an export for their owner alone and return their paths.
+    """Write the files of an export for their owner alone and return their paths: all of them, or none.
 
     Raises `LetheError` when the disk refuses.
+
+    1. Write each beside its place, under a name of its own.
+    2. Give them their names. Interrupted before, nothing is left of them.
     """
-    written = []
+    made = {folder / name: folder / f".{name}.{secrets.token_hex(8)}" for name in files}
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, data in files.items():
-            path = folder / name
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-            with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+        # Step 1
+        for part, data in zip(made.values(), files.values(), strict=True):
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(data)
-            written.append(str(path))
+        # Step 2
+        for path, part in made.items():
+            part.replace(path)
     except OSError as error:
         raise LetheError(f"{folder}: {error.strerror}") from None
-    return written
+    finally:
+        for part in made.values():
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+    return [str(path) for path in made]

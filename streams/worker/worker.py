@@ -63,6 +63,9 @@ class Worker:
         None  # gives the control side its agents; None: there is none
     )
     metrics: Metrics = field(default_factory=Metrics)
+    interrupted: bool = field(default=False, init=False)  # by SIGINT, before it was done
+    committed: int = field(default=0, init=False)  # records, by this process
+    _last: threading.Timer | None = field(default=None, init=False)  # ends the process if it does not stop
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, or to the end of what is there."""
@@ -74,6 +77,11 @@ class Worker:
             loop.run_until_complete(self._run())
         finally:
             loop.run_until_complete(_let_go())
+            loop.remove_signal_handler(
+                signal.SIGINT
+            )  # whoever goes on in this process is interrupted as ever
+            if self._last is not None:
+                self._last.cancel()
             asyncio.set_event_loop(None)
 
     async def _run(self) -> None:
@@ -123,6 +131,7 @@ class Worker:
             await asyncio.to_thread(commits.close)
             health.stop()
             pipeline.close()
+            self.committed = pipeline.committed
             warehouse.quality.save()
         if error := pipeline.error or feed.error:
             raise error
@@ -133,7 +142,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         listening, told = asyncio.Event(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._told, told)
+            loop.add_signal_handler(number, self._told, told, number)
         app, channel = make_split_app(self.runtime.settings, pipeline, listening.set)
 
         def put(load: list[Batch]) -> Future[None]:
@@ -187,13 +196,14 @@ class Worker:
                 f"the agents ended ({type(app.crash_reason).__name__}); the log says why, start again"
             )
 
-    def _told(self, told: asyncio.Event) -> None:
+    def _told(self, told: asyncio.Event, number: signal.Signals) -> None:
         """Stop, and be gone within ten seconds: a store or a broker that does not answer is not waited for."""
         if not told.is_set():
             told.set()
-            last = threading.Timer(_LEAVE_SECONDS, _leave)
-            last.daemon = True
-            last.start()
+            self.interrupted = number == signal.SIGINT
+            self._last = threading.Timer(_LEAVE_SECONDS, _leave)
+            self._last.daemon = True
+            self._last.start()
 
     async def _report(self, over: Callable[[], bool], feed: Feed, pipeline: Pipeline) -> None:
         progress = Progress()

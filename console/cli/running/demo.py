@@ -20,7 +20,7 @@ from lethe.operations.billing import bill
 from lethe.operations.health import ledger
 from lethe.operations.settings import DEFAULT_SOURCES
 from lethe.operations.window import lookup
-from lethe.schemas.errors import LetheError
+from lethe.schemas.errors import Interrupted, LetheError
 from lethe.testing.traffic import generate
 
 _SHARES: Final = {
@@ -70,20 +70,36 @@ def demo_command(
 
     invocation = shell(context)
     _empty(directory)
-    with EmbeddedBroker(log=directory / "broker.log") as broker:
-        config = directory / "lethe.toml"
-        config.write_text(_CONFIG.format(root=directory, bootstrap=broker.bootstrap), "utf-8")
-        demo = Shell(config=config, json=invocation.json, makes=True)
-        for topic in DEFAULT_SOURCES:
-            broker.create_topic(topic, _PARTITIONS)
-        subject = _produce(demo, broker.bootstrap, records)
-        started = time.monotonic()
-        from lethe.console.cli.running.operate import run_worker
+    config = directory / "lethe.toml"
+    try:
+        with EmbeddedBroker(log=directory / "broker.log") as broker:
+            config.write_text(_CONFIG.format(root=directory, bootstrap=broker.bootstrap), "utf-8")
+            demo = Shell(config=config, json=invocation.json, makes=True)
+            for topic in DEFAULT_SOURCES:
+                broker.create_topic(topic, _PARTITIONS)
+            subject = _produce(demo, broker.bootstrap, records)
+            started = time.monotonic()
+            from lethe.console.cli.running.operate import run_worker
 
-        run_worker(demo, stop_at_end=True)
-        seconds = time.monotonic() - started
-    report = _report(demo, subject, seconds)
+            run_worker(demo, stop_at_end=True)
+            seconds = time.monotonic() - started
+        report = _report(demo, subject, seconds)
+    except KeyboardInterrupt:
+        raise Interrupted(_left(config)) from None
     invocation.answer(report, lambda: _show(demo, report, directory))
+
+
+def _left(config: Path) -> str:
+    """Say what an interrupted demo has made by then, and how to go on."""
+    demo = Shell(config=config)
+    try:
+        done = sum(s.records for s in ledger.by_stream(demo.runtime)) if config.exists() else 0
+    except LetheError:  # interrupted before there was a warehouse
+        done = 0
+    again = "the same command begins anew"
+    if not done:
+        return f"the demo has taken in nothing yet; {again}"
+    return f"the demo has taken in {done:,} record(s), which lethe --config {config} ledger shows; {again}"
 
 
 def _empty(directory: Path) -> None:

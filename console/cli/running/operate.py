@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from lethe.console.cli.shell import Shell, agree, asker, fail, progress, shell
+from lethe.schemas.errors import Interrupted
 from lethe.streams.worker.logs import set_up
 
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ def run_worker(invocation: Shell, stop_at_end: bool, accept_gap: bool = False) -
             attach=None if stop_at_end else partial(_attach_control, invocation.runtime),
         )
         worker.run()
+    if stop_at_end and worker.interrupted:
+        raise Interrupted(
+            f"{worker.committed:,} record(s) are in by this run; started again it goes on behind them"
+        )
 
 
 def _attach_control(runtime: Runtime, app: Any, metrics: Metrics) -> None:

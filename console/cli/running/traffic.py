@@ -116,6 +116,7 @@ def produce(
             "linger.ms": 20,
             "compression.type": "lz4",
             "message.max.bytes": 8_000_000,
+            "log_level": 3,  # what goes wrong is told by what is raised here
         }
     )
     written, lost = 0, [0]

@@ -13,7 +13,7 @@ import pytest
 from lethe.operations.intake.ingest import ingest
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
-from lethe.schemas.errors import LetheError
+from lethe.schemas.errors import Interrupted, LetheError
 
 SMS = "infobip/sms-report"
 
@@ -78,9 +78,9 @@ def test_interrupted_it_says_what_is_in_and_goes_on(tmp_path: Path, monkeypatch:
         return commit(*args)
 
     monkeypatch.setattr(work.warehouse, "commit", interrupted)
-    with pytest.raises(LetheError, match=r"interrupted; [1-4]00 line\(s\) of it are in, or more") as said:
+    with pytest.raises(Interrupted, match=r": [1-4]00 line\(s\) of it are in, or more") as said:
         ingest(work, str(path), SMS)
-    known = int(str(said.value).split("interrupted; ")[1].split()[0])
+    known = int(str(said.value).rsplit(": ", 1)[1].split()[0])
     done = ingest(work, str(path), SMS)
     assert done.already == known
     assert done.already + done.counts.messages == 500
