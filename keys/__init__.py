@@ -3,10 +3,9 @@
 __all__ = [
     "blobs",
     "files",
-    "keystore",
+    "keeping",
     "latest",
     "memory",
-    "migration",
     "monthkeys",
     "pages",
     "providers",
@@ -14,5 +13,4 @@ __all__ = [
     "sealing",
     "secret",
     "tokens",
-    "wrapped",
 ]

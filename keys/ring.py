@@ -14,14 +14,15 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from lethe.keys.blobs import Blobs
-from lethe.keys.keystore import Keystore, Known, base_id, kek_id
+from lethe.keys.keeping.keystore import Keystore, Known, base_id, kek_id
+from lethe.keys.keeping.loss import Losses
+from lethe.keys.keeping.wrapped import Wrapped
 from lethe.keys.latest import LatestTime
 from lethe.keys.memory import forbid_dumps
 from lethe.keys.monthkeys import MonthKeys, new_secret
 from lethe.keys.providers.choice import Providers
 from lethe.keys.providers.interface import KeyProvider, checked_key_id
 from lethe.keys.secret import Secret
-from lethe.keys.wrapped import Wrapped
 from lethe.schemas.errors import (
     ClockError,
     ConfigurationError,
@@ -60,7 +61,8 @@ class KeyInfo:
 
     `live`: the window is open. `ended`: it is over, or destruction was begun; the keys open no more, and
     `destroy` has work left. `destroyed`: nothing is left. `created` is None when only a key-encryption key is
-    there (a crash in the middle of making the month) or what was written about it is damaged.
+    there (a crash in the middle of making the month) or what was written about it is damaged. `given_up`: until when
+    records were sealed that nobody can open, because the key was lost and given up (`lethe.keys.keeping.loss`).
     """
 
     month: Month
@@ -69,6 +71,7 @@ class KeyInfo:
     state: Literal["live", "ended", "destroyed"]
     created: datetime | None
     ends: datetime
+    given_up: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +100,8 @@ class KeyRing:
     """Open the keys of the months, make them when first asked for, and refuse them from the window's end on.
 
     Per key id there are: a key-encryption key in a provider; `_keys/ID.json`, one random secret wrapped
-    by it (and later generations of the same secret, see `lethe.keys.keystore`); and, once destruction was decided,
-    `_keys/ID.destroyed.json`, which is never removed.
+    by it (and later generations of the same secret, see `lethe.keys.keeping.keystore`); and, once destruction was
+    decided, `_keys/ID.destroyed.json`, which is never removed.
 
     `clock` gives the present instant with a time zone and is asked on every call: an ended month is refused
     at the very instant of `window_end`, cached or not, swept or not. Safe to use from several threads. What
@@ -128,6 +131,7 @@ class KeyRing:
         self._latest = latest
         self._providers = provider if isinstance(provider, Providers) else Providers.only(provider)
         self._store = Keystore(blobs)
+        self.losses = Losses(self._providers, blobs)
         self._clock = clock
         self._begin = begin
         self._begun: set[str] = set()
@@ -168,8 +172,12 @@ class KeyRing:
         The one way in after the end, until the sweep has destroyed the keys; only `lethe.tiers.holds.holds` uses it,
         and nothing read through it is shown to anybody. Never cached. Raises as `named` does.
         """
+        key_id = month_key_id(month, window_months)
         with self._lock:
-            return self._open(month_key_id(month, window_months), create=False)
+            known = self._store.known(key_id)
+            if known.given_up >= 0 and not known.usable:
+                raise ExpiredKeyError(f"the keys {key_id} were lost and given up; nothing opens any more")
+            return self._open(key_id, create=False)
 
     def named(self, name: str, create: bool = False) -> MonthKeys:
         """Return the keys of something that has no calendar end, such as a hold: `hold.ID`.
@@ -221,9 +229,12 @@ class KeyRing:
                 return
             known = self._store.all()
             there = {
-                key_id: found.generations[-1]
+                key_id: found.usable[-1]
                 for key_id in waiting
-                if (found := known.get(key_id)) is not None and found.generations and not found.destroyed
+                if (found := known.get(key_id)) is not None
+                and found.usable
+                and not found.destroyed
+                and found.lost < 0  # who opens that one has something to say (`_open`)
             }
             with ThreadPoolExecutor(_AT_ONCE) as readers:
                 read = list(readers.map(self._read_ahead, there, there.values()))
@@ -317,7 +328,8 @@ class KeyRing:
         """Open keys that are there, or make them first.
 
         1. Refuse what is marked as destroyed.
-        2. If there is no wrapped secret, make one (`_make`).
+        2. If there is no wrapped secret, make one (`_make`). One that was given up is followed by another only once
+           all that it had sealed is out of the tables (`begin_anew`).
         3. Read the newest, unwrap it, derive the keys: one way for those just made, those another worker made in a
            race, and those made a year ago. What cannot be opened again is never used.
         """
@@ -329,11 +341,20 @@ class KeyRing:
                 if not create:
                     raise UnknownKeyError(f"there are no keys {key_id}: nothing was sealed under them")
                 self._make(key_id)
-            return MonthKeys(key_id, self._secret(key_id, (known.generations or (0,))[-1]))
+            elif not known.usable:
+                raise TransientError(
+                    f"the keys {key_id} are being given up: lethe keys give-up {key_id} ends it"
+                )
+            keys = MonthKeys(key_id, self._secret(key_id, (known.usable or (0,))[-1]))
         except LetheError:
             # Whatever failed, if somebody destroyed the keys meanwhile then that is why.
             self._refuse_destroyed(key_id)
             raise
+        if known.lost in known.usable:
+            log.warning("%s was said to be lost and opens here: the note is withdrawn", key_id)
+            with suppress(LetheError):  # whoever only reads may not; another one will
+                self._store.withdraw_lost(key_id, known.lost)
+        return keys
 
     def _secret(self, key_id: str, generation: int, wrapped: Wrapped | None = None) -> Secret:
         """Unwrap a generation of a secret; if it moved to another provider meanwhile, the one that came after."""
@@ -344,12 +365,27 @@ class KeyRing:
             provider = self._providers.get(wrapped.provider)
             return Secret(provider.unwrap(kek_id(key_id, generation), wrapped.wrapped))
         except (ConfigurationError, ExpiredKeyError, TransientError):
-            newest = (0, *self._store.known(key_id).generations)[-1]
+            newest = (0, *self._store.known(key_id).usable)[-1]
             if newest <= generation:
                 raise
             return self._secret(key_id, newest)
 
-    def _make(self, key_id: str) -> None:
+    def begin_anew(self, month: Month, window_months: int = WINDOW_MONTHS) -> MonthKeys:
+        """Make other keys for a month whose keys were given up, unless that is done, and return them.
+
+        The last step of giving up: nothing that the former ones sealed may be in the tables any more.
+        """
+        key_id = month_key_id(month, window_months)
+        with self._lock:
+            self._cache.pop(key_id, None)
+            known = self._store.known(key_id)
+            if known.given_up < 0:
+                raise LetheError(f"the keys {key_id} were not given up")
+            if not known.usable and not known.destroyed:
+                self._make(key_id, max(known.given_up, *known.generations) + 1)
+        return self.keys_for(month, window_months, create=True)
+
+    def _make(self, key_id: str, generation: int = 0) -> None:
         """Make a secret, unless another worker does so first.
 
         1. Make the key-encryption key, or find it made. A crash here leaves it without a secret; the next
@@ -361,12 +397,13 @@ class KeyRing:
         """
         name = self._store.named_provider() or self._providers.first
         provider = self._providers.get(name)
-        provider.create(key_id)
-        wrapped = provider.wrap(key_id, new_secret().reveal())
-        self._store.store(key_id, 0, self._now(), wrapped, name)
+        kek = kek_id(key_id, generation)
+        provider.create(kek)
+        wrapped = provider.wrap(kek, new_secret().reveal())
+        self._store.store(key_id, generation, self._now(), wrapped, name)
         if self._store.is_destroyed(key_id):
-            provider.destroy(key_id)
-            self._store.remove(key_id, (0,))
+            provider.destroy(kek)
+            self._store.remove(key_id, (generation,))
             self._refuse_destroyed(key_id)
 
     def _destroy(self, key_id: str) -> None:
@@ -423,7 +460,9 @@ class KeyRing:
         state: Literal["live", "ended", "destroyed"] = "live" if now < ends else "ended"
         if known.destroyed:
             state = "ended" if held or known.generations else "destroyed"
-        return KeyInfo(month, window_months, key_id, state, None, ends)
+        given_up = self._store.read_given_up(key_id, known.given_up) if known.given_up >= 0 else None
+        until = None if given_up is None else given_up.at
+        return KeyInfo(month, window_months, key_id, state, None, ends, until)
 
     def _refuse_ended(self, key_id: str, ends: datetime, writes: bool = False) -> datetime:
         clock = self._now()

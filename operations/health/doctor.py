@@ -13,6 +13,7 @@ from lethe.keys.files import is_shared, refuse_open
 from lethe.keys.memory import locked
 from lethe.operations.health import _probes
 from lethe.operations.health._bounded import SECONDS, Check, bounded, hanging
+from lethe.operations.keys import give_up
 from lethe.operations.keys.check import check_keys
 from lethe.operations.oversight.verify import verify_ends
 from lethe.operations.proof.publisher import stamp_roots
@@ -174,6 +175,14 @@ def _keys(runtime: Runtime, what: str) -> Iterator[Check | None]:
     for report in check_keys(runtime.ring, now):
         found = Check(f"{what} {report.key_id}", "wrong", report.trouble, report.advice)
         yield found if report.trouble else None
+        if report.given_up is not None:
+            yield Check(f"{what} {report.key_id}", "warning",
+                        f"lost and given up: what came in before {report.given_up:%Y-%m-%d %H:%M} UTC is unreadable",
+                        "lethe certificates list has the certificate; the month ends as every other")  # fmt: skip
+    for said in give_up.said(runtime):
+        note = f"{said.who} said at {said.since:%Y-%m-%d %H:%M} UTC that it is lost"
+        yield Check(f"{what} {said.key_id}", "wrong", note,
+                    f"lethe keys give-up {said.key_id} gives it up, with --withdraw it takes that back")  # fmt: skip
     states = {state: sum(k.state == state for k in keys) for state in ("live", "ended", "destroyed")}
     text = ", ".join(f"{count} {state}" for state, count in states.items())
     if states["ended"]:

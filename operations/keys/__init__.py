@@ -1,3 +1,3 @@
-"""What is done about keys: proving that they open, or do not any more, and moving them to another provider."""
+"""What is done about keys: proving that they open or do not any more, moving them, giving lost ones up."""
 
-__all__ = ["check", "migrate"]
+__all__ = ["check", "give_up", "migrate"]

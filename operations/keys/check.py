@@ -18,6 +18,7 @@ LATE: Final = timedelta(days=2)
 class KeyReport:
     """What became of one month's keys. `opens`: they were unwrapped just now; `gone`: for good since then.
 
+    `given_up`: what came in before is unreadable, because the keys of then were lost.
     `trouble` is empty when all is as it must be; else it says what is wrong, and `advice` what to do.
     """
 
@@ -27,6 +28,7 @@ class KeyReport:
     gone: datetime | None
     trouble: str = ""
     advice: str = ""
+    given_up: datetime | None = None
 
 
 def check_keys(ring: KeyRing, now: datetime) -> Iterator[KeyReport]:
@@ -44,9 +46,11 @@ def _live(ring: KeyRing, info: KeyInfo) -> KeyReport:
     except (ExpiredKeyError, *UNREADABLE) as error:
         return KeyReport(
             info.key_id, info.state, False, None, f"does not open: {error}",
-            "until it is back, look-ups answer without this month and its records cannot be taken in",
+            "until it is back, look-ups answer without this month and its records cannot be taken in; if it is lost "
+            f"without a copy, lethe keys give-up {info.key_id}",
+            info.given_up,
         )  # fmt: skip
-    return KeyReport(info.key_id, info.state, True, None)
+    return KeyReport(info.key_id, info.state, True, None, given_up=info.given_up)
 
 
 def _over(ring: KeyRing, info: KeyInfo, now: datetime) -> KeyReport:

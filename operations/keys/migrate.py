@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lethe.keys.migration import Migration, Moved
+from lethe.keys.keeping.migration import Migration, Moved
 from lethe.operations.asker import Asker, record
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import ConfigurationError
@@ -19,8 +19,8 @@ def migrate(
     """Move every key to the provider of that name and make new ones there from now on.
 
     1. Write the audit entry: who moves keys, and where to.
-    2. Move them one by one (`lethe.keys.migration`). A crash leaves some here and some there, all of which open; run
-       it again. Workers take the new place up at their next opening, without a restart, if their configuration names
+    2. Move them one by one (`lethe.keys.keeping.migration`). A crash leaves some here and some there, all of which
+       open; run it again. Workers take the new place up at their next opening, without a restart, if their configuration names
        the provider by then."""
     if target not in runtime.providers.names:
         names = ", ".join(runtime.providers.names)

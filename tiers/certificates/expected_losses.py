@@ -14,12 +14,12 @@ from lethe.tiers.certificates import certificates, journal
 from lethe.tiers.store.objects import Objects
 
 _FOLDER: Final = "_erasures"
-_KEYS: Final = re.compile(r"_keys/([0-9]{4}-[0-9]{2})\.w[0-9]+(\.destroyed)?\.json")
+_KEYS: Final = re.compile(r"_keys/([0-9]{4}-[0-9]{2})\.w[0-9]+(?:(\.destroyed)?\.json|\.g[0-9]+(\.given-up))")
 
 
 @dataclass(slots=True)
 class ExpectedLosses:
-    """`months`: those of which a key was destroyed; `keyed`: those that have keys still, or had.
+    """`months`: those of which a key was destroyed, or lost and given up; `keyed`: those that have keys still, or had.
 
     `archive`, `quarantine` and `usage` count rows that certificates tell of, `erased` identifiers by month,
     `unfinished` says that something is being forgotten just now, so that not all of it is certified.
@@ -40,7 +40,7 @@ class ExpectedLosses:
         gone = cls(unfinished=bool(journal.open_names(objects)))
         for path in objects.list("_keys"):
             if match := _KEYS.fullmatch(path):
-                (gone.months if match[2] else gone.keyed).add(match[1])
+                (gone.months if match[2] or match[3] else gone.keyed).add(match[1])
         noted = {path.split("/")[1] for path in objects.list(_FOLDER)}
         for path in objects.list(_FOLDER):
             gone._erased(orjson.loads(objects.get(path) or b"{}"))

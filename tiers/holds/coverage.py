@@ -98,6 +98,20 @@ def known_differences(holds: Holds) -> list[Difference]:
     ]
 
 
+def noted_of(holds: Holds, key_id: str) -> dict[str, int]:
+    """Return how many records each hold in force covered of a month, as was noted last."""
+    noted = {hold.id: _noted(holds.objects, hold).get(key_id, {"said": 0})["said"] for hold in holds.active()}
+    return {hold: said for hold, said in noted.items() if said}
+
+
+def give_up(holds: Holds, key_id: str) -> None:
+    """Expect no more of a month whose key was given up: what holds covered of it is in a certificate."""
+    for hold in holds.active():
+        noted = _noted(holds.objects, hold)
+        if noted.pop(key_id, None) is not None:
+            _note(holds.objects, hold, noted)
+
+
 def _count(warehouse: Warehouse, holds: Holds, hold: Hold, name: str, part: Part | None) -> int:
     there = Positions() if part is None else covered(warehouse, part, hold.scope)
     kept = (Position.parse(r["record"]) for r in holds.records(hold, name) if _is_direct(hold, r))

@@ -1,3 +1,3 @@
-"""Forgetting on time: months of the window, years of the archive, and the guard against wrong clocks."""
+"""Forgetting on time: months of the window, years of the archive, the guard against wrong clocks, lost keys."""
 
-__all__ = ["archive_expiry", "clock_guard", "expiry", "sweep"]
+__all__ = ["archive_expiry", "clock_guard", "expiry", "loss", "sweep"]

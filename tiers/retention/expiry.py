@@ -76,7 +76,7 @@ def due_months(warehouse: Warehouse, ring: KeyRing, now: datetime) -> list[Due]:
     journals.
     """
     found = {(k.month, k.window_months) for k in ring.list(now) if k.state == "ended"}
-    found |= {key for name in open_names(warehouse.objects) if (key := _read_key_id(name))}
+    found |= {key for name in open_names(warehouse.objects) if (key := read_key_id(name))}
     for table in WINDOW_TABLES:
         handle = warehouse.window[table]
         handle.reload()
@@ -91,7 +91,8 @@ def due_months(warehouse: Warehouse, ring: KeyRing, now: datetime) -> list[Due]:
     return [Due(m, w, end) for m, w in keyed if (end := window_end(m, w)) <= now]
 
 
-def _read_key_id(name: str) -> tuple[Month, int] | None:
+def read_key_id(name: str) -> tuple[Month, int] | None:
+    """Read month and window out of the id of a month's keys; None for another name."""
     match = _KEY_ID.fullmatch(name)
     return (Month.parse(match[1]), int(match[2])) if match else None
 
@@ -118,7 +119,7 @@ def forget_month(maintenance: MaintenanceContext, due: Due) -> Outcome:
     objects, now = maintenance.warehouse.objects, maintenance.clock()
     # Step 1
     journal = Journal.open(objects, due.key_id, now)
-    _note_files(maintenance, due, journal)
+    note_files(maintenance, due, journal)
     fail_point("expire.noted")
     # Step 2
     maintenance.on_step(f"{due.key_id}: holds")
@@ -132,7 +133,7 @@ def forget_month(maintenance: MaintenanceContext, due: Due) -> Outcome:
     # Step 4
     maintenance.on_step(f"{due.key_id}: tables")
     for table in WINDOW_TABLES:
-        _drop(maintenance, due, journal, table)
+        drop_rows(maintenance, due, journal, table)
         fail_point(f"expire.dropped.{table}")
     # Step 5
     maintenance.on_step(f"{due.key_id}: files")
@@ -155,7 +156,7 @@ def forget_month(maintenance: MaintenanceContext, due: Due) -> Outcome:
         "begun": journal.begun,
         "done": maintenance.clock().astimezone(UTC).isoformat(timespec="microseconds"),
         "files": files,
-        "counts": {"files": len(files), "bytes": size, "rows": rows, "rows_by_table": _by_table(files)},
+        "counts": {"files": len(files), "bytes": size, "rows": rows, "rows_by_table": rows_by_table(files)},
         "held": [{"hold": hold, "records": records} for hold, records in sorted(kept.items())],
         "method": METHOD,
         "key_gone": key_gone.astimezone(UTC).isoformat(timespec="microseconds"),
@@ -178,7 +179,8 @@ def forget_month(maintenance: MaintenanceContext, due: Due) -> Outcome:
     )
 
 
-def _note_files(maintenance: MaintenanceContext, due: Due, journal: Journal) -> None:
+def note_files(maintenance: MaintenanceContext, due: Due, journal: Journal) -> None:
+    """Note in a journal which files of a month the window tables name."""
     for table in WINDOW_TABLES:
         handle = maintenance.warehouse.window[table]
         handle.reload()
@@ -199,7 +201,8 @@ def _preserve(maintenance: MaintenanceContext, due: Due) -> dict[str, int]:
     )
 
 
-def _drop(maintenance: MaintenanceContext, due: Due, journal: Journal, table: str) -> None:
+def drop_rows(maintenance: MaintenanceContext, due: Due, journal: Journal, table: str) -> None:
+    """Drop a month's partition from a window table, its files noted in the journal before; sweeps delete them."""
     handle = maintenance.warehouse.window[table]
     for _ in range(_TRIES):
         handle.reload()
@@ -208,7 +211,7 @@ def _drop(maintenance: MaintenanceContext, due: Due, journal: Journal, table: st
             return
         journal.note("file", (file_entry(table, f.path, f.size, f.rows) for f in files))
         try:
-            replace(handle, files, (), _milliseconds(maintenance.clock()), f"expire {due.key_id}")
+            replace(handle, files, (), _milliseconds(maintenance.clock()), f"expire {journal.name}")
         except FencedError:
             continue  # another sweep, or a compaction, was there first: look again
         return
@@ -267,7 +270,8 @@ def _check(maintenance: MaintenanceContext, due: Due) -> list[str]:
     ]
 
 
-def _by_table(files: Iterable[dict[str, Any]]) -> dict[str, int]:
+def rows_by_table(files: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """Add up the rows of noted files, by table."""
     rows: dict[str, int] = {}
     for file in files:
         table = file["path"].partition("/")[0]

@@ -20,8 +20,9 @@ from lethe.tiers.holds.definition import Hold
 from lethe.tiers.holds.release import finish_release
 from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.retention import clock_guard as clockguard
+from lethe.tiers.retention import loss
 from lethe.tiers.retention.archive_expiry import due_archive, forget_archive, preview_archive
-from lethe.tiers.retention.expiry import Outcome, due_months, forget_month, preview
+from lethe.tiers.retention.expiry import Due, Outcome, due_months, forget_month, preview
 from lethe.tiers.rights import restrictions
 from lethe.tiers.store.failpoint import fail_point
 
@@ -32,8 +33,8 @@ def sweep(maintenance: MaintenanceContext, policy: RetentionPolicy) -> list[Outc
     """Forget everything that is due and return what became of it.
 
     1. Compare the clock with what else there is; `ClockError` when it cannot be believed (unless forced).
-    2. Finish what a crash left: releases of holds, removed files whose bytes are still there, files of commits that
-       never came. Release holds that have ended by themselves.
+    2. Finish what a crash left: releases of holds, months that were being given up, removed files whose bytes are
+       still there, files of commits that never came. Release holds that have ended by themselves.
     3. Forget the months whose window has ended, then remove restrictions that have: what holds preserve just now may
        be of somebody who is restricted.
     4. Forget the archive months whose last year is over.
@@ -61,6 +62,8 @@ def sweep(maintenance: MaintenanceContext, policy: RetentionPolicy) -> list[Outc
     # Step 2
     for hold in maintenance.holds.unfinished():
         each(lambda hold=hold: _finish(maintenance, hold))  # type: ignore[misc]
+    for month, generation in list(loss.unfinished(maintenance.warehouse.objects)):
+        each(lambda month=month, generation=generation: _give_up(maintenance, month, generation))  # type: ignore[misc]
     for ended in over:
         each(lambda ended=ended: _release(maintenance, ended))  # type: ignore[misc]
     for table in _WINDOW_AND_ARCHIVE:
@@ -87,6 +90,10 @@ def sweep(maintenance: MaintenanceContext, policy: RetentionPolicy) -> list[Outc
 
 def _finish(maintenance: MaintenanceContext, hold: str) -> None:
     finish_release(maintenance.holds, maintenance.registrar, hold, maintenance.clock())
+
+
+def _give_up(maintenance: MaintenanceContext, month: Due, generation: int) -> None:
+    loss.finish(maintenance, month, generation)
 
 
 def _release(maintenance: MaintenanceContext, hold: Hold) -> Outcome:

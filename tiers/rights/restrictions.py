@@ -178,6 +178,22 @@ def carry(objects: Objects, ring: KeyRing, month: Month, window_months: int) -> 
             _write(objects, ring, restriction, month, window_months)
 
 
+def only_under(objects: Objects, month: Month, window_months: int) -> int:
+    """Count the restrictions of which the only copy is one under the keys of that month."""
+    return sum(
+        not copies.holds and {(c.month, c.window_months) for c in copies.months} == {(month, window_months)}
+        for copies in _copies(objects).values()
+    )
+
+
+def drop_copies(objects: Objects, month: Month, window_months: int) -> None:
+    """Remove the copies under the keys of a month, which are lost: `carry` puts new ones under its next keys."""
+    for copies in _copies(objects).values():
+        for copy in copies.months:
+            if (copy.month, copy.window_months) == (month, window_months):
+                objects.delete(copy.path)
+
+
 def carry_to_hold(objects: Objects, ring: KeyRing, hold: Hold) -> None:
     """Put the copies under a hold's key that it lacks; one that is damaged is left to the look-ups, which say so."""
     for name, copies in _copies(objects).items():

@@ -68,6 +68,10 @@ def tokens_of_each(queries: Sequence[Query], ring: KeyRing, now: datetime) -> li
             for _, one in concerned:
                 one.missing[info.key_id] = str(error)
             continue
+        if info.given_up is not None:
+            why = f"its key was lost, and what came in before {info.given_up:%Y-%m-%d %H:%M} UTC was given up"
+            for _, one in concerned:
+                one.missing[info.key_id] = why
         tokens = iter(tokens_each(keys, [(s.kind, s.value) for q, _ in concerned for s in q.subjects]))
         for query, one in concerned:
             subjects = list(islice(tokens, len(query.subjects)))

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from lethe.console.cli._root import new_app
-from lethe.console.cli.shell import Shell, asker, progress, shell, show_verifier_keys
+from lethe.console.cli.shell import Shell, agree, asker, progress, shell, show_verifier_keys
+from lethe.operations.keys import give_up
 from lethe.operations.keys.check import check_keys
 from lethe.operations.keys.migrate import migrate
 from lethe.operations.proof.signer import signer_path
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
     keys.command("list")(keys_list)
     keys.command("check")(keys_check)
     keys.command("migrate")(keys_migrate)
+    keys.command("give-up")(keys_give_up)
     keys.command("init")(keys_init)
     keys.command("show")(keys_show)
     keys.command("rotate")(keys_rotate)
@@ -29,15 +31,19 @@ def register(app: typer.Typer) -> None:
 
 
 def keys_list(context: typer.Context) -> None:
-    """Return the months there are keys for: live, ended or destroyed, and when they end."""
+    """Return the months there are keys for: live, ended or destroyed, and when they end.
+
+    `given_up`: what came in before that instant is unreadable, because the month's keys of then were lost.
+    """
     invocation = shell(context)
     now = invocation.runtime.clock()
     rows = [
         {"month": str(k.month), "window_months": k.window_months, "key": k.key_id, "state": k.state,
-         "created": k.created, "ends": k.ends}
+         "created": k.created, "ends": k.ends, "given_up": k.given_up}
         for k in invocation.runtime.ring.list(now)
     ]  # fmt: skip
     columns = ["month", "window_months", "key", "state", "created", "ends"]
+    columns += ["given_up"] * any(k["given_up"] for k in rows)
     invocation.answer(
         rows, lambda: invocation.table("Keys of the months", columns, [[r[c] for c in columns] for r in rows])
     )
@@ -79,6 +85,55 @@ def keys_migrate(
         [asdict(m) for m in moved],
         lambda: invocation.say(
             f"{len(changed)} key(s) moved to {to}, {len(moved) - len(changed)} were there already."
+        ),
+    )
+
+
+def keys_give_up(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(help="The keys, as `lethe keys list` names them: 2026-11.w12.")],
+    reason: Annotated[str, typer.Option("--reason", help="What happened; goes into the audit log.")] = "",
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Take back that they are lost.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree without being asked.")] = False,
+) -> None:
+    """Give up a live month's keys that are lost without a copy, so that its records can come in again.
+
+    Given twice, three hours apart, by two people where the service has accounts. The first time notes the loss and
+    changes nothing; whoever opens the keys in between withdraws it. The second time takes what they had sealed out of
+    the window, for ever, and makes other keys for the month.
+
+    Example: lethe keys give-up 2026-11.w12 --reason "disk of the module died, no copy"
+    """
+    invocation = shell(context)
+    runtime = invocation.runtime
+    if withdraw:
+        found = give_up.withdraw(runtime, asker(), key)
+        told = f"{key} is not said to be lost any more." if found else f"Nobody has said that {key} is lost."
+        invocation.answer({"key": key, "withdrawn": found}, lambda: invocation.say(told))
+        return
+    known = give_up.look(runtime, key)
+    why = reason.strip()[:500]
+    if not why and not known.begun:
+        raise typer.BadParameter("say what happened with --reason")
+    month = key.partition(".")[0]
+    if known.since is None and not known.begun:
+        agree(invocation, yes, f"{known.why}; that {key} is lost without a copy will be noted", month)
+        noted = give_up.say(runtime, asker(), key, why)
+        invocation.answer(
+            asdict(noted),
+            lambda: invocation.say(
+                f"Noted: {key} is lost ({noted.why}). Nothing has changed: bring the key back if there is any copy. "
+                f"From {noted.from_:%Y-%m-%d %H:%M} UTC on the same command gives it up."
+            ),
+        )
+        return
+    agree(invocation, yes, f"what {key} has sealed leaves the window for ever", month)
+    done = give_up.give_up(runtime, asker(), key, why)
+    invocation.answer(
+        asdict(done),
+        lambda: invocation.say(
+            f"{key} is given up: {done.rows} unreadable row(s) left the window (certificate {done.certificate}). "
+            "Records of the month come in again, under other keys."
         ),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from keys_fakes import Clock, Crash, ForgetfulProvider, MemoryBlobs, Mortal
 
-from lethe.keys.migration import Migration, Moved
+from lethe.keys.keeping.migration import Migration, Moved
 from lethe.keys.providers.choice import Providers
 from lethe.keys.ring import KeyRing
 from lethe.operations.keys.check import check_keys

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from lethe.keys.blobs import LocalBlobs
+from lethe.keys.keeping.wrapped import destroyed_json, wrapped_json
 from lethe.keys.monthkeys import MonthKeys
 from lethe.keys.pages import open_page
 from lethe.keys.providers.local import LocalProvider
@@ -33,7 +34,6 @@ from lethe.keys.tokens import (
     subject_token,
     subject_tokens,
 )
-from lethe.keys.wrapped import destroyed_json, wrapped_json
 from lethe.schemas.retention.calendar import Month
 
 FROZEN: dict[str, Any] = json.loads(Path(__file__).with_name("formats.json").read_text())

@@ -5,6 +5,10 @@ before the keys are destroyed, which is what keeps two workers from making two s
 secret wrapped again, for another provider or under a new key-encryption key; the highest N is the one in force.
 `_keys/ID.destroyed.json` marks the keys as destroyed and is never removed. `_keys/provider.N.json` names the provider
 that makes new keys; again the highest N counts.
+
+`_keys/ID.gN.lost` notes that somebody says the secret of generation N (0: the first) opens no more; whoever opens it
+removes the note. `_keys/ID.gN.given-up` marks that secret and all before it as given up, for ever (module `loss`): they
+are opened by nobody, and the next generation is another secret. Former versions pass these two over.
 """
 
 from __future__ import annotations
@@ -17,9 +21,7 @@ from datetime import datetime
 from typing import Final
 
 from lethe.keys.blobs import Blobs
-from lethe.keys.providers.choice import LOCAL
-from lethe.keys.providers.interface import is_key_id
-from lethe.keys.wrapped import (
+from lethe.keys.keeping.wrapped import (
     Wrapped,
     destroyed_json,
     read_created,
@@ -27,10 +29,13 @@ from lethe.keys.wrapped import (
     read_wrapped,
     wrapped_json,
 )
+from lethe.keys.providers.choice import LOCAL
+from lethe.keys.providers.interface import is_key_id
 from lethe.schemas.errors import IntegrityError, TransientError
 
 _FOLDER: Final = "_keys/"
 _GENERATION: Final = re.compile(r"(.+)\.g([1-9][0-9]{0,5})")
+_LOST: Final = re.compile(r"_keys/(.+)\.g([0-9]{1,6})\.(lost|given-up)")
 _NAMED: Final = re.compile(r"_keys/provider\.([1-9][0-9]{0,5})\.json")
 
 
@@ -47,10 +52,29 @@ def base_id(kek: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the warehouse has of one key id. `generations` are sorted; the last is in force."""
+    """What the warehouse has of one key id. `generations` are sorted; the last is in force.
+
+    `given_up`: the generation up to which the secret is given up, -1 for none; `lost`: one that is said to be lost.
+    """
 
     destroyed: bool
     generations: tuple[int, ...]
+    given_up: int = -1
+    lost: int = -1
+
+    @property
+    def usable(self) -> tuple[int, ...]:
+        """The generations of the secret that is not given up."""
+        return tuple(generation for generation in self.generations if generation > self.given_up)
+
+
+@dataclass(frozen=True, slots=True)
+class LossNote:
+    """Who said when that a secret is lost, and why it is believed to be."""
+
+    at: datetime
+    who: str
+    why: str
 
 
 class Keystore:
@@ -63,7 +87,11 @@ class Keystore:
         """Return what is known of every key id."""
         marks: set[str] = set()
         found: dict[str, set[int]] = {}
+        said: dict[tuple[str, str], int] = {}
         for path in self._blobs.list(_FOLDER):
+            if (match := _LOST.fullmatch(path)) and is_key_id(match[1]):
+                of = match[1], match[3]
+                said[of] = max(said.get(of, -1), int(match[2]))
             name, _, end = path.removeprefix(_FOLDER).rpartition(".")
             if end != "json" or _NAMED.fullmatch(path):
                 continue
@@ -72,7 +100,15 @@ class Keystore:
             elif is_key_id(name):
                 match = _GENERATION.fullmatch(name)
                 found.setdefault(base_id(name), set()).add(int(match[2]) if match else 0)
-        return {k: Known(k in marks, tuple(sorted(found.get(k, ())))) for k in marks | found.keys()}
+        return {
+            k: Known(
+                k in marks,
+                tuple(sorted(found.get(k, ()))),
+                said.get((k, "given-up"), -1),
+                said.get((k, "lost"), -1),
+            )
+            for k in marks | found.keys()
+        }
 
     def known(self, key_id: str) -> Known:
         """Return what is known of one key id."""
@@ -123,6 +159,26 @@ class Keystore:
         for generation in generations:
             self._blobs.delete(_path(kek_id(key_id, generation)))
 
+    def note_lost(self, key_id: str, generation: int, note: LossNote) -> bool:
+        """Note that a secret is said to be lost; False when somebody has said so before."""
+        return self._blobs.create(_lost_path(key_id, generation, "lost"), _note_json(key_id, note))
+
+    def read_lost(self, key_id: str, generation: int) -> LossNote | None:
+        """Read the note that a secret is said to be lost, None when there is none."""
+        return _read_note(self._blobs, _lost_path(key_id, generation, "lost"))
+
+    def withdraw_lost(self, key_id: str, generation: int) -> None:
+        """Remove the note that a secret is said to be lost: it opens, or it is given up."""
+        self._blobs.delete(_lost_path(key_id, generation, "lost"))
+
+    def mark_given_up(self, key_id: str, generation: int, note: LossNote) -> None:
+        """Mark a secret, and those before it, as given up for ever."""
+        self._blobs.create(_lost_path(key_id, generation, "given-up"), _note_json(key_id, note))
+
+    def read_given_up(self, key_id: str, generation: int) -> LossNote | None:
+        """Read when a secret was given up, None when it was not."""
+        return _read_note(self._blobs, _lost_path(key_id, generation, "given-up"))
+
     def named_provider(self) -> str | None:
         """Return the provider that makes new keys; None when the warehouse does not name one."""
         numbers = self._numbers()
@@ -149,6 +205,26 @@ class Keystore:
 
     def _numbers(self) -> list[int]:
         return sorted(int(m[1]) for p in self._blobs.list(_FOLDER) if (m := _NAMED.fullmatch(p)))
+
+
+def _lost_path(key_id: str, generation: int, what: str) -> str:
+    return f"{_FOLDER}{key_id}.g{generation}.{what}"
+
+
+def _note_json(key_id: str, note: LossNote) -> bytes:
+    fields = {"version": 1, "key_id": key_id, "at": note.at.isoformat(), "who": note.who, "why": note.why}
+    return json.dumps(fields, indent=1).encode() + b"\n"
+
+
+def _read_note(blobs: Blobs, path: str) -> LossNote | None:
+    data = blobs.get(path)
+    if data is None:
+        return None
+    try:
+        fields = json.loads(data)
+        return LossNote(datetime.fromisoformat(fields["at"]), str(fields["who"]), str(fields["why"]))
+    except (ValueError, KeyError, TypeError):
+        raise IntegrityError(f"{path} is damaged: restore it from the warehouse's backup") from None
 
 
 def _path(name: str) -> str:

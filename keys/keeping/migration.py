@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from lethe.keys.blobs import Blobs
-from lethe.keys.keystore import Keystore, kek_id
+from lethe.keys.keeping.keystore import Keystore, kek_id
 from lethe.keys.providers.choice import Providers
 from lethe.keys.secret import Secret
 from lethe.schemas.errors import IntegrityError, LetheError, TransientError
@@ -53,7 +53,7 @@ class Migration:
         # Step 3
         done: set[str] = set()
         for _ in range(_PASSES):
-            left = [k for k, known in self._store.all().items() if known.generations and not known.destroyed]
+            left = [k for k, known in self._store.all().items() if known.usable and not known.destroyed]
             if done.issuperset(left):
                 return
             for key_id in sorted(set(left) - done):
@@ -85,7 +85,7 @@ class Migration:
 
     def _move(self, key_id: str) -> Moved | None:
         # Step 1
-        generations = self._store.known(key_id).generations
+        generations = self._store.known(key_id).usable
         if not generations:
             return None
         generation = generations[-1]

@@ -1,0 +1,133 @@
+"""Prove that a month's secret is lost for good, as far as that can be proven: what `lethe keys give-up` rests on.
+
+A key that cannot be reached is not lost. So this is said only of a key whose provider answers, opens another key of
+this warehouse just now (an empty mount, another warehouse's directory or a new token opens none), and has none of that
+name or another one. An older copy of the right key directory passes all this. Against it helps time: the loss is noted,
+whoever still opens the key withdraws the note (a worker does within an hour, and every sweep tries), and nothing may be
+given up before `WAIT` is over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from lethe.keys.blobs import Blobs
+from lethe.keys.keeping.keystore import Keystore, LossNote, kek_id
+from lethe.keys.providers.choice import Providers
+from lethe.schemas.errors import (
+    ConfigurationError,
+    ExpiredKeyError,
+    IntegrityError,
+    LetheError,
+    TransientError,
+)
+
+WAIT: Final = timedelta(hours=3)
+"""From the note to the end: an hour that keys stay in memory, an hour that clocks may differ, and a sweep between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A secret that is lost: its newest generation, and why it opens no more, as a person reads it."""
+
+    generation: int
+    why: str
+
+
+class Losses:
+    """Prove losses, note them, and mark secrets as given up."""
+
+    def __init__(self, providers: Providers, blobs: Blobs) -> None:
+        self._providers = providers
+        self._store = Keystore(blobs)
+
+    def prove(self, key_id: str) -> Loss:
+        """Return why a live secret opens no more. Nothing is changed.
+
+        `LetheError` when it opens or there is none, `TransientError` when a provider does not answer,
+        `ConfigurationError` when the key is there and does not open, or nothing shows that it is the right provider.
+        """
+        known = self._store.known(key_id)
+        if known.destroyed:
+            raise LetheError(f"the keys {key_id} were destroyed; there is nothing to give up")
+        if not known.usable:
+            raise LetheError(f"there are no keys {key_id}; lethe keys list says which there are")
+        reasons = [self._why(key_id, generation) for generation in known.usable]
+        return Loss(known.usable[-1], reasons[-1])
+
+    def noted(self, key_id: str, loss: Loss) -> LossNote | None:
+        """Return the note that says so, if somebody has said it."""
+        return self._store.read_lost(key_id, loss.generation)
+
+    def note(self, key_id: str, loss: Loss, note: LossNote) -> LossNote:
+        """Note the loss and return the note; the one that is there, if somebody has said it before."""
+        self._store.note_lost(key_id, loss.generation, note)
+        return self._store.read_lost(key_id, loss.generation) or note
+
+    def withdraw(self, key_id: str) -> bool:
+        """Withdraw what is said of a key id; tell whether anything was."""
+        known = self._store.known(key_id)
+        if known.lost < 0:
+            return False
+        self._store.withdraw_lost(key_id, known.lost)
+        return True
+
+    def give_up(self, key_id: str, generation: int, note: LossNote) -> None:
+        """Mark a secret as given up, for ever; from here on nobody opens it, wherever its key comes back."""
+        self._store.mark_given_up(key_id, generation, note)
+        self._store.withdraw_lost(key_id, generation)
+
+    def said(self) -> dict[str, LossNote]:
+        """Return every note of a loss that is not given up yet, by key id."""
+        found = {k: self._store.read_lost(k, known.lost) for k, known in self._store.all().items()}
+        return {key_id: note for key_id, note in found.items() if note is not None}
+
+    def _why(self, key_id: str, generation: int) -> str:
+        kek = kek_id(key_id, generation)
+        try:
+            wrapped = self._store.read(key_id, generation)
+        except IntegrityError:
+            wrapped = None
+        if wrapped is None:
+            return "the wrapped secret in the warehouse is damaged"
+        provider = self._providers.get(wrapped.provider)
+        try:
+            provider.unwrap(kek, wrapped.wrapped)
+        except TransientError:
+            raise
+        except ExpiredKeyError:
+            why = f"the key was destroyed in {wrapped.provider}"
+        except IntegrityError:
+            why = f"the key of that name in {wrapped.provider} is another one"
+        except ConfigurationError as error:
+            if kek in provider.list():
+                raise ConfigurationError(
+                    f"the key is there and does not open, so it is not lost: {error}"
+                ) from None
+            why = f"there is no such key in {wrapped.provider}"
+        else:
+            raise LetheError(f"the keys {key_id} open: nothing is lost")
+        self._is_the_right_one(wrapped.provider, key_id)
+        return why
+
+    def _is_the_right_one(self, name: str, but: str) -> None:
+        """Raise `ConfigurationError` unless another key of this warehouse opens in the provider just now."""
+        provider = self._providers.get(name)
+        for key_id, known in self._store.all().items():
+            if key_id == but or known.destroyed or not known.usable:
+                continue
+            try:
+                wrapped = self._store.read(key_id, known.usable[-1])
+                if wrapped is not None and wrapped.provider == name:
+                    provider.unwrap(kek_id(key_id, known.usable[-1]), wrapped.wrapped)
+                    return
+            except TransientError:
+                raise
+            except LetheError:
+                continue
+        raise ConfigurationError(
+            f"no other key of this warehouse opens in {provider.describe()}: nothing shows that it is the right one; "
+            "mount or restore it; if all its keys are lost, docs/operations.md (Disaster) says how to begin anew"
+        )

@@ -1,0 +1,141 @@
+"""Give up a month's keys that are lost without a copy, so that the warehouse can go on; in two steps, audited.
+
+One person says that they are lost; nothing changes by it. Hours later, if nobody has opened them meanwhile, somebody
+gives them up: where the service has accounts that has to be another person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from lethe.keys.keeping.keystore import LossNote
+from lethe.keys.keeping.loss import WAIT, Loss
+from lethe.operations.asker import Asker, record
+from lethe.operations.retention.sweep import maintenance_context
+from lethe.operations.runtime import Runtime
+from lethe.schemas.errors import InputError, LetheError
+from lethe.tiers.retention import loss
+from lethe.tiers.retention.expiry import Due
+from lethe.tiers.retention.loss import GivenUp
+
+__all__ = ["GivenUp", "Said", "give_up", "look", "said", "say", "withdraw"]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is known of keys that are said to be lost. `since` and `who`: the note, None before there is one; `from_`:
+    the instant from which they can be given up. `begun`: they are being given up already.
+    """
+
+    key_id: str
+    why: str
+    since: datetime | None
+    who: str | None
+    from_: datetime | None
+    begun: bool = False
+
+
+def look(runtime: Runtime, key_id: str) -> Said:
+    """Prove that a month's keys are lost, just now. Changes nothing; raises as `Losses.prove` does."""
+    month = _month(key_id)
+    for begun, _ in loss.unfinished(runtime.objects):
+        if begun == month:
+            return Said(key_id, "they are being given up", None, None, None, begun=True)
+    found = runtime.ring.losses.prove(key_id)
+    note = runtime.ring.losses.noted(key_id, found)
+    return _said(key_id, found, note)
+
+
+def say(runtime: Runtime, asker: Asker, key_id: str, reason: str) -> Said:
+    """Note that a month's keys are lost; from `from_` on they can be given up. Nothing else changes.
+
+    1. Prove it, just now.
+    2. Write the audit entry.
+    3. Write the note, unless there is one. Whoever opens the keys from now on removes it.
+    """
+    # Step 1
+    _month(key_id)
+    found = runtime.ring.losses.prove(key_id)
+    # Step 2
+    record(runtime, asker, "keys.lost", key=key_id, why=found.why, reason=reason)
+    # Step 3
+    note = LossNote(runtime.clock(), asker.who, found.why)
+    return _said(key_id, found, runtime.ring.losses.note(key_id, found, note))
+
+
+def withdraw(runtime: Runtime, asker: Asker, key_id: str) -> bool:
+    """Withdraw what was said; False if nothing was. What was given up stays so."""
+    _month(key_id)
+    record(runtime, asker, "keys.found", key=key_id)
+    return runtime.ring.losses.withdraw(key_id)
+
+
+def give_up(runtime: Runtime, asker: Asker, key_id: str, reason: str) -> GivenUp:
+    """Give up a month's keys for ever, or end what was begun.
+
+    1. Prove once more that they are lost, and that this was said long enough ago, by another person where there are
+       accounts, and that nobody has sealed into the month since.
+    2. Write the audit entry.
+    3. Give them up (`lethe.tiers.retention.loss`). A crash leaves a journal; the next sweep, or asking again, ends it.
+    """
+    month = _month(key_id)
+    maintenance = maintenance_context(runtime)
+    for begun, generation in loss.unfinished(runtime.objects):
+        if begun == month:
+            record(runtime, asker, "keys.give-up", key=key_id, reason=reason, goes_on=True)
+            return loss.finish(maintenance, month, generation)
+    # Step 1
+    losses = runtime.ring.losses
+    found = losses.prove(key_id)
+    note = losses.noted(key_id, found)
+    if note is None:
+        raise LetheError(
+            f"nobody has said that {key_id} is lost, or somebody has opened it since; say so first"
+        )
+    now = runtime.clock()
+    if now < note.at + WAIT:
+        raise LetheError(
+            f"{key_id} was said to be lost at {note.at:%Y-%m-%d %H:%M} UTC and can be given up from "
+            f"{note.at + WAIT:%H:%M} UTC on, if nobody opens it meanwhile"
+        )
+    if note.who == asker.who and _has_accounts(runtime):
+        raise LetheError(f"{note.who} has said that {key_id} is lost: another person has to give it up")
+    if loss.sealed_since(maintenance.warehouse, month, note.at):
+        losses.withdraw(key_id)
+        raise LetheError(
+            f"records were sealed under {key_id} after it was said to be lost: somebody has the key; look at the key "
+            "directories, or providers, of all machines"
+        )
+    # Step 2
+    record(runtime, asker, "keys.give-up", key=key_id, why=found.why, reason=reason)
+    # Step 3
+    return loss.begin(maintenance, month, found.generation, note)
+
+
+def said(runtime: Runtime) -> list[Said]:
+    """List what is said to be lost and is not given up."""
+    return [
+        Said(key_id, note.why, note.at, note.who, note.at + WAIT)
+        for key_id, note in sorted(runtime.ring.losses.said().items())
+    ]
+
+
+def _has_accounts(runtime: Runtime) -> bool:
+    """Tell whether the service has a database here: then more than one person works with this warehouse."""
+    url = runtime.settings.serve.url(runtime.settings.keys_dir)
+    return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
+
+
+def _said(key_id: str, found: Loss, note: LossNote | None) -> Said:
+    if note is None:
+        return Said(key_id, found.why, None, None, None)
+    return Said(key_id, found.why, note.at, note.who, note.at + WAIT)
+
+
+def _month(key_id: str) -> Due:
+    month = loss.of_key(key_id)
+    if month is None:
+        raise InputError(f"{key_id} is no month's key; lethe keys list names them, such as 2026-11.w12")
+    return month
