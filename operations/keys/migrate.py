@@ -20,8 +20,9 @@ def migrate(
 
     1. Write the audit entry: who moves keys, and where to.
     2. Move them one by one (`lethe.keys.keeping.migration`). A crash leaves some here and some there, all of which
-       open; run it again. Workers take the new place up at their next opening, without a restart, if their configuration names
-       the provider by then."""
+       open; run it again. Workers take the new place up at their next opening, without a restart, if their
+       configuration names the provider by then.
+    """
     if target not in runtime.providers.names:
         names = ", ".join(runtime.providers.names)
         raise ConfigurationError(f"no key provider is called {target}; the configuration has {names}")
