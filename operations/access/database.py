@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,6 +74,19 @@ def _config() -> Config:
     return config
 
 
+def _share(file: str | None) -> None:
+    """Make a new file of SQLite for the group too where its folder is made for one: worker and service share it then.
+
+    SQLite gives the group no right to write, and its side files have the rights of the file.
+    """
+    if not file or file == ":memory:":
+        return
+    with suppress(OSError):  # SQLite says what is wrong with the place
+        folder = Path(file).parent.stat().st_mode
+        if folder & stat.S_ISGID and folder & stat.S_IWGRP:
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o660))
+
+
 def _engine(url: str) -> Engine:
     try:
         engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
@@ -80,6 +95,7 @@ def _engine(url: str) -> Engine:
             "serve.database: a URL such as sqlite:////srv/lethe/service.db or postgresql+psycopg://host/name is needed"
         ) from None
     if engine.dialect.name == "sqlite":
+        _share(engine.url.database)
 
         @event.listens_for(engine, "connect")
         def _prepare(connection: Any, _record: Any) -> None:

@@ -13,8 +13,10 @@ import sys
 import tempfile
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ import pytest
 from brokers import Broker
 from workers import LETHE, SMS, traffic
 
+from lethe.operations.access.signed_requests import new_key, private_key, sign
+from lethe.streams.worker.control_topic import REQUESTS, RESPONSES
 from lethe.testing.brokers.process import free_ports, port_is_open
 
 GROUP, WORKER, SERVICE, PERSON = 61_200, 61_201, 61_202, 61_203
@@ -89,13 +93,18 @@ class Machine:
         """Run a worker to the end of what there is."""
         self.run(WORKER, "worker", "--stop-at-end")
 
-    def serve(self, port: int) -> None:
-        """Start the service and wait until it answers."""
+    def start(self, user: int, *arguments: str, **more: str) -> subprocess.Popen[str]:
+        """Start a command as a user; it is ended with the machine."""
         process = subprocess.Popen(
-            self.command(SERVICE, "serve", LETHE_SERVE__PORT=str(port)), cwd="/", text=True,
+            self.command(user, *arguments, **more), cwd="/", text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         self.running.append(process)
+        return process
+
+    def serve(self, port: int) -> None:
+        """Start the service and wait until it answers."""
+        process = self.start(SERVICE, "serve", LETHE_SERVE__PORT=str(port))
         deadline = time.monotonic() + 60
         while not port_is_open(port):
             assert process.poll() is None, "the service ended"
@@ -197,6 +206,48 @@ def test_worker_and_service_work_under_users_of_their_own(machine: Machine) -> N
     assert "Permission denied" in machine.run(PERSON, "keys", "check", status=1)
     said = machine.run(PERSON, "lookup", number, "--case", "F-2041", "--purpose", "fraud", status=1)
     assert "Permission denied" in said
+
+
+def test_the_worker_does_what_is_signed_by_an_account_of_the_service(machine: Machine) -> None:
+    """The database lies in a folder for both: the service keeps accounts, cases and keys, the worker checks by them."""
+    shared = machine.home / "accounts"
+    subprocess.run(
+        as_root("install", "-d", "-m", "2770", "-o", str(SERVICE), "-g", str(GROUP), str(shared)), check=True
+    )
+    machine.settings["LETHE_SERVE__DATABASE"] = f"sqlite:///{shared}/service.db"
+    number = somebody()
+    machine.worker()
+    added = machine.run(SERVICE, "users", "add", "dsr-desk", "--role", "privacy officer", "--json")
+    password = json.loads(added)["password"]
+    pem, public = new_key()
+    machine.run(SERVICE, "users", "keys", "add", "dsr-desk", public)
+    (port,) = free_ports(1)
+    machine.serve(port)
+    token = ask(port, "sessions", {"name": "dsr-desk", "password": password})["token"]
+    ask(port, "cases", {"reference": "DSR-1", "purpose": "person"}, token)
+    machine.start(WORKER, "worker")
+    request = {
+        "id": str(uuid.uuid4()),
+        "command": "restrict",
+        "subject": number,
+        "case": "DSR-1",
+        "purpose": "asked",
+    }
+    signed = sign(request, private_key(pem), datetime.now(UTC))
+    machine.broker.produce(REQUESTS, [json.dumps(signed).encode()])
+    deadline = time.monotonic() + 90
+    while not (
+        told := [
+            a for m in machine.broker.read(RESPONSES) if (a := json.loads(m.value()))["id"] == signed["id"]
+        ]
+    ):
+        assert time.monotonic() < deadline, "no answer"
+        time.sleep(0.5)
+    assert (told[0]["state"], told[0].get("changed")) == ("done", True), told
+    # The service still writes where the worker wrote.
+    ask(port, "cases", {"reference": "DSR-2", "purpose": "person"}, token)
+    assert {name: oct(mode) for name, mode in modes(shared).items() if mode & 0o007} == {}
+    assert "Permission denied" in machine.run(PERSON, "users", "list", status=1)
 
 
 def test_a_directory_of_a_group_is_refused_unless_the_settings_name_it(machine: Machine) -> None:
