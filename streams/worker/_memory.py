@@ -27,3 +27,13 @@ def bound_memory() -> None:
     pa.set_memory_pool(pa.system_memory_pool())
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+def give_back() -> None:
+    """Give memory that is not needed any more back to the system: after merges, which take hundreds of megabytes.
+
+    Their buffers are freed in the middle of the arenas, from where the C library gives back nothing by itself: a leader
+    grew by some 250 MB with the merges of each hour (bench/RESULTS.md).
+    """
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)

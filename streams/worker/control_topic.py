@@ -34,6 +34,7 @@ from lethe.operations.settings import Settings
 from lethe.operations.window.identify import identify
 from lethe.schemas.errors import InputError, LetheError, TransientError
 from lethe.streams.broker.topics import create
+from lethe.streams.worker._memory import give_back
 from lethe.streams.worker.metrics import Metrics
 from lethe.tiers.holds.holds import Holds
 from lethe.tiers.retention import clock_guard as clockguard
@@ -260,3 +261,5 @@ def _sweep(runtime: Runtime, metrics: Metrics) -> None:
     except Exception as error:  # noqa: BLE001  (the worker goes on; the next sweep tries again)
         log.error("sweep: %s", type(error).__name__)
         metrics.swept(None)
+    finally:
+        give_back()  # its merges took hundreds of megabytes
