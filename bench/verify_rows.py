@@ -26,12 +26,12 @@ import pyarrow.parquet as pq
 
 from lethe.integrity.log import merkle
 from lethe.integrity.log.commitment import commit_rows
-from lethe.integrity.log.entries import Log, LogCommit, log_origin
+from lethe.integrity.log.entries import Log, LogCommit
 from lethe.integrity.log.leaves import commit_with_leaves
 from lethe.integrity.log.outside import commit_outside
 from lethe.integrity.log.publish import publish
 from lethe.integrity.log.signing import Signer
-from lethe.integrity.log.store import MemoryStore
+from lethe.integrity.log.store import MemoryStore, log_origin
 from lethe.integrity.rows.canonical_rows import encode_chunks
 from lethe.integrity.rows.hashes import integrity_hashes
 from lethe.integrity.verify.archive import verify_archive

@@ -15,10 +15,8 @@ from dataclasses import dataclass, field
 
 from lethe.integrity.log import merkle
 from lethe.integrity.log.checkpoint import Checkpoint
-from lethe.integrity.log.entries import CHECKPOINT, Log, open_checkpoint
-from lethe.integrity.log.publish import remember
 from lethe.integrity.log.signing import KeyHistory, Signer
-from lethe.integrity.log.store import Memory, Reader, Store
+from lethe.integrity.log.store import CHECKPOINT, Memory, Reader, Store, TileLog, open_checkpoint, remember
 from lethe.integrity.log.tiles import (
     ENTRIES,
     MAX_ENTRY,
@@ -217,7 +215,7 @@ class Journal:
 class JournalRead:
     """A journal as it was at one checkpoint, by which every entry is authenticated."""
 
-    log: Log
+    log: TileLog
     history: KeyHistory
     tail: tuple[bytes, ...]
     """The entries of the last bundle if it is not full; in the store it is replaced as the journal grows."""
@@ -253,7 +251,7 @@ def read_journal(reader: Reader, history: KeyHistory, origin: str, noted: bytes 
                 raise IntegrityError(
                     f"the log {origin} is gone: {size} entries were signed; bring its folder back from the backup"
                 )
-            log = Log(reader, history, origin, signed)
+            log = TileLog(reader, history, origin, signed)
             tail = tuple(log.bundle(log.size // WIDTH)) if log.size % WIDTH else ()
             if noted is not None:
                 check_continues(log, open_checkpoint(noted, history, origin)[1])
@@ -264,7 +262,7 @@ def read_journal(reader: Reader, history: KeyHistory, origin: str, noted: bytes 
             # It grew meanwhile, and what was unfinished was replaced.
 
 
-def check_continues(log: Log, known: Checkpoint) -> None:
+def check_continues(log: TileLog, known: Checkpoint) -> None:
     """Raise `IntegrityError` unless a log continues an earlier checkpoint of it."""
     if log.size < known.size:
         raise IntegrityError(

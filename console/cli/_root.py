@@ -130,13 +130,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 """Name of a command -> the module it stands in, and its help in one line, known without importing it."""
 
 
-def no_collection() -> None:
-    """Collect no garbage until a command begins: nearly all that is made stays, and looking at it costs a tenth."""
-    gc.disable()
-
-
 def _collect_from_now_on() -> None:
-    if not gc.isenabled():
+    if not gc.isenabled():  # `lethe.console.cli.start` has stopped it
         gc.freeze()  # what is here stays, so it need not be looked at
         gc.enable()
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lethe.console.cli._root import LazyGroup, no_collection
+from lethe.console.cli._root import LazyGroup
 from lethe.console.cli.shell import Shell, errors_in_one_line, leave
 from lethe.operations.telemetry import traces
 
@@ -52,7 +52,6 @@ def main() -> None:
     """Run the command line: status 0 done, 1 failed, 2 wrong usage."""
     # A plug-in that happens to be installed would be shown every value that is validated.
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
-    no_collection()
     arguments = sys.argv[1:]
     # These may stand anywhere before `--`, as every command has them.
     machine = False

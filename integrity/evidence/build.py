@@ -20,11 +20,11 @@ from lethe.integrity.evidence.check import check
 from lethe.integrity.evidence.parties import parties_of, taken_apart
 from lethe.integrity.evidence.sentences import party_text, resolve, sentences
 from lethe.integrity.log import groups
-from lethe.integrity.log.entries import Entry, Log, open_checkpoint
+from lethe.integrity.log.entries import Entry, Log
 from lethe.integrity.log.signing import KeyHistory
 from lethe.integrity.log.stamp import Stamped, claimed_at, stamped_at, stamps
 from lethe.integrity.log.stamp import token as stamp_token
-from lethe.integrity.log.store import Reader
+from lethe.integrity.log.store import Reader, open_checkpoint
 from lethe.integrity.rows.canonical_rows import COLUMNS, Kind, encode
 from lethe.integrity.verify.whole import Known, standing
 from lethe.schemas.errors import IntegrityError, LetheError

@@ -12,24 +12,17 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from lethe.integrity.log import leaves as leaf_files
-from lethe.integrity.log import merkle
 from lethe.integrity.log import outside as outside_files
-from lethe.integrity.log.checkpoint import Checkpoint
 from lethe.integrity.log.commitment import NOTHING, Commitment
 from lethe.integrity.log.leaves import FIRST_MONTH, LAST_MONTH, month_number, month_of
-from lethe.integrity.log.note import Note
 from lethe.integrity.log.outside import NO_ROWS, Made, OutsideCommitment
-from lethe.integrity.log.signing import KeyHistory
-from lethe.integrity.log.store import Reader
-from lethe.integrity.log.tiles import ENTRIES, WIDTH, TreeTiles, decode_bundle, read_tile, tile_width
+from lethe.integrity.log.store import REPLAYS, TileLog, log_origin
+from lethe.integrity.log.tiles import WIDTH
 from lethe.schemas.errors import IntegrityError
 from lethe.schemas.position import STREAM_PATTERN, Position
 from lethe.schemas.retention.calendar import Month
 
 ENTRY_VERSIONS = (1, 2)
-CHECKPOINT = "checkpoint"
-REPLAYS = ("=replays", 0)
-"""Stream and partition in the name of the log of what was replayed from quarantine: no stream is called so."""
 
 _HEAD = struct.Struct("<IQQQ")  # partition, first offset, last offset, count
 _TAIL = struct.Struct("<32s64s32sIIQ")  # root, SHA3-512, leaf file, first and last month, table version
@@ -188,11 +181,6 @@ class LogCommit:
         )
 
 
-def log_origin(name: str, stream: str, partition: int) -> str:
-    """Return the name of a topic-partition's log: `<signer's name>/<stream>/<partition>`."""
-    return f"{name}/{stream}/{partition}"
-
-
 def of_replays(origin: str) -> bool:
     """Tell whether an origin is that of the log of replays, which holds entries of every topic-partition."""
     return origin.endswith(log_origin("", *REPLAYS))
@@ -217,39 +205,11 @@ def outside_path(origin: str, entry: Entry) -> str:
     return outside_files.outside_path(entry.first_offset)
 
 
-class Log:
-    """A published log, read-only: every hash and entry it returns is authenticated by its signed checkpoint.
+class Log(TileLog):
+    """The log of a topic-partition, read-only: every hash and entry it returns is authenticated by its checkpoint.
 
     Raises `IntegrityError` naming what is missing or altered.
     """
-
-    def __init__(self, reader: Reader, history: KeyHistory, origin: str, signed: bytes | None = None) -> None:
-        """Open the log at its newest checkpoint, or at `signed`, an earlier one."""
-        signed = signed or reader.get(CHECKPOINT)
-        if signed is None:
-            raise IntegrityError(f"the log {origin} has no checkpoint")
-        self.reader = reader
-        self.origin = origin
-        self.note, self.checkpoint, self.signed_by = open_checkpoint(signed, history, origin)
-        self.size = self.checkpoint.size
-        self.tiles = TreeTiles(reader.get, self.size, self.checkpoint.root)
-        self._bundle: tuple[int, list[bytes]] = (-1, [])
-
-    def bundle(self, number: int) -> list[bytes]:
-        """Return the entries `number * 256` and following, as bytes."""
-        if self._bundle[0] != number:
-            self._bundle = number, self._read(number)
-        return self._bundle[1]
-
-    def _read(self, number: int) -> list[bytes]:
-        width = tile_width(0, number, self.size)
-        entries = decode_bundle(read_tile(self.reader.get, ENTRIES, number, width))[:width]
-        expected = self.tiles.tile(0, number)
-        for place, leaf in enumerate(expected):
-            if place >= len(entries) or merkle.leaf_hash(entries[place]) != leaf:
-                state = "altered" if place < len(entries) else "missing"
-                raise IntegrityError(f"entry {number * WIDTH + place} of the log {self.origin} is {state}")
-        return entries
 
     def entry(self, index: int) -> Entry:
         """Return entry `index`; raises `ValueError` when the log has none."""
@@ -319,17 +279,3 @@ class Log:
         if leaf_files.digest(data) != digest:
             raise IntegrityError(f"{path} of the log {self.origin} is altered")
         return data
-
-
-def open_checkpoint(signed: bytes, history: KeyHistory, origin: str) -> tuple[Note, Checkpoint, int]:
-    """Read and verify a signed checkpoint of the log `origin`.
-
-    Returns the note, the checkpoint and the number of the key set that has signed it. Raises `IntegrityError`
-    when it is not signed by one, or is of another log.
-    """
-    note = Note.parse(signed)
-    signers = history.verify(note)
-    checkpoint = Checkpoint.parse(note.text)
-    if checkpoint.origin != origin or checkpoint.extension:
-        raise IntegrityError(f"the checkpoint is not one of the log {origin}")
-    return note, checkpoint, history.sets.index(signers)

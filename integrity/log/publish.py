@@ -9,21 +9,18 @@ from functools import cache, partial
 from lethe.integrity.log import merkle
 from lethe.integrity.log.checkpoint import Checkpoint
 from lethe.integrity.log.entries import (
-    CHECKPOINT,
     Entry,
     Log,
     LogCommit,
     leaf_path,
-    log_origin,
     of_replays,
-    open_checkpoint,
     outside_path,
     replay_order,
 )
 from lethe.integrity.log.leaves import GROUPED, decode, digest, encode_whole
 from lethe.integrity.log.note import Note
-from lethe.integrity.log.signing import KeyHistory, Signer
-from lethe.integrity.log.store import Memory, Reader, Store
+from lethe.integrity.log.signing import Signer
+from lethe.integrity.log.store import CHECKPOINT, Memory, Reader, Store, log_origin, open_checkpoint, remember
 from lethe.integrity.log.tiles import (
     ENTRIES,
     WIDTH,
@@ -145,18 +142,6 @@ def _root_at(
     grown = {level: list(hashes) for level, hashes in edge.items()}
     list(grow(size, grown, added[: at - size]))
     return edge_root(grown)
-
-
-def remember(memory: Memory, history: KeyHistory, origin: str, note: bytes) -> None:
-    """Note a signed checkpoint, unless one of more entries is noted already."""
-    size = open_checkpoint(note, history, origin)[1].size
-    noted = memory.signed(origin)
-    if noted == note:
-        return
-    with memory.alone(origin) as put:
-        noted = memory.signed(origin)
-        if noted is None or open_checkpoint(noted, history, origin)[1].size <= size:
-            put(note)
 
 
 def _not_in(log: Log | None, origin: str, commits: Iterable[LogCommit]) -> Iterator[LogCommit]:

@@ -23,9 +23,8 @@ from rfc3161_client import (
 )
 
 from lethe.integrity.log.checkpoint import Checkpoint
-from lethe.integrity.log.entries import CHECKPOINT
 from lethe.integrity.log.note import Note
-from lethe.integrity.log.store import Reader, Store
+from lethe.integrity.log.store import CHECKPOINT, Reader, Store
 from lethe.integrity.log.tiles import number_path
 from lethe.schemas.errors import ConfigurationError, IntegrityError, TransientError
 

@@ -10,10 +10,10 @@ from cryptography.x509 import Certificate
 
 from lethe.integrity.log import merkle
 from lethe.integrity.log.checkpoint import Checkpoint
-from lethe.integrity.log.entries import CHECKPOINT, Entry, Log, of_replays, open_checkpoint, replay_order
+from lethe.integrity.log.entries import Entry, Log, of_replays, replay_order
 from lethe.integrity.log.signing import KeyHistory
 from lethe.integrity.log.stamp import FOLDER, stamped_at, stamps
-from lethe.integrity.log.store import Reader
+from lethe.integrity.log.store import CHECKPOINT, Reader, open_checkpoint
 from lethe.integrity.log.tiles import (
     ENTRIES,
     WIDTH,

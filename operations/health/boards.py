@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import orjson
 
-from lethe.integrity.log.entries import Log, log_origin
+from lethe.integrity.log.entries import Log
 from lethe.integrity.log.stamp import Stamped, stamps
+from lethe.integrity.log.store import log_origin
 from lethe.operations import archive
 from lethe.operations.proof.signing import history_of
 from lethe.operations.runtime import Runtime

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lethe.integrity.journal import AT_ONCE, JournalRead, check_continues, check_entry
-from lethe.integrity.log.entries import CHECKPOINT
+from lethe.integrity.log.store import CHECKPOINT
 from lethe.integrity.log.tiles import ENTRIES, WIDTH, decode_bundle, parse_tile_path, split_hashes, tile_width
 from lethe.operations.audit import keys
 from lethe.operations.audit.earlier import End

@@ -15,9 +15,9 @@ from cryptography.x509 import Certificate
 
 from lethe.integrity.journal import Journal, JournalRead, check_continues, read_journal
 from lethe.integrity.log.checkpoint import Checkpoint
-from lethe.integrity.log.entries import CHECKPOINT, open_checkpoint
 from lethe.integrity.log.signing import KeyHistory, Signer
 from lethe.integrity.log.stamp import Authority, Stamped, stamp, stamped_at, stamps
+from lethe.integrity.log.store import CHECKPOINT, open_checkpoint
 from lethe.operations.audit import keys as audit_keys
 from lethe.operations.audit.log import origin_of
 from lethe.operations.runtime import Runtime

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from workers import SMS, Site, traffic
 
-from lethe.integrity.log.entries import Entry, Log, log_origin
+from lethe.integrity.log.entries import Entry, Log
+from lethe.integrity.log.store import log_origin
 from lethe.operations.intake.ingest import ingest
 from lethe.operations.proof.signer import load_signer
 from lethe.operations.runtime import Runtime

@@ -20,7 +20,7 @@ from audits import audit_entries
 from replay_plant import DEMANDING, GOOD, HER, SOURCE, ReplayPlant, killed_at, report, values
 
 from lethe.integrity.evidence.verify_evidence import verify
-from lethe.integrity.log.entries import REPLAYS
+from lethe.integrity.log.store import REPLAYS
 from lethe.integrity.verify.findings import Kind
 from lethe.operations.proof.publisher import publication_of
 from lethe.operations.proof.signer import load_signer

@@ -8,20 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lethe.integrity.log.commitment import Commitment
-from lethe.integrity.log.leaves import commit_each_with_leaves
-from lethe.integrity.log.outside import Made, commit_outside
 from lethe.keys.anchors import LedgerKey
 from lethe.schemas.arrow import LEDGER
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.transformed import Counts, TransformedBatch
 from lethe.tiers.commit.declarations import Declarations, declared_of
+
+if TYPE_CHECKING:  # who only reads the tables hashes nothing
+    from lethe.integrity.log.commitment import Commitment
+    from lethe.integrity.log.outside import Made
 
 COMMIT_INFO: Final = "lethe.ledger"
 """The key under which a metadata commit says what it accounts for."""
@@ -78,6 +79,9 @@ def hashed(batches: Sequence[TransformedBatch], whole: bool = False) -> dict[str
         sources.setdefault(batch.source, []).append(batch)
     if not sources:
         return {}
+    from lethe.integrity.log.leaves import commit_each_with_leaves
+    from lethe.integrity.log.outside import commit_outside
+
     rows = pa.concat_tables([b.metadata for mine in sources.values() for b in mine])
     scoped = rows.column("integrity_hash").is_valid()
     # Once for all: to leave rows out of so many columns costs a partition with few rows more than all else.

@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pyarrow.compute as pc
 
-from lethe.integrity.log.entries import REPLAYS, Log, log_origin
+from lethe.integrity.log.entries import Log
 from lethe.integrity.log.note import ML_DSA_44, Note
 from lethe.integrity.log.signing import KeyHistory
 from lethe.integrity.log.stamp import Stamped, stamps
+from lethe.integrity.log.store import REPLAYS, log_origin
 from lethe.schemas.errors import IntegrityError
 from lethe.tiers.commit.ledger_entries import REPLAYED
 from lethe.tiers.evidence.log_store import LogStore

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from lethe.integrity.log.entries import CHECKPOINT, REPLAYS, Log, log_origin
 from lethe.integrity.log.signing import KeyHistory
+from lethe.integrity.log.store import CHECKPOINT, REPLAYS, log_origin
 from lethe.schemas.errors import FencedError, IntegrityError, TransientError
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects
+
+if TYPE_CHECKING:  # the audit has entries of its own
+    from lethe.integrity.log.entries import Log
 
 FOLDER: Final = "_log"
 PUBLISHED: Final = f"{FOLDER}/published"
@@ -136,9 +139,9 @@ def published_history(objects: Objects) -> KeyHistory | None:
 
 def published_log(objects: Objects, history: KeyHistory, topic_partition: tuple[str, int]) -> Log | None:
     """Return the log of a topic-partition as it is published; None when nothing of it is. Raises as `Log` does."""
+    from lethe.integrity.log.entries import Log
+
     store = LogStore.of(objects, *topic_partition)
-    return (
-        None
-        if store.get(CHECKPOINT) is None
-        else Log(store, history, log_origin(history.name, *topic_partition))
-    )
+    if store.get(CHECKPOINT) is None:
+        return None
+    return Log(store, history, log_origin(history.name, *topic_partition))

@@ -18,8 +18,9 @@ from lethe.integrity.evidence.check import check
 from lethe.integrity.evidence.parties import parties_of
 from lethe.integrity.evidence.sentences import resolve
 from lethe.integrity.log import leaves
-from lethe.integrity.log.entries import Entry, Log, log_origin
+from lethe.integrity.log.entries import Entry, Log
 from lethe.integrity.log.signing import KeyHistory
+from lethe.integrity.log.store import log_origin
 from lethe.integrity.rows.hashes import salt
 from lethe.keys.ring import KeyRing, UnknownKeyError
 from lethe.schemas.declaration import format as formats

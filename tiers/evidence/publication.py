@@ -16,11 +16,12 @@ from typing import Final
 import orjson
 import pyarrow as pa
 
-from lethe.integrity.log.entries import CHECKPOINT, REPLAYS, Entry, Log, LogCommit, Outside, log_origin
+from lethe.integrity.log.entries import Entry, Log, LogCommit, Outside
 from lethe.integrity.log.leaves import digest
-from lethe.integrity.log.publish import publish, remember
+from lethe.integrity.log.publish import publish
 from lethe.integrity.log.signing import Signer
 from lethe.integrity.log.stamp import Authority, stamp
+from lethe.integrity.log.store import CHECKPOINT, REPLAYS, log_origin, remember
 from lethe.schemas.errors import FencedError, IntegrityError, LetheError, TransientError
 from lethe.tiers.archive.commit_rows import rows_of_commit
 from lethe.tiers.commit import declarations

@@ -12,9 +12,10 @@ from typing import Final
 import pyarrow as pa
 
 from lethe.integrity.log import leaves, outside
-from lethe.integrity.log.entries import CHECKPOINT, REPLAYS, Log, LogCommit, replay_order
+from lethe.integrity.log.entries import Log, LogCommit, replay_order
 from lethe.integrity.log.publish import publish
 from lethe.integrity.log.signing import KeyHistory, Signer
+from lethe.integrity.log.store import CHECKPOINT, REPLAYS
 from lethe.integrity.verify.replays import At
 from lethe.schemas.errors import IntegrityError
 from lethe.tiers.archive.commit_rows import rows_of_commit

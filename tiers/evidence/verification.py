@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 from cryptography.x509 import Certificate
 
 from lethe.integrity.log.checkpoint import Checkpoint
-from lethe.integrity.log.entries import CHECKPOINT, REPLAYS, Entry, Log, log_origin
+from lethe.integrity.log.entries import Entry, Log
 from lethe.integrity.log.note import Note
 from lethe.integrity.log.signing import KeyHistory
+from lethe.integrity.log.store import CHECKPOINT, REPLAYS, log_origin
 from lethe.integrity.verify.archive import Progress, verify_archive
 from lethe.integrity.verify.findings import Finding, Kind
 from lethe.integrity.verify.log import verify_ledger, verify_log

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lethe.integrity.log.commitment import Commitment
-from lethe.integrity.log.entries import REPLAYS, Entry
+from lethe.integrity.log.entries import Entry
 from lethe.integrity.log.outside import OutsideCommitment
+from lethe.integrity.log.store import REPLAYS
 from lethe.keys.anchors import LedgerKey
 from lethe.schemas.errors import IntegrityError
 from lethe.tiers.commit import ledger_entries as ledger

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from audit_world import NOW, AuditWorld, alterations
 
-from lethe.integrity.log.entries import CHECKPOINT, open_checkpoint
 from lethe.integrity.log.signing import KeyHistory
+from lethe.integrity.log.store import CHECKPOINT, open_checkpoint
 from lethe.operations.asker import Asker
 from lethe.operations.audit.keys import FOLDER
 from lethe.operations.audit.log import KEY, origin_of

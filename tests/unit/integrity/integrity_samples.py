@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lethe.integrity.evidence.build import Original, build
-from lethe.integrity.log.entries import Log, LogCommit, log_origin
+from lethe.integrity.log.entries import Log, LogCommit
 from lethe.integrity.log.publish import publish
 from lethe.integrity.log.signing import Signer
-from lethe.integrity.log.store import MemoryStore
+from lethe.integrity.log.store import MemoryStore, log_origin
 from lethe.integrity.rows.hashes import integrity_hash, salt
 from lethe.integrity.verify.archive import verify_archive
 from lethe.integrity.verify.findings import Finding

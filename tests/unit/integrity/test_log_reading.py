@@ -7,8 +7,9 @@ from integrity_samples import NAME, NOW, ORIGIN, PARTITION, STREAM, Archive, row
 
 from lethe.integrity.log import merkle
 from lethe.integrity.log.commitment import NOTHING, Commitment
-from lethe.integrity.log.entries import CHECKPOINT, Entry, Log
+from lethe.integrity.log.entries import Entry, Log
 from lethe.integrity.log.signing import Signer
+from lethe.integrity.log.store import CHECKPOINT
 from lethe.schemas.errors import IntegrityError
 from lethe.schemas.retention.calendar import Month
 

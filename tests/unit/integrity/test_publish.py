@@ -9,11 +9,11 @@ import pytest
 from integrity_samples import NAME, NOW, ORIGIN, PARTITION, STREAM, Archive, commits, row, rows, table
 
 from lethe.integrity.log.checkpoint import Checkpoint
-from lethe.integrity.log.entries import CHECKPOINT, LogCommit
+from lethe.integrity.log.entries import LogCommit
 from lethe.integrity.log.note import Note
 from lethe.integrity.log.publish import publish
 from lethe.integrity.log.signing import Signer
-from lethe.integrity.log.store import MemoryStore
+from lethe.integrity.log.store import CHECKPOINT, MemoryStore
 from lethe.integrity.verify.log import verify_log
 from lethe.schemas.errors import FencedError, IntegrityError
 

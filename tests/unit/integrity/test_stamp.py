@@ -17,9 +17,9 @@ from integrity_samples import NOW, PARTITION, STREAM, Archive, rows
 from rfc3161_client import TimestampRequestBuilder
 
 from lethe.integrity.evidence.verify_evidence import Der, EvidenceError, verify_stamp
-from lethe.integrity.log.entries import CHECKPOINT
 from lethe.integrity.log.publish import publish
 from lethe.integrity.log.stamp import Stamped, http_authority, stamp, stamped_at, stamps, token
+from lethe.integrity.log.store import CHECKPOINT
 from lethe.schemas.errors import ConfigurationError, IntegrityError, TransientError
 
 DATA = b"a signed checkpoint\n"

@@ -12,12 +12,11 @@ from rfc3161_client import TimestampRequestBuilder
 
 from lethe.integrity.log import merkle
 from lethe.integrity.log.checkpoint import Checkpoint
-from lethe.integrity.log.entries import CHECKPOINT
 from lethe.integrity.log.note import Note
 from lethe.integrity.log.publish import publish
 from lethe.integrity.log.signing import Signer
 from lethe.integrity.log.stamp import stamp
-from lethe.integrity.log.store import MemoryStore
+from lethe.integrity.log.store import CHECKPOINT, MemoryStore
 from lethe.integrity.log.tiles import encode_bundle
 from lethe.integrity.verify.findings import Finding
 from lethe.integrity.verify.log import verify_ledger, verify_log

@@ -110,8 +110,9 @@ def test_a_store_that_does_not_answer(tmp_path: Path) -> None:
 
 
 def test_a_log_is_published_and_verified_on_either(objects: Objects) -> None:
-    from lethe.integrity.log.entries import Log, log_origin
+    from lethe.integrity.log.entries import Log
     from lethe.integrity.log.publish import publish
+    from lethe.integrity.log.store import log_origin
 
     archive = Archive.of(rows(7), 3)
     assert archive.commits

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pytest
 from proof_world import NOW, World, backwards, changed, compact, name, read, without, write
 
-from lethe.integrity.log.entries import Log, log_origin
+from lethe.integrity.log.entries import Log
 from lethe.integrity.log.leaves import commit_each_with_leaves, decode
+from lethe.integrity.log.store import log_origin
 from lethe.integrity.verify.findings import Kind
 from lethe.schemas.errors import IntegrityError
 from lethe.schemas.position import Position

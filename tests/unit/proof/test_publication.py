@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from proof_world import NOW, SMS, World, backwards, changed, compact, read, write
 
-from lethe.integrity.log.entries import Log, log_origin
+from lethe.integrity.log.entries import Log
+from lethe.integrity.log.store import log_origin
 from lethe.operations.health.doctor import _integrity_log
 from lethe.operations.proof.publisher import publication_of, publish_now
 from lethe.operations.proof.signer import load_signer, make_signer, rotate_signer, signer_of

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from lethe.integrity.log.commitment import Commitment
-from lethe.integrity.log.entries import REPLAYS
 from lethe.integrity.log.leaves import Row, decode, digest, encode_whole
+from lethe.integrity.log.store import REPLAYS
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers.evidence.log_store import LogStore
 from lethe.tiers.evidence.replay_log import _its_own

@@ -22,11 +22,14 @@ from integrity_samples import DECLARATION, NAME, NOW, PARTITION, STREAM, row, ta
 from rfc3161_client import TimestampRequestBuilder  # noqa: E402
 
 from lethe.integrity.evidence.build import row_to_json  # noqa: E402
-from lethe.integrity.log.entries import REPLAYS, LogCommit  # noqa: E402
+from lethe.integrity.log.entries import LogCommit  # noqa: E402
 from lethe.integrity.log.publish import publish  # noqa: E402
 from lethe.integrity.log.signing import Signer  # noqa: E402
 from lethe.integrity.log.stamp import stamp  # noqa: E402
-from lethe.integrity.log.store import MemoryStore  # noqa: E402
+from lethe.integrity.log.store import (  # noqa: E402
+    REPLAYS,
+    MemoryStore,
+)
 
 
 def main() -> None:
