@@ -214,6 +214,14 @@ class Serve(Section):
     identity: Identity | None = setting(
         default=None, description="an OpenID Connect provider; needs public_url"
     )
+    second_factor: Literal["all", "weight", "choice"] = setting(
+        default="weight",
+        description="of whom a second factor is demanded: all, roles that read of persons, decide or make accounts, "
+        "or nobody",
+    )
+    breached_passwords: Path | None = setting(
+        default=None, description="sorted SHA-1 digests of stolen passwords, as Have I Been Pwned publishes them"
+    )
 
     def check(self) -> None:
         """Check that a provider knows where to send people."""

@@ -10,7 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
 from lethe.console.web.pages.cases import opened
-from lethe.console.web.pages.search import find
+from lethe.console.web.pages.search import asked, look
 from lethe.console.web.security import Here, bounded, needs
 from lethe.operations.access.grants import PURPOSES, RefusedError
 from lethe.operations.access.roles import Permission
@@ -45,10 +45,14 @@ class Search(BaseModel):
 
 
 class Answer(BaseModel):
-    """What was found, newest first."""
+    """What was found, newest first: `records` are as many of `total` as the grant has rows for.
+
+    `missing`: months that could not be looked through.
+    """
 
     total: int
     restricted: bool
+    missing: list[str]
     records: list[dict[str, Any]]
 
 
@@ -120,7 +124,7 @@ def open_case(service: Here, who: Caller, wanted: NewCase) -> CaseView:
 def search(service: Here, who: Caller, wanted: Search) -> Answer:
     """Look values up under a grant of the case; audited before it answers."""
     needs(Permission.LOOKUP)(who)
-    found = find(
+    question = asked(
         service,
         who,
         {
@@ -130,5 +134,11 @@ def search(service: Here, who: Caller, wanted: Search) -> Answer:
             "until": wanted.until,
         },
     )
-    records = [{k: v.hex() if isinstance(v, bytes) else v for k, v in row.items()} for row in found.rows]
-    return Answer(total=found.total, restricted=found.restricted, records=records)
+    found = look(service, who, question)
+    records = [{k: v.hex() if isinstance(v, bytes) else v for k, v in row.items()} for row in found.records]
+    return Answer(
+        total=len(records) + found.beyond,
+        restricted=found.restricted,
+        missing=found.missing,
+        records=records,
+    )

@@ -31,7 +31,7 @@ from lethe.console.web.pages import (
     sign_in,
     terminal,
 )
-from lethe.console.web.security import SignInNeeded, headers
+from lethe.console.web.security import SetupNeeded, SignInNeeded, headers
 from lethe.console.web.service import Service
 from lethe.console.web.views import page
 from lethe.operations.access.grants import RefusedError, WaitingError
@@ -80,6 +80,7 @@ def make_app(service: Service) -> FastAPI:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.add_exception_handler(SignInNeeded, _sign_in)
+    app.add_exception_handler(SetupNeeded, _set_up)
     app.add_exception_handler(WaitingError, _waits)
     app.add_exception_handler(LetheError, _told)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -91,6 +92,13 @@ def _sign_in(request: Request, _error: Exception) -> Response:
     if _is_api(request):
         return JSONResponse({"error": "sign in first"}, 401)
     return RedirectResponse("/sign-in", 303)
+
+
+def _set_up(request: Request, error: Exception) -> Response:
+    """Send a browser to its own account; a program is told."""
+    if _is_api(request):
+        return JSONResponse({"error": str(error)}, 403)
+    return RedirectResponse("/account", 303)
 
 
 def _waits(_request: Request, error: Exception) -> Response:

@@ -17,6 +17,7 @@ from fastapi.responses import PlainTextResponse
 from starlette.responses import Response
 
 from lethe.console.web.service import SOURCE, Service
+from lethe.operations.access.accounts import Due
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import LONGEST, SignedIn, session_name
 from lethe.schemas.errors import LetheError
@@ -87,6 +88,13 @@ class SignInNeeded(Exception):  # noqa: N818  (no error: the way to the sign-in 
     """Nobody is signed in."""
 
 
+class SetupNeeded(Exception):  # noqa: N818  (no error: the way to one's own account)
+    """Somebody is signed in and has to choose a password, or set a second factor up, before anything else."""
+
+    def __init__(self, due: Due) -> None:
+        super().__init__(f"first set up your {due}, signed in with a browser, under your own name")
+
+
 async def headers(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
     """Refuse what is too large and set the headers of every answer; only files that never change are stored."""
     length = request.headers.get("content-length", "0")
@@ -127,6 +135,8 @@ def needs(permission: Permission) -> Callable[[SignedIn], SignedIn]:
     """Let only those through whose roles have a permission: 403 for others, whatever the page."""
 
     def check(who: Who) -> SignedIn:
+        if who.person.due is not None:
+            raise SetupNeeded(who.person.due)
         if permission not in who.person.may():
             raise HTTPException(403, f"this page is for others: it needs the permission {permission}")
         return who

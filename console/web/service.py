@@ -9,13 +9,15 @@ from datetime import datetime
 from typing import Any, Final
 
 from lethe.console.web.tries import Tries
-from lethe.operations.access.accounts import Accounts, Person
+from lethe.operations.access.accounts import Accounts, Demand, Person
+from lethe.operations.access.answers import Answers
 from lethe.operations.access.cases import Case, Cases
 from lethe.operations.access.database import Database
 from lethe.operations.access.desk import Desk
 from lethe.operations.access.devices import Devices
 from lethe.operations.access.gate import Gate, Passed, Wish, window_months
 from lethe.operations.access.identity import IdentityProvider
+from lethe.operations.access.recovery import Recoveries
 from lethe.operations.access.sessions import Sessions
 from lethe.operations.access.signed_requests import RequestKeys
 from lethe.operations.asker import Asker
@@ -23,6 +25,7 @@ from lethe.operations.health.verified import Verifications
 from lethe.operations.office.office import Office
 from lethe.operations.office.requests import Requests
 from lethe.operations.runtime import Runtime
+from lethe.operations.window.visibility import standing
 
 SOURCE: Final[ContextVar[str | None]] = ContextVar("lethe_source", default=None)
 """Where the request that is being answered comes from: an address, and the session if there is one."""
@@ -36,10 +39,13 @@ class Service:
     database: Database
     accounts: Accounts = field(init=False)
     sessions: Sessions = field(init=False)
+    recoveries: Recoveries = field(init=False)
     cases: Cases = field(init=False)
     desk: Desk = field(init=False)
     requests: Requests = field(init=False)
     office: Office = field(init=False)
+    answers: Answers = field(init=False)
+    """Those that were just given: of this instance alone."""
     gate: Gate = field(init=False)
     devices: Devices = field(init=False)
     request_keys: RequestKeys = field(init=False)
@@ -51,14 +57,16 @@ class Service:
     def __post_init__(self) -> None:
         """Make the parts over one ring, one clock and one audit log."""
         ring, clock = self.runtime.ring, self.runtime.clock
-        self.accounts = Accounts(self.database, ring, clock)
-        self.sessions = Sessions(self.database, clock)
-        self.cases = Cases(self.database, ring, clock)
         serve = self.runtime.settings.serve
+        self.accounts = Accounts(self.database, ring, clock, serve.breached_passwords)
+        self.sessions = Sessions(self.database, clock, Demand(serve.second_factor))
+        self.recoveries = Recoveries(self.database, clock, self.audit)
+        self.cases = Cases(self.database, ring, clock)
         if serve.identity is not None:
             callback = f"{serve.public_url}/sign-in/callback"
             self.identity = IdentityProvider(serve.identity, callback, ring, clock)
         self.desk = Desk(self.database, ring, clock, self.audit, serve.daily_subjects)
+        self.answers = Answers(ring, self.desk, clock, self.standing)
         self.requests = Requests(self.database, self.cases, clock)
         self.verifications = Verifications(self.database, self.runtime)
         self.office = Office(self.runtime, self.requests, self.desk, self.asker)
@@ -76,6 +84,10 @@ class Service:
     def window(self, since: datetime | None = None, until: datetime | None = None) -> tuple[str, str]:
         """Give the months a look is into: those asked for, or the whole window."""
         return window_months(self.runtime.clock(), since, until)
+
+    def standing(self) -> str:
+        """Name what decides now what may be shown of the window."""
+        return standing(self.runtime)
 
     def enter(self, person: Person, case: str, wish: Wish) -> Passed:
         """Let a wish through the gate, saying where the request that is being answered came from."""

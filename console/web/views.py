@@ -35,6 +35,10 @@ def _time(value: datetime | None) -> str:
     return "" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def _clock(value: datetime | None) -> str:
+    return _time(value)[11:]
+
+
 def _ago(value: timedelta | None) -> str:
     """Say how long ago something was, in the largest unit of which there are two."""
     if value is None:
@@ -69,6 +73,7 @@ _environment: Final = Environment(
     lstrip_blocks=True,
 )
 _environment.filters["time"] = _time
+_environment.filters["clock"] = _clock
 _environment.filters["number"] = _number
 _environment.filters["ago"] = _ago
 _environment.filters["money"] = _money

@@ -12,11 +12,11 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 import pyotp
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
@@ -25,21 +25,37 @@ from lethe.keys.sealing import open_value, seal_value
 from lethe.operations.access import tables
 from lethe.operations.access.database import Database
 from lethe.operations.access.grants import RefusedError
+from lethe.operations.access.passwords import check_chosen, hash_password, is_password
 from lethe.operations.access.roles import Permission, Role, permissions
 from lethe.schemas.errors import LetheError
 
 KEY: Final = "service"
-SHORTEST: Final = 12
-_LONGEST: Final = 200
+FIRST_LASTS: Final = timedelta(hours=24)
+"""How long a password that somebody else has made signs in: its holder chooses another at once."""
 _MOST_FAILURES: Final = 10
 _LOCKED: Final = timedelta(minutes=15)
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@-]{0,119}")
 _STEP: Final = 30
-_LEAST_CHARACTERS: Final = 6
-_CONTEXT: Final = ("lethe", "password", "investigator", "123456", "qwerty")
-_hasher: Final = PasswordHasher()
-_NOBODY: Final = _hasher.hash(uuid.uuid4().hex)
 _WRONG: Final = "name, password or code is wrong, or the account is locked for a while"
+
+
+class Demand(StrEnum):
+    """Of whom a second factor is demanded: of all, of those whose roles weigh (`WEIGHTY`), of nobody."""
+
+    ALL = "all"
+    WEIGHT = "weight"
+    CHOICE = "choice"
+
+
+class Due(StrEnum):
+    """What somebody has to do before anything else."""
+
+    PASSWORD = "password"  # noqa: S105  (choose one of their own)
+    SECOND_FACTOR = "second factor"
+
+
+WEIGHTY: Final = frozenset({Role.INVESTIGATOR, Role.APPROVER, Role.PRIVACY_OFFICER, Role.ADMINISTRATOR})
+"""Roles that read of persons, decide for others, or make accounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +68,35 @@ class Person:
     roles: frozenset[Role]
     disabled: bool = False
     enrolled: bool = False  # has a second factor
+    due: Due | None = None
 
     def may(self) -> frozenset[Permission]:
-        """Say what the person may do: nothing when disabled."""
-        return frozenset() if self.disabled else permissions(self.roles)
+        """Say what the person may do: nothing when disabled, or while something is due."""
+        return frozenset() if self.disabled or self.due else permissions(self.roles)
 
 
 class Accounts:
     """The accounts in a database. `clock` gives the present instant in UTC."""
 
-    def __init__(self, database: Database, ring: KeyRing, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ring: KeyRing,
+        clock: Callable[[], datetime],
+        breached: Path | None = None,
+    ) -> None:
         self._database = database
         self._ring = ring
         self._clock = clock
+        self._breached = breached
 
-    def add(self, name: str, display: str, roles: Iterable[Role], password: str | None) -> Person:
-        """Make an account; without a password it can sign in through the identity provider only."""
+    def add(
+        self, name: str, display: str, roles: Iterable[Role], password: str | None, first: bool = False
+    ) -> Person:
+        """Make an account; without a password it can sign in through the identity provider only.
+
+        `first`: the password signs in for a day, and its holder has to choose another before anything else.
+        """
         name = name.strip().lower()
         if not _NAME.fullmatch(name):
             raise LetheError(
@@ -78,7 +107,8 @@ class Accounts:
             name=name,
             display=(display.strip() or name)[:200],
             roles=",".join(sorted(role.value for role in set(roles))),
-            password=None if password is None else _hash(password),
+            password=None if password is None else hash_password(password),
+            provisional=self._clock() + FIRST_LASTS if first and password is not None else None,
             created=self._clock(),
             totp_step=0,
             failures=0,
@@ -110,10 +140,11 @@ class Accounts:
             session.execute(delete(tables.Session).where(tables.Session.account == account))
 
     def set_password(self, account: str, password: str) -> None:
-        """Give an account a new password and end its sessions."""
-        hashed = _hash(password)
+        """Give an account a new first password, for a day, and end its sessions."""
+        hashed = hash_password(password)
         with self._database.begin() as session:
             row = _row(session, account)
+            row.provisional = self._clock() + FIRST_LASTS
             row.password, row.failures, row.locked_until = hashed, 0, None
             session.execute(delete(tables.Session).where(tables.Session.account == account))
 
@@ -132,8 +163,8 @@ class Accounts:
             row = session.scalar(select(tables.Account).where(tables.Account.id == account).with_for_update())
             if row is None or row.password is None:
                 return
-            locked = row.locked_until is not None and now < row.locked_until
-            right = not locked and _verify(row.password, password)
+            locked = _is_locked(row, now)
+            right = not locked and is_password(row.password, password)
             if not right and not locked:
                 self._failed(row, now)
         if not right:
@@ -145,12 +176,10 @@ class Accounts:
             row = _row(session, account)
             if row.password is None:
                 raise LetheError("this account signs in through the identity provider: there is no password")
-            plain = password.casefold()
-            if len(set(plain)) < _LEAST_CHARACTERS or any(w in plain for w in (row.name, *_CONTEXT)):
-                raise LetheError(
-                    "choose another password: not your name, nothing of this service, no few characters repeated"
-                )
-            row.password = _hash(password)
+            check_chosen(password, row.name, self._breached)
+            if is_password(row.password, password):
+                raise LetheError("choose another password than the present one")
+            row.password, row.provisional = hash_password(password), None
 
     def _failed(self, row: tables.Account, now: datetime) -> None:
         row.failures += 1
@@ -162,7 +191,7 @@ class Accounts:
         secret = pyotp.random_base32()
         with self._database.begin() as session:
             row = _row(session, account)
-            row.totp = self._seal(account, b"?" + secret.encode())
+            row.totp, row.totp_step = self._seal(account, b"?" + secret.encode()), 0
         return secret
 
     def confirm_totp(self, account: str, code: str) -> None:
@@ -189,8 +218,8 @@ class Accounts:
                 .where(tables.Account.name == name.strip().lower()[:120])
                 .with_for_update()
             )
-            right = _verify(None if row is None else row.password, password)
-            if row is None or row.disabled or (row.locked_until is not None and now < row.locked_until):
+            right = is_password(None if row is None else row.password, password)
+            if row is None or row.disabled or _is_locked(row, now) or _has_ended(row, now):
                 wrong = True
             elif not right or not self._code_counts(row, code, now):
                 wrong = True
@@ -243,10 +272,21 @@ class Accounts:
         return seal_value(self._ring.named(KEY, create=True), "accounts", "totp", account, value)
 
 
-def person_of(row: tables.Account) -> Person:
-    """Read an account's row."""
+def person_of(row: tables.Account, demand: Demand = Demand.CHOICE) -> Person:
+    """Read an account's row; `demand` says of whom a second factor is demanded."""
     roles = frozenset(Role(name) for name in row.roles.split(",") if name)
-    return Person(row.id, row.name, row.display, roles, row.disabled, row.totp is not None)
+    enrolled = row.totp is not None and row.totp_step > 0  # set up, and a code of it was seen
+    due = None
+    if row.password is not None:  # otherwise the identity provider asks for what it demands
+        demanded = demand is Demand.ALL or (demand is Demand.WEIGHT and bool(roles & WEIGHTY))
+        due = (
+            Due.PASSWORD
+            if row.provisional is not None
+            else Due.SECOND_FACTOR
+            if demanded and not enrolled
+            else None
+        )
+    return Person(row.id, row.name, row.display, roles, row.disabled, enrolled, due)
 
 
 def _row(session: Session, account: str) -> tables.Account:
@@ -256,26 +296,17 @@ def _row(session: Session, account: str) -> tables.Account:
     return row
 
 
-def _hash(password: str) -> str:
-    if not SHORTEST <= len(password) <= _LONGEST:
-        raise LetheError(f"a password has {SHORTEST} to {_LONGEST} characters")
-    return _hasher.hash(password)
+def _is_locked(row: tables.Account, now: datetime) -> bool:
+    return row.locked_until is not None and now < row.locked_until
 
 
-def _verify(hashed: str | None, password: str) -> bool:
-    """Compare with argon2; for nobody too, so that the time taken tells nothing."""
-    try:
-        _hasher.verify(hashed or _NOBODY, password[: _LONGEST + 1])
-    except (VerificationError, InvalidHashError):
-        return False
-    return hashed is not None and len(password) <= _LONGEST
+def _has_ended(row: tables.Account, now: datetime) -> bool:
+    """Tell whether the password is a first one whose day is over."""
+    return row.provisional is not None and now >= row.provisional
 
 
 def _step_of(secret: str, code: str, last: int, now: datetime) -> int | None:
-    """Find the step (of 30 s) whose code this is, one before or after now, later than the last one used."""
-    totp = pyotp.TOTP(secret)
-    present = int(now.timestamp()) // _STEP
-    for step in (present, present - 1, present + 1):
-        if step > last and hmac.compare_digest(totp.generate_otp(step), code.strip()):
-            return step
-    return None
+    """Return the step (of 30 s) whose code this is: the present one, later than the last one used."""
+    step = int(now.timestamp()) // _STEP
+    right = hmac.compare_digest(pyotp.TOTP(secret).generate_otp(step).encode(), code.strip().encode())
+    return step if right and step > last else None

@@ -6,11 +6,12 @@ import hmac
 import re
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
+import orjson
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
@@ -25,6 +26,8 @@ from lethe.operations.access.roles import Permission
 from lethe.schemas.errors import LetheError
 
 MOST_TARGETS: Final = 50
+LOOK: Final = "look"
+_MOST_LOOKS: Final = 100
 _REFERENCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/#-]{0,79}")
 
 
@@ -50,6 +53,19 @@ class Entry:
     text: str
     author: str
     added: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A look-up of a case: what was asked, from and to which day (empty: all there is), and how much was found."""
+
+    case: str
+    reference: str
+    values: tuple[str, ...] = field(repr=False)
+    since: str
+    until: str
+    found: int
+    at: datetime
 
 
 class Cases:
@@ -202,6 +218,51 @@ class Cases:
             )
             for e, name in found
         ]
+
+    def remember(self, person: Person, case_id: str, question: dict[str, Any], found: int) -> None:
+        """Note what was looked up in a case and how much was found, sealed as all of it; the newest hundred stay."""
+        with self._database.begin() as session:
+            row = owned(session, person, case_id, must_be_open=True)
+            keys = self._ring.named(key_name(case_id))
+            asked = orjson.dumps(question, option=orjson.OPT_SORT_KEYS).decode()
+            looks = select(tables.CaseEntry).where(
+                tables.CaseEntry.case == row.id, tables.CaseEntry.kind == LOOK
+            )
+            known = session.scalars(looks.order_by(tables.CaseEntry.added.desc())).all()
+            digest = value_digest(keys, asked)
+            for entry in [e for e in known if e.digest == digest] + list(known[_MOST_LOOKS - 1 :]):
+                session.delete(entry)
+            session.flush()
+            text = orjson.dumps({**question, "found": found}).decode()
+            entry = self._entry(keys, row, person, LOOK, text)
+            entry.digest = digest
+            session.add(entry)
+
+    def looks(self, person: Person, most: int = 10) -> list[Look]:
+        """List what a person looked up last, in their open cases, newest first."""
+        mine = (
+            select(tables.CaseEntry, tables.Case)
+            .join(tables.Case, tables.Case.id == tables.CaseEntry.case)
+            .where(
+                tables.Case.owner == person.id,
+                tables.Case.closed.is_(None),
+                tables.CaseEntry.kind == LOOK,
+                tables.CaseEntry.author == person.id,
+            )
+            .order_by(tables.CaseEntry.added.desc())
+            .limit(most)
+        )
+        with self._database.begin() as session:
+            found = session.execute(mine).all()
+        return [self._look(entry, case) for entry, case in found]
+
+    def _look(self, entry: tables.CaseEntry, case: tables.Case) -> Look:
+        keys = self._ring.named(key_name(case.id))
+        said = orjson.loads(open_value(keys, "case_entries", "sealed", entry.id, entry.sealed))
+        return Look(
+            case.id, case.reference, tuple(said["values"]), said["since"], said["until"], int(said["found"]),
+            entry.added,
+        )  # fmt: skip
 
     def keep(self, person: Person, case_id: str, kind: str, text: str) -> None:
         """Keep one text of a kind, in the place of the one before: such as where the nodes of a graph lie."""

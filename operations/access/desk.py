@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
@@ -234,11 +234,27 @@ class Desk:
                 )
             )
 
-    def took(self, grant_id: str, rows: int) -> None:
-        """Count rows of a read beyond the first, which `use` has counted."""
-        if rows > 1:
-            with self._database.begin() as session:
-                _locked(session, grant_id).used += rows - 1
+    def took(self, grant_id: str, rows: int) -> int:
+        """Count rows of a read beyond the first, which `use` has counted; return how many of them may be shown."""
+        if rows <= 1:
+            return rows
+        with self._database.begin() as session:
+            row = _locked(session, grant_id)
+            given = min(rows, 1 + max(0, row.rows - row.used))
+            row.used += given - 1
+            return given
+
+    def still(self, person: Person, read: Read, grant_id: str) -> None:
+        """Return if what was read under a grant may be shown once more; raise `RefusedError` otherwise.
+
+        Its rows are counted already, so that they may be used up; all else has to hold as for a read.
+        """
+        with self._database.begin() as session:
+            owned(session, person, read.case, must_be_open=True)
+            row = session.get(tables.GrantRow, grant_id)
+            if row is None:
+                raise RefusedError("there is no such grant")
+            decide(replace(grant_of(row), used=0), read, person.may(), True, self._clock())
 
     def waiting(self, person: Person) -> list[Asked]:
         """List what waits for approval by this person: requests of others, oldest first, as they were asked."""

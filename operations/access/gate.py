@@ -23,7 +23,7 @@ from lethe.operations.access.grants import (
     WaitingError,
 )
 from lethe.operations.asker import Asker
-from lethe.schemas.retention.calendar import Month
+from lethe.schemas.retention.calendar import USAGE_MONTHS, Month
 
 _ONCE: Final = 1
 """Rows of a grant for what is done once: it is used up by it."""
@@ -32,9 +32,12 @@ _ONCE: Final = 1
 def window_months(
     now: datetime, since: datetime | None = None, until: datetime | None = None
 ) -> tuple[str, str]:
-    """Give the months from `since` to before `until`; by default those of the window, the next one included."""
+    """Give the months from `since` to before `until`; by default all that may still open, the next one included.
+
+    Usage data is kept longest. Which of these months opens for what is decided by their keys.
+    """
     present = Month.of(now)
-    first = present.plus(-13) if since is None else Month.of(since)
+    first = present.plus(-USAGE_MONTHS) if since is None else Month.of(since)
     last = present.plus(1) if until is None else Month.of(until - timedelta(microseconds=1))
     return str(first), str(last)
 

@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import delete, select
 
 from lethe.operations.access import tables
-from lethe.operations.access.accounts import Person, person_of
+from lethe.operations.access.accounts import Demand, Person, person_of
 from lethe.operations.access.database import Database
 
 IDLE: Final = timedelta(minutes=30)
@@ -40,9 +40,12 @@ class Open:
 class Sessions:
     """The sessions in a database: they end when idle, after ten hours, on sign-out and with the account."""
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, database: Database, clock: Callable[[], datetime], demand: Demand = Demand.CHOICE
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._demand = demand
 
     def start(self, account: str) -> str:
         """Begin a session and return its token (256 bits, URL-safe)."""
@@ -76,7 +79,7 @@ class Sessions:
                 return None
             if now - row.seen > timedelta(seconds=30):
                 row.seen = now
-            return SignedIn(person_of(account), row.csrf)
+            return SignedIn(person_of(account, self._demand), row.csrf)
 
     def began(self, token: str | None) -> datetime:
         """Say when the session of a token began; now, where there is none."""

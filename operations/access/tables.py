@@ -59,6 +59,7 @@ class Account(Base):
     failures: Mapped[int] = mapped_column(Integer, default=0)
     locked_until: Mapped[datetime | None] = mapped_column(Instant)
     created: Mapped[datetime] = mapped_column(Instant)
+    provisional: Mapped[datetime | None] = mapped_column(Instant)  # a first password: how long it signs in
 
     __table_args__ = (UniqueConstraint("issuer", "subject"),)
 
@@ -205,3 +206,15 @@ class Verification(Base):
     by: Mapped[str] = mapped_column(String(120))
     ok: Mapped[bool] = mapped_column(Boolean)
     told: Mapped[str] = mapped_column(String(1000))
+
+
+class Recovery(Base):
+    """A lost second factor that an administrator asks to take off an account; a second person does it, by `ends`."""
+
+    __tablename__ = "recoveries"
+
+    account: Mapped[str] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True)
+    asked_by: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    reason: Mapped[str] = mapped_column(String(500))  # how it was made sure that it is them
+    asked: Mapped[datetime] = mapped_column(Instant)
+    ends: Mapped[datetime] = mapped_column(Instant)

@@ -82,7 +82,7 @@ def lookup_each(
         told: list[Communications] = []
         entries: list[dict[str, Any]] = []
         for (person, query), tokens, rows, seen in zip(people, asked, found, shown, strict=True):
-            answer = [dict(answers[id(row)]) for row in seen if id(row) in answers]
+            answer = _together([(row, answers[id(row)]) for row in seen if id(row) in answers])
             restricted = len(seen) < len(rows)
             entries.append({
                 "about": (*query.subjects, *_shown_beside(runtime, tokens, seen)), "messages": _messages(query),
@@ -155,6 +155,21 @@ def asked_for(
     # What is typed as an international number is no message id; to look for one costs as much again.
     message = None if person.text.startswith("+") and person.candidates else person.text
     return person, window.Query(person.candidates, message, since, until)
+
+
+def _together(found: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Give answers the name of the communication they tell of: its first record. Reports and legs of one share it."""
+    wholes = [
+        (row["month"], row["window_months"], row["message_token"] or answer["record"])
+        for row, answer in found
+    ]
+    first: dict[Any, tuple[Any, str]] = {}
+    for whole, (_, answer) in zip(wholes, found, strict=True):
+        at = answer["event_time"], answer["record"]
+        first[whole] = min(first.get(whole, at), at)
+    return [
+        {"communication": first[whole][1], **answer} for whole, (_, answer) in zip(wholes, found, strict=True)
+    ]
 
 
 def _messages(query: window.Query) -> tuple[str, ...]:

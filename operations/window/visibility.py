@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from hashlib import sha256
+from typing import Any, Final
 
 from lethe.operations.asker import Asker
 from lethe.operations.runtime import Runtime
@@ -23,6 +24,20 @@ class RestrictedError(LetheError):
 
     def __init__(self) -> None:
         super().__init__(RESTRICTED)
+
+
+_DECIDE: Final = ("_restrictions", "_erasures", "_certificates")
+"""Folders whose files say what may (not) be shown any more: each step of restricting or erasing adds or removes one."""
+
+
+def standing(runtime: Runtime) -> str:
+    """Name what decides now what may be shown of the window: live keys, restrictions, erasures (SHA-256 in hex).
+
+    What was read while it was another must be read anew before it is shown once more. New records do not change it.
+    """
+    live = [info.key_id for info in runtime.ring.live(runtime.clock())]
+    said = [*live, *(path for folder in _DECIDE for path in sorted(runtime.objects.list(folder)))]
+    return sha256("\n".join(said).encode()).hexdigest()
 
 
 def hidden_tokens(runtime: Runtime, asker: Asker) -> Hidden:

@@ -26,7 +26,10 @@ from lethe.testing.traffic.fraud import fraud
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
-    runtime = Runtime(Settings(root=str(folder / "warehouse"), keys_dir=folder / "keys"), lambda: NOW)
+    settings = Settings(
+        root=str(folder / "warehouse"), keys_dir=folder / "keys", serve={"second_factor": "choice"}
+    )
+    runtime = Runtime(settings, lambda: NOW)
     seen: dict[str, int] = {}
     for name in ("infobip/sms-report", "infobip/voice-report"):
         lines = list(generate(name, 3000, 7, until=NOW, months=3))

@@ -67,7 +67,7 @@ class Office:
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     folder = tmp_path_factory.mktemp("office")
-    world = World(folder / "site")
+    world = World(folder / "site", serve={"second_factor": "choice"})
     world.now = datetime.now(UTC)
     before = world.now - timedelta(hours=2)
     world.ingest([report(i, n, before) for i, n in enumerate((HER, HIM, HER))])

@@ -136,7 +136,7 @@ def machine(broker: Broker) -> Iterator[Machine]:
     settings = {
         "LETHE_ROOT": f"{home}/warehouse", "LETHE_KEYS_DIR": f"{home}/keys", "LETHE_AUDIT_DIR": f"{home}/audit",
         "LETHE_EXPORTS_DIR": f"{home}/exports", "LETHE_SERVE__DATABASE": f"sqlite:///{home}/service/service.db",
-        "LETHE_KEYS_GROUP": str(GROUP), "LETHE_BOOTSTRAP": broker.bootstrap,
+        "LETHE_KEYS_GROUP": str(GROUP), "LETHE_SERVE__SECOND_FACTOR": "choice", "LETHE_BOOTSTRAP": broker.bootstrap,
         "LETHE_SOURCES": json.dumps({topic: SMS}), "LETHE_KAFKA__SESSION_TIMEOUT_MS": "6000",
         "LETHE_KAFKA__GROUP": topic, "LETHE_METRICS_PORT": "0",
     }  # fmt: skip
@@ -147,13 +147,13 @@ def machine(broker: Broker) -> Iterator[Machine]:
         found.close()
 
 
-def ask(port: int, path: str, what: dict[str, Any], token: str = "") -> Any:
+def ask(port: int, path: str, what: dict[str, Any], token: str = "", method: str = "POST") -> Any:
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/api/{path}", json.dumps(what).encode(),
-        {"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
+        {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}, method=method,
     )  # fmt: skip
     with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
+        return json.loads(answer.read() or b"null")
 
 
 def somebody() -> str:
@@ -178,6 +178,8 @@ def test_worker_and_service_work_under_users_of_their_own(machine: Machine) -> N
     (port,) = free_ports(1)
     machine.serve(port)
     token = ask(port, "sessions", {"name": first["name"], "password": first["password"]})["token"]
+    own = {"password": first["password"], "new": "three lanterns of the harbour"}
+    ask(port, "account/password", own, token, "PUT")
     case = ask(port, "cases", {"reference": "F-2041", "purpose": "fraud"}, token)["id"]
     before = ask(port, "search", {"case": case, "values": [number]}, token)["total"]
     assert before >= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import time
 from collections import Counter
@@ -20,7 +21,7 @@ from lethe.operations.billing import bill
 from lethe.operations.health import ledger
 from lethe.operations.settings import DEFAULT_SOURCES
 from lethe.operations.window import lookup
-from lethe.schemas.errors import Interrupted, LetheError
+from lethe.schemas.errors import ConfigurationError, Interrupted, LetheError
 from lethe.testing.traffic import generate
 
 _SHARES: Final = {
@@ -44,8 +45,14 @@ session_timeout_ms = 6000
 [flush]
 records = 60000
 seconds = 3.0
+
+[serve]
+second_factor = "choice"  # for the made-up people of the demo only: by default it is demanded
 """
 _BILL_ROWS: Final = 12
+_NAMES: Final = ("amal", "bela", "dora", "egon", "carl", "fay", "gus")
+"""The made-up people of the demo, in the order of the roles."""
+_WORDS: Final = ("lantern", "harbour", "willow", "granite", "meadow", "compass", "thimble", "walnut")
 
 
 def register(app: typer.Typer) -> None:
@@ -83,7 +90,7 @@ def demo_command(
 
             run_worker(demo, stop_at_end=True)
             seconds = time.monotonic() - started
-        report = _report(demo, subject, seconds)
+        report = {**_report(demo, subject, seconds), "people": _people(demo)}
     except KeyboardInterrupt:
         raise Interrupted(_left(config)) from None
     invocation.answer(report, lambda: _show(demo, report, directory))
@@ -167,6 +174,25 @@ def _report(demo: Shell, number: str, seconds: float) -> dict[str, Any]:
     }
 
 
+def _people(demo: Shell) -> dict[str, Any] | None:
+    """Make an account for each role, with one password; None where the service is not installed."""
+    try:
+        from lethe.console.cli.running._service import service_of
+
+        service = service_of(demo)
+    except ConfigurationError:
+        return None
+    from lethe.operations.access.roles import Role
+
+    password = f"{secrets.choice(_WORDS)} {secrets.choice(_WORDS)} {secrets.token_hex(3)}"
+    for name, role in zip(_NAMES, Role, strict=True):
+        service.accounts.add(name, name.title(), [Role(role)], password)
+        service.audit({"who": "demo", "action": "account.add", "account": name, "roles": [role]})
+    names = {name: str(role) for name, role in zip(_NAMES, Role, strict=True)}
+    service.database.engine.dispose()
+    return {"password": password, "names": names}
+
+
 def _show(demo: Shell, report: dict[str, Any], directory: Path) -> None:
     columns = ["stream", "records", "split", "late", "rejected", "redacted", "content_dropped", "in_scope"]
     demo.say("")
@@ -208,11 +234,16 @@ def _show(demo: Shell, report: dict[str, Any], directory: Path) -> None:
             f"  {command} quarantine list\n"
             f"  {command} ledger --check\n"
             f"  {command} verify\n"
-            f"  {command} keys list\n\n"
-            "In a browser:\n"
-            f"  {command} users add amal --role investigator\n"
-            f"  {command} serve",
+            f"  {command} keys list\n\n" + _browser(command, report["people"]),
             title="Where everything is",
             title_align="left",
         )
     )
+
+
+def _browser(command: str, people: dict[str, Any] | None) -> str:
+    """Say how the console is opened over the demo's data, and as whom."""
+    if people is None:
+        return "In a browser: pip install 'lethe[serve]', then make the demo again"
+    who = "\n".join(f"  {name:<6} {role}" for name, role in people["names"].items())
+    return f"In a browser, http://127.0.0.1:9465, password of all: {people['password']}\n{who}\n  {command} serve"

@@ -43,6 +43,7 @@ def register(app: typer.Typer) -> None:
     users.command("close")(close_command)
     users.command("open")(open_command)
     users.command("password")(password_command)
+    users.command("recover")(recover_command)
     keys = new_app("Keys that sign requests on the control topic in the name of an account.")
     keys.command("new")(keys_new)
     keys.command("add")(keys_add)
@@ -115,10 +116,14 @@ def add_command(
     service = service_of(invocation)
     password = None if provider else secrets.token_urlsafe(12)
     roles = _roles(role or [])
-    person = service.accounts.add(name, display, roles, password)
+    person = service.accounts.add(name, display, roles, password, first=True)
     service.audit({"who": who(), "action": "account.add", "account": person.name, "roles": sorted(roles)})
     answer = {"name": person.name, "roles": sorted(person.roles), "password": password}
-    told = "signs in through the identity provider" if password is None else f"first password: {password}"
+    told = (
+        "signs in through the identity provider"
+        if password is None
+        else f"first password, for a day: {password}"
+    )
     invocation.answer(answer, lambda: invocation.say(f"{person.name} was added; {told}"))
 
 
@@ -160,7 +165,7 @@ def open_command(context: typer.Context, name: NAME) -> None:
 
 
 def password_command(context: typer.Context, name: NAME) -> None:
-    """Give an account a new password, shown once, and end its sessions.
+    """Give an account a new first password, shown once, and end its sessions.
 
     Example: lethe users password amal
     """
@@ -171,7 +176,23 @@ def password_command(context: typer.Context, name: NAME) -> None:
     service.audit({"who": who(), "action": "account.password", "account": name})
     service.accounts.set_password(account, password)
     invocation.answer(
-        {"name": name, "password": password}, lambda: invocation.say(f"new password: {password}")
+        {"name": name, "password": password}, lambda: invocation.say(f"first password, for a day: {password}")
+    )
+
+
+def recover_command(context: typer.Context, name: NAME) -> None:
+    """Take a lost second factor off an account, once an administrator has asked for it in the console.
+
+    You are the second person: make sure who it is, and hand the first password over in person.
+
+    Example: lethe users recover amal
+    """
+    invocation = shell(context)
+    service = service_of(invocation)
+    password = service.recoveries.perform(None, account_of(service, name), who())
+    invocation.answer(
+        {"name": name, "password": password},
+        lambda: invocation.say(f"the second factor is off; first password, for a day: {password}"),
     )
 
 

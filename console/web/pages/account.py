@@ -8,7 +8,10 @@ from fastapi.responses import RedirectResponse
 from starlette.responses import Response
 
 from lethe.console.web.security import Form, Here, Who, session_cookie
+from lethe.console.web.service import Service
 from lethe.console.web.views import page
+from lethe.operations.access.grants import RefusedError
+from lethe.operations.access.sessions import SignedIn
 
 router = APIRouter(include_in_schema=False)
 
@@ -37,22 +40,43 @@ def second_factor(service: Here, who: Who, form: Form) -> Response:
     """Begin setting up a second factor, for whoever gives the password once more, or finish it with the first code."""
     code = form.get("code", "").strip()
     if code:
-        service.accounts.confirm_totp(who.person.id, code)
-        service.audit({"who": who.person.name, "action": "second-factor.on"})
+        finish_second_factor(service, who, code)
     elif not who.person.enrolled:
-        service.accounts.check_password(who.person.id, form.get("password", ""))
-        service.accounts.new_totp(who.person.id)
+        begin_second_factor(service, who, form.get("password", ""))
     return RedirectResponse("/account", 303)
 
 
 @router.post("/account/password")
 def password(request: Request, service: Here, who: Who, form: Form) -> Response:
     """Change one's password by the present one; the other sessions end."""
-    service.accounts.check_password(who.person.id, form.get("password", ""))
-    service.audit({"who": who.person.name, "action": "account.password", "account": who.person.name})
-    service.accounts.change_password(who.person.id, form.get("new", ""))
-    service.sessions.end_others(who.person.id, session_cookie(request))
+    change_password(service, who, session_cookie(request), form.get("password", ""), form.get("new", ""))
     return RedirectResponse("/account", 303)
+
+
+def begin_second_factor(service: Service, who: SignedIn, password: str) -> str:
+    """Begin setting up a second factor, for whoever gives the password once more; return its secret (base32)."""
+    if who.person.enrolled:
+        raise RefusedError(
+            "a second factor is on already: one that was lost is taken off by an administrator"
+        )
+    service.accounts.check_password(who.person.id, password)
+    return service.accounts.new_totp(who.person.id)
+
+
+def finish_second_factor(service: Service, who: SignedIn, code: str) -> None:
+    """Turn the second factor on with its first code."""
+    if who.person.enrolled:
+        raise RefusedError("a second factor is on already")
+    service.accounts.confirm_totp(who.person.id, code)
+    service.audit({"who": who.person.name, "action": "second-factor.on"})
+
+
+def change_password(service: Service, who: SignedIn, token: str | None, present: str, new: str) -> None:
+    """Change one's password by the present one; sessions but the one of `token` end."""
+    service.accounts.check_password(who.person.id, present)
+    service.audit({"who": who.person.name, "action": "account.password", "account": who.person.name})
+    service.accounts.change_password(who.person.id, new)
+    service.sessions.end_others(who.person.id, token)
 
 
 @router.post("/account/sessions")

@@ -23,7 +23,14 @@ Reviewer = Annotated[SignedIn, Depends(needs(Permission.REVIEW))]
 def approvals(request: Request, service: Here, who: Approver) -> Response:
     """List what waits for a second person, and what this one has decided."""
     decided = service.desk.decided(who.person)[:_SHOWN]
-    return page(request, "approvals.html", who, waiting=service.desk.waiting(who.person), decided=decided)
+    return page(
+        request,
+        "approvals.html",
+        who,
+        waiting=service.desk.waiting(who.person),
+        decided=decided,
+        lost=service.recoveries.waiting(who.person),
+    )
 
 
 @router.post("/approvals/{grant}")

@@ -113,7 +113,8 @@ def _begin_session(request: Request, person: Person) -> tuple[str, str]:
 
 @router.post("/sign-out")
 def sign_out(request: Request, service: Here, who: Who, form: Form) -> Response:  # noqa: ARG001
-    """End the session."""
+    """End the session, and forget what it was answered."""
+    service.answers.forget(who)
     service.sessions.end(session_cookie(request))
     response = RedirectResponse("/sign-in", 303)
     response.delete_cookie(cookie_name(request), path="/", secure=request.url.scheme == "https")

@@ -20,6 +20,16 @@
   for (const time of document.querySelectorAll("time[data-local]")) {
     time.title = new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
   }
+  // What takes a while says so; a page that comes back from the browser's own memory does not.
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (!form.matches("[data-busy], #again")) return;
+    root.dataset.busy = "";
+    document.getElementById("busy").textContent = "Looking through the window…";
+  });
+  addEventListener("pageshow", () => { delete root.dataset.busy; });
+  // An answer is where one goes on reading, not the form above it.
+  if (document.getElementById("found") && !location.hash) document.getElementById("found").focus();
   // What is copied of a number has no spaces in it.
   document.addEventListener("copy", (event) => {
     const node = getSelection()?.anchorNode?.parentElement;

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from lethe.operations.access.accounts import Person
+from lethe.operations.access.answers import Answers
 from lethe.operations.access.grants import Action, Read, RefusedError
 from lethe.operations.access.roles import Role
+from lethe.operations.access.sessions import SignedIn
 from lethe.schemas.errors import LetheError
 
 PEOPLE = ("amal", "bela", "carl")
@@ -48,6 +50,10 @@ class Sequences(RuleBasedStateMachine):
         self.shut: set[str] = set()
         self.opened = 0
         self.grants: list[dict[str, object]] = []
+        self.kept: list[dict[str, object]] = []
+        self.standing = 0
+        self.session = dict.fromkeys(PEOPLE, 0)
+        self.answers = Answers(self.world.ring, self.world.desk, self.world.clock, lambda: str(self.standing))
         for name in PEOPLE:
             first = {Role.INVESTIGATOR, Role.APPROVER} if name != "carl" else {Role.APPROVER}
             self.people[name] = self.world.person(name, Role.INVESTIGATOR, *first, password=None)
@@ -168,6 +174,83 @@ class Sequences(RuleBasedStateMachine):
         (grant,) = [g for g in self.grants if g["id"] == used.id]
         assert grant in may, "read without a grant that covers it"
         grant["used"] += 1
+        question = {"values": values}
+        wanted = Read(person.id, action, self.cases[owner], *months)
+        kept = self.answers.keep(
+            self.signed_in(name), wanted, used.id, question, str(self.standing), {"n": len(self.kept)}
+        )
+        self.kept.append(
+            {
+                "id": kept, "grant": grant, "read": wanted, "question": question, "standing": self.standing,
+                "session": (name, self.session[name]), "at": self.world.now, "case": self.cases[owner],
+            }
+        )  # fmt: skip
+
+    @rule(
+        name=WHO,
+        values=VALUES,
+        change=st.sampled_from(["", "revoke", "role", "close", "shut", "ends", "waits"]),
+    )
+    def look_and_turn_the_page(self, name: str, values: tuple[str, ...], change: str) -> None:
+        """Look under a grant of one's own, let something happen, and turn the page."""
+        before = len(self.kept)
+        self.ask(name, Action.LOOKUP, values, ("2026-01", "2026-03"), 4, False)
+        self.read(name, name, Action.LOOKUP, values, ("2026-02", "2026-02"))
+        if len(self.kept) == before:
+            return
+        if change == "revoke":
+            self.revoke(name, self.grants.index(self.kept[-1]["grant"]))
+        elif change == "role":
+            self.set_roles(name, {Role.AUDITOR})
+        elif change == "close":
+            self.close(name)
+        elif change == "shut":
+            self.close_account(name, True)
+        elif change == "ends":
+            self.restrict_or_erase()
+        elif change == "waits":
+            self.wait(15)
+        given = self.turned(name, 0, True)
+        assert given is (change == ""), "kept while all holds, and only then"
+
+    def signed_in(self, name: str) -> SignedIn:
+        return SignedIn(self.now(name), f"{name} {self.session[name]}")
+
+    @rule(name=WHO)
+    def sign_in_again(self, name: str) -> None:
+        self.answers.forget(self.signed_in(name))
+        self.session[name] += 1
+
+    @rule()
+    def restrict_or_erase(self) -> None:
+        self.standing += 1
+
+    @rule(name=WHO, which=st.integers(0, 12), same=st.sampled_from([True, True, True, False]))
+    def page(self, name: str, which: int, same: bool) -> None:
+        self.turned(name, which, same)
+
+    def turned(self, name: str, which: int, same: bool) -> bool:
+        """Ask for the next page of an answer: given only while all that let it be read still holds."""
+        if not self.kept:
+            return False
+        kept = self.kept[-1 - which % len(self.kept)]
+        grant = kept["grant"]
+        question = kept["question"] if same else {"values": ["another"]}
+        given = self.answers.again(self.signed_in(name), kept["read"], question, str(kept["id"]))
+        if given is None:
+            return False
+        assert same, "an answer to another question"
+        assert given[0] == {"n": self.kept.index(kept)}
+        assert (name, self.session[name]) == kept["session"], "an answer of another session"
+        assert kept["standing"] == self.standing, "shown although what may be shown has changed"
+        assert timedelta(0) <= self.world.now - kept["at"] < timedelta(minutes=15)
+        assert grant["good"]
+        assert grant["begins"] <= self.world.now < grant["ends"]
+        assert name not in self.shut
+        assert self.roles[name] & LOOKERS[kept["read"].action]
+        assert kept["case"] == self.cases[name]
+        assert name not in self.closed, "the case is closed"
+        return True
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):

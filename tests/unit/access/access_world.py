@@ -9,7 +9,7 @@ from typing import Any
 
 from lethe.keys.providers.local import LocalProvider
 from lethe.keys.ring import KeyRing
-from lethe.operations.access.accounts import Accounts, Person
+from lethe.operations.access.accounts import Accounts, Demand, Person
 from lethe.operations.access.cases import Case, Cases
 from lethe.operations.access.database import Database
 from lethe.operations.access.desk import Desk
@@ -46,6 +46,10 @@ class World:
         if self.audit_fails:
             raise ConfigurationError("the audit log cannot be written")
         self.entries.append(dict(entry))
+
+    def demanding(self, demand: Demand) -> Sessions:
+        """Give sessions that demand a second factor."""
+        return Sessions(self.database, self.clock, demand)
 
     def person(self, name: str, *roles: Role, password: str | None = PASSWORD) -> Person:
         return self.accounts.add(name, name.title(), roles, password)

@@ -16,7 +16,7 @@ from lethe.console.web.service import Service
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    world = World(tmp_path / "site")
+    world = World(tmp_path / "site", serve={"second_factor": "choice"})
     world.now = datetime(2025, 3, 31, tzinfo=UTC)
     march = datetime(2025, 3, 10, 12, tzinfo=UTC)
     world.ingest([report(i, n, march) for i, n in enumerate((HER, HIM, HER))])

@@ -120,7 +120,7 @@ def test_boards_of_an_empty_installation_say_what_to_do(tmp_path_factory: pytest
 
     from lethe.console.web.service import Service
 
-    world = World(tmp_path_factory.mktemp("empty"))
+    world = World(tmp_path_factory.mktemp("empty"), serve={"second_factor": "choice"})
     site = Site(world, Service.open(world.runtime))
     carl = site.signed_in("carl", Role.AUDITOR, Role.OPERATOR, Role.BILLING_ANALYST, Role.PRIVACY_OFFICER)
     for path, told in (
