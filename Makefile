@@ -142,6 +142,10 @@ lock: setup ## Pin today's versions of everything
 	echo 'pyspark<4.2' | $(BIN)/uv pip compile -q - --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements-spark.lock
 	echo 'datacontract-cli[duckdb,parquet]' | $(BIN)/uv pip compile -q - --generate-hashes --no-header --no-emit-index-url --no-annotate --python-version 3.11 --upgrade -o requirements-contracts.lock
 
+.PHONY: sbom
+sbom: setup ## The bill of materials of the image (CycloneDX), to build/lethe.cdx.json
+	mkdir -p build && $(BIN)/python -m lethe.deploy.sbom requirements-image.lock > build/lethe.cdx.json
+
 .PHONY: clean
 clean: ## Remove what was built; var/ stays
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
