@@ -50,6 +50,8 @@ class Runtime:
     clock: Clock = system_clock
     topics: Callable[[Settings, Collection[str]], Kept] | None = None
     """Asks the broker what it keeps of topic-partitions; a face that can reach one gives it."""
+    ends: Callable[[Settings], dict[tuple[str, int], int]] | None = None
+    """Asks the broker which offset the next message of each source topic-partition gets; given likewise."""
 
     def __post_init__(self) -> None:
         """Make the configured formats known; those that come with Lethe need nothing read before they are used."""

@@ -219,6 +219,9 @@ class Serve(Section):
         description="of whom a second factor is demanded: all, roles that read of persons, decide or make accounts, "
         "or nobody",
     )
+    workers: tuple[str, ...] = setting(
+        default=(), description="workers whose readiness the health page asks for, such as http://worker-1:9464"
+    )
     breached_passwords: Path | None = setting(
         default=None, description="sorted SHA-1 digests of stolen passwords, as Have I Been Pwned publishes them"
     )
@@ -227,6 +230,10 @@ class Serve(Section):
         """Check that a provider knows where to send people."""
         if self.identity is not None and self.public_url is None:
             raise ValueError("serve.identity needs serve.public_url: the provider sends people back there")
+        for worker in self.workers:
+            parts = urlsplit(worker)
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query:
+                raise ValueError("serve.workers are URLs such as http://worker-1:9464, without a path")
 
     def url(self, keys_dir: Path) -> str:
         """Give the database's URL: the one that is set, else a file beside the key directory, never in it."""

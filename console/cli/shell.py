@@ -86,7 +86,7 @@ class Shell:
         """
         from lethe.operations.runtime import Runtime
 
-        runtime = replace(Runtime(self.settings), topics=_ask_topics)
+        runtime = replace(Runtime(self.settings), topics=_ask_topics, ends=_ask_ends)
         if not self.makes and not runtime.has_warehouse():
             raise ConfigurationError(
                 f"there is no warehouse at {self.settings.root} ({_read_from(self.config)}); name the right "
@@ -238,6 +238,12 @@ def _ask_topics(settings: Settings, places: Collection[str]) -> dict[str, dict[s
     from lethe.streams.broker.kept import kept
 
     return kept(settings, places)
+
+
+def _ask_ends(settings: Settings) -> dict[tuple[str, int], int]:
+    from lethe.streams.broker.kept import ends
+
+    return ends(settings)
 
 
 def _read_from(config: Path | None) -> str:

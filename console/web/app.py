@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from lethe import __version__
 from lethe.console.web import api, calls, case_api, health
+from lethe.console.web.housekeeping import housekeeping
 from lethe.console.web.pages import (
     account,
     accounts,
@@ -26,6 +27,7 @@ from lethe.console.web.pages import (
     boards,
     cases,
     detection,
+    disclosures,
     office,
     search,
     sign_in,
@@ -54,6 +56,7 @@ def make_app(service: Service) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        lifespan=housekeeping(service),
     )
     app.state.service = service
     app.middleware("http")(_last_resort)  # first, so that it lies within the headers
@@ -68,6 +71,7 @@ def make_app(service: Service) -> FastAPI:
         approvals,
         billing,
         boards,
+        disclosures,
         account,
         accounts,
         terminal,

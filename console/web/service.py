@@ -24,6 +24,7 @@ from lethe.operations.asker import Asker
 from lethe.operations.health.verified import Verifications
 from lethe.operations.office.office import Office
 from lethe.operations.office.requests import Requests
+from lethe.operations.oversight.shared import SharedDisclosures
 from lethe.operations.runtime import Runtime
 from lethe.operations.window.visibility import standing
 
@@ -40,6 +41,7 @@ class Service:
     accounts: Accounts = field(init=False)
     sessions: Sessions = field(init=False)
     recoveries: Recoveries = field(init=False)
+    shared: SharedDisclosures = field(init=False)
     cases: Cases = field(init=False)
     desk: Desk = field(init=False)
     requests: Requests = field(init=False)
@@ -65,6 +67,7 @@ class Service:
         if serve.identity is not None:
             callback = f"{serve.public_url}/sign-in/callback"
             self.identity = IdentityProvider(serve.identity, callback, ring, clock)
+        self.shared = SharedDisclosures(self.database, ring, clock)
         self.desk = Desk(self.database, ring, clock, self.audit, serve.daily_subjects)
         self.answers = Answers(ring, self.desk, clock, self.standing)
         self.requests = Requests(self.database, self.cases, clock)
@@ -84,6 +87,13 @@ class Service:
     def window(self, since: datetime | None = None, until: datetime | None = None) -> tuple[str, str]:
         """Give the months a look is into: those asked for, or the whole window."""
         return window_months(self.runtime.clock(), since, until)
+
+    def tidy(self) -> list[str]:
+        """End what is over by itself: requests thirty days after their answer. Return their references; audited."""
+        ended = self.requests.end_due()
+        for reference in ended:
+            self.audit({"who": "-", "action": "request.end", "case": reference})
+        return ended
 
     def standing(self) -> str:
         """Name what decides now what may be shown of the window."""

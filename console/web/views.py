@@ -27,6 +27,8 @@ _MENU: Final = (
     ("/integrity", "Integrity", Permission.INTEGRITY),
     ("/health", "Health", Permission.HEALTH),
     ("/audit", "Audit", Permission.AUDIT),
+    ("/disclosures", "Disclosures", Permission.EXPORT),
+    ("/disclosures", "Disclosures", Permission.AUDIT),
     ("/accounts", "Accounts", Permission.ACCOUNTS),
 )
 
@@ -84,7 +86,7 @@ def page(
 ) -> HTMLResponse:
     """Render a page for somebody; the menu shows what their roles allow."""
     may = who.person.may() if who is not None else frozenset()
-    menu = [(path, title) for path, title, permission in _MENU if permission in may]
+    menu = dict.fromkeys((path, title) for path, title, permission in _MENU if permission in may)
     text = _environment.get_template(template).render(
         who=who, menu=menu, path=request.url.path, version=__version__, may={p.value for p in may}, **values
     )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from http.client import HTTPException
 from typing import Any, Final
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
 
 import orjson
 
@@ -25,6 +29,7 @@ from lethe.tiers.retention.clock_guard import last_run
 
 DAYS: Final = 30
 _WEEK: Final = 7
+_SECONDS: Final = 2.0
 _COUNTED: Final = ("messages", "records", "split", "late", "rejected", "tombstones", "redacted")
 
 
@@ -69,14 +74,41 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
-    """A topic-partition as the warehouse knows it: the newest offset that is committed, and when that was."""
+class Feed:
+    """A topic-partition: the newest offset that is committed and when that was, None where nothing was yet.
 
-    stream: str
+    `waiting`: messages that are in the topic and not committed; None where the broker was not asked or did not answer.
+    """
+
+    topic: str
     partition: int
-    last_offset: int
-    committed: datetime
-    age: timedelta
+    last_offset: int | None
+    committed: datetime | None
+    age: timedelta | None
+    waiting: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Feeds:
+    """Every topic-partition, those first of which most waits; `trouble` is why nobody knows what waits."""
+
+    feeds: list[Feed]
+    trouble: str | None
+
+    @property
+    def waiting(self) -> int | None:
+        """Add up what waits."""
+        known = [f.waiting for f in self.feeds if f.waiting is not None]
+        return sum(known) if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a worker answers when it is asked whether it is ready."""
+
+    worker: str
+    ready: bool
+    told: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,19 +158,52 @@ def rejections(runtime: Runtime, most: int = DAYS) -> list[Reason]:
     return sorted(reasons, key=lambda r: (-r.week, -r.total, r.stream, r.reason))
 
 
-def workers(runtime: Runtime) -> list[Worker]:
-    """Say of each topic-partition when it was committed to last, the longest ago first."""
+def feeds(runtime: Runtime) -> Feeds:
+    """Say of each topic-partition when it was committed to last, and what waits in the broker."""
     newest: dict[tuple[str, int], dict[str, Any]] = {}
     for commit in _commits(runtime):
-        at = commit["stream"], commit["partition"]
+        # Streams that are told apart within a topic share its offsets.
+        at = commit["stream"].partition("~")[0], commit["partition"]
         if at not in newest or commit["last_offset"] >= newest[at]["last_offset"]:
             newest[at] = commit
+    ends, trouble = _ends(runtime)
     now = runtime.clock()
-    found = [
-        Worker(*at, c["last_offset"], c["committed_time"], now - c["committed_time"])
-        for at, c in newest.items()
-    ]
-    return sorted(found, key=lambda w: (w.committed, w.stream, w.partition))
+    found = []
+    for at in {*newest, *ends}:
+        commit, end = newest.get(at, {}), ends.get(at)
+        committed = commit.get("committed_time")
+        waiting = None if end is None else max(0, end - 1 - commit.get("last_offset", -1))
+        age = None if committed is None else now - committed
+        found.append(Feed(*at, commit.get("last_offset"), committed, age, waiting))
+    return Feeds(sorted(found, key=lambda f: (-(f.waiting or 0), f.topic, f.partition)), trouble)
+
+
+def _ends(runtime: Runtime) -> tuple[dict[tuple[str, int], int], str | None]:
+    if runtime.ends is None or not runtime.settings.sources:
+        return {}, "no broker is asked here"
+    try:
+        return runtime.ends(runtime.settings), None
+    except LetheError as error:
+        return {}, str(error)
+
+
+def readiness(workers: Sequence[str]) -> list[Ready]:
+    """Ask each worker whether it is ready, side by side; one that does not answer in two seconds is not."""
+    with ThreadPoolExecutor(max(1, min(len(workers), 16))) as pool:
+        return list(pool.map(_ready, workers))
+
+
+def _ready(worker: str) -> Ready:
+    # The addresses are a setting; a proxy of the environment has nothing to do with them.
+    opener = build_opener(ProxyHandler({}))
+    try:
+        with opener.open(f"{worker}/ready", timeout=_SECONDS) as answer:
+            return Ready(worker, True, answer.read(500).decode("utf-8", "replace").strip())
+    except HTTPError as error:
+        with error:
+            return Ready(worker, False, error.read(500).decode("utf-8", "replace").strip())
+    except (OSError, HTTPException):
+        return Ready(worker, False, "does not answer")
 
 
 @dataclass(frozen=True, slots=True)

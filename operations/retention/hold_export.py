@@ -10,6 +10,9 @@ gone/N.json          certificates of what had gone before the hold was placed; `
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -41,6 +44,8 @@ from lethe.tiers.holds.scope import held_roles
 from lethe.tiers.window.lookup import Query
 
 _AT_ONCE: Final = 500
+_PACKED: Final = "hold-packed-"
+_A_DAY: Final = 86_400
 _CSV: Final = (
     "record", "event_time", "channel", "direction", "account", "status_group", "country", "network", "route", "parties",
     "message_id", "preserved", "rejected",
@@ -60,6 +65,64 @@ class Produced:
     gone: int = 0
     manifest_sha256: str = ""
     without_evidence: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What was produced, in one ZIP on this machine's disk until it is removed."""
+
+    produced: Produced
+    file: Path
+
+    def remove(self) -> None:
+        """Remove it, once it was handed over."""
+        shutil.rmtree(self.file.parent, ignore_errors=True)
+
+
+def export_packed(runtime: Runtime, asker: Asker, reference: str) -> Packed:
+    """Produce everything a hold keeps as one ZIP in a folder of its own; raises as `export` does.
+
+    What an earlier one left there when its process ended is removed first, when it is a day old.
+    """
+    place = runtime.exports
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in place.glob(f"{_PACKED}*"):
+            if runtime.clock().timestamp() - left.stat().st_mtime > _A_DAY:
+                shutil.rmtree(left, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=_PACKED, dir=place))
+    except OSError as error:
+        raise LetheError(f"{place} cannot be written: {error.strerror}") from None
+    try:
+        produced = export(runtime, asker, reference, folder / "hold")
+        with zipfile.ZipFile(folder / "hold.zip", "x", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+            for path in sorted((folder / "hold").rglob("*")):
+                if path.is_file():
+                    packed.write(path, path.relative_to(folder / "hold"))
+        shutil.rmtree(folder / "hold")
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return Packed(produced, folder / "hold.zip")
+
+
+def unpack(file: Path, folder: Path) -> None:
+    """Write the files of a packed hold into a new folder, for its owner alone.
+
+    Raises `InputError` for a folder with something in it, `IntegrityError` for a name that leads out of the folder.
+    """
+    with zipfile.ZipFile(file) as packed:
+        names = packed.namelist()
+        if any(Path(n).is_absolute() or ".." in Path(n).parts for n in names):
+            raise IntegrityError("the file holds names that lead out of the folder: nothing was written")
+        if folder.exists() and any(folder.iterdir()):
+            raise InputError(f"{folder} is not empty: choose a new directory")
+        for name in names:
+            path = folder / name
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            new = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(new, "wb") as out, packed.open(name) as data:
+                shutil.copyfileobj(data, out)
 
 
 def export(

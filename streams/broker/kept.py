@@ -14,6 +14,7 @@ from lethe.streams.broker.client import Admin
 
 _SECONDS: Final = 5.0
 earliest_of: Final[Callable[[], OffsetSpec]] = OffsetSpec.earliest
+latest_of: Final[Callable[[], OffsetSpec]] = OffsetSpec.latest
 
 
 def kept(settings: Settings, places: Collection[str]) -> dict[str, dict[str, int | None]]:
@@ -44,6 +45,29 @@ def kept(settings: Settings, places: Collection[str]) -> dict[str, dict[str, int
         place: {"earliest_offset": earliest[p.topic, p.partition], "retention_ms": retention.get(p.topic)}
         for place, p in wanted.items()
     }
+
+
+def ends(settings: Settings) -> dict[tuple[str, int], int]:
+    """Ask for the offset that the next message gets, of each partition of the configured source topics.
+
+    A topic that there is not (yet) is left out. Raises `TransientError` when the broker does not answer.
+    """
+    admin = Admin(settings)
+    admin.reach()
+    try:
+        known = admin.client.list_topics(timeout=_SECONDS).topics
+        places = [
+            TopicPartition(topic, number)
+            for topic in sorted(settings.sources)
+            if topic in known
+            for number in known[topic].partitions
+        ]
+        offsets = admin.client.list_offsets(
+            {place: latest_of() for place in places}, request_timeout=_SECONDS
+        )
+        return {(p.topic, p.partition): int(f.result(_SECONDS).offset) for p, f in offsets.items()}
+    except (KafkaException, TimeoutError) as error:
+        raise admin.failed(error) from None
 
 
 def retention_of(settings: Settings) -> dict[str, int]:

@@ -12,9 +12,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import httpx
+import orjson
 import pyotp
 import pytest
 from client_machine import LETHE, Machine, certificate, ended, served
@@ -80,6 +82,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
         "LETHE_KEYS_DIR": str(world.keys),
         "LETHE_SERVE__CERTIFICATE": str(cert),
         "LETHE_SERVE__PRIVATE_KEY": str(key),
+        "LETHE_SERVE__SECOND_FACTOR": "choice",
     }
     with served(folder, settings) as url:
         yield Office(folder, url, cert, world, service)
@@ -156,6 +159,14 @@ def test_what_weighs_waits_for_a_second_person_and_is_done_once(office: Office) 
     copy = cara.json("export", HER, *why)
     assert len(copy["records"]) == 2
     cara.waiting("export", HER, *why)  # an approval is for one time
+    bela.type("approvals", "approve", cara.waiting("export", HER, *why))
+    folder = cara.home / "answer"
+    unknown = cara.type("export", HER, *why, "--out", str(folder), "--answer", "xx", status=1)
+    assert "language" in unknown
+    cara.type("export", HER, *why, "--out", str(folder), "--answer", "th")
+    names = {p.name for p in folder.iterdir()}
+    assert {"export.json", "records.csv", "answer.html", "answer.pdf"} <= names
+    assert (folder / "answer.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_a_restriction_hides_and_its_lifting_shows(office: Office) -> None:
@@ -186,6 +197,25 @@ def test_a_hold_is_placed_shown_extended_and_released_by_two(office: Office) -> 
     more = ("hold", "extend", "HC-7", "--days", "60", "--reason", "order of today", "--case", "A-1")
     bela.type("approvals", "approve", amal.waiting(*more))
     assert amal.json(*more)["ends"]
+    folder = amal.home / "hc-7"
+    why = ("--case", "A-1", "--purpose", "order of today")
+    handed = ("hold", "export", "HC-7", "--out", str(folder), *why)
+    assert "--law counts where the keys are" in amal.type(*handed, "--law", "I say so", status=2)
+    bela.type("approvals", "approve", amal.waiting(*handed))
+    assert not folder.exists()
+    produced = amal.json(*handed)
+    assert (produced["records"], produced["originals"]) == (2, 2)
+    manifest = orjson.loads((folder / "manifest.json").read_bytes())
+    assert (manifest["by"], manifest["case"], manifest["reference"]) == ("amal", "A-1", "HC-7")
+    assert sha256((folder / "manifest.json").read_bytes()).hexdigest() == produced["manifest_sha256"]
+    assert {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {
+        "manifest.json"
+    } == set(manifest["files"])
+    assert all(stat.S_IMODE(p.stat().st_mode) == 0o600 for p in folder.rglob("*") if p.is_file())
+    assert list(office.world.runtime.exports.iterdir()) == [], (
+        "nothing of it stays on the installation's disk"
+    )
+    assert "is not empty" in amal.type(*handed, status=2)
     release = ("hold", "release", "HC-7", "--yes", "--case", "A-1")
     bela.type("approvals", "approve", amal.waiting(*release))
     assert amal.json(*release)["certificate"] is not None
@@ -197,6 +227,11 @@ def test_auditors_verify_and_list_and_are_given_no_identifier(office: Office) ->
     listed = dora.type("--json", "audit", "list")
     assert HER[1:] not in listed
     assert dora.json("ledger")[0]["records"] == 3
+    proven = dora.json("verify")
+    assert proven["ok"] is True
+    assert proven["rows"] + proven["rows_out_of_scope"] == 3
+    assert "count where the installation is" in dora.type("verify", "--originals", status=2)
+    assert dora.type("verify", "--key", "no key at all", status=1)
     refused = dora.type("audit", "disclosures", HER, "--case", "F-1", "--purpose", "why", status=1)
     assert "needs the permission export" in refused
     cara = office.at("cara")
@@ -220,6 +255,9 @@ def test_default_deny_for_each_role(office: Office) -> None:
     # Another's case does not exist for one.
     amal, cara = office.at("amal"), office.at("cara")
     amal.type("case", "open", "F-9", "--purpose", "fraud")
+    said = amal.json("policy", "explain", HER, "2026-02-28")
+    assert said["countries"] == ["PK"]
+    assert "needs the permission" in emil.type("policy", "explain", HER, "2026-02-28", status=1)
     said = cara.type("lookup", HER, "--case", "F-9", "--purpose", "curious", status=1)
     assert "there is no such case of yours" in said
 
@@ -250,10 +288,9 @@ def test_a_terminal_is_signed_in_by_a_code_at_a_browser(office: Office) -> None:
 def test_a_second_factor_is_asked_for_in_the_terminal(office: Office) -> None:
     account = office.service.accounts.add("fadi", "Fadi", [Role.AUDITOR], PASSWORD).id
     secret = office.service.accounts.new_totp(account)
+    office.world.now = datetime.now(UTC) - timedelta(minutes=1)
+    office.service.accounts.confirm_totp(account, pyotp.TOTP(secret).at(office.world.now))
     office.world.now = datetime.now(UTC)
-    office.service.accounts.confirm_totp(
-        account, pyotp.TOTP(secret).at(office.world.now - timedelta(seconds=30))
-    )
     machine = office.machine()
     wrong = machine.type("login", "--name", "fadi", typed=f"{PASSWORD}\n\n", status=1)
     assert "name, password or code is wrong" in wrong

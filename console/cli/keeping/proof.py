@@ -13,7 +13,7 @@ from lethe.console.cli.people.window import CASE, LAW, PURPOSE, RECORD
 from lethe.console.cli.remote.calls import ask
 from lethe.console.cli.shell import Shell, asker, fail, moment, progress, shell, write_private
 from lethe.operations.proof import evidence, verify
-from lethe.schemas.errors import IntegrityError, LetheError
+from lethe.schemas.errors import InputError, IntegrityError, LetheError
 from lethe.schemas.position import Position
 
 _SHOWN = 50
@@ -62,12 +62,22 @@ def verify_command(
     wanted = verify.Wanted(
         stream, moment(since, "--since"), moment(until, "--until"), key or [], kept, originals
     )
+    if invocation.server is not None:
+        if originals or engine != "local" or workers is not None:
+            raise InputError("--originals, --engine and --workers count where the installation is")
+        done = ask(invocation, verify.verify, wanted, lambda _done, _all: None)
+        _end_of(invocation, done)
+        return
     with (
         cluster(invocation, engine, address, workers) as tasks,
         progress("rows verified", None, shown=not invocation.json) as update,
     ):
         here = engine == "local" and workers is None  # in this process, which tells row by row how far it is
         done = verify.verify(invocation.runtime, wanted, update, None if here else tasks.map)
+    _end_of(invocation, done)
+
+
+def _end_of(invocation: Shell, done: verify.Verified) -> None:
     _answer(invocation, done)
     if done.findings:
         fail(

@@ -202,7 +202,7 @@ def policy_explain(
     invocation = shell(context)
     when = moment(date, "DATE")
     assert when is not None  # noqa: S101  (a text was given)
-    found = policy.explain(invocation.runtime, asker(), value, when)
+    found = ask(invocation, policy.explain, asker(), value, when)
     columns = ["data", "kept for", "until", "still kept", "rule", "why"]
     invocation.answer(
         asdict(found),

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lethe.console.cli._root import new_app
 from lethe.console.cli.people.window import CASE, FOR, LAW, PURPOSE
-from lethe.console.cli.remote.calls import ask
+from lethe.console.cli.remote.calls import ask, with_case
 from lethe.console.cli.shell import agree, asker, moment, progress, shell, typed
 from lethe.operations.retention import hold
 from lethe.operations.retention import hold_export as produce
 from lethe.operations.window.visibility import RESTRICTED
 from lethe.schemas.errors import InputError
+
+if TYPE_CHECKING:
+    from lethe.console.cli.remote.server import Server
+    from lethe.operations.asker import Asker
 
 OF_CASE = Annotated[
     str | None,
@@ -155,7 +161,10 @@ def hold_export(
     invocation = shell(context)
     who = asker(case, purpose, law)
     with progress("records", None, shown=not invocation.json) as update:
-        done = produce.export(invocation.runtime, who, reference, out, lambda count: update(count, None))
+        if invocation.server is None:
+            done = produce.export(invocation.runtime, who, reference, out, lambda count: update(count, None))
+        else:
+            done = _handed_over(invocation.server, who, reference, out)
 
     def say() -> None:
         invocation.say(
@@ -166,6 +175,18 @@ def hold_export(
             invocation.say(f"{done.withheld} record(s) withheld. {RESTRICTED}")
 
     invocation.answer(asdict(done), say)
+
+
+def _handed_over(server: Server, who: Asker, reference: str, out: Path) -> produce.Produced:
+    """Have the service produce what a hold keeps, and write its files into a new folder."""
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} is not empty: choose a new directory")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "hold.zip"
+        headers = server.download("/api/holds/export", {**with_case(who), "reference": reference}, file)
+        told = next(value for name, value in headers.items() if name.lower() == "lethe-produced")
+        produce.unpack(file, out)
+    return produce.Produced(**json.loads(told))
 
 
 def _end(ends: datetime | None) -> str:

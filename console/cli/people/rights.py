@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sys
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lethe.console.cli.people.window import FOR
-from lethe.console.cli.remote.calls import ask
+from lethe.console.cli.remote.calls import ask, with_case
 from lethe.console.cli.shell import Shell, agree, asker, progress, shell, typed
 from lethe.operations.rights import erase, export, restrict
 from lethe.operations.rights.erase import COUNTS, Erasure
 from lethe.schemas.errors import ConfigurationError, InputError
+
+if TYPE_CHECKING:
+    from lethe.operations.asker import Asker
 
 VALUE = Annotated[
     str,
@@ -64,10 +68,11 @@ def export_command(
     invocation = shell(context)
     if answer is not None and out is None:
         raise InputError("--answer writes files: give --out with a directory")
-    if answer is not None and invocation.server is not None:
-        raise InputError("the letter is made where the installation is: the console's pages have it, too")
-    letter = None if answer is None else _letter(answer)
     who, text = asker(case, purpose), typed(value)
+    if answer is not None and out is not None and invocation.server is not None:
+        _from_afar(invocation, who, text, answer, out, with_names)
+        return
+    letter = None if answer is None else _letter(answer)
     with progress("records looked through", None, shown=not invocation.json and out is not None) as update:
         copy = ask(invocation, export.export, who, text, lambda done: update(done, None), with_names)
     files = copy.files()
@@ -81,6 +86,21 @@ def export_command(
         {"records": copy.records, "files": written},
         lambda: invocation.say(
             f"{copy.records} record(s) in {', '.join(written)}; {copy.held} more are kept by law alone"
+        ),
+    )
+
+
+def _from_afar(invocation: Shell, who: Asker, text: str, language: str, out: Path, with_names: bool) -> None:
+    """Have the service make the copy and its letter, and write its files."""
+    assert invocation.server is not None  # noqa: S101  (looked at before)
+    body = {**with_case(who), "text": text, "names": with_names, "answer": language}
+    made = invocation.server.ask("POST", "/api/exports/files", body)
+    files = {Path(name).name: b64decode(data) for name, data in made["files"].items()}
+    written = export.write_files(out, files)
+    invocation.answer(
+        {"records": made["records"], "files": written},
+        lambda: invocation.say(
+            f"{made['records']} record(s) in {', '.join(written)}; {made['held']} more are kept by law alone"
         ),
     )
 

@@ -50,12 +50,14 @@ ROUTES: Final[Mapping[str, tuple[str, str]]] = {
     "retention.hold.release": ("POST", "/api/holds/release"),
     "retention.certificates.every": ("GET", "/api/certificates"),
     "retention.certificates.read": ("GET", "/api/certificates/{number}"),
+    "proof.verify.verify": ("POST", "/api/verify"),
+    "retention.policy.explain": ("POST", "/api/policy"),
     "oversight.verify.verify": ("POST", "/api/audit/verify"),
     "health.ledger.by_partition": ("GET", "/api/ledger"),
 }
 """Use case in `lethe.operations` -> the call of the API that does it. A parameter is a field of the call's body."""
 
-_WITHOUT_CASE: Final = frozenset({"retention.hold.show"})
+_WITHOUT_CASE: Final = frozenset({"retention.hold.show", "retention.policy.explain"})
 
 
 def ask(
@@ -80,25 +82,26 @@ def entries(
     server: Server, path: str, wanted: Any, asker: Asker | None = None, **more: Any
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Ask for entries of the audit; return them and what of it could not be read."""
-    body = _plain(wanted) | ({} if asker is None else _asker(asker))
+    body = _plain(wanted) | ({} if asker is None else with_case(asker))
     answer = server.ask("POST", path, {**body, **more})
     return answer["entries"], answer["damage"]
 
 
-def _body(given: Mapping[str, Any], with_case: bool) -> dict[str, Any]:
+def _body(given: Mapping[str, Any], has_case: bool) -> dict[str, Any]:
     """Write a use case's arguments as a call's body: who asks is the session's, what is told on the way stays here."""
     body: dict[str, Any] = {}
     for name, value in given.items():
         if value is None or callable(value):
             continue
         if isinstance(value, Asker):
-            body |= _asker(value) if with_case else {}
+            body |= with_case(value) if has_case else {}
         else:
             body[name] = _plain(value)
     return body
 
 
-def _asker(asker: Asker) -> dict[str, Any]:
+def with_case(asker: Asker) -> dict[str, Any]:
+    """Write for which case and why something is asked; raises `InputError` where the service could not take it."""
     if asker.law:
         raise InputError(
             "--law counts where the keys are: the service shows the records of a restricted person to nobody"
@@ -113,6 +116,8 @@ def _asker(asker: Asker) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, str | int | float | bool | None):
         return value
+    if isinstance(value, bytes):  # a checkpoint, or evidence: text
+        return value.decode("utf-8", "replace")
     if isinstance(value, date | datetime):
         return value.isoformat()
     if isinstance(value, list | tuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import ssl
 import urllib.error
 import urllib.request
@@ -9,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -89,6 +92,30 @@ class Server:
         told = answer.get("error") if isinstance(answer, dict) else None
         self._refuse(status, str(told or f"status {status}"), signed_in)
 
+    def download(self, path: str, body: Mapping[str, Any], file: Path) -> Mapping[str, str]:
+        """Ask for a file and write it for its owner alone; return the answer's headers. Raises as `ask` does."""
+        request = self._request("POST", path, body, self.session.token)
+        try:
+            with self._opener.open(request, timeout=_PATIENT) as answer:
+                if answer.status == 202:
+                    raise NotDoneError(str(orjson.loads(answer.read(_MOST_BYTES)).get("told")))
+                with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+                    shutil.copyfileobj(answer, out)
+                return dict(answer.headers.items())
+        except urllib.error.HTTPError as error:
+            with error:
+                data = error.read(1 << 20)
+            try:
+                told = str(orjson.loads(data)["error"])
+            except (orjson.JSONDecodeError, KeyError, TypeError):
+                told = f"status {error.code}"
+            self._refuse(error.code, told, signed_in=True)
+            raise AssertionError from None  # a refusal is raised
+        except urllib.error.URLError as error:
+            raise self._silent(error.reason) from None
+        except (OSError, HTTPException) as error:
+            raise self._silent(error) from None
+
     def _refuse(self, status: int, told: str, signed_in: bool) -> None:
         if status == 401 and signed_in:
             session_file.forget(self.url)
@@ -106,16 +133,7 @@ class Server:
     def _send(
         self, method: str, path: str, body: Mapping[str, Any] | None, token: str | None
     ) -> tuple[int, bytes]:
-        url = self.url + path
-        if body and method == "GET":
-            url += f"?{urlencode(body)}"
-        data = None if body is None or method == "GET" else orjson.dumps(body)
-        request = urllib.request.Request(url, data=data, method=method)  # noqa: S310  (its scheme was looked at)
-        request.add_header("Accept", "application/json")
-        if data is not None:
-            request.add_header("Content-Type", "application/json")
-        if token is not None:
-            request.add_header("Authorization", f"Bearer {token}")
+        request = self._request(method, path, body, token)
         try:
             with self._opener.open(request, timeout=_PATIENT) as answer:
                 return answer.status, answer.read(_MOST_BYTES)
@@ -126,6 +144,21 @@ class Server:
             raise self._silent(error.reason) from None
         except (OSError, HTTPException) as error:
             raise self._silent(error) from None
+
+    def _request(
+        self, method: str, path: str, body: Mapping[str, Any] | None, token: str | None
+    ) -> urllib.request.Request:
+        url = self.url + path
+        if body and method == "GET":
+            url += f"?{urlencode(body)}"
+        data = None if body is None or method == "GET" else orjson.dumps(body)
+        request = urllib.request.Request(url, data=data, method=method)  # noqa: S310  (its scheme was looked at)
+        request.add_header("Accept", "application/json")
+        if data is not None:
+            request.add_header("Content-Type", "application/json")
+        if token is not None:
+            request.add_header("Authorization", f"Bearer {token}")
+        return request
 
     def _silent(self, why: object) -> LetheError:
         if isinstance(why, ssl.SSLCertVerificationError):

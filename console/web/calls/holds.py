@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter
 from pydantic import Field
-from starlette.responses import Response
+from starlette.background import BackgroundTask
+from starlette.responses import FileResponse, Response
 
 from lethe.console.web.calls._shared import OF_WEIGHT, REFUSALS, Asked, Body, Text, by, told
 from lethe.console.web.security import Here
@@ -17,12 +20,14 @@ from lethe.operations.access.grants import Action
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
 from lethe.operations.asker import Asker
-from lethe.operations.retention import hold
+from lethe.operations.retention import hold, hold_export
 
 router = APIRouter(prefix="/api")
 Keeper = Annotated[SignedIn, by(Permission.HOLD)]
 Reference = Annotated[str, Field(min_length=1, max_length=200)]
+Handing = Annotated[SignedIn, by(Permission.HANDOVER)]
 _MOST: Final = 1_000
+_ZIP: Final = "application/zip"
 
 
 class OrderBody(Body):
@@ -104,6 +109,27 @@ def extend(service: Here, who: Keeper, asked: Extend) -> Response:
     passed = service.enter(who.person, asked.case, Wish(Action.HOLD, words, asked.purpose, ()))
     return told(
         hold.extend(service.runtime, passed.asker, asked.reference, asked.reason, asked.days, asked.review)
+    )
+
+
+@router.post(
+    "/holds/export", response_class=FileResponse, responses={**OF_WEIGHT, 200: {"content": {_ZIP: {}}}}
+)
+def produce(service: Here, who: Handing, asked: Release) -> Response:
+    """Produce what a hold keeps as a ZIP, once a second person has approved the hand-over.
+
+    It lies on the disk of the installation while it is sent, for its user alone, and is removed then.
+    """
+    wish = Wish(Action.HANDOVER, [f"hand over {asked.reference}"], asked.purpose, ())
+    passed = service.enter(who.person, asked.case, wish)
+    packed = hold_export.export_packed(service.runtime, passed.asker, asked.reference)
+    headers = {"Lethe-Produced": json.dumps(asdict(packed.produced))}  # nothing but ASCII
+    return FileResponse(
+        packed.file,
+        media_type=_ZIP,
+        filename="hold.zip",
+        headers=headers,
+        background=BackgroundTask(packed.remove),
     )
 
 

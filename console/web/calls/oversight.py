@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
@@ -13,15 +13,20 @@ from starlette.responses import Response
 from lethe.console.web.calls._shared import REFUSALS, Body, by, told
 from lethe.console.web.calls.window import Entries
 from lethe.console.web.security import Here
+from lethe.console.web.service import SOURCE
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
+from lethe.operations.asker import Asker
 from lethe.operations.health import ledger
 from lethe.operations.oversight import entries, verify
-from lethe.operations.retention import certificates
+from lethe.operations.proof import verify as archive
+from lethe.operations.retention import certificates, policy
 
 router = APIRouter(prefix="/api")
 Auditor = Annotated[SignedIn, by(Permission.AUDIT)]
 Keeper = Annotated[SignedIn, by(Permission.CERTIFICATES)]
+Prover = Annotated[SignedIn, by(Permission.INTEGRITY)]
+Owner = Annotated[SignedIn, by(Permission.CASES)]
 Bookkeeper = Annotated[SignedIn, by(Permission.LEDGER)]
 
 
@@ -33,6 +38,30 @@ class Wanted(Body):
     case: str | None = Field(None, max_length=200)
     since: datetime | None = None
     until: datetime | None = None
+
+
+class Wanting(Body):
+    """Rows of one stream, of the months of two times, and what they have to agree with: keys, checkpoints, as text."""
+
+    stream: str | None = Field(None, max_length=260)
+    since: datetime | None = None
+    until: datetime | None = None
+    keys: list[Annotated[str, Field(max_length=8_000)]] = Field(default_factory=list, max_length=20)
+    checkpoints: list[Annotated[str, Field(max_length=100_000)]] = Field(default_factory=list, max_length=20)
+    originals: Literal[False] = False
+
+
+class WhatToVerify(Body):
+    """What of the archive to verify. Originals are compared where the keys are: that reads the window."""
+
+    wanted: Wanting
+
+
+class Periods(Body):
+    """A number, an address or a country (several of one record with commas), and the time of the communication."""
+
+    text: str = Field(min_length=1, max_length=1_024)
+    when: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +85,28 @@ def listed(service: Here, who: Auditor, wanted: Wanted) -> Response:  # noqa: AR
 def verified(service: Here, who: Auditor) -> Response:  # noqa: ARG001
     """Verify the whole audit."""
     return told(verify.verify(service.runtime))
+
+
+@router.post("/verify", response_model=archive.Verified, responses=REFUSALS)
+def verify_archive(service: Here, who: Prover, asked: WhatToVerify) -> Response:
+    """Verify the archive against its signed log: every row, the ledger, the log. The audit says who asked."""
+    wanted = asked.wanted
+    service.audit({"who": who.person.name, "action": "verify", "what": "archive"})
+    found = archive.verify(
+        service.runtime,
+        archive.Wanted(
+            wanted.stream, wanted.since, wanted.until, wanted.keys, [c.encode() for c in wanted.checkpoints]
+        ),
+        lambda _done, _all: None,
+    )
+    return told(found)
+
+
+@router.post("/policy", response_model=policy.Explained, responses=REFUSALS)
+def explain(service: Here, who: Owner, asked: Periods) -> Response:
+    """Say which periods apply to a communication, and why; whom it is about is in the audit, as a token."""
+    asker = Asker.of(who.person.name, source=SOURCE.get())
+    return told(policy.explain(service.runtime, asker, asked.text, asked.when))
 
 
 @router.get("/certificates", response_model=list[certificates.Listed], responses=REFUSALS)

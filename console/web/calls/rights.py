@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import Field
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from lethe.console.web.calls._shared import OF_WEIGHT, REFUSALS, Asked, Text, by, told
@@ -14,6 +15,7 @@ from lethe.operations.access.gate import Wish
 from lethe.operations.access.grants import Action
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
+from lethe.operations.office import answer
 from lethe.operations.rights import erase, export, restrict
 
 router = APIRouter(prefix="/api")
@@ -33,6 +35,20 @@ class Copy(Asked):
 
     text: Text
     names: bool = False
+
+
+class CopyWithLetter(Copy):
+    """A copy with a letter: `answer` is its language, such as `th`."""
+
+    answer: str = Field(min_length=2, max_length=10)
+
+
+class CopyFiles(BaseModel):
+    """The files of a copy, by name, in base64."""
+
+    records: int
+    held: int
+    files: dict[str, str]
 
 
 class Restrict(Asked):
@@ -62,6 +78,22 @@ def copy(service: Here, who: Exporter, asked: Copy) -> Response:
     wish = Wish(Action.EXPORT, [asked.text, *with_names], asked.purpose, [asked.text])
     passed = service.enter(who.person, asked.case, wish)
     return told(export.export(service.runtime, passed.asker, asked.text, names=asked.names))
+
+
+@router.post("/exports/files", response_model=CopyFiles, responses=OF_WEIGHT)
+def copy_files(service: Here, who: Exporter, asked: CopyWithLetter) -> Response:
+    """Copy what the window holds of a person as files, a letter in their language among them; approved as a copy is."""
+    answer.language_of(asked.answer)
+    with_names = ["with the names of who looked"] if asked.names else []
+    wish = Wish(Action.EXPORT, [asked.text, *with_names], asked.purpose, [asked.text])
+    passed = service.enter(who.person, asked.case, wish)
+    runtime = service.runtime
+    made = export.export(runtime, passed.asker, asked.text, names=asked.names)
+    now = runtime.clock()
+    facts = answer.Facts("access", str(passed.asker.case), now.date(), [asked.text])
+    letter = answer.files(made.content, facts, asked.answer, runtime.settings.office, now)
+    files = {name: b64encode(data).decode() for name, data in {**made.files(), **letter}.items()}
+    return told(CopyFiles(records=made.records, held=made.held, files=files).model_dump())
 
 
 @router.post("/restrictions", response_model=restrict.Restriction, responses=REFUSALS)

@@ -117,14 +117,15 @@ def verify(service: Here, who: Prover, form: Form) -> Response:
 
 @router.get("/health")
 def health(request: Request, service: Here, who: Operator) -> Response:
-    """Show how the installation is: what `lethe doctor` finds, and when each topic-partition was committed to last."""
+    """Show how the installation is: workers, what waits in each topic-partition, what `lethe doctor` finds."""
     runtime = service.runtime
     return page(
         request,
         "health.html",
         who,
         checks=list(checks(replace(runtime), {})),
-        workers=boards.workers(runtime),
+        feeds=boards.feeds(runtime),
+        workers=boards.readiness(runtime.settings.serve.workers),
         swept=boards.last_sweep(runtime) if runtime.has_warehouse() else None,
         now=runtime.clock(),
     )

@@ -28,8 +28,7 @@ Officer = Annotated[SignedIn, Depends(needs(Permission.EXPORT))]
 @router.get("/office")
 def requests(request: Request, service: Here, who: Officer) -> Response:
     """List the requests of the office, those to be answered first; what is over ends here."""
-    for reference in service.requests.end_due():
-        service.audit({"who": "-", "action": "request.end", "case": reference})
+    service.tidy()
     today = service.runtime.clock().date()
     found = service.requests.every(who.person)
     return page(

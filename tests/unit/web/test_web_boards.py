@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from retention_world import report
@@ -11,9 +14,10 @@ from web_site import HER, HIM, Browser, Site
 
 from lethe.operations.access.roles import Role
 from lethe.operations.asker import Asker
-from lethe.operations.health.boards import Reason, rejections, topic_days, workers
+from lethe.operations.health.boards import Reason, feeds, rejections, topic_days
 from lethe.operations.retention.hold import Order, place
 from lethe.operations.rights.erase import erase
+from lethe.schemas.errors import TransientError
 
 ASKER = Asker.of("dora", "DSR-1", "asked by the person")
 
@@ -109,8 +113,8 @@ def test_an_operator_sees_how_it_is_and_no_value(site: Site) -> None:
     assert "retention" in page
     assert "none yet" in page
     assert HER[1:] not in page
-    (worker, *_) = workers(site.world.runtime)
-    assert worker.last_offset == 2
+    (feed, *_) = feeds(site.world.runtime).feeds
+    assert (feed.last_offset, feed.waiting) == (2, None)
     site.world.sweep()
     assert "seconds ago" in operator.get("/health")
 
@@ -167,3 +171,42 @@ def test_who_approved_what_is_there_for_approvers_and_auditors(site: Site) -> No
     assert "bela" in page
     assert "she asked in person" not in page
     assert HER[1:] not in page
+
+
+def test_an_operator_sees_what_waits_and_which_workers_are_ready(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Worker(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(b"no partition is assigned yet")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    answering = ThreadingHTTPServer(("127.0.0.1", 0), Worker)
+    threading.Thread(target=answering.serve_forever, daemon=True).start()
+    places = (f"http://127.0.0.1:{answering.server_port}", "http://127.0.0.1:1")
+    serve = site.service.runtime.settings.serve.model_copy(update={"workers": places})
+    settings = site.service.runtime.settings.model_copy(
+        update={"serve": serve, "sources": {"cdr.sms": "infobip/sms-report"}}
+    )
+    ends = {("cdr.sms", 0): 40, ("cdr.sms", 1): 0}
+    site.service.runtime = replace(site.service.runtime, settings=settings, ends=lambda _: ends)
+    page = site.signed_in("fay", Role.OPERATOR).get("/health")
+    answering.shutdown()
+    answering.server_close()
+    assert "<b>40</b>" in page
+    assert "never" in page
+    assert "0 of 2" in page
+    assert "no partition is assigned yet" in page
+    assert "does not answer" in page
+
+    def away(_: object) -> dict[tuple[str, int], int]:
+        raise TransientError("the broker does not answer")
+
+    site.service.runtime = replace(site.service.runtime, ends=away)
+    page = site.signed_in("faye", Role.OPERATOR).get("/health")
+    assert "not known" in page
+    assert "the broker does not answer" in page

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import re
+import time
 import zipfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import text
 from web_site import HER, HIM, Browser, Site
 
+from lethe.console.web.app import make_app
 from lethe.operations.access.roles import Role
 from lethe.operations.asker import Asker
 from lethe.operations.office.requests import Requests
@@ -215,3 +218,59 @@ def test_what_cannot_be_a_request_is_refused(site: Site) -> None:
         assert HER not in officer.post("/office", 400, **{**good, **wrong})
     officer.post("/office", **good)
     officer.post("/office", 400, **good)
+
+
+def test_an_answered_request_ends_although_nobody_opens_a_page(site: Site) -> None:
+    """Real rounds of the service: the first is at its start."""
+    officer = site.signed_in("dora", Role.PRIVACY_OFFICER)
+    case = opened(officer, "access")
+    officer.post(f"/office/{case}/answered", outcome="nothing held")
+    site.world.now += timedelta(days=30)
+
+    def closed() -> bool:
+        with site.service.database.begin() as session:
+            return bool(session.execute(text("SELECT count(*) FROM cases WHERE closed IS NOT NULL")).scalar())
+
+    assert not closed()
+    with TestClient(make_app(site.service)):
+        until = time.monotonic() + 30
+        while not closed() and time.monotonic() < until:
+            time.sleep(0.05)
+    assert closed()
+    ended = [e for e in site.world.runtime.audit.entries() if e["action"] == "request.end"]
+    assert [e["case"] for e in ended] == ["DSR-1"]
+
+
+def test_auditors_read_who_looked_at_a_person_and_not_at_whom(site: Site) -> None:
+    officer, auditor = site.signed_in("dora", Role.PRIVACY_OFFICER), site.signed_in("carl", Role.AUDITOR)
+    amal = site.signed_in("amal", Role.INVESTIGATOR)
+    assert "A question belongs to a case" in officer.get("/disclosures")
+    assert "Nothing is shared" in auditor.get("/disclosures")
+    amal.get("/disclosures", 403)
+    auditor.post("/disclosures", 403, value=HER, case="1")
+    fraud = (
+        amal.post("/cases", reference="F-7", title="", purpose="fraud")
+        .split('action="/cases/')[1]
+        .split("/")[0]
+    )
+    amal.post("/search", values=HER, case=fraud)
+    case = (
+        officer.post("/cases", reference="DSR-9", title="", purpose="person")
+        .split('action="/cases/')[1]
+        .split("/")[0]
+    )
+    page = officer.post("/disclosures", value=HER, case=case)
+    assert "F-7" in page
+    assert "Nothing is shared" in auditor.get("/disclosures"), "only what is meant for them"
+    officer.post("/disclosures", value=HER, case=case, share="yes")
+    shared = auditor.get("/disclosures")
+    assert "F-7" in shared
+    assert "asked by dora" in shared
+    assert HER[1:] not in shared
+    officer.post(f"/cases/{case}/close", typed="DSR-9")
+    assert "F-7" not in auditor.get("/disclosures")
+
+
+def _opened_case(browser: Browser, reference: str, purpose: str) -> str:
+    page = browser.post("/cases", reference=reference, title="", purpose=purpose)
+    return page.split('action="/cases/')[1].split("/")[0]

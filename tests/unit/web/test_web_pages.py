@@ -25,6 +25,7 @@ PAGES = {
     "/integrity": {Role.AUDITOR, Role.OPERATOR},
     "/health": {Role.OPERATOR},
     "/audit": {Role.AUDITOR},
+    "/disclosures": {Role.PRIVACY_OFFICER, Role.AUDITOR},
     "/accounts": {Role.ADMINISTRATOR},
 }
 
