@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from lethe.console.web.tries import Tries
 from lethe.operations.access.accounts import Accounts, Demand, Person
-from lethe.operations.access.answers import Answers
 from lethe.operations.access.cases import Case, Cases
 from lethe.operations.access.database import Database
 from lethe.operations.access.desk import Desk
@@ -26,6 +25,7 @@ from lethe.operations.office.office import Office
 from lethe.operations.office.requests import Requests
 from lethe.operations.oversight.shared import SharedDisclosures
 from lethe.operations.runtime import Runtime
+from lethe.operations.window.answers import Answers
 from lethe.operations.window.visibility import standing
 
 SOURCE: Final[ContextVar[str | None]] = ContextVar("lethe_source", default=None)

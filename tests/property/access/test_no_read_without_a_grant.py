@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from lethe.operations.access.accounts import Person
-from lethe.operations.access.answers import Answers
 from lethe.operations.access.grants import Action, Read, RefusedError
 from lethe.operations.access.roles import Role
 from lethe.operations.access.sessions import SignedIn
+from lethe.operations.window.answers import Answers
 from lethe.schemas.errors import LetheError
 
 PEOPLE = ("amal", "bela", "carl")

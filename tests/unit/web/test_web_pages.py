@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from web_site import HER, HIM, PASSWORD, Site
+from web_site import HER, HIM, PASSWORD, Browser, Site
 
 from lethe.console.web.tries import Tries
 from lethe.operations.access.roles import Role
@@ -203,8 +203,13 @@ def test_an_administrator_adds_an_account_that_signs_in(site: Site) -> None:
     admin = site.signed_in("root", Role.ADMINISTRATOR)
     page = admin.post("/accounts", name="dora", display="Dora", **{"role:operator": "1"})
     password = re.search(r"shown once: <code>([^<]+)</code>", page)[1]
-    answer = site.browser().post("/sign-in", data={"name": "dora", "password": password})
-    assert answer.url.path == "/ledger"
+    dora = Browser(site.browser())
+    answer = dora.client.post("/sign-in", data={"name": "dora", "password": password})
+    assert answer.url.path == "/account"
+    assert "Choose a password of your own first" in answer.text
+    assert dora.client.get("/ledger").url.path == "/account", "nothing else opens before"
+    dora.post("/account/password", password=password, new="three lanterns of the harbour")
+    assert dora.client.get("/ledger").url.path == "/ledger"
     mine = next(p for p in site.service.accounts.all() if p.name == "root")
     admin.post(f"/accounts/{mine.id}", status=403, what="close")
 
