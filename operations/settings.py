@@ -220,10 +220,12 @@ class Serve(Section):
         "or nobody",
     )
     workers: tuple[str, ...] = setting(
-        default=(), description="workers whose readiness the health page asks for, such as http://worker-1:9464"
+        default=(),
+        description="workers whose readiness the health page asks for, such as http://worker-1:9464",
     )
     breached_passwords: Path | None = setting(
-        default=None, description="sorted SHA-1 digests of stolen passwords, as Have I Been Pwned publishes them"
+        default=None,
+        description="sorted SHA-1 digests of stolen passwords, as Have I Been Pwned publishes them",
     )
 
     def check(self) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from retention_world import report
+from retention_world import World, report
 from web_site import HER, HIM, Browser, Site
 
 from lethe.operations.access.roles import Role
@@ -120,8 +120,6 @@ def test_an_operator_sees_how_it_is_and_no_value(site: Site) -> None:
 
 
 def test_boards_of_an_empty_installation_say_what_to_do(tmp_path_factory: pytest.TempPathFactory) -> None:
-    from retention_world import World
-
     from lethe.console.web.service import Service
 
     world = World(tmp_path_factory.mktemp("empty"), serve={"second_factor": "choice"})
@@ -188,10 +186,8 @@ def test_an_operator_sees_what_waits_and_which_workers_are_ready(
     answering = ThreadingHTTPServer(("127.0.0.1", 0), Worker)
     threading.Thread(target=answering.serve_forever, daemon=True).start()
     places = (f"http://127.0.0.1:{answering.server_port}", "http://127.0.0.1:1")
-    serve = site.service.runtime.settings.serve.model_copy(update={"workers": places})
-    settings = site.service.runtime.settings.model_copy(
-        update={"serve": serve, "sources": {"cdr.sms": "infobip/sms-report"}}
-    )
+    serve = {"workers": places, "second_factor": "choice"}
+    settings = World(site.world.folder, serve=serve, sources={"cdr.sms": "infobip/sms-report"}).settings
     ends = {("cdr.sms", 0): 40, ("cdr.sms", 1): 0}
     site.service.runtime = replace(site.service.runtime, settings=settings, ends=lambda _: ends)
     page = site.signed_in("fay", Role.OPERATOR).get("/health")
