@@ -6,6 +6,7 @@ gives them up: where the service has accounts that has to be another person.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -135,7 +136,9 @@ def _said(key_id: str, found: Loss, note: LossNote | None) -> Said:
 
 
 def _month(key_id: str) -> Due:
-    month = loss.of_key(key_id)
+    month = None
+    with suppress(ValueError):  # a thirteenth month
+        month = loss.of_key(key_id)
     if month is None:
         raise InputError(f"{key_id} is no month's key; lethe keys list names them, such as 2026-11.w12")
     return month

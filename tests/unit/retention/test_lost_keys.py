@@ -28,7 +28,7 @@ from lethe.operations.retention import hold
 from lethe.operations.rights.restrict import restrict
 from lethe.operations.runtime import Runtime
 from lethe.operations.window import lookup
-from lethe.schemas.errors import ConfigurationError, ExpiredKeyError, LetheError, TransientError
+from lethe.schemas.errors import ConfigurationError, ExpiredKeyError, InputError, LetheError, TransientError
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers.certificates import certificates
 from lethe.tiers.holds import coverage
@@ -283,7 +283,8 @@ def test_the_command_asks_twice_and_the_audit_says_who(world: World, monkeypatch
     assert "without a terminal add --yes" in run("amal", KEY, *why).output
     assert give_up.said(world.runtime) == []
     assert isinstance(run("amal", "2025-03.w12", *why, "--yes").exception, LetheError)  # it opens
-    assert isinstance(run("amal", "accounts", *why, "--yes").exception, LetheError)
+    for wrong in ("accounts", "2025-13.w12", "2025-04", "2025-04.w99999"):
+        assert isinstance(run("amal", wrong, *why, "--yes").exception, InputError), wrong
     said = json.loads(run("amal", KEY, *why, "--yes").stdout)
     assert (said["who"], said["key_id"]) == ("amal", KEY)
     assert json.loads(run("amal", KEY, "--withdraw").stdout)["withdrawn"]

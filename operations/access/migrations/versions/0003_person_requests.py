@@ -1,4 +1,7 @@
-"""Requests of people to the privacy office."""
+"""Requests of people to the privacy office.
+
+There is no 0002. Numbers are names that databases keep, so none is changed or given again.
+"""
 
 from alembic import op
 
