@@ -34,7 +34,10 @@ FieldPath = Annotated[
     AfterValidator(_no_pattern),
 ]
 RoleName = Annotated[str, StringConstraints(pattern=r"^[a-z_]{2,24}$")]
-TimeFormat = Literal["iso", "rfc2822", "epoch_s", "epoch_ms", "epoch_us", "yymmddhhmm", "iso_or_epoch_s"]
+TimeFormat = Literal[
+    "iso", "rfc2822", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns", "iso_or_epoch_s", "yymmddhhmm",
+    "yyyymmddhhmmss", "dmy", "mdy",
+]  # fmt: skip
 
 ArchiveType = Literal[
     "timestamp", "integer", "decimal", "duration", "boolean", "enum", "code", "mccmnc", "path"

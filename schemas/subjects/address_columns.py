@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lethe.schemas.flat import bytes_of, ends_of, large
-from lethe.schemas.subjects.addresses import CHAT_CHANNELS, EMAIL, JID_HOSTS, NUMBERED, Reading, read
+from lethe.schemas.subjects.addresses import CHAT_CHANNELS, EMAIL, NUMBERED, NUMBERS_WITH_HOST, Reading, read
 from lethe.schemas.subjects.nobody import NUMBERS
 from lethe.schemas.subjects.numbers import E164, FEWEST, MOST, RESPELT, TRUNK, canonical_number
 
@@ -52,7 +52,7 @@ def normalise_column(
         )
         lowered = text.str.to_lowercase()
         plain = lowered.str.contains(EMAIL) & ~text.str.contains_any(
-            ["%", "'", *JID_HOSTS], ascii_case_insensitive=True
+            ["%", "'", *NUMBERS_WITH_HOST], ascii_case_insensitive=True
         )
         if kind == "chat":
             plain = plain & ~scope.is_in(list(CHAT_CHANNELS)).fill_null(False)

@@ -27,9 +27,11 @@ import orjson
 
 from lethe.schemas.subjects.nobody import is_nobody
 from lethe.schemas.subjects.numbers import (
+    as_written,
     bare_digits,
     canonical_number,
     dialled,
+    in_context,
     international,
 )
 
@@ -44,11 +46,24 @@ NUMBERED: Final = frozenset(
 EMAIL: Final = r"^[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9](?:[a-z0-9.-]{0,252}[a-z0-9])?$"
 _NESTED: Final = 6  # schemes and brackets around one another
 _SIP: Final = re.compile(r"sips?:(?:([^@?>]+)@)?([^;?>\s]+)(.*)", re.IGNORECASE | re.DOTALL)
-_JID: Final = re.compile(r"\+?([1-9][0-9]{6,14})@(?:s\.whatsapp\.net|c\.us)", re.IGNORECASE)
-JID_HOSTS: Final = ("@s.whatsapp.net", "@c.us")
+_JID: Final = re.compile(  # of a device of somebody, too
+    r"\+?([1-9][0-9]{6,14})(?:[.:][0-9]{1,5}){0,2}@(?:s\.whatsapp\.net|c\.us)", re.IGNORECASE
+)
+_PLMN: Final = re.compile(r"(\+?[0-9][0-9 ().-]{6,24})/TYPE=PLMN(?:@.*)?", re.IGNORECASE)  # 3GPP TS 23.140
+NUMBERS_WITH_HOST: Final = ("@s.whatsapp.net", "@c.us", "/type=plmn")
+"""Marks of what looks like an e-mail address and is a number."""
+_SCHEMES: Final = frozenset({"sms", "smsto", "mms", "mmsto", "callto", "fax", "imessage"})
+_MAIL_TYPE: Final = re.compile(r"rfc822\s*;\s*|@[^@:\s]+:", re.IGNORECASE)  # RFC 3464; a route of RFC 5321
+_COMMENT: Final = re.compile(r"\s*\([^()@]*\)$")  # RFC 5322
+_CONTEXT: Final = re.compile(r";phone-context=\+([0-9]{1,3})(?![0-9])", re.IGNORECASE)
+_IN_BRACKETS: Final = re.compile(r"<([^<>]+)>\s*(?:;.*)?$")
 _LOCAL: Final = re.compile(r"\"[^\"\\]{1,62}\"|[^\s@\"(),:;<>\[\]\\]{1,64}")
 _DOMAIN: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,252}[a-z0-9])?")
 _WHOLE: Final = re.compile(r"-?[0-9]{1,10}", re.ASCII)
+_AROUND_IP: Final = re.compile(
+    r"(?:(?:udp|tcp|tls|dtls|wss?|sctp|sips?):|for=\"?)?([^\";]*?)(?:/[0-9]{1,3})?\"?(?:;.*)?", re.IGNORECASE
+)
+_PADDED: Final = re.compile(r"(?:[0-9]{3}\.){3}[0-9]{3}", re.ASCII)
 _PORT: Final = re.compile(r"([0-9.]+):[0-9]{1,5}|\[([0-9a-fA-F:.]+)\]:[0-9]{1,5}", re.ASCII)
 _LISTED: Final = re.compile(r"[,;\n]")
 _QUOTED: Final = re.compile(r"^'([^']+)'$|^\"([^\"@]+)\"$")
@@ -83,6 +98,9 @@ class Reading:
     little_endian: bool = False
 
 
+_UNSPECIFIED: Final = (Subject("ip", "0.0.0.0"), Subject("ip", "::"))  # noqa: S104  (no socket: nobody's address)
+
+
 def normalise(text: str, kind: str = "auto", channel: str | None = None) -> Subject | None:
     """Normalise one address; `kind` is what the declaration says it is (`auto`: look), None for nobody.
 
@@ -95,20 +113,21 @@ def normalise(text: str, kind: str = "auto", channel: str | None = None) -> Subj
 def read(text: str, how: Reading, channel: str | None = None) -> Subject | None:
     """Normalise one address of a field that is read in a certain way; None for nobody."""
     text = cleaned(text)
-    if not text or (how.kind in ("auto", "msisdn", "sip") and is_nobody(text)):
+    if not text or (how.kind not in ("opaque", "chat") and is_nobody(text)):
         return None
     if how.kind == "opaque":
         return Subject("opaque", text)
     if not text.isascii():  # digits of other scripts
         text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
     if how.kind == "ip":
-        return _ip(text, how.little_endian) or Subject("opaque", text)
+        address = _ip(text, how.little_endian) or Subject("opaque", text)
+        return None if address in _UNSPECIFIED else address
     if how.kind == "chat":
         if channel in CHAT_CHANNELS and text.partition(":")[0].lower() not in CHAT_CHANNELS:
             return _on_channel(text, str(channel))
     elif how.dialled:
         return _dialled(text, how)
-    found = _by_shape(text)
+    found = _by_shape(as_written(text))
     return Subject("opaque", text) if how.kind in ("email", "msisdn") and found.kind != how.kind else found
 
 
@@ -122,17 +141,36 @@ def cleaned(text: str) -> str:
 
 def _dialled(text: str, how: Reading) -> Subject:
     """Read what was dialled, or shown, on a line: bare digits are a number only under the line's country."""
-    for prefix in how.prefixes:
-        if text.startswith(prefix) and len(text) > len(prefix):
-            text = text.removeprefix(prefix)
-            break
+    text = as_written(_without(how.prefixes, text))
     if "%" in text:
         text = unquote(text).replace("\0", "").strip() or text
-    if number := dialled(text, how.country):
+    if number := dialled(text, how.country) or dialled(_without(how.prefixes, _user(text)), how.country):
         return Subject("msisdn", number)
     if digits := bare_digits(text):
         return Subject("opaque", digits)
     return _by_shape(text)
+
+
+def _without(prefixes: tuple[str, ...], text: str) -> str:
+    for prefix in prefixes:
+        if text.startswith(prefix) and len(text) > len(prefix):
+            return text.removeprefix(prefix)
+    return text
+
+
+def _user(text: str) -> str:
+    """Return who is named by a URI or behind a name, as far as it may be what was dialled; "" otherwise."""
+    if match := _IN_BRACKETS.search(text):
+        text = match[1].strip()
+    elif ":" not in text:
+        return ""
+    scheme, colon, rest = text.partition(":")
+    if not colon:
+        return text
+    if "phone-context=" in rest.lower() or scheme.lower() not in ("tel", "sip", "sips"):
+        return ""
+    user, at, _ = rest.partition("@")
+    return user.split(";")[0].split(":")[0].strip() if at or scheme.lower() == "tel" else ""
 
 
 def several(text: str, how: Reading) -> list[Subject]:
@@ -194,14 +232,24 @@ def _by_shape(text: str, depth: int = 0) -> Subject:
         return Subject("msisdn", canonical_number(match[1]))
     if number := international(text):
         return Subject("msisdn", number)
+    if (match := _PLMN.fullmatch(text)) and (number := international(match[1])):
+        return Subject("msisdn", number)
+    if (
+        colon
+        and scheme in _SCHEMES
+        and (found := _by_shape(text.partition(":")[2], depth + 1)).kind != "opaque"
+    ):
+        return found
     if colon and scheme in ("tel", "mailto"):
         if scheme == "tel" and "phone-context=" in rest and not rest.lstrip().startswith("+"):
-            return Subject("opaque", lowered)  # a local number: somebody else's in another place
+            # A local number: somebody else's in another place, unless the place is a whole country.
+            number = _of_country(rest)
+            return Subject("msisdn", number) if number else Subject("opaque", lowered)
         bare = rest.split(";")[0].split("?")[0].strip()
         return _by_shape(bare, depth + 1) if bare else Subject("opaque", text)
     if colon and scheme in CHAT_CHANNELS and (name := text[len(scheme) + 1 :].strip()):
         return _on_channel(name, scheme, depth)
-    if (match := re.search(r"<([^<>]+)>\s*(?:;.*)?$", text)) and (inner := match[1].strip()):
+    if (match := _IN_BRACKETS.search(text)) and (inner := match[1].strip()):
         return _by_shape(inner, depth + 1)
     if match := _SIP.match(text):
         return _sip(match[1], match[2].lower(), match[3].lower())
@@ -214,7 +262,7 @@ def _sip(user: str | None, host: str, parameters: str) -> Subject:
         return Subject("sip", host)
     bare = user.split(";")[0].split(":")[0].strip()
     local = "phone-context=" in user.lower() and not bare.startswith("+")
-    number = None
+    number = _of_country(user) if local else None
     if bare.startswith("+"):
         number = international(bare)
     elif not local and ("user=phone" in parameters or bare.startswith("00")):
@@ -222,11 +270,20 @@ def _sip(user: str | None, host: str, parameters: str) -> Subject:
     return Subject("msisdn", number) if number else Subject("sip", f"{bare.lower()}@{host}")
 
 
+def _of_country(text: str) -> str | None:
+    """Read a local number (RFC 3966) whose context is the code of a country; None for any other."""
+    context = _CONTEXT.search(text)
+    return None if context is None else in_context(text.split(";")[0].strip(), int(context[1]))
+
+
 def _email(text: str) -> Subject | None:
     """Read an e-mail address (RFC 5321, RFC 6531): the domain in IDNA form, everything in lower case."""
     lowered = text.lower()
     if re.match(EMAIL, lowered):
         return Subject("email", lowered)
+    if match := _MAIL_TYPE.match(text):
+        text = text[match.end() :]
+    text = _COMMENT.sub("", text)
     local, at, domain = text.rpartition("@")
     local, domain = local.strip().casefold(), domain.strip().rstrip(".").casefold()
     if not at or not domain or not _LOCAL.fullmatch(local):
@@ -252,8 +309,12 @@ def _ip(text: str, little_endian: bool | None = None) -> Subject | None:
         return Subject(
             "ip", str(ipaddress.IPv4Address(number.to_bytes(4, "little" if little_endian else "big")))
         )
+    if match := _AROUND_IP.fullmatch(text):
+        text = match[1].strip()
     if match := _PORT.fullmatch(text):
         text = match[1] or match[2]
+    if _PADDED.fullmatch(text):
+        text = ".".join(str(int(part)) for part in text.split("."))
     try:
         known = ipaddress.ip_address(text.strip("[]").split("%")[0])
     except ValueError:

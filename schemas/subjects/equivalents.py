@@ -6,7 +6,7 @@ import re
 from contextlib import suppress
 from typing import Final
 
-from lethe.schemas.subjects.addresses import Subject, cleaned, normalise
+from lethe.schemas.subjects.addresses import Reading, Subject, cleaned, normalise, read
 from lethe.schemas.subjects.numbers import bare_digits, dialled, national_spellings, other_spellings
 
 _BARE: Final = re.compile(r"[0-9]{3,18}")
@@ -47,11 +47,11 @@ def typed(
     subject = normalise(text, kind, channel)
     if subject is None:
         return ()
-    digits = bare_digits(cleaned(text)) if kind in ("auto", "msisdn") else None
     found: tuple[Subject, ...] = ()
-    if digits is not None:
-        if number := dialled(digits, country):
-            found = equivalents(Subject("msisdn", number), country)
-        else:
+    if kind in ("auto", "msisdn"):  # as a line of the country reads it
+        on_line = read(text, Reading(kind, True, country))
+        if on_line is not None and on_line.kind == "msisdn":
+            found = equivalents(on_line, country)
+        elif digits := bare_digits(cleaned(text)):
             found = (Subject("opaque", digits),)
     return tuple(dict.fromkeys((*equivalents(subject, country), *found)))

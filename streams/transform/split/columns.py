@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -28,6 +28,8 @@ _MICRO = Decimal("0.000001")
 # Beyond what any of these can be lie phone numbers: a bound keeps one in the wrong field out of the archive.
 MONEY_LIMIT = 10**7
 _FIGURE_LIMIT = Decimal(10) ** 8  # as written, in whatever unit
+_FIGURE_LIMIT_OF_NANOS = Decimal(10) ** 10
+_NANOS = Decimal("0.0000001")
 _MOST_PARTS = 10**6
 _MOST_BYTES = 10**15
 _MOST_EXPONENT = 30
@@ -36,6 +38,18 @@ _MOST_SECONDS = 7 * 86_400  # a national number read as milliseconds is a month
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 _OF_EXTENSIONS = ("account", "digits")  # what is called otherwise may be somebody's name
 _ISO = frozenset({"iso", "iso_or_epoch_s"})
+_CLOCK = re.compile(r"([0-9]{1,4}):([0-5]?[0-9]):([0-5]?[0-9](?:[.,][0-9]{1,9})?)", re.ASCII)
+_ISO_DURATION = re.compile(
+    r"P(?:([0-9]{1,4})D)?(?:T(?:([0-9]{1,6})H)?(?:([0-9]{1,8})M)?(?:([0-9]{1,9}(?:[.,][0-9]{1,9})?)S)?)?",
+    re.ASCII,
+)
+_MIDNIGHT = re.compile(r"(?<=[0-9])([T ,]+)24:00(?=$|:00|[Z+-]|\s)")
+_LEAP_SECOND = re.compile(r"([T ,:][0-9]{2}:(?:59|29|44|14):)60(?:[.,]0*)?(?![0-9])")
+_DATE = re.compile(
+    r"([0-9]{1,2})[/.-]([0-9]{1,2})[/.-]([0-9]{4}|[0-9]{2})"
+    r"(?:[T ,]+([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?"
+    r"(?:\s*([AaPp][Mm]))?(?:\s*(Z|[+-][0-9]{2}:?[0-9]{2}))?)?", re.ASCII,
+)  # fmt: skip
 _FEW = 256  # texts for which a column of numbers costs more than a list
 
 
@@ -209,11 +223,25 @@ def _integers(text: pl.Series, limit: int) -> pl.Series:
 
 
 def durations(text: pl.Series, scale: str) -> pl.Series:
-    """Convert text in units of `scale` seconds to whole milliseconds, Int64; null where it is no number or negative."""
+    """Convert text to whole milliseconds, Int64; null where it is no duration, or a negative one.
+
+    A number is in units of `scale` seconds; `01:02:03.5` is hours, minutes and seconds, `PT1H2M3.5S` is as ISO 8601
+    has it: they say what they are in.
+    """
     factor = Decimal(scale) * 1000
 
     def milliseconds(one: str) -> int | None:
         number = _number(one)
+        if number is None and (clock := _CLOCK.fullmatch(one.strip())):
+            hours, minutes, seconds = (
+                Decimal((part or "0").replace(",", ".")) for part in clock.groups()[:3]
+            )
+            number = (hours * 3600 + minutes * 60 + seconds) * 1000 / factor
+        elif number is None and (named := _ISO_DURATION.fullmatch(one.strip())) and any(named.groups()):
+            days, hours, minutes, seconds = (
+                Decimal((part or "0").replace(",", ".")) for part in named.groups()
+            )
+            number = (days * 86_400 + hours * 3600 + minutes * 60 + seconds) * 1000 / factor
         if number is None or not 0 <= number * factor <= _MOST_SECONDS * 1000:
             return None
         return int((number * factor).to_integral_value(ROUND_HALF_EVEN))
@@ -224,10 +252,11 @@ def durations(text: pl.Series, scale: str) -> pl.Series:
 def money(text: pl.Series, scale: str) -> pl.Series:
     """Convert amounts to whole currency units with six places; null where it is no number or none that money has."""
     factor = Decimal(scale)
+    most = _FIGURE_LIMIT_OF_NANOS if abs(factor) <= _NANOS else _FIGURE_LIMIT
 
     def amount(one: str) -> Decimal | None:
         number = _number(one)
-        if number is None or abs(number) >= _FIGURE_LIMIT or abs(number * factor) >= MONEY_LIMIT:
+        if number is None or abs(number) >= most or abs(number * factor) >= MONEY_LIMIT:
             return None
         return (number * factor).quantize(_MICRO, ROUND_HALF_EVEN)
 
@@ -270,7 +299,10 @@ def _respelt_times(text: pl.Series, form: str, zone: str | None) -> pl.Series:
     """Read times that are spelt otherwise than usual, none of them null: those with an offset by the column."""
     values = None
     if form in _ISO:
-        values = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", strict=False)
+        usual = text.set(
+            text.str.contains(":60", literal=True), None
+        )  # a leap second would be the next day's
+        values = usual.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", strict=False)
         if not values.null_count():
             return values
     rest = (text if values is None else text.filter(values.is_null())).unique()
@@ -281,9 +313,9 @@ def _respelt_times(text: pl.Series, form: str, zone: str | None) -> pl.Series:
 
 def parse_time(text: str, form: str, zone: str | None = None) -> datetime | None:
     """Read one time of a declared form, in UTC; None if it cannot be read."""
-    text = text.strip()
+    text, later = _usual_midnight(text.strip())
     try:
-        moment = _READERS[form](text)
+        moment = _READERS[form](text) + later
     except (ValueError, TypeError, OverflowError, IndexError, OSError):
         return None
     if moment.tzinfo is None:
@@ -293,6 +325,18 @@ def parse_time(text: str, form: str, zone: str | None = None) -> datetime | None
         return moment.astimezone(UTC)
     except (OverflowError, ValueError):
         return None
+
+
+def _usual_midnight(text: str) -> tuple[str, timedelta]:
+    """Return a time as the library reads it, and what has to be added to it: of a midnight that ends a day, a day.
+
+    A leap second is the last microsecond of its minute: the next minute may be in another month.
+    """
+    if _MIDNIGHT.search(text):
+        return _MIDNIGHT.sub(r"\g<1>00:00", text, count=1), timedelta(days=1)
+    if _LEAP_SECOND.search(text):
+        return _LEAP_SECOND.sub(r"\g<1>59", text, count=1), timedelta(microseconds=999_999)
+    return text, timedelta(0)
 
 
 def _iso(text: str) -> datetime:
@@ -311,7 +355,8 @@ def _epoch(per_second: int) -> Callable[[str], datetime]:
         number = _number(text)
         if number is None or not 0 < number < per_second * 10**11:
             raise ValueError
-        micros = int((number * 1_000_000 / per_second).to_integral_value(ROUND_HALF_EVEN))
+        # Down: the last nanosecond of a month is not the next one's.
+        micros = int((number * 1_000_000 / per_second).to_integral_value(ROUND_FLOOR))
         return datetime.fromtimestamp(micros // 1_000_000, UTC).replace(microsecond=micros % 1_000_000)
 
     return read
@@ -323,6 +368,8 @@ def _iso_or_epoch(text: str) -> datetime:
 
 def _rfc2822(text: str) -> datetime:
     moment = parsedate_to_datetime(text)
+    if moment.tzinfo is None and text[-1:].isalpha() and not text.upper().endswith("M"):
+        raise ValueError  # a zone by a name that the library does not know: hours off, if it were left out
     # -0000 is UTC, said by somebody who does not tell where he is; the library reads it as a local time.
     return moment.replace(tzinfo=UTC) if text.endswith("-0000") else moment
 
@@ -333,6 +380,33 @@ def _compact(text: str) -> datetime:
     return datetime.strptime(text, "%y%m%d%H%M")
 
 
+def _digits(text: str) -> datetime:
+    if not re.fullmatch(r"[0-9]{14}", text, re.ASCII):
+        raise ValueError
+    return datetime.strptime(text, "%Y%m%d%H%M%S")
+
+
+def _day_first(day: int, month: int) -> Callable[[str], datetime]:
+    """Make a reader of dates as people write them, the year last: `9/1/2026 9:20:05 PM`, `09.01.26, 21:20`."""
+
+    def read(text: str) -> datetime:
+        match = _DATE.fullmatch(text)
+        if match is None:
+            raise ValueError
+        parts = [match[1], match[2]]
+        year = int(match[3]) + (2000 if len(match[3]) == 2 else 0)
+        hour = int(match[4] or 0)
+        if match[8] and not 1 <= hour <= 12:
+            raise ValueError
+        if match[8]:
+            hour = hour % 12 + (12 if match[8].upper() == "PM" else 0)
+        date = f"{year:04}-{int(parts[month]):02}-{int(parts[day]):02}"
+        fraction = f".{match[7]}" if match[7] else ""
+        return _iso(f"{date}T{hour:02}:{match[5] or '00'}:{match[6] or '00'}{fraction}{match[9] or ''}")
+
+    return read
+
+
 _READERS: dict[str, Callable[[str], datetime]] = {
     "iso": _iso,
     "rfc2822": _rfc2822,
@@ -340,5 +414,9 @@ _READERS: dict[str, Callable[[str], datetime]] = {
     "epoch_ms": _epoch(1_000),
     "epoch_us": _epoch(1_000_000),
     "iso_or_epoch_s": _iso_or_epoch,
+    "epoch_ns": _epoch(1_000_000_000),
     "yymmddhhmm": _compact,
+    "yyyymmddhhmmss": _digits,
+    "dmy": _day_first(0, 1),
+    "mdy": _day_first(1, 0),
 }

@@ -215,7 +215,7 @@ def _end_users(
     rows = pl.DataFrame([frame.get_column(ID), role, kinds.alias("kind"), addresses.alias("value")])
     _keep_spelling(spec, values, addresses, kept)
     _put_kinds(spec, kinds, columns, swap)
-    if how.kind in ("auto", "email") and (kinds == "opaque").any():
+    if how.kind in ("auto", "email", "ip") and (kinds == "opaque").any():
         rows = _lists_opened(rows, values, how)
     return rows.drop_nulls("value") if rows.get_column("value").null_count() else rows
 
