@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from lethe.operations.site_files import SiteFile, read_own_numbers
+from lethe.schemas.countries import checked
 from lethe.schemas.declaration.vocabulary import CURRENCIES, ChargeBasis, is_zone
 from lethe.schemas.errors import ConfigurationError, InputError
 from lethe.schemas.line import ANY_LINE, Line
@@ -30,12 +31,17 @@ def _known_currency(currency: str | None) -> None:
         raise ValueError("an ISO 4217 code in use, such as PKR")
 
 
+def _known_country(country: str | None) -> None:
+    if country is not None:
+        checked(country)
+
+
 class LineSettings(Section):
     """What is set for one source."""
 
     country: str | None = setting(
         default=None,
-        pattern=r"[A-Z]{2}",
+        check=_known_country,
         description="ISO 3166 alpha-2: under which national numbers are read",
     )
     dial_prefixes: tuple[str, ...] = setting(

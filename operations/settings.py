@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from lethe.operations import environment as variables
 from lethe.operations.key_settings import Keys
 from lethe.operations.lines import LineSettings
+from lethe.schemas.countries import checked
 from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.position import STREAM_PATTERN
 from lethe.schemas.retention.policy import RetentionPolicy
@@ -26,7 +27,6 @@ DEFAULT_SOURCES = {
     "cdr.email-report": "infobip/email-report",
 }
 
-_COUNTRY: Final = re.compile(r"[A-Z]{2}")
 _LONGEST_ORIGIN: Final = 255
 
 
@@ -38,8 +38,11 @@ def _words(scope: object) -> object:
 
 
 def _countries(scope: str | tuple[str, ...]) -> None:
-    if not isinstance(scope, str) and not all(_COUNTRY.fullmatch(c) for c in scope):
-        raise ValueError("`all`, `none`, or ISO 3166 alpha-2 codes such as PK or PK,IN")
+    for code in () if isinstance(scope, str) else scope:
+        try:
+            checked(code)
+        except ValueError as error:
+            raise ValueError(f"`all`, `none`, or {error}") from None
 
 
 def _web(url: str | None) -> None:

@@ -3,6 +3,7 @@
 __all__ = [
     "arrow",
     "compiled",
+    "countries",
     "declaration",
     "descriptions",
     "errors",

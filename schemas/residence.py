@@ -6,20 +6,21 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Network, ip_address, ip_network
 from itertools import pairwise
 from typing import Any, Final
 
+from lethe.schemas.countries import checked
 from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.subjects.addresses import Subject, normalise
 
 KINDS: Final = ("account", "domain", "range", "subject")
 _MOST_LINES: Final = 1_000_000
-_COUNTRY: Final = re.compile(r"[A-Z]{2}")
 _DOMAIN: Final = re.compile(
     r"(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*"
 )
 _WRITE: Final = "write `kind, value, country`, such as `domain, example.pk, PK`"
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _Stretch = tuple[int, int, int, str, int]  # version, first, last, country, line
 
 
@@ -103,8 +104,12 @@ def _parts(line: str, where: str) -> tuple[str, str, str]:
         raise ConfigurationError(f"{where}: {_WRITE}")
     if kind not in KINDS:
         raise ConfigurationError(f"{where}: the kind is one of {', '.join(KINDS)}; {_WRITE}")
-    if not _COUNTRY.fullmatch(country):
-        raise ConfigurationError(f"{where}: the country is an ISO 3166 code of two letters; {_WRITE}")
+    if len(value) > 1 and value[0] == value[-1] == '"':  # as CSV has it
+        value = value[1:-1].replace('""', '"').strip()
+    try:
+        checked(country)
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: the country is {error}; {_WRITE}") from None
     return kind, value, country
 
 
@@ -125,6 +130,13 @@ def _range(value: str, where: str) -> tuple[int, int, int]:
         raise ConfigurationError(
             f"{where}: the value is no range; write it as 203.0.113.0/24 or 2001:db8::/32, without bits of a host"
         ) from None
+    if (
+        isinstance(network, IPv6Network)
+        and network.prefixlen >= _MAPPED.prefixlen
+        and network.subnet_of(_MAPPED)
+    ):
+        # As addresses are stored: mapped ones are of version 4.
+        return 4, int(network.network_address) & 0xFFFFFFFF, int(network.broadcast_address) & 0xFFFFFFFF
     return network.version, int(network.network_address), int(network.broadcast_address)
 
 

@@ -9,6 +9,8 @@ from datetime import datetime
 from lethe.operations.asker import Asker, record
 from lethe.operations.runtime import Runtime
 from lethe.operations.window.identify import identify
+from lethe.schemas.countries import checked
+from lethe.schemas.errors import InputError
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.retention.data_class import TERMS, DataClass
 from lethe.schemas.retention.policy import RetentionPolicy
@@ -83,6 +85,10 @@ def _is_country(text: str) -> bool:
 
 def _country(text: str, lines: Iterable[str]) -> tuple[str | None, str]:
     if _is_country(text):
+        try:
+            checked(text.upper())
+        except ValueError as error:
+            raise InputError(f"{text.upper()} is no country; write {error}") from None
         return text.upper(), "given"
     number = identify(text, lines).number
     country = country_of_prefix(number[:4]) if number else None

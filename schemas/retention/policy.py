@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from lethe.schemas.countries import checked
 from lethe.schemas.retention.calendar import ARCHIVE_YEARS, USAGE_MONTHS, WINDOW_MONTHS, Month
 from lethe.schemas.retention.data_class import TERMS, DataClass
 from lethe.schemas.sections import Section, setting
@@ -38,7 +39,7 @@ class CountryPeriod(Section):
     way: a floor where they are longer than the default, a ceiling where they are shorter.
     """
 
-    country: str = setting(pattern=r"[A-Z]{2}", description="ISO 3166 alpha-2 code of the end user's country")
+    country: str = setting(check=checked, description="ISO 3166 alpha-2 code of the end user's country")
     window_months: int | None = setting(default=None, ge=1, le=120)
     archive_years: int | None = setting(default=None, ge=0, le=100)
     at_least: dict[DataClass, int] = setting(default_factory=dict, description="what the law says: a floor")

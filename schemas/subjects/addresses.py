@@ -65,6 +65,7 @@ _AROUND_IP: Final = re.compile(
 )
 _PADDED: Final = re.compile(r"(?:[0-9]{3}\.){3}[0-9]{3}", re.ASCII)
 _PORT: Final = re.compile(r"([0-9.]+):[0-9]{1,5}|\[([0-9a-fA-F:.]+)\]:[0-9]{1,5}", re.ASCII)
+_HOST_PORT: Final = re.compile(r"^([^:\[\]]+|\[[^\]]*\]):[0-9]{1,5}$", re.ASCII)
 _LISTED: Final = re.compile(r"[,;\n]")
 _QUOTED: Final = re.compile(r"^'([^']+)'$|^\"([^\"@]+)\"$")
 
@@ -113,7 +114,10 @@ def normalise(text: str, kind: str = "auto", channel: str | None = None) -> Subj
 def read(text: str, how: Reading, channel: str | None = None) -> Subject | None:
     """Normalise one address of a field that is read in a certain way; None for nobody."""
     text = cleaned(text)
-    if not text or (how.kind not in ("opaque", "chat") and is_nobody(text)):
+    named = how.kind == "opaque" or (
+        how.kind == "chat" and channel in CHAT_CHANNELS
+    )  # any word may be a name there
+    if not text or (not named and is_nobody(text)):
         return None
     if how.kind == "opaque":
         return Subject("opaque", text)
@@ -257,7 +261,11 @@ def _by_shape(text: str, depth: int = 0) -> Subject:
 
 
 def _sip(user: str | None, host: str, parameters: str) -> Subject:
-    """Read the parts of a SIP URI (RFC 3261): a number where the user is a whole one, else user and host."""
+    """Read the parts of a SIP URI (RFC 3261): a number where the user is a whole one, else user and host.
+
+    A port says how to reach somebody, not who it is.
+    """
+    host = _HOST_PORT.sub(r"\1", host)
     if not user:
         return Subject("sip", host)
     bare = user.split(";")[0].split(":")[0].strip()

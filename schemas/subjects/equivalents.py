@@ -31,6 +31,8 @@ def equivalents(subject: Subject, country: str | None = None) -> tuple[Subject, 
         # `user@host` is how an address of either kind is typed.
         found.append(Subject("sip" if subject.kind == "email" else "email", subject.value))
         local, _, host = subject.value.partition("@")
+        if subject.kind == "sip" and ":" not in host:  # until version 2 a port was kept
+            found += [Subject("sip", f"{subject.value}:{port}") for port in (5060, 5061)]
         if subject.kind == "email" and "xn--" in host:  # stored as they were written until version 2
             with suppress(UnicodeError):
                 found.append(Subject("opaque", f"{local}@{host.encode('ascii').decode('idna')}"))

@@ -198,3 +198,29 @@ def test_every_address_of_a_proxy_chain_is_somebodys() -> None:
     kit = Kit(window_months=36)
     people = subjects(kit.process([json.dumps(record).encode()], "platform/activity"), kit.ring)
     assert {who for _, kind, who in people[0, None] if kind == "ip"} == {"192.0.2.7", "2001:db8::1"}
+
+
+@pytest.mark.parametrize("port", ["", ":5060", ":5061", ":15060", ":5060;transport=tls"])
+@pytest.mark.parametrize("host", ["pbx.example", "192.0.2.7", "[2001:db8::1]", "PBX.example"])
+def test_a_port_is_no_part_of_who_somebody_is(host: str, port: str) -> None:
+    found = read(f"sip:1002@{host}{port}", Reading())
+    assert found == Subject("sip", f"1002@{host.lower()}")
+    assert Subject("sip", f"1002@{host.lower()}") in typed(f"sip:1002@{host}")
+    if "[" not in host:
+        assert Subject("sip", f"1002@{host.lower()}:5060") in typed(f"sip:1002@{host}"), (
+            "as it was stored before"
+        )
+
+
+def test_a_number_for_withheld_callers_is_nobody_in_a_field_for_numbers_and_chat_ids() -> None:
+    record = {
+        "sid": "SM" + "0" * 32, "account_sid": "AC" + "0" * 32, "from": "+86282452253", "to": "24365", "body": "x",
+        "direction": "inbound", "date_created": "Fri, 06 Mar 2026 15:17:05 +0000", "status": "received",
+    }  # fmt: skip
+    kit = Kit()
+    split = kit.process([json.dumps(record).encode()], "twilio/message")
+    assert subjects(split, kit.ring) == {}
+    assert split.metadata.to_pylist()[0]["country"] is None
+    assert read("anonymous", Reading("chat"), "telegram") == Subject("chat", "telegram:anonymous"), (
+        "a name there"
+    )
