@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
+from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 
+_PAGES: Final = Path("/proc/self/statm")
 _M_ARENA_MAX: Final = -8  # malloc.h of the GNU C library
 _ARENAS: Final = 2
 _NEW_OBJECTS: Final = 50_000
@@ -27,6 +30,14 @@ def bound_memory() -> None:
     pa.set_memory_pool(pa.system_memory_pool())
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+def resident_bytes() -> int:
+    """Return how much memory of this process is in use; 0 where the system does not say."""
+    try:
+        return int(_PAGES.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 def give_back() -> None:

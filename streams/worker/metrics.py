@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.transformed import TransformedBatch
+from lethe.streams.worker._memory import resident_bytes
 from lethe.tiers.quality.past import Found
 
 
@@ -86,6 +87,9 @@ class Metrics:
         )
         self._unstamped = Gauge(
             "lethe_log_unstamped", "Logs that have grown since their last time stamp", registry=self.registry
+        )
+        Gauge("lethe_resident_bytes", "Memory of the worker in use", registry=self.registry).set_function(
+            resident_bytes
         )
         # An increase is seen only from a zero that was there before.
         for outcome in ("ok", "fenced", "retried"):

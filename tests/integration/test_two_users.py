@@ -105,7 +105,7 @@ class Machine:
     def serve(self, port: int) -> None:
         """Start the service and wait until it answers."""
         process = self.start(SERVICE, "serve", LETHE_SERVE__PORT=str(port))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not port_is_open(port):
             assert process.poll() is None, "the service ended"
             assert time.monotonic() < deadline, "the service does not answer"

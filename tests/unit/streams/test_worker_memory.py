@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from prometheus_client import generate_latest
 
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
@@ -45,6 +46,15 @@ def test_what_is_freed_in_the_middle_goes_back() -> None:
     freed, left = map(int, done.stdout.split())
     assert freed > 150, "the C library gave it back by itself: then nobody has to"
     assert left < 50
+
+
+def test_the_metrics_page_says_how_much_is_in_use() -> None:
+    (line,) = [
+        x
+        for x in generate_latest(Metrics().registry).decode().splitlines()
+        if x.startswith("lethe_resident_bytes ")
+    ]
+    assert 50e6 < float(line.split()[1]) < 50e9
 
 
 @pytest.mark.parametrize("fails", [False, True])
