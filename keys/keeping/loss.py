@@ -1,14 +1,15 @@
 """Prove that a month's secret is lost for good, as far as that can be proven: what `lethe keys give-up` rests on.
 
 A key that cannot be reached is not lost. So this is said only of a key whose provider answers, opens another key of
-this warehouse just now (an empty mount, another warehouse's directory or a new token opens none), and has none of that
-name or another one. An older copy of the right key directory passes all this. Against it helps time: the loss is noted,
-whoever still opens the key withdraws the note (a worker does within an hour, and every sweep tries), and nothing may be
-given up before `WAIT` is over.
+this warehouse just now (an empty mount, another warehouse's directory or a new token opens none) or is known to be the
+right one otherwise, and has none of that name or another one. An older copy of the right key directory passes all this.
+Against it helps time: the loss is noted, whoever still opens the key withdraws the note (a worker does within an hour,
+and every sweep tries), and nothing may be given up before `WAIT` is over.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -43,8 +44,10 @@ class Losses:
         self._providers = providers
         self._store = Keystore(blobs)
 
-    def prove(self, key_id: str) -> Loss:
+    def prove(self, key_id: str, is_ours: Callable[[str], bool] = lambda _: False) -> Loss:
         """Return why a live secret opens no more. Nothing is changed.
+
+        `is_ours` tells of a provider, by name, whether something else shows that it is this warehouse's.
 
         `LetheError` when it opens or there is none, `TransientError` when a provider does not answer,
         `ConfigurationError` when the key is there and does not open, or nothing shows that it is the right provider.
@@ -54,7 +57,7 @@ class Losses:
             raise LetheError(f"the keys {key_id} were destroyed; there is nothing to give up")
         if not known.usable:
             raise LetheError(f"there are no keys {key_id}; lethe keys list says which there are")
-        reasons = [self._why(key_id, generation) for generation in known.usable]
+        reasons = [self._why(key_id, generation, is_ours) for generation in known.usable]
         return Loss(known.usable[-1], reasons[-1])
 
     def noted(self, key_id: str, loss: Loss) -> LossNote | None:
@@ -84,7 +87,7 @@ class Losses:
         found = {k: self._store.read_lost(k, known.lost) for k, known in self._store.all().items()}
         return {key_id: note for key_id, note in found.items() if note is not None}
 
-    def _why(self, key_id: str, generation: int) -> str:
+    def _why(self, key_id: str, generation: int, is_ours: Callable[[str], bool]) -> str:
         kek = kek_id(key_id, generation)
         try:
             wrapped = self._store.read(key_id, generation)
@@ -109,7 +112,8 @@ class Losses:
             why = f"there is no such key in {wrapped.provider}"
         else:
             raise LetheError(f"the keys {key_id} open: nothing is lost")
-        self._is_the_right_one(wrapped.provider, key_id)
+        if not is_ours(wrapped.provider):
+            self._is_the_right_one(wrapped.provider, key_id)
         return why
 
     def _is_the_right_one(self, name: str, but: str) -> None:

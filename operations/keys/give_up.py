@@ -9,14 +9,18 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from lethe.keys.keeping.keystore import LossNote
 from lethe.keys.keeping.loss import WAIT, Loss
+from lethe.keys.providers.choice import LOCAL
 from lethe.operations.asker import Asker, record
+from lethe.operations.proof.signer import load_signer
 from lethe.operations.retention.sweep import maintenance_context
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import InputError, LetheError
+from lethe.tiers.evidence.log_store import published_history
 from lethe.tiers.retention import loss
 from lethe.tiers.retention.expiry import Due
 from lethe.tiers.retention.loss import GivenUp
@@ -44,7 +48,7 @@ def look(runtime: Runtime, key_id: str) -> Said:
     for begun, _ in loss.unfinished(runtime.objects):
         if begun == month:
             return Said(key_id, "they are being given up", None, None, None, begun=True)
-    found = runtime.ring.losses.prove(key_id)
+    found = runtime.ring.losses.prove(key_id, partial(_is_ours, runtime))
     note = runtime.ring.losses.noted(key_id, found)
     return _said(key_id, found, note)
 
@@ -58,7 +62,7 @@ def say(runtime: Runtime, asker: Asker, key_id: str, reason: str) -> Said:
     """
     # Step 1
     _month(key_id)
-    found = runtime.ring.losses.prove(key_id)
+    found = runtime.ring.losses.prove(key_id, partial(_is_ours, runtime))
     # Step 2
     record(runtime, asker, "keys.lost", key=key_id, why=found.why, reason=reason)
     # Step 3
@@ -89,7 +93,7 @@ def give_up(runtime: Runtime, asker: Asker, key_id: str, reason: str) -> GivenUp
             return loss.finish(maintenance, month, generation)
     # Step 1
     losses = runtime.ring.losses
-    found = losses.prove(key_id)
+    found = losses.prove(key_id, partial(_is_ours, runtime))
     note = losses.noted(key_id, found)
     if note is None:
         raise LetheError(
@@ -121,6 +125,17 @@ def said(runtime: Runtime) -> list[Said]:
         Said(key_id, note.why, note.at, note.who, note.at + WAIT)
         for key_id, note in sorted(runtime.ring.losses.said().items())
     ]
+
+
+def _is_ours(runtime: Runtime, provider: str) -> bool:
+    """Tell whether the key directory is this warehouse's: it has the keys that its published log is signed with."""
+    signer, published = load_signer(runtime.settings.keys_dir), published_history(runtime.objects)
+    return (
+        provider == LOCAL
+        and signer is not None
+        and published is not None
+        and {str(key) for key in signer.history.keys} == {str(key) for key in published.keys}
+    )
 
 
 def _has_accounts(runtime: Runtime) -> bool:

@@ -195,6 +195,30 @@ def test_an_empty_mount_another_directory_and_an_outage_lose_nothing(
     assert give_up.said(world.runtime) == []
 
 
+def test_the_only_key_of_a_new_warehouse_is_given_up_in_its_own_directory_alone(
+    make_world: Callable[..., World],
+) -> None:
+    """There is no other key to open: the directory shows by the keys that sign the log that it is the right one."""
+    world, other = make_world(), make_world()
+    for one in (world, other):
+        one.now = datetime(2025, 4, 10, 12, tzinfo=UTC)
+        one.ingest([report(1, GERMAN, APRIL.start() + timedelta(days=6))])
+        for file in one.keys.glob("*.key"):
+            if file.name not in (f"{KEY}.key", "ledger.key"):
+                file.unlink()
+        lose(one)
+    aside = world.folder / "aside"
+    world.keys.rename(aside)
+    shutil.copytree(other.keys, world.keys)
+    with pytest.raises(ConfigurationError, match="nothing shows that it is the right one"):
+        give_up.say(world.runtime, AMAL, KEY, "gone")
+    shutil.rmtree(world.keys)
+    aside.rename(world.keys)
+    give_up.say(world.runtime, AMAL, KEY, "gone")
+    world.now += timedelta(hours=3)
+    assert give_up.give_up(world.runtime, BOB, KEY, "gone").rows > 0
+
+
 def test_a_key_that_may_not_be_read_is_not_lost(world: World) -> None:
     (world.keys / f"{KEY}.key").chmod(0o644)
     with pytest.raises(ConfigurationError, match="is there and does not open"):
