@@ -22,6 +22,7 @@ BLOCK: Final = 1_000
 WIDE: Final = 1_000_000
 AIT_NUMBERS: Final = 20
 OTP_ACCOUNTS: Final = 5
+OTP_TURN: Final = 6
 DEAD_DAYS: Final = 10
 DEAD_FAILURES: Final = 3
 _STEPS: Final = 16  # of a doubling, by which traffic around a block is graded
@@ -243,7 +244,11 @@ def _fewest(around: int, level: float) -> int:
 
 
 class Otp(Pattern):
-    """Numbers that five or more accounts wrote to within one hour. Columns: number, hour, accounts, messages."""
+    """Numbers that five or more accounts wrote to within an hour of the clock, or six within two in a row.
+
+    The second finds floods over the turn of an hour; an hour that is found by itself is in no pair. Columns: number,
+    hour (the first), accounts, messages.
+    """
 
     kind = "otp"
     columns = ("account", "channel")
@@ -260,20 +265,37 @@ class Otp(Pattern):
         self._sketch.add(rows.numbers, rows.hours)
 
     def keep(self, month: int, rows: Rows) -> None:
-        """Keep what numbers got in hours of five messages or more."""
+        """Keep what numbers got in hours of five messages or more, or of six together with the hour beside."""
         rows = rows.where(self._texts[month][rows.codes])
-        self._keep(month, rows, self._sketch.counts(rows.numbers, rows.hours) >= OTP_ACCOUNTS)
+        within, before, after = (
+            self._sketch.counts(rows.numbers, rows.hours + turn).astype(np.int64) for turn in (0, -1, 1)
+        )
+        mine = (within >= OTP_ACCOUNTS) | (within + np.maximum(before, after) >= OTP_TURN)
+        self._keep(month, rows, mine)
 
     def find(self) -> bool:
         """Find the numbers and hours."""
-        self.found = (
-            self._rows()
-            .group_by("number", "hour")
-            .agg(pl.col("account").n_unique().alias("accounts"), pl.len().alias("messages"))
-            .filter(pl.col("accounts") >= OTP_ACCOUNTS)
-            .sort("number", "hour")
-        )
+        rows = self._rows()
+        alone = _by_hour(rows, OTP_ACCOUNTS)
+        found = pl.concat([alone.select("number", pl.col("hour") + turn) for turn in (-1, 0, 1)]).unique()
+        rest = rows.join(found, on=["number", "hour"], how="anti")
+        both = pl.concat(
+            [rest, rest.with_columns(pl.col("hour") - 1)]
+        )  # each row in its hour, and in the one before
+        turns = _by_hour(both, OTP_TURN).sort("number", "hour")
+        # Of pairs that overlap the first is told.
+        first = turns.filter((pl.col("hour") - pl.col("hour").shift(1).over("number")).fill_null(2) > 1)
+        self.found = pl.concat([alone, first]).sort("number", "hour")
         return False
+
+
+def _by_hour(rows: pl.DataFrame, least: int) -> pl.DataFrame:
+    """Count accounts and messages by number and hour; keep those with so many accounts."""
+    return (
+        rows.group_by("number", "hour")
+        .agg(pl.col("account").n_unique().alias("accounts"), pl.len().alias("messages"))
+        .filter(pl.col("accounts") >= least)
+    )
 
 
 class Recycled(Pattern):

@@ -34,7 +34,7 @@ LIMITS: Final = {
     "ait": "Conversion is not in such records: a company that texts its own range of numbers looks the same. Blocks of "
     "fewer than 20 numbers, or spread over many accounts, are not seen.",
     "otp": "Texts are not kept: five customers' messages by coincidence look the same. A flood over the turn of an "
-    "hour is seen only if one half has five accounts.",
+    "hour is seen if one half has five accounts, or both together six.",
     "grey": "Needs 150 messages of the route and of the others into the network; with two routes, a fast one makes the "
     "other look slow. A grey route as fast as the rest is not seen.",
     "burst": "A campaign looks the same. Needs other days to compare with; hours of under 40 messages are not seen.",

@@ -83,10 +83,20 @@ def test_an_investigator_looks_up_five_targets_of_a_case(walker: Walker) -> None
     expect(page.get_by_role("heading", name="communications")).to_be_visible()
     assert walker.site.numbers[0] not in page.url
     look(page, "search")
+    page.get_by_role("button", name="Time line").click()
+    expect(page.get_by_text("nothing more was read")).to_be_visible()
+    look(page, "search-time-line")
+    page.get_by_role("button", name="Table").click()
+    page.get_by_role("button", name="Status").click()
+    expect(page.get_by_role("columnheader", name="Status")).to_have_attribute("aria-sort", "ascending")
+    assert walker.site.numbers[0] not in page.url
     page.get_by_label("Numbers, addresses").fill("12")
     page.get_by_role("button", name="Look up").click()
     expect(page.get_by_text("needs its country code")).to_be_visible()
     look(page, "search-nothing")
+    walker.go("/")
+    expect(page.get_by_role("button", name="Look up again").first).to_be_visible()
+    look(page, "search-my-look-ups")
     kept = page.evaluate("JSON.stringify([localStorage, sessionStorage])")
     assert not any(n in kept for n in walker.site.numbers)
 
