@@ -95,7 +95,7 @@ def test_an_investigator_looks_up_five_targets_of_a_case(walker: Walker) -> None
     expect(page.get_by_text("needs its country code")).to_be_visible()
     look(page, "search-nothing")
     walker.go("/")
-    expect(page.get_by_role("button", name="Look up again").first).to_be_visible()
+    expect(page.get_by_role("button", name="Look again").first).to_be_visible()
     look(page, "search-my-look-ups")
     kept = page.evaluate("JSON.stringify([localStorage, sessionStorage])")
     assert not any(n in kept for n in walker.site.numbers)
