@@ -198,7 +198,7 @@ def test_ones_own_look_ups_are_listed_and_gone_with_the_case(site: Site) -> None
     amal.post("/search", values=HER, case=case)
     amal.post("/search", values=HER, case=case)
     page = amal.get("/")
-    assert page.count("Look again") == 1, "the same question stands once"
+    assert page.count(">Look again<") == 1, "the same question stands once"
     assert HER in page
     amal.post(f"/cases/{case}/close", typed="F-1")
     assert HER not in amal.get("/")
