@@ -15,6 +15,8 @@ NO_ENTRY = {
     "billing": "the archive names nobody",
     "codes": "codes of routes, networks and states",
     "compact": "rewrites files, shows sizes",
+    "keys.give_up.look": "states of a month's keys, before a step that is audited",
+    "keys.give_up.said": "states of months' keys",
     "retention.hold_export.export_packed": "hold_export.export as one file, which is audited",
     "window.visibility.standing": "a digest of which restrictions, erasures and keys there are",
     "health": "states of the installation, counts",
