@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,6 +68,10 @@ class Archive:
         default_factory=OrderedDict, init=False
     )
 
+    @cached_property
+    def _local(self) -> bool:
+        return Path(self.objects.root).is_dir()
+
     @classmethod
     def of(
         cls,
@@ -117,7 +122,7 @@ class Archive:
             parquet = self._parquet(file)
             check_schema(schema_of(parquet))
             for number in range(parquet.num_row_groups):
-                where = conform(parquet.read_row_group(number, columns=_WHERE))
+                where = conform(parquet.read_row_group(number, columns=_WHERE, use_threads=False))
                 self._note(file, number, where)
         except FileNotFoundError:
             self._found(Kind.MISSING, file, "the file is gone, and all its rows with it")
@@ -172,9 +177,8 @@ class Archive:
     def _parquet(self, file: DataFile) -> pq.ParquetFile:
         known = self._open.get(file.path)
         if known is None:
-            local = Path(self.objects.url(f"metadata/{file.path}"))
-            if Path(self.objects.root).is_dir():
-                source = pa.memory_map(str(local))
+            if self._local:
+                source = pa.memory_map(self.objects.url(f"metadata/{file.path}"))
             else:
                 data = self.objects.get(f"metadata/{file.path}")
                 if data is None:
@@ -227,12 +231,17 @@ def _with_month(table: pa.Table, month: str) -> pa.Table:
         table = table.drop_columns(["month"])
     if not table.num_rows:
         return table
+    (start, end), span = _instants(month), extent(table.column("event_time"))
+    if span and start <= span[0] and span[1] < end:
+        return table
+    return table.append_column("month", pa.repeat(pa.scalar(month), table.num_rows))
+
+
+@cache
+def _instants(month: str) -> tuple[int, int]:
+    """Return the first instant of a month and of the next one (microseconds since 1970); of what is none, no time."""
     try:
         start, end = Month.parse(month).start(), Month.parse(month).plus(1).start()
-        span = extent(table.column("event_time"))
-        bounds = (pa.scalar(instant, TIMESTAMP).value for instant in (start, end))
-        if span and next(bounds) <= span[0] and span[1] < next(bounds):
-            return table
+        return pa.scalar(start, TIMESTAMP).value, pa.scalar(end, TIMESTAMP).value
     except (ValueError, OverflowError):
-        pass  # no month at all, or no time: every row is in the wrong place
-    return table.append_column("month", pa.repeat(pa.scalar(month), table.num_rows))
+        return 0, 0  # every row is in the wrong place

@@ -124,12 +124,18 @@ _NO_ZONE: Final = pa.timestamp("us")
 
 def open_parquet(source: Any, metadata: pq.FileMetaData | None, dictionaries: list[str]) -> pq.ParquetFile:
     """Open a file, some columns of it as dictionaries: those it has, since one of an earlier release lacks some."""
-    there: list[str] = []
-    if dictionaries:
+    try:
+        return _opened(source, metadata, dictionaries)
+    except KeyError:  # to look first which it has would cost as much as to open it
         metadata = metadata or pq.ParquetFile(source).metadata
-        names = set(metadata.schema.names)
-        there = [name for name in dictionaries if name in names]
-    return pq.ParquetFile(source, metadata=metadata, read_dictionary=there, coerce_int96_timestamp_unit="us")
+        there = set(metadata.schema.names)
+        return _opened(source, metadata, [name for name in dictionaries if name in there])
+
+
+def _opened(source: Any, metadata: pq.FileMetaData | None, dictionaries: list[str]) -> pq.ParquetFile:
+    return pq.ParquetFile(
+        source, metadata=metadata, read_dictionary=dictionaries, coerce_int96_timestamp_unit="us"
+    )
 
 
 def read_parquet(data: bytes) -> pa.Table:

@@ -153,10 +153,10 @@ class LocalObjects:
         return sorted(self._walk(prefix))
 
     def _walk(self, prefix: str) -> Iterator[str]:
+        above = len(self.root) + 1
         for folder, _, files in os.walk(self._directory / prefix):
-            for name in files:
-                if not name.startswith("."):
-                    yield str((Path(folder) / name).relative_to(self._directory))
+            inside = folder[above:] + "/" if len(folder) > above else ""
+            yield from (inside + name for name in files if not name.startswith("."))
 
     def url(self, path: str) -> str:
         """Return the directory of a table."""
