@@ -151,7 +151,14 @@ def encode(table: pa.Table) -> EncodedRows:
     if not table.num_rows:
         return EncodedRows(b"", [0])
     check_schema(table.schema)
-    columns = [column for name in COLUMNS if name in table.column_names for column in _column(name, table)]
+    # Asked once: the table makes a new list each time, and to ask for every column cost as much as 2,000 rows.
+    there = {name: at for at, name in enumerate(table.column_names)}
+    columns = [
+        column
+        for name in COLUMNS
+        if name in there
+        for column in _column(name, table.column(there[name]), table.num_rows)
+    ]
     made = compiled.forms(columns, table.num_rows)
     return EncodedRows(*made) if made else _general(columns, table.num_rows)
 
@@ -169,27 +176,31 @@ def _general(columns: Iterable[compiled.Column], rows: int) -> EncodedRows:
     return pieces.join()
 
 
-def _column(name: str, table: pa.Table) -> Iterator[compiled.Column]:
+def _column(name: str, values: pa.ChunkedArray, rows: int) -> Iterator[compiled.Column]:
     """Yield id, width and values of a column that is not null in all rows, in the type its bytes are those of."""
-    values = table.column(name)
-    if values.null_count and not METADATA.field(name).nullable:
+    nulls = values.null_count
+    if nulls and not METADATA.field(name).nullable:
         raise LetheError(f"the archive column {name} may not be null")
-    if values.null_count == table.num_rows:
+    if nulls == rows:
         return
     number, kind = COLUMNS[name]
     arrow_type, width = kind.value
+    whole = values.chunk(0) if values.num_chunks == 1 else values.combine_chunks()
     if kind is Kind.STRING:
-        texts = values.combine_chunks()
-        if not pa.types.is_dictionary(texts.type) or texts.dictionary.null_count:
-            texts = texts.cast(arrow_type)
-        yield number, width, texts
+        if whole.type != arrow_type and (
+            not pa.types.is_dictionary(whole.type) or whole.dictionary.null_count
+        ):
+            whole = whole.cast(arrow_type)
+        yield number, width, whole
         return
     try:
-        yield number, width, values.cast(arrow_type).combine_chunks()
+        yield number, width, whole if whole.type == arrow_type else whole.cast(arrow_type)
     except pa.ArrowInvalid:
         raise LetheError(f"a value of the archive column {name} does not fit {arrow_type}") from None
 
 
+_TYPES = {field.name: field.type for field in METADATA}
+_TEXT = pa.string()
 _PASSED: list[pa.Schema] = []
 """The schema that was found right last: files of one release have the same, and to look costs as much as 200 rows."""
 
@@ -291,8 +302,8 @@ def conform(table: pa.Table) -> pa.Table:
     Raises `LetheError` where a value would change.
     """
     for at, field in enumerate(table.schema):
-        wanted = METADATA.field(field.name).type
-        if field.type == wanted or pa.types.is_string(wanted):
+        wanted = _TYPES[field.name]
+        if field.type == wanted or wanted == _TEXT:
             continue
         try:
             column = table.column(at).cast(wanted)

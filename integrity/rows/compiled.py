@@ -14,6 +14,8 @@ import pyarrow as pa
 
 from lethe.schemas.compiled import native
 
+_CODES: Final = pa.int32()
+_TEXTS: Final = pa.string()
 _HASH: Final = 32
 _SHA3: Final = 64
 
@@ -65,9 +67,10 @@ def _field(number: int, width: int, values: pa.Array) -> tuple[Any, ...]:
     if not pa.types.is_dictionary(values.type):
         validity, ends, texts = values.buffers()
         return number, 0, texts or b"", ends, None, validity if values.null_count else None, values.offset
-    codes = values.indices.cast(pa.int32())
+    codes, different = values.indices, values.dictionary
+    codes = codes if codes.type == _CODES else codes.cast(_CODES)
     validity, data = codes.buffers()
-    different = values.dictionary.cast(pa.string())
+    different = different if different.type == _TEXTS else different.cast(_TEXTS)
     _, ends, texts = different.buffers()
     ends = ends.slice(4 * different.offset, 4 * (len(different) + 1)) if len(different) else bytes(4)
     return number, 0, texts or b"", ends, data, validity if codes.null_count else None, codes.offset

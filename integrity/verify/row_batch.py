@@ -80,7 +80,7 @@ class Batch:
                 continue
             kept = months.keep(readable)
             self.findings += _misplaced(kept, file)
-            if "month" in kept.column_names:
+            if kept.schema.get_field_index("month") >= 0:
                 kept = kept.drop_columns(["month"])
             unscoped = kept.column("integrity_hash").null_count
             if unscoped:
@@ -229,7 +229,7 @@ def _instant(instant: datetime) -> pa.Scalar:
 
 def _misplaced(table: pa.Table, file: str | None) -> Iterator[Finding]:
     """Yield rows whose partition of the archive is not the month they are of: it is not part of what was hashed."""
-    if "month" not in table.column_names:
+    if table.schema.get_field_index("month") < 0:
         return
     times = table.column("event_time")
     for name in pc.unique(table.column("month")).to_pylist():

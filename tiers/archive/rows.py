@@ -227,7 +227,7 @@ def _with_month(table: pa.Table, month: str) -> pa.Table:
 
     What a file says of its month itself is left out: the table does not go by it.
     """
-    if "month" in table.column_names:
+    if table.schema.get_all_field_indices("month"):
         table = table.drop_columns(["month"])
     if not table.num_rows:
         return table
