@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import reduce
 from pathlib import Path
 from typing import IO, Any, Final
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from lethe.operations.runtime import Runtime
+from lethe.schemas.csv_text import FORMULA
 from lethe.schemas.errors import InputError, LetheError
 from lethe.tiers.archive import sql
 
@@ -55,15 +58,17 @@ def write(
     form: str,
     out: IO[bytes],
     on_rows: Callable[[int], None] = lambda _: None,
+    for_people: bool = False,
 ) -> int:
     """Write the answer to a statement as csv, json or parquet while it comes; return how many rows it had.
 
-    Values are as they are: of csv, text that a spreadsheet would take for a formula too. Memory stays flat.
+    Values are as they are; in a csv `for_people`, who open it in a spreadsheet, a text that would be taken for a
+    formula begins with an apostrophe. Memory stays flat.
     """
     rows = 0
     with sql.streamed(runtime.warehouse, statement) as answer, _WRITERS[form](answer.schema, out) as put:
         for batch in answer.batches:
-            put(batch)
+            put(_no_formulas(batch) if for_people and form == "csv" else batch)
             rows += batch.num_rows
             on_rows(rows)
     return rows
@@ -84,6 +89,19 @@ def write_file(
         raise InputError("--out: the file is there already; give a new one") from None
     except OSError as error:
         raise LetheError(f"{path}: {error.strerror}") from None
+
+
+def _no_formulas(batch: pa.RecordBatch) -> pa.RecordBatch:
+    columns = []
+    for column in batch.columns:
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            begins = reduce(pc.or_, (pc.starts_with(column, sign) for sign in FORMULA))
+            quote = pa.scalar("'", column.type)
+            column = pc.if_else(
+                begins, pc.binary_join_element_wise(quote, column, pa.scalar("", column.type)), column
+            )
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
 
 Put = Callable[[pa.RecordBatch], None]

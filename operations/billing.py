@@ -102,7 +102,9 @@ def write(runtime: Runtime, question: Question, form: str, every_row: bool, out:
     """Write an answer, or every billable row of it, as csv or parquet while it comes; returns how many rows it had."""
     if form not in FORMS:
         raise InputError(f"format: one of {', '.join(FORMS)}")
-    return archive.write(runtime, question.rows() if every_row else question.grouped(), form, out)
+    return archive.write(
+        runtime, question.rows() if every_row else question.grouped(), form, out, for_people=True
+    )
 
 
 def bill(runtime: Runtime, most: int) -> Answer:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
+
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What a text begins with that a spreadsheet takes for a formula, or leaves out before one."""
 
 
 def csv_of(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
@@ -28,10 +32,10 @@ def cell(value: Any) -> str:
     """Write a value as a cell: text that a spreadsheet would take for a formula begins with an apostrophe."""
     if value is None:
         return ""
-    if isinstance(value, bool | int | float):
+    if isinstance(value, bool | int | float | Decimal):
         return str(value)
     text = value.hex() if isinstance(value, bytes) else str(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _taken(out: io.StringIO) -> bytes:

@@ -6,6 +6,7 @@ import getpass
 import logging
 import os
 import pwd
+import re
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -217,13 +218,27 @@ def leave(status: int) -> NoReturn:
 
 
 def fail(message: str, as_json: bool, status: int = FAILED) -> NoReturn:
-    """Say what went wrong on standard error and exit."""
-    line = " ".join(message.split())
+    """Say what went wrong on standard error and exit. No number or address that was typed is said again."""
+    line = " ".join(_without_typed(message, sys.argv[1:]).split())
     if as_json:
         sys.stderr.write(orjson.dumps({"error": line}).decode() + "\n")
     else:
-        sys.stderr.write(f"lethe: {line}\n")
+        sys.stderr.write(f"lethe: {escaped(line)}\n")
     raise SystemExit(status)
+
+
+_ADDRESS: Final = re.compile(r"\+?\d(?:[\s().\-]{0,2}\d){8,}|[^\s'\"<>(),;=]+@[^\s'\"<>(),;]+")
+"""What may be a number or an address within an argument: also in a statement, or where a path was meant."""
+
+
+def _without_typed(message: str, arguments: Sequence[str]) -> str:
+    """Put a sign in place of what may be somebody's number or address in what was typed, where a message repeats it."""
+    typed = {found for text in arguments for found in _ADDRESS.findall(text)}
+    for text in sorted(
+        typed | {"".join(filter(str.isdigit, t)) for t in typed if "@" not in t}, key=len, reverse=True
+    ):
+        message = message.replace(text, "…")
+    return message
 
 
 def shell(context: typer.Context, makes: bool = False) -> Shell:

@@ -98,7 +98,9 @@ class SetupNeeded(Exception):  # noqa: N818  (no error: the way to one's own acc
 async def headers(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
     """Refuse what is too large and set the headers of every answer; only files that never change are stored."""
     length = request.headers.get("content-length", "0")
-    if not length.isdigit() or int(length) > _MOST_BYTES:
+    if "transfer-encoding" in request.headers:  # in pieces without end, of which nobody says the size
+        return PlainTextResponse("say how long the request is: Content-Length", 411)
+    if not (length.isascii() and length.isdigit()) or int(length) > _MOST_BYTES:
         return PlainTextResponse("the request is too large", 413)
     SOURCE.set(_source(request))
     response = await call(request)

@@ -35,7 +35,7 @@ def open_engine(name: str, address: str | None = None, workers: int | None = Non
 
         return Local(workers)
     if name not in ENGINES:
-        raise ConfigurationError(f"no engine is called {name}; choose one of {', '.join(ENGINES)}")
+        raise ConfigurationError(f"no engine is called so; choose one of {', '.join(ENGINES)}")
     try:
         if name == "dask":
             from lethe.operations.engines.dask import Dask

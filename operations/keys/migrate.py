@@ -25,7 +25,7 @@ def migrate(
     """
     if target not in runtime.providers.names:
         names = ", ".join(runtime.providers.names)
-        raise ConfigurationError(f"no key provider is called {target}; the configuration has {names}")
+        raise ConfigurationError(f"no key provider is called so; the configuration has {names}")
     # Step 1
     record(runtime, asker, "keys.migrate", target=target)
     # Step 2

@@ -34,7 +34,7 @@ class Month:
         """Read `YYYY-MM`; raises `ValueError` for anything else."""
         match = _MONTH.fullmatch(text)
         if not match:
-            raise ValueError(f"a month is written YYYY-MM, not {text[:20]!r}")
+            raise ValueError("a month is written YYYY-MM")
         return cls(int(match[1]), int(match[2]))
 
     @classmethod

@@ -119,7 +119,7 @@ def read(objects: Objects, number: int) -> dict[str, Any]:
     """
     data = objects.get(path_of(number))
     if data is None:
-        raise IntegrityError(f"there is no deletion certificate {number}")
+        raise IntegrityError("there is no deletion certificate of this number")
     return parse(data)
 
 

@@ -108,7 +108,7 @@ class Verifier:
         yield from self._notes()
         topic_partitions = sorted(set(archive.groups) | set(_places(ledger)) | set(self._logs()))
         if self.stream is not None and not topic_partitions:
-            raise LetheError(f"no stream is called {self.stream[:80]!r}; lethe ledger shows those there are")
+            raise LetheError("no stream is called so; lethe ledger shows those there are")
         report.expected = sum(
             pc.sum(ledger.column(name)).as_py() or 0 for name in ("in_scope", "out_of_scope")
         )

@@ -20,10 +20,10 @@ from lethe.schemas.position import Position
 from lethe.tiers.delta.rewrite import files_of
 from lethe.tiers.holds.definition import Hold
 from lethe.tiers.holds.holds import Holds
-from lethe.tiers.holds.positions import Positions
 from lethe.tiers.holds.scope import covered, mentioning
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
+from lethe.tiers.window.positions import Positions
 from lethe.tiers.window.records import Part, open_parts, partition_of
 
 _TABLES: Final = ("identifiers", "quarantine")
@@ -50,7 +50,7 @@ def count(warehouse: Warehouse, holds: Holds, ring: KeyRing, hold: Hold, now: da
     for part in open_parts(ring, now):
         named = covered(warehouse, part, hold.scope)
         (naming,) = mentioning(warehouse, part, [hold.scope], None)
-        if total := len(named | Positions.each(naming)):
+        if total := len(named | naming):
             found[str(part.month)] = found.get(str(part.month), 0) + total
         noted[part.key_id] = {"said": len(named), "found": len(named), "looked": ""}
     _note(holds.objects, hold, noted)

@@ -32,7 +32,6 @@ from lethe.keys.monthkeys import MonthKeys
 from lethe.keys.ring import KeyRing
 from lethe.keys.sealing import open_value, seal_value
 from lethe.schemas.errors import ExpiredKeyError, IntegrityError, LetheError
-from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import window_end
 from lethe.tiers.holds._once import each_once
 from lethe.tiers.holds.definition import (
@@ -44,12 +43,12 @@ from lethe.tiers.holds.definition import (
     sealed_definition,
     sealed_extension,
 )
-from lethe.tiers.holds.positions import Positions
 from lethe.tiers.holds.scope import Scope, covered, mentioning
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.lookup import position_of
+from lethe.tiers.window.positions import Positions
 from lethe.tiers.window.records import Part, gather, plain
 
 _FOLDER: Final = "_holds"
@@ -149,7 +148,7 @@ class Holds:
         self,
         warehouse: Warehouse,
         part: Part,
-        positions: set[Position] | None = None,
+        positions: Positions | None = None,
         waiting: str | None = None,
     ) -> dict[str, int]:
         """Preserve what holds cover among the records of a partition (all, or those at the given positions).
@@ -177,21 +176,20 @@ class Holds:
         listed = self._objects.list(_FOLDER)
         return {path.split("/")[1] for path in listed if f"/records/{key_id}." in path}
 
-    def covering(self, warehouse: Warehouse, part: Part, positions: set[Position]) -> dict[str, int]:
+    def covering(self, warehouse: Warehouse, part: Part, positions: Positions) -> dict[str, int]:
         """Count how many of the records at the positions each hold covers, by hold id. Preserves nothing."""
         return {hold.id: len(theirs) for hold, theirs in self._covering(warehouse, part, positions)}
 
     def _covering(
-        self, warehouse: Warehouse, part: Part, positions: set[Position] | None
+        self, warehouse: Warehouse, part: Part, positions: Positions | None
     ) -> Iterator[tuple[Hold, Positions]]:
         # The window was over before there was a hold: what has ended is not brought back.
         holds = [h for h in self.active() if h.placed < window_end(part.month, part.window_months)]
         named = mentioning(warehouse, part, [h.scope for h in holds], positions)
-        only = None if positions is None else Positions.each(positions)
         for hold, naming in zip(holds, named, strict=True):
-            found = covered(warehouse, part, hold.scope) | Positions.each(naming)
-            if only is not None:
-                found &= only
+            found = covered(warehouse, part, hold.scope) | naming
+            if positions is not None:
+                found &= positions
             if found:
                 yield hold, found
 

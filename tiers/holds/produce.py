@@ -12,10 +12,10 @@ from lethe.schemas.position import Position
 from lethe.tiers.certificates import certificates
 from lethe.tiers.holds.definition import Hold
 from lethe.tiers.holds.holds import Holds, with_salts
-from lethe.tiers.holds.positions import Positions
 from lethe.tiers.holds.scope import Scope, covered, mentioning
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
+from lethe.tiers.window.positions import Positions
 from lethe.tiers.window.records import gather, open_parts
 
 _CHUNK: Final = 2_000
@@ -40,7 +40,7 @@ def records(
     known |= Positions.each(some)
     for part in open_parts(ring, now):
         (naming,) = mentioning(warehouse, part, [scope], None)
-        left = (covered(warehouse, part, scope) | Positions.each(naming)) - known
+        left = (covered(warehouse, part, scope) | naming) - known
         for chunk in left.chunks(_CHUNK):
             for record in with_salts(gather(warehouse, part, set(chunk)), part):
                 yield {**record, "preserved": False}

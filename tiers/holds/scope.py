@@ -18,13 +18,12 @@ from lethe.schemas.position import Position
 from lethe.schemas.subjects.addresses import Subject
 from lethe.schemas.subjects.spellings import spellings
 from lethe.tiers.delta.rewrite import files_of
-from lethe.tiers.delta.table import Table
-from lethe.tiers.holds.positions import WHERE, Positions
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.lookup import Query, position_of
 from lethe.tiers.window.mentioned import Scan
 from lethe.tiers.window.mentions import mentions, readings
-from lethe.tiers.window.records import Part, at, quarantined_value, select, select_each
+from lethe.tiers.window.positions import WHERE, Positions
+from lethe.tiers.window.records import Part, at, quarantined_value, rows_where, select_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +46,23 @@ def concerns(part: Part, scope: Scope) -> bool:
 
 
 def mentioning(
-    warehouse: Warehouse, part: Part, scopes: Sequence[Scope], only: set[Position] | None
-) -> list[set[Position]]:
+    warehouse: Warehouse, part: Part, scopes: Sequence[Scope], only: Positions | None
+) -> list[Positions]:
     """Return for each scope the records of others (or of those `only`) whose kept texts name one of its subjects.
 
     Every page of the partition is opened, once for all scopes, unless `only` says which matter.
     """
     sought = [spellings(s.subjects) if concerns(part, s) else None for s in scopes]
-    found = []
-    for scope, entries in zip(scopes, Scan(warehouse, sought).entries(part, only), strict=True):
-        positions = set(entries)
+    pieces: list[list[Positions]] = [[] for _ in scopes]
+    for some in Scan(warehouse, sought).entries(part, only):
+        for piece, naming in zip(pieces, some, strict=True):
+            if naming:
+                piece.append(Positions.each(naming))
+    found = [Positions.all(piece) for piece in pieces]
+    for number, (scope, positions) in enumerate(zip(scopes, found, strict=True)):
         if positions and (times := _times(scope)):
             chosen = reduce(and_, [pc.field("month") == str(part.month), at(positions), *times])
-            positions &= {position_of(r) for r in select(warehouse.metadata, chosen, WHERE)}
-        found.append(positions)
+            found[number] = positions & Positions.of(rows_where(warehouse.metadata, chosen))
     return found
 
 
@@ -81,7 +83,7 @@ def covered(warehouse: Warehouse, part: Part, scope: Scope) -> Positions:
     found = Positions()
     if hits:
         chosen = reduce(and_, [part.rows, reduce(or_, hits), *_times(scope)])
-        found = Positions.of(_rows(warehouse.window["identifiers"], chosen))
+        found = Positions.of(rows_where(warehouse.window["identifiers"], chosen))
     if scope.accounts:
         found |= _of_accounts(warehouse, part, scope)
     others = (*scope.accounts, *scope.messages)
@@ -93,12 +95,6 @@ def covered(warehouse: Warehouse, part: Part, scope: Scope) -> Positions:
                 yield position_of(row)
 
     return found | Positions.each(rejected())
-
-
-def _rows(table: Table, chosen: Any) -> Iterator[pa.RecordBatch]:
-    """Yield where the rows of a table are, of those that are chosen: some at a time."""
-    table.reload()
-    yield from table.dataset().scanner(columns=WHERE, filter=chosen).to_batches()
 
 
 def _times(scope: Scope) -> list[Any]:
@@ -148,7 +144,7 @@ def _of_accounts_used(warehouse: Warehouse, part: Part, scope: Scope) -> Positio
     tokens = [subject_token(part.keys, "opaque", account.strip()) for account in scope.accounts]
     hits = (pc.field("role") == "account") & pc.field("token").isin(pa.array(tokens, pa.binary()))
     chosen = reduce(and_, [part.rows, hits, *_times(scope)])
-    return Positions.of(_rows(warehouse.window["identifiers"], chosen))
+    return Positions.of(rows_where(warehouse.window["identifiers"], chosen))
 
 
 def _joined(batches: list[pa.RecordBatch], theirs: pa.Table) -> pa.Table:

@@ -16,6 +16,7 @@ from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.replay.lease import ReplayLease
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.window.lookup import position_of
+from lethe.tiers.window.positions import Positions
 from lethe.tiers.window.records import Part, at, open_parts, page_without, pages_of, select
 
 _POSITION: Final = ["stream", "partition", "offset", "index"]
@@ -83,7 +84,7 @@ def take_out(
     """
     if not moved:
         return
-    maintenance.holds.preserve(maintenance.warehouse, part, set(moved))
+    maintenance.holds.preserve(maintenance.warehouse, part, Positions.each(moved))
     fail_point("replay.kept")
     _rewrite_quarantine(maintenance, lease, part, moved, near)
     fail_point("replay.taken_out")
@@ -122,7 +123,7 @@ def _take_back(
         if any(_lies_in(one, part) for one in where):
             _rewrite(maintenance, lease, part, "identifiers", lambda rows: _without(rows, goes))
             _rewrite(maintenance, lease, part, "usage", lambda rows: _without(rows, goes))
-        if pages_of(maintenance.warehouse, part, set(positions)):
+        if any(True for _ in pages_of(maintenance.warehouse, part, positions)):
             _rewrite(maintenance, lease, part, "originals", lambda rows, part=part: _pages(rows, part, goes))  # type: ignore[misc]
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lethe.schemas.arrow import ORIGINALS
+from lethe.schemas.arrow import IDENTIFIERS, ORIGINALS
 from lethe.schemas.position import Position
 from lethe.schemas.subjects.spellings import Spellings
-from lethe.tiers.window.lookup import position_of
 from lethe.tiers.window.mentioned import without_mentions
-from lethe.tiers.window.records import Part, open_entries, resealed
+from lethe.tiers.window.positions import WHERE, Positions
+from lethe.tiers.window.records import Part, open_entries, resealed, within
 
-_ROWS: Final = 4_096
-"""Rows that are Python objects at one time."""
-_POSITION: Final = ["stream", "partition", "offset", "index"]
+_IDS: Final = pa.schema([*(IDENTIFIERS.field(name) for name in WHERE), IDENTIFIERS.field("message_token")])
+NO_IDS: Final = _IDS.empty_table()
 
 
 def identifiers(tokens: list[bytes], rows: pa.Table) -> pa.Table | None:
@@ -26,55 +26,79 @@ def identifiers(tokens: list[bytes], rows: pa.Table) -> pa.Table | None:
     return rows.filter(pc.invert(theirs)) if pc.any(theirs).as_py() else None
 
 
-def usage(positions: set[Position], rows: pa.Table) -> pa.Table | None:
+def usage(positions: Positions, rows: pa.Table) -> pa.Table | None:
     """Return rows of usage data without those of the records at the positions."""
-    theirs = _at(positions, rows)
+    theirs = positions.mask(rows)
     return rows.filter(pc.invert(theirs)) if pc.any(theirs).as_py() else None
 
 
-def beside(positions: set[Position], tokens: list[bytes], rows: pa.Table) -> pa.Table | None:
+def beside(positions: Positions, tokens: list[bytes], rows: pa.Table) -> pa.Table | None:
     """Leave out identifier rows of usage data of the records at the positions that carry none of the tokens."""
     carry = pc.fill_null(pc.is_in(rows.column("token"), pa.array(tokens, pa.binary(16))), False)
-    theirs = pc.and_(_at(positions, rows), pc.invert(carry))
+    theirs = pc.and_(positions.mask(rows), pc.invert(carry))
     return rows.filter(pc.invert(theirs)) if pc.any(theirs).as_py() else None
 
 
-def _at(positions: set[Position], rows: pa.Table) -> Any:
-    return pa.array([position_of(row) in positions for row in _each(rows.select(_POSITION))], pa.bool_())
+def ids_of(tokens: Mapping[Position, set[bytes]]) -> pa.Table:
+    """Return what a message id of each record would be as token, in columns."""
+    rows = [(p.stream, p.partition, p.offset, p.index, t) for p, each in tokens.items() for t in sorted(each)]
+    columns = zip(*rows, strict=True) if rows else [()] * len(_IDS)
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, _IDS, strict=True)], schema=_IDS)
 
 
-def message_ids(ids: dict[Position, set[bytes]], rows: pa.Table) -> pa.Table | None:
+def message_ids(ids: pa.Table, rows: pa.Table) -> pa.Table | None:
     """Clean identifier rows of others whose message id names the person: without its token, or gone if that is all."""
-    every = pa.array(sorted(set().union(*ids.values())), pa.binary(16))
-    near = pc.fill_null(pc.is_in(rows.column("message_token"), every), False).to_pylist()
-    named = [False] * rows.num_rows
-    for at in (i for i, is_near in enumerate(near) if is_near):
-        row = rows.slice(at, 1).select([*_POSITION, "message_token"]).to_pylist()[0]
-        named[at] = row["message_token"] in ids.get(position_of(row), ())
-    if not any(named):
+    near = pc.fill_null(pc.is_in(rows.column("message_token"), pc.unique(ids.column("message_token"))), False)
+    suspects = _joinable(rows.select(_IDS.names).filter(near))
+    suspects = suspects.append_column("row", pc.indices_nonzero(near))
+    theirs = suspects.join(_joinable(ids), _IDS.names, join_type="left semi")
+    named = np.zeros(rows.num_rows, np.bool_)
+    named[theirs.column("row").to_numpy()] = True
+    if not named.any():
         return None
     rows = _emptied(rows, "message_token", pa.array(named))
     stays = pc.or_(pc.invert(pa.array(named)), pc.is_valid(rows.column("token")))
     return rows.filter(stays)
 
 
-def quarantine(positions: set[Position], rows: pa.Table) -> pa.Table | None:
+def _joinable(rows: pa.Table) -> pa.Table:
+    """Make columns such that equal ones join: no nulls (a join finds none equal), types of the same kind."""
+    columns = [rows.column(f.name).cast(f.type) for f in _IDS]
+    at = _IDS.names.index("index")
+    columns[at] = pc.fill_null(columns[at], -1)
+    return pa.table(columns, names=_IDS.names)
+
+
+def quarantine(positions: Positions, rows: pa.Table) -> pa.Table | None:
     """Return rows of rejected records, those at the positions without their values."""
-    named = pc.and_(_at(positions, rows), pc.is_valid(rows.column("sealed")))
+    named = pc.and_(positions.mask(rows), pc.is_valid(rows.column("sealed")))
     if not pc.any(named).as_py():
         return None
     return _emptied(_emptied(rows, "sealed", named), "form", named)
 
 
 def pages(
-    part: Part, gone: set[Position], mentioned: set[Position], sought: Spellings | None, rows: pa.Table
+    part: Part, gone: Positions, mentioned: Positions, sought: Spellings | None, rows: pa.Table
 ) -> pa.Table | None:
     """Return pages without the entries of records `gone`, and without what names the person in those `mentioned`."""
-    before = rows.to_pylist()
-    after = [_page(page, part, gone, mentioned, sought) for page in before]
-    if all(a is b for a, b in zip(after, before, strict=True)):
+    heads = rows.select(["stream", "partition", "first_offset", "last_offset"]).to_pylist()
+    left: list[pa.Table] = []
+    changed = False
+    for number, head in enumerate(heads):
+        row = rows.slice(number, 1)
+        here, named = set(within(gone, head)), set(within(mentioned, head))
+        if here or named:
+            page = row.to_pylist()[0]
+            after = _page(page, part, here, named, sought)
+            if after is None:
+                changed = True
+                continue
+            if after is not page:
+                changed, row = True, pa.Table.from_pylist([after], schema=rows.schema)
+        left.append(row)
+    if not changed:
         return None
-    return pa.Table.from_pylist([p for p in after if p is not None], schema=ORIGINALS)
+    return pa.concat_tables([rows.slice(0, 0), *left]).select(ORIGINALS.names).cast(ORIGINALS)
 
 
 def _page(
@@ -82,9 +106,6 @@ def _page(
 ) -> dict[str, Any] | None:
     """Return a page without what has to go; itself if that is nothing, None if nothing is left."""
     place = page["stream"], page["partition"]
-    ends = page["first_offset"], page["last_offset"]
-    if not any((p.stream, p.partition) == place and ends[0] <= p.offset <= ends[1] for p in gone | mentioned):
-        return page
     entries = open_entries(page, part.keys)
     left: list[dict[str, Any]] = []
     changed = False
@@ -101,11 +122,6 @@ def _page(
     if not changed:
         return page
     return resealed(page, part.keys, pa.Table.from_pylist(left, schema=entries.schema))
-
-
-def _each(rows: pa.Table) -> Iterator[dict[str, Any]]:
-    for batch in rows.to_batches(max_chunksize=_ROWS):
-        yield from batch.to_pylist()
 
 
 def _emptied(rows: pa.Table, column: str, where: Any) -> pa.Table:

@@ -29,23 +29,25 @@ from lethe.tiers.certificates.journal import file_entry
 from lethe.tiers.certificates.places import reach
 from lethe.tiers.compaction.jobs import delete_retired
 from lethe.tiers.delta.rewrite import cleaned_files, delete_removed, files_of, replace
-from lethe.tiers.delta.table import Waited
+from lethe.tiers.delta.table import Table, Waited
 from lethe.tiers.maintenance import MaintenanceContext
-from lethe.tiers.rights import clean as clean
+from lethe.tiers.rights import clean
 from lethe.tiers.rights._unnamed_files import Unnamed, erase_unnamed
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.lookup import position_of
 from lethe.tiers.window.mentioned import FIELDS, Scan, tokens_of_ids
 from lethe.tiers.window.mentions import mentions
+from lethe.tiers.window.positions import Positions
 from lethe.tiers.window.records import (
     Part,
     at,
     open_entries,
     open_parts,
     pages_of,
+    places_of,
     quarantined_value,
-    select,
+    rows_where,
     select_each,
 )
 
@@ -54,6 +56,8 @@ COUNTS: Final = ("identifiers", "originals", "quarantine", "mentioned", "usage")
 """What an erasure counts of each month: rows, originals, rejected records, records of others that name the person,
 records of usage data.
 """
+
+_NONE: Final = Positions()
 
 Clean = Callable[[pa.Table], pa.Table | None]
 """The rows of a file without what is to go, or None if there is nothing of it."""
@@ -66,26 +70,24 @@ class Found:
     part: Part
     identifiers: int = 0  # rows that carry a token of theirs
     beside: int = 0  # rows of others in records of usage data, which go whole
-    records: set[Position] = field(default_factory=set)  # which records those are
-    entries: set[Position] = field(default_factory=set)  # of which an original or window fields are kept
-    quarantine: set[Position] = field(default_factory=set)  # rejected records that name them
-    usage: set[Position] = field(
-        default_factory=set
-    )  # records of usage data: they go whole, with every identifier
-    mentioned: set[Position] = field(default_factory=set)  # records of others whose kept texts name them
+    records: Positions = _NONE  # which records those are
+    entries: Positions = _NONE  # of which an original or window fields are kept
+    quarantine: Positions = _NONE  # rejected records that name them
+    usage: Positions = _NONE  # records of usage data: they go whole, with every identifier
+    mentioned: Positions = _NONE  # records of others whose kept texts name them
     evidence: int = 0  # of those, originals: they go whole, and with them what could be produced in original
-    ids: dict[Position, set[bytes]] = field(
-        default_factory=dict
-    )  # of those, what a message id would be as token
+    ids: pa.Table = field(
+        default_factory=clean.NO_IDS.combine_chunks
+    )  # of those, what a message id would be as token, beside each position
     held: dict[str, int] = field(default_factory=dict)  # hold id -> records it covers
 
     def __bool__(self) -> bool:
         return bool(self.identifiers or self.entries or self.quarantine or self.mentioned or self.usage)
 
     @property
-    def concerned(self) -> set[Position]:
+    def concerned(self) -> Positions:
         """Every record that an erasure would change."""
-        return self.records | self.quarantine | self.mentioned
+        return Positions.all((self.records, self.quarantine, self.mentioned))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,40 +118,62 @@ def search(warehouse: Warehouse, part: Part, subjects: tuple[Subject, ...], scan
     kept texts of other people's records name them. Every page of the partition is opened for the last.
     """
     tokens = pa.array(tokens_each(part.keys, [(s.kind, s.value) for s in subjects]), pa.binary())
-    where = ["stream", "partition", "offset", "index"]
-    window = warehouse.window
-    rows = select(window["identifiers"], part.rows & pc.field("token").isin(tokens), where)
-    found = Found(part, len(rows), records={position_of(r) for r in rows})
+    found = Found(part)
+    carrying = part.rows & pc.field("token").isin(tokens)
+    found.records, found.identifiers = _where(warehouse.window["identifiers"], carrying)
     _search_usage(warehouse, found)
-    for page in pages_of(warehouse, part, found.records):
-        for entry in open_entries(page, part.keys).select(["offset", "index"]).to_pylist():
-            position = Position(page["stream"], page["partition"], entry["offset"], entry["index"])
-            if position in found.records:
-                found.entries.add(position)
-    for row in select_each(window["quarantine"], part.rows & pc.field("sealed").is_valid()):
+    pages = pages_of(warehouse, part, found.records)
+    kept = Positions.of(places_of(page, open_entries(page, part.keys)) for page, _ in pages)
+    found.entries = kept & found.records
+    found.quarantine = Positions.each(_rejected(warehouse, part, subjects))
+    _search_others(found, scan)
+    return found
+
+
+def _where(table: Table, chosen: Any) -> tuple[Positions, int]:
+    """Return the positions of the rows of a table, freshly loaded, that are chosen, and how many rows that are."""
+    count = 0
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        nonlocal count
+        for batch in rows_where(table, chosen):
+            count += batch.num_rows
+            yield batch
+
+    return Positions.of(batches()), count
+
+
+def _rejected(warehouse: Warehouse, part: Part, subjects: tuple[Subject, ...]) -> Iterator[Position]:
+    """Yield the rejected records whose values name a person."""
+    for row in select_each(warehouse.window["quarantine"], part.rows & pc.field("sealed").is_valid()):
         value = quarantined_value(row, part.keys)
         if value is not None and mentions(value, subjects):
-            found.quarantine.add(position_of(row))
-    for position, entries in scan.entries(part)[0].items():
-        if position not in found.records:
-            found.mentioned.add(position)
-            found.evidence += any(e["form"] != FIELDS for e in entries)
-            found.ids[position] = tokens_of_ids(part, scan.sought[0], entries)
-    return found
+            yield position_of(row)
+
+
+def _search_others(found: Found, scan: Scan) -> None:
+    """Note which records of others name the person in what is kept of them, and what their message ids would be."""
+    pieces: list[Positions] = []
+    ids: list[pa.Table] = [clean.NO_IDS]
+    for (naming,) in scan.entries(found.part):
+        others = {p: entries for p, entries in naming.items() if p not in found.records}
+        pieces.append(Positions.each(others))
+        found.evidence += sum(any(e["form"] != FIELDS for e in entries) for entries in others.values())
+        tokens = {p: tokens_of_ids(found.part, scan.sought[0], entries) for p, entries in others.items()}
+        ids.append(clean.ids_of(tokens))
+    found.mentioned = Positions.all(pieces)
+    found.ids = pa.concat_tables(ids)
 
 
 def _search_usage(warehouse: Warehouse, found: Found) -> None:
     """Note which of the person's records are of usage data, and count all identifiers of those: they go together."""
     if not found.records or not files_of(warehouse.window["usage"], found.part.partition):
         return
-    where = ["stream", "partition", "offset", "index"]
     near = found.part.rows & at(found.records)
-    found.usage = {position_of(r) for r in select(warehouse.window["usage"], near, where)} & found.records
+    found.usage = _where(warehouse.window["usage"], near)[0] & found.records
     if found.usage:
-        theirs = [
-            r for r in select(warehouse.window["identifiers"], near, where) if position_of(r) in found.usage
-        ]
-        found.beside = len(theirs) - found.identifiers
+        rows = rows_where(warehouse.window["identifiers"], near)
+        found.beside = sum(pc.sum(found.usage.mask(batch)).as_py() or 0 for batch in rows) - found.identifiers
 
 
 def preview_erasure(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Erased:
@@ -199,7 +223,7 @@ def erase(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Era
             said["held"] = max(said["held"], sum(kept.values()))
             said["holds"] = sorted({*said["holds"], *kept})
             # A row of somebody else's goes with its message id if it has no other token.
-            if going := found.identifiers + found.beside + len(found.ids):
+            if going := found.identifiers + found.beside + len(found.mentioned):
                 note_erasure(
                     maintenance.warehouse.objects,
                     work,
@@ -319,7 +343,7 @@ def _order(
     """
     if found.quarantine:
         yield "quarantine", {"quarantine": len(found.quarantine)}, partial(clean.quarantine, found.quarantine)
-    if found.ids:
+    if found.mentioned:
         yield "identifiers", {}, partial(clean.message_ids, found.ids)
     if found.entries or found.mentioned:
         counts = {

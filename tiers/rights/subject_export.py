@@ -40,6 +40,8 @@ CATEGORIES: Final = {
 }
 """What an export says of a look, by the action in the audit."""
 OTHER: Final = "looked at for another reason"
+_AT_ONCE: Final = 4_096
+"""Records that are gathered at one time."""
 UNTIL_RELEASED: Final = "the hold is released"
 NOT_TOLD: Final = "not told"
 LAW: Final = {
@@ -77,7 +79,8 @@ def build(
             {"record": str(p), "identifiers_kept_until": ends.isoformat()}
             for p in sorted(found.mentioned, key=str)
         ]
-        for record in gather(maintenance.warehouse, part, found.records):
+        chunks = found.records.chunks(_AT_ONCE)
+        for record in (r for some in chunks for r in gather(maintenance.warehouse, part, some)):
             if record["metadata"] is not None:  # else half of a commit that has not happened (yet)
                 records.append(
                     _record(

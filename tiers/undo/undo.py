@@ -21,7 +21,6 @@ from deltalake.transaction import RemoveAction
 from lethe.integrity.log.note import VerifierKey
 from lethe.schemas.arrow import WINDOW_TABLES
 from lethe.schemas.errors import FencedError, IntegrityError, LetheError
-from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers.adjustments.table import NAME as ADJUSTMENTS
 from lethe.tiers.adjustments.table import adjust
@@ -37,7 +36,8 @@ from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
-from lethe.tiers.window.records import Part, open_entries, open_parts
+from lethe.tiers.window.positions import WHERE, Positions
+from lethe.tiers.window.records import PAGES, Part, open_entries, open_parts, places_of
 
 STREAM: Final = re.compile(r"file-[0-9a-f]{32}(?:~[0-9]{1,6})?")
 """What the stream of a file is called."""
@@ -211,31 +211,19 @@ def _preserve(maintenance: MaintenanceContext, stream: str, work: str) -> dict[s
     return kept
 
 
-def _positions(warehouse: Warehouse, part: Part, stream: str) -> set[Position]:
+def _positions(warehouse: Warehouse, part: Part, stream: str) -> Positions:
     """Return the records of a stream of which a partition of the window has anything."""
-    found: set[Position] = set()
     mine = part.rows & (pc.field("stream") == stream)
-    for table in ("identifiers", "quarantine", "usage"):
-        warehouse.window[table].reload()
-        rows = warehouse.window[table].dataset()
-        for batch in rows.to_batches(columns=["stream", "partition", "offset", "index"], filter=mine):
-            found |= set(_each(batch))
-    warehouse.window["originals"].reload()
-    for batch in warehouse.window["originals"].dataset().to_batches(filter=mine, batch_size=16):
-        for page in batch.to_pylist():
-            entries = open_entries(page, part.keys)
-            found |= {
-                Position(stream, page["partition"], offset, index)
-                for offset, index in zip(
-                    *(entries.column(n).to_pylist() for n in ("offset", "index")), strict=True
-                )
-            }
-    return found
 
+    def rows() -> Iterator[pa.RecordBatch | pa.Table]:
+        for table in ("identifiers", "quarantine", "usage"):
+            warehouse.window[table].reload()
+            yield from warehouse.window[table].dataset().to_batches(columns=WHERE, filter=mine)
+        warehouse.window["originals"].reload()
+        for batch in warehouse.window["originals"].dataset().to_batches(filter=mine, batch_size=PAGES):
+            yield from (places_of(page, open_entries(page, part.keys)) for page in batch.to_pylist())
 
-def _each(batch: pa.RecordBatch) -> Iterator[Position]:
-    for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-        yield Position(*row)
+    return Positions.of(rows())
 
 
 def _adjust_again(maintenance: MaintenanceContext, months: set[str]) -> None:

@@ -20,7 +20,8 @@ from lethe.schemas.subjects.spellings import ENCODED, Spellings
 from lethe.tiers.delta.rewrite import files_of, read_file
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.mentions import readings
-from lethe.tiers.window.records import Part, open_entries
+from lethe.tiers.window.positions import Positions
+from lethe.tiers.window.records import PAGES, Part, open_entries, within
 
 FIELDS: Final = "fields"
 """The form of an entry that is a JSON object of window fields; every other form is an original."""
@@ -37,34 +38,35 @@ class Scan:
     _clean: set[str] = field(default_factory=set)
 
     def entries(
-        self, part: Part, only: set[Position] | None = None
-    ) -> list[dict[Position, list[dict[str, Any]]]]:
-        """Return for each sought the entries of a partition (or of records `only`) that name it, by record."""
-        found: list[dict[Position, list[dict[str, Any]]]] = [{} for _ in self.sought]
+        self, part: Part, only: Positions | None = None
+    ) -> Iterator[list[dict[Position, list[dict[str, Any]]]]]:
+        """Yield page by page, for each sought, the entries (or those of records `only`) that name it, by record."""
         # Few people's in one pattern, as each `Spellings` has them.
         rough = [ENCODED, *(pattern for s in self.sought if s is not None for pattern in s.rough)]
         if not any(self.sought):
-            return found
-        for path, page in self._pages(part, only):
+            return
+        for path, page, near in self._pages(part, only):
             entries = open_entries(page, part.keys)
             self.searched += entries.num_rows
             self.on_records(self.searched)
             values = entries.column("value")
             named = [pc.match_substring_regex(values, pattern, ignore_case=True) for pattern in rough]
             suspects = entries.filter(reduce(pc.or_, named))
+            found: list[dict[Position, list[dict[str, Any]]]] = [{} for _ in self.sought]
             for entry in suspects.to_pylist():
                 position = Position(page["stream"], page["partition"], entry["offset"], entry["index"])
                 texts = readings(entry["value"])
                 for sought, naming in zip(self.sought, found, strict=True):
-                    if sought is not None and sought.found_in(texts) and (only is None or position in only):
+                    if sought is not None and sought.found_in(texts) and (near is None or position in near):
                         naming.setdefault(position, []).append(entry)
                         self._clean.discard(path)
-        return found
+            if any(found):
+                yield found
 
-    def _pages(self, part: Part, only: set[Position] | None) -> Iterator[tuple[str, dict[str, Any]]]:
-        offsets: dict[tuple[str, int], set[int]] = {}
-        for position in only or ():
-            offsets.setdefault((position.stream, position.partition), set()).add(position.offset)
+    def _pages(
+        self, part: Part, only: Positions | None
+    ) -> Iterator[tuple[str, dict[str, Any], set[Position] | None]]:
+        """Yield the pages to be searched: the file's path, the page, and which of the records `only` may be in it."""
         table = self.warehouse.window["originals"]
         table.reload()
         for file in files_of(table, part.partition):
@@ -73,10 +75,11 @@ class Scan:
             rows = read_file(self.warehouse.objects, "originals", file)
             if only is None:
                 self._clean.add(file.path)
-            for row in () if rows is None else rows.to_pylist():
-                mine = offsets.get((row["stream"], row["partition"]), set())
-                if only is None or any(row["first_offset"] <= o <= row["last_offset"] for o in mine):
-                    yield file.path, row
+            for batch in () if rows is None else rows.to_batches(max_chunksize=PAGES):
+                for page in batch.to_pylist():
+                    near = None if only is None else within(only, page)
+                    if near is None or near:
+                        yield file.path, page, None if near is None else set(near)
 
 
 def without_mentions(entry: dict[str, Any], sought: Spellings) -> tuple[bytes | None, list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,11 +26,14 @@ from lethe.schemas.retention.calendar import Month
 from lethe.schemas.subjects.addresses import Subject
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.lookup import position_of
+from lethe.tiers.window.positions import WHERE, Positions
 from lethe.tiers.window.usage import opened
 
 _MOST_BYTES: Final = 64 << 20
 _ROWS: Final = 4_096
 """Rows that are Python objects at one time."""
+PAGES: Final = 16
+"""Pages of originals, of some hundred kilobytes each, that are read at one time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +86,28 @@ def select_each(table: Any, condition: Any, columns: list[str] | None = None) ->
         yield from batch.to_pylist()
 
 
+def rows_where(table: Any, condition: Any) -> Iterator[pa.RecordBatch]:
+    """Yield where the rows of a table, freshly loaded, are of which a condition holds: some at a time."""
+    table.reload()
+    yield from table.dataset().scanner(columns=WHERE, filter=condition).to_batches()
+
+
 def at(positions: Iterable[Position]) -> Any:
     """Return the condition that a row has the offset of one of the positions (its index is not looked at)."""
-    places: dict[tuple[str, int], set[int]] = {}
-    for position in positions:
-        places.setdefault((position.stream, position.partition), set()).add(position.offset)
     return reduce(
         or_,
         (
             (pc.field("stream") == stream)
             & (pc.field("partition") == pa.scalar(partition, pa.int32()))
-            & pc.field("offset").isin(pa.array(sorted(offsets), pa.int64()))
-            for (stream, partition), offsets in places.items()
+            & pc.field("offset").isin(pa.array(offsets, pa.int64()))
+            for stream, partition, offsets in _as_numbers(positions).offsets()
         ),
         pc.scalar(False),
     )
+
+
+def _as_numbers(positions: Iterable[Position]) -> Positions:
+    return positions if isinstance(positions, Positions) else Positions.each(positions)
 
 
 def subject_of(row: dict[str, Any], keys: MonthKeys) -> Subject | None:
@@ -120,49 +130,67 @@ def quarantined_value(row: dict[str, Any], keys: MonthKeys) -> bytes | None:
 
 
 def entries_of(
-    warehouse: Warehouse, part: Part, positions: set[Position]
+    warehouse: Warehouse, part: Part, positions: Iterable[Position]
 ) -> dict[Position, list[dict[str, Any]]]:
     """Return originals and window fields of records: `form` and `value` (bytes) of each, by position."""
     found: dict[Position, list[dict[str, Any]]] = {}
-    for page in pages_of(warehouse, part, positions):
+    for page, sought in pages_of(warehouse, part, positions):
+        near = set(sought)
         for entry in open_entries(page, part.keys).to_pylist():
             position = Position(page["stream"], page["partition"], entry["offset"], entry["index"])
-            if position in positions:
+            if position in near:
                 found.setdefault(position, []).append({"form": entry["form"], "value": entry["value"]})
     return found
 
 
-def pages_of(warehouse: Warehouse, part: Part, positions: set[Position]) -> list[dict[str, Any]]:
-    """Return the pages whose offsets some position lies in."""
-    if not positions:
-        return []
-    ranges: dict[tuple[str, int], list[int]] = {}
-    for position in positions:
-        ranges.setdefault((position.stream, position.partition), []).append(position.offset)
+def pages_of(
+    warehouse: Warehouse, part: Part, positions: Iterable[Position]
+) -> Iterator[tuple[dict[str, Any], Positions]]:
+    """Yield the pages whose offsets some position lies in, and which positions those are. Few are held at once."""
+    sought = _as_numbers(positions)
+    if not sought:
+        return
     near = reduce(
         or_,
         (
             (pc.field("stream") == stream)
             & (pc.field("partition") == pa.scalar(partition, pa.int32()))
-            & (pc.field("last_offset") >= min(offsets))
-            & (pc.field("first_offset") <= max(offsets))
-            for (stream, partition), offsets in ranges.items()
+            & (pc.field("last_offset") >= int(offsets[0]))
+            & (pc.field("first_offset") <= int(offsets[-1]))
+            for stream, partition, offsets in sought.offsets()
         ),
     )
-    rows = select(warehouse.window["originals"], part.rows & near)
-    return [r for r in rows if touches(r, {k: sorted(v) for k, v in ranges.items()})]
+    table = warehouse.window["originals"]
+    table.reload()
+    pages = table.dataset().scanner(
+        filter=part.rows & near, batch_size=PAGES, batch_readahead=1, fragment_readahead=1
+    )
+    for batch in pages.to_batches():
+        for page in batch.to_pylist():
+            if here := within(sought, page):
+                yield page, here
 
 
-def touches(page: dict[str, Any], offsets: dict[tuple[str, int], list[int]]) -> bool:
-    """Tell whether one of the offsets lies in a page's range."""
-    mine = offsets.get((page["stream"], page["partition"]), [])
-    return any(page["first_offset"] <= offset <= page["last_offset"] for offset in mine)
+def within(positions: Positions, page: dict[str, Any]) -> Positions:
+    """Return the positions that lie in a page's range."""
+    return positions.within(page["stream"], page["partition"], page["first_offset"], page["last_offset"])
 
 
 def open_entries(page: dict[str, Any], keys: MonthKeys) -> pa.Table:
     """Return the entries of a row of the originals table."""
     place = page["stream"], page["partition"], page["first_offset"], page["last_offset"]
     return open_page(keys, "originals", *place, page["page"])
+
+
+def places_of(page: dict[str, Any], entries: pa.Table) -> pa.Table:
+    """Return where the records of a page's entries are: its columns are those of positions."""
+    count = entries.num_rows
+    columns = [
+        pa.repeat(pa.scalar(page["stream"], pa.string()), count),
+        pa.repeat(pa.scalar(page["partition"], pa.int32()), count),
+        *(entries.column(name) for name in WHERE[2:]),
+    ]
+    return pa.table(columns, names=WHERE)
 
 
 def page_without(
@@ -189,7 +217,7 @@ def resealed(page: dict[str, Any], keys: MonthKeys, entries: pa.Table) -> dict[s
     return {**page, "records": entries.num_rows, "page": sealed}
 
 
-def gather(warehouse: Warehouse, part: Part, positions: set[Position]) -> list[dict[str, Any]]:
+def gather(warehouse: Warehouse, part: Part, positions: Collection[Position]) -> list[dict[str, Any]]:
     """Return all there is of records, opened and JSON-ready, ordered by position. Holds identifiers: seal it or show
     it.
     """

@@ -57,7 +57,9 @@ def register(app: typer.Typer) -> None:
 def serve_command(
     context: typer.Context,
     host: Annotated[str | None, typer.Option("--host", help="Address; default: serve.host.")] = None,
-    port: Annotated[int | None, typer.Option("--port", help="Port; default: serve.port.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65_535, help="Port; default: serve.port.")
+    ] = None,
 ) -> None:
     """Serve the console and its API: it holds the keys, so that nobody who uses it must.
 

@@ -251,7 +251,7 @@ def test_certificates_say_what_and_show_every_change(make_world: Callable[..., W
     with pytest.raises(certificates.IntegrityError, match="certificate 0 was changed"):
         certificates.verify_all(objects, trusted)
     path.unlink()
-    with pytest.raises(certificates.IntegrityError, match="no deletion certificate 0"):
+    with pytest.raises(certificates.IntegrityError, match="no deletion certificate"):
         certificates.verify_all(objects, trusted)
     path.write_bytes((world.root / certificates.path_of(1)).read_bytes())
     with pytest.raises(certificates.IntegrityError, match="in the place of another"):

@@ -16,8 +16,8 @@ from lethe.schemas.position import Position
 from lethe.tiers.holds._once import each_once
 from lethe.tiers.holds.definition import Hold
 from lethe.tiers.holds.holds import Holds
-from lethe.tiers.holds.positions import Positions
 from lethe.tiers.holds.scope import Scope
+from lethe.tiers.window.positions import Positions
 
 MONTH = "2025-02.6"
 

@@ -13,6 +13,7 @@ import pytest
 from retention_world import report
 from web_site import HER, HIM, Site
 
+from lethe.operations import archive
 from lethe.operations.access.roles import Role
 from lethe.operations.adjustments import run
 from lethe.operations.billing import NULL, Question, bill, charges
@@ -106,6 +107,20 @@ def test_sums_and_rows_come_as_csv_and_parquet(traffic: Site) -> None:
     assert HER[1:].encode() not in every.content
     entries = [e for e in traffic.world.runtime.audit.entries() if e["action"] == "billing.download"]
     assert [e["count"] for e in entries] == [2, 4]
+
+
+def test_a_download_holds_no_formula(traffic: Site) -> None:
+    """A business chooses its sender id, and whoever asks what it costs opens the file in a spreadsheet."""
+    asked, out = (
+        "SELECT '=1+1' AS sender, -1.5 AS charge, NULL::VARCHAR AS route, '-x' AS status",
+        io.BytesIO(),
+    )
+    assert archive.write(traffic.world.runtime, asked, "csv", out, for_people=True) == 1
+    (row,) = csv.DictReader(io.StringIO(out.getvalue().decode()))
+    assert row == {"sender": "'=1+1", "charge": "-1.5", "route": "", "status": "'-x"}
+    plain = io.BytesIO()
+    archive.write(traffic.world.runtime, asked, "csv", plain)
+    assert b"'=" not in plain.getvalue()
 
 
 def test_a_disputed_message_becomes_an_investigators_case(traffic: Site) -> None:

@@ -1,6 +1,6 @@
 """Many positions in little memory: offsets and indexes of each topic-partition as numbers, in order, each once.
 
-A hold may cover a hundred million records. A position takes 12 bytes here, and some 300 as an object in a set.
+A hold or an erasure may cover a hundred million. A position takes 12 bytes here, and some 300 as an object in a set.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Positions:
         """Return the positions of rows with the columns `WHERE`, of any number and in any order."""
         found: dict[_Place, list[_Numbers]] = {}
         for batch in rows:
-            for place, numbers in _apart(batch):
+            for place, numbers, _ in _apart(batch):
                 found.setdefault(place, []).append(numbers)
         return cls({place: _distinct(pieces) for place, pieces in found.items()})
 
@@ -56,6 +56,15 @@ class Positions:
 
         return cls.of(batches())
 
+    @classmethod
+    def all(cls, several: Iterable[Positions]) -> Positions:
+        """Return the positions of several."""
+        found: dict[_Place, list[_Numbers]] = {}
+        for one in several:
+            for place, numbers in one._places.items():
+                found.setdefault(place, []).append(numbers)
+        return cls({place: _distinct(pieces) for place, pieces in found.items()})
+
     def __len__(self) -> int:
         return sum(len(offsets) for offsets, _ in self._places.values())
 
@@ -73,15 +82,37 @@ class Positions:
                     for offset, index in pairs
                 ]
 
+    def __contains__(self, position: object) -> bool:
+        if not isinstance(position, Position):
+            return False
+        return position in set(
+            self.within(position.stream, position.partition, position.offset, position.offset)
+        )
+
+    def within(self, stream: str, partition: int, first: int, last: int) -> Positions:
+        """Return those of a topic-partition whose offsets are from `first` to `last`, both included."""
+        numbers = self._places.get((stream, partition))
+        if numbers is None:
+            return Positions()
+        start, end = np.searchsorted(numbers[0], first, "left"), np.searchsorted(numbers[0], last, "right")
+        return Positions({(stream, partition): (numbers[0][start:end], numbers[1][start:end])})
+
+    def mask(self, rows: pa.RecordBatch | pa.Table) -> pa.BooleanArray:
+        """Tell of each row, with the columns `WHERE`, whether its position is here."""
+        here = np.zeros(rows.num_rows, np.bool_)
+        for place, numbers, mine in _apart(rows):
+            if place in self._places:
+                here[mine] = _among(numbers, self._places[place])
+        return pa.array(here)
+
+    def offsets(self) -> Iterator[tuple[str, int, _Offsets]]:
+        """Yield each topic-partition with the offsets of it, in order, each once."""
+        for (stream, partition), (offsets, _) in sorted(self._places.items()):
+            yield stream, partition, np.unique(offsets)
+
     def __or__(self, other: Positions) -> Positions:
         """Return the positions of both."""
-        both = [self._places, other._places]
-        return Positions(
-            {
-                place: _distinct([numbers[place] for numbers in both if place in numbers])
-                for place in {*self._places, *other._places}
-            }
-        )
+        return Positions.all((self, other))
 
     def __and__(self, other: Positions) -> Positions:
         """Return those that are in the other one too."""
@@ -101,8 +132,10 @@ class Positions:
         )
 
 
-def _apart(rows: pa.RecordBatch | pa.Table) -> Iterator[tuple[_Place, _Numbers]]:
-    """Yield offsets and indexes of each topic-partition among rows."""
+def _apart(
+    rows: pa.RecordBatch | pa.Table,
+) -> Iterator[tuple[_Place, _Numbers, npt.NDArray[np.bool_]]]:
+    """Yield offsets and indexes of each topic-partition among rows, and which rows those are."""
     if not rows.num_rows:
         return
     streams = (
@@ -117,7 +150,7 @@ def _apart(rows: pa.RecordBatch | pa.Table) -> Iterator[tuple[_Place, _Numbers]]
     indexes = _numpy(pc.fill_null(rows.column("index"), -1)).astype(np.int32)
     for code, partition in np.unique(np.column_stack((codes, partitions)), axis=0).tolist():
         mine = (codes == code) & (partitions == partition)
-        yield (coded.dictionary[code].as_py(), partition), (offsets[mine], indexes[mine])
+        yield (coded.dictionary[code].as_py(), partition), (offsets[mine], indexes[mine]), mine
 
 
 def _numpy(column: Any) -> npt.NDArray[Any]:
@@ -158,3 +191,20 @@ def _chosen(mine: _Numbers, others: _Numbers, there: bool) -> _Numbers:
     both[:-1] = (offsets[1:] == offsets[:-1]) & (indexes[1:] == indexes[:-1])
     chosen = ~theirs & (both == there)
     return offsets[chosen], indexes[chosen]
+
+
+def _among(rows: _Numbers, those: _Numbers) -> npt.NDArray[np.bool_]:
+    """Tell of each row, in any order and more than once, whether it is among distinct ones."""
+    offsets = np.concatenate((those[0], rows[0]))
+    indexes = np.concatenate((those[1], rows[1]))
+    are_rows = np.arange(len(offsets)) >= len(those[0])
+    order = np.lexsort(
+        (are_rows, indexes, offsets)
+    )  # of those that are equal the one that is no row comes first
+    offsets, indexes, are_rows = offsets[order], indexes[order], are_rows[order]
+    first = np.ones(len(offsets), np.bool_)
+    first[1:] = (offsets[1:] != offsets[:-1]) | (indexes[1:] != indexes[:-1])
+    leads = ~are_rows[first]
+    here = np.empty(len(offsets), np.bool_)
+    here[order] = leads[np.cumsum(first) - 1]
+    return here[len(those[0]) :]
