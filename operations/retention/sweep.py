@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -16,6 +17,7 @@ from lethe.schemas.errors import LetheError
 from lethe.tiers.certificates.certificates import Registrar
 from lethe.tiers.maintenance import Kept, MaintenanceContext
 from lethe.tiers.retention.expiry import Outcome, due_months
+from lethe.tiers.retention.loss import of_key
 from lethe.tiers.retention.sweep import sweep
 
 log = logging.getLogger("lethe.sweep")
@@ -73,8 +75,17 @@ def run_sweep(runtime: Runtime) -> list[Outcome] | None:
     return outcomes
 
 
+def _try_lost_keys(runtime: Runtime) -> None:
+    """Open the keys that somebody says are lost: whoever can withdraws what was said, before they are given up."""
+    for key_id in runtime.ring.losses.said():
+        with suppress(LetheError, ValueError):
+            if (month := of_key(key_id)) is not None:
+                runtime.ring.probe(month.month, month.window_months)
+
+
 def _run_sweep(runtime: Runtime) -> list[Outcome] | None:
     try:
+        _try_lost_keys(runtime)
         maintenance = maintenance_context(runtime)
         # Before anything is forgotten: reports of one communication are told by tokens, which end with their month.
         ending = {

@@ -25,6 +25,7 @@ from lethe.operations.keys import give_up
 from lethe.operations.keys.check import check_keys
 from lethe.operations.proof.signer import load_signer
 from lethe.operations.retention import hold
+from lethe.operations.retention.sweep import run_sweep
 from lethe.operations.rights.restrict import restrict
 from lethe.operations.runtime import Runtime
 from lethe.operations.window import lookup
@@ -225,13 +226,17 @@ def test_a_key_that_may_not_be_read_is_not_lost(world: World) -> None:
         give_up.say(world.runtime, AMAL, KEY, "gone")
 
 
-def test_an_older_copy_of_the_directory_is_found_out_by_who_has_the_key(world: World) -> None:
+@pytest.mark.parametrize("sweeps", [False, True])
+def test_an_older_copy_of_the_directory_is_found_out_by_who_has_the_key(world: World, sweeps: bool) -> None:
     """The copy has no key of this month, and opens the others; the workers elsewhere have the right directory."""
     key = lose(world)
     give_up.say(world.runtime, AMAL, KEY, "gone")
     (world.keys / f"{KEY}.key").write_bytes(key)
     (world.keys / f"{KEY}.key").chmod(0o600)
-    world.runtime.ring.keys_for(APRIL, create=True)  # as any worker does within twenty minutes
+    if sweeps:
+        assert run_sweep(world.runtime) is not None  # as the leader does each hour
+    else:
+        world.runtime.ring.keys_for(APRIL, create=True)  # as any worker does within twenty minutes
     lose(world)
     world.now += timedelta(hours=3)
     with pytest.raises(LetheError, match="nobody has said"):
