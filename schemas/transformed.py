@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Final
 
 import pyarrow as pa
 
@@ -22,6 +23,22 @@ ENTRIES = pa.schema(
     ]
 )
 """Originals and window fields before they are put on pages: `form` is received, canonical or fields (JSON)."""
+DONE: Final = pa.schema(
+    [
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("index", pa.int32()),
+        pa.field("event_time", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("format", pa.string(), nullable=False),
+        pa.field("action", pa.string()),
+        pa.field("method", pa.string()),
+        pa.field("status", pa.string()),
+        pa.field("path", pa.bool_()),
+        pa.field("account", pa.bool_()),
+        pa.field("user", pa.bool_()),
+        pa.field("address", pa.bool_()),
+    ]
+)
+"""What usage data looks like, for what is counted of it: of path and people only whether they are there. Not stored."""
 
 
 @dataclass(slots=True)
@@ -58,7 +75,7 @@ class TransformedBatch:
     """One batch, ready to commit. Offsets `first` to `last` (both included) are accounted for by it.
 
     `metadata`, `identifiers`, `quarantine` and `usage` have the columns of `lethe.schemas.arrow`, `entries` those of
-    `ENTRIES`; all are in the order of the offsets.
+    `ENTRIES`, `done` those of `DONE`; all are in the order of the offsets.
     """
 
     stream: str
@@ -72,6 +89,7 @@ class TransformedBatch:
     entries: pa.Table = field(repr=False, default_factory=ENTRIES.empty_table)
     quarantine: pa.Table = field(repr=False, default_factory=QUARANTINE.empty_table)
     usage: pa.Table = field(repr=False, default_factory=USAGE.empty_table)
+    done: pa.Table = field(repr=False, default_factory=DONE.empty_table)
     gap: str | None = None
     held: int = 0  # bytes of its rows in memory
     received_ms: int = -1  # when the broker got one in the middle of it, since 1970; -1: unknown

@@ -19,7 +19,7 @@ from lethe.schemas.arrow import IDENTIFIERS, METADATA, QUARANTINE, USAGE
 from lethe.schemas.declaration.format import Declaration, Format
 from lethe.schemas.errors import ExpiredKeyError
 from lethe.schemas.line import ANY_LINE
-from lethe.schemas.transformed import ENTRIES, Counts, TransformedBatch
+from lethe.schemas.transformed import DONE, ENTRIES, Counts, TransformedBatch
 from lethe.streams.transform.batch import Batch, Load, Reject
 from lethe.streams.transform.decode.decode import decode
 from lethe.streams.transform.decode.record_kinds import by_kind
@@ -35,6 +35,7 @@ _TABLES = {
     "entries": ENTRIES,
     "quarantine": QUARANTINE,
     "usage": USAGE,
+    "done": DONE,
 }
 
 

@@ -136,7 +136,7 @@ def _changed(name: str, now: Column, before: Column, window: Profile, replayed: 
         return [*found, *_moved(name, now, before)]
     if name in NUMBERS:
         return found + _numbers(name, now, before, replayed)
-    if name in FEW or name in MANY or name == REFUSED:
+    if name in FEW or name in MANY or name in ("method", REFUSED):
         found += _codes(name, now, before)
     return found
 

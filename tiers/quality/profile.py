@@ -27,6 +27,8 @@ FEW: Final = (
 """Columns of codes of which new ones are rare."""
 MANY: Final = "country mcc mnc network route account application".split()
 """Columns of codes to which traffic adds by itself."""
+OF_USAGE: Final = "account user address action path method".split()
+"""Columns of usage data beside its status: only of the method is said which there are."""
 NAMES: Final = ("sender", "recipient")
 NUMBERS: Final = "parts duration_ms charged_duration_ms price charge".split()
 REFUSED, REPEATED, AGE, DONE = "refused", "repeated", "event_time", "done_time"
@@ -46,6 +48,8 @@ _HOUR_US: Final = 3_600_000_000
 _STAND_IN: Final = "~"
 _SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
 _LOOKED_AT: Final = [*FEW, *MANY, *NAMES, *NUMBERS, "event_time", "done_time", "format"]
+_SHOWN_OF_USAGE: Final = r"^(?:[0-9]{3}|[A-Z]{2,10})$"  # nothing that could be somebody's
+_TWIN_OF_USAGE: Final = "event_time action method status format".split()
 _TWIN: Final = "event_time done_time status account parts duration_ms charge route country".split()
 
 
@@ -131,11 +135,16 @@ def profiles(batches: Sequence[TransformedBatch], now_ms: int) -> dict[str, Prof
     """Profile what is about to be committed, by format. Looks at some thousand rows of each, however many there are."""
     found: dict[str, Profile] = {}
     groups: dict[str, list[TransformedBatch]] = {}
+    used: list[TransformedBatch] = []
     for batch in batches:
         if batch.metadata.num_rows:
             groups.setdefault(batch.metadata.column("format")[0].as_py(), []).append(batch)
+        if batch.done.num_rows:
+            used.append(batch)
     for mine in groups.values():
         _accepted(mine, now_ms, found)
+    if used:
+        _used(used, now_ms, found)
     _refused(batches, found)
     return found
 
@@ -167,26 +176,65 @@ def _accepted(batches: Sequence[TransformedBatch], now_ms: int, found: dict[str,
             profile.again.update(again)
 
 
+def _used(batches: Sequence[TransformedBatch], now_ms: int, found: dict[str, Profile]) -> None:
+    """Profile usage data, all rows of it: when it happened, what is missing, methods and numbers of a status."""
+    rows = pa.concat_tables([batch.done for batch in batches])
+    came = np.array([b.received_ms if b.received_ms > 0 else now_ms for b in batches], np.int64)
+    arrived = np.repeat(came, [batch.done.num_rows for batch in batches])
+    for name in pc.unique(rows.column("format")).to_pylist():
+        which = pc.equal(rows.column("format"), name)
+        some, when = rows.filter(which), arrived[which.to_numpy()]
+        columns = {
+            column: Column(some.num_rows, some.column(column).null_count) for column in (*OF_USAGE, "status")
+        }
+        for column in ("method", "status"):
+            words = some.column(column)
+            shown = pc.fill_null(pc.match_substring_regex(words, _SHOWN_OF_USAGE), True)
+            columns[column] = _codes(pc.if_else(shown, words, _STAND_IN))
+        profile = found.setdefault(name, Profile())
+        profile.add(Profile(some.num_rows, _day(some), columns | _times(some, when)))
+        hours, again = _marks_of(some, _TWIN_OF_USAGE, some.num_rows)
+        profile.add_hours(hours)
+        profile.again.update(again)
+
+
 def _profile(rows: pa.Table, arrived: npt.NDArray[np.int64], total: int) -> Profile:
     height = rows.num_rows
-    event = rows.column("event_time").cast(pa.int64()).to_numpy() // 1000
-    day = np.datetime64(int(np.median(event)), "ms").astype("datetime64[D]") if height else ""
     columns = {name: _codes(rows.column(name)) for name in (*FEW, *MANY)}
     for name in NAMES:
         columns[name] = Column(height, rows.column(name).null_count)
     for name in NUMBERS:
         columns[name] = _numbers(rows.column(name))
-    columns[AGE] = _lapse(arrived - event, height, _AHEAD)
-    if len(np.unique(arrived)) > 1:  # a file is there at once, whenever it is taken in
-        columns[NEWEST] = _lapse(arrived - event, height, _AHEAD, of=5)
-        low, high = np.percentile(arrived, (25, 75)).tolist()
-        columns[NEWEST].bands["arrivals"] = high - low, high - low
-    done = rows.column("done_time")
+    columns |= _times(rows, arrived)
+    event, done = _event_ms(rows), rows.column("done_time")
     there = done.is_valid().to_numpy()
     columns[DONE] = _lapse(
         done.filter(pa.array(there)).cast(pa.int64()).to_numpy() // 1000 - event[there], height, _SAME_CLOCK
     )
-    return Profile(total, str(day), columns)
+    return Profile(total, _day(rows), columns)
+
+
+def _event_ms(rows: pa.Table) -> npt.NDArray[np.int64]:
+    found: npt.NDArray[np.int64] = rows.column("event_time").cast(pa.int64()).to_numpy() // 1000
+    return found
+
+
+def _day(rows: pa.Table) -> str:
+    """Name the day on which most of it happened."""
+    if not rows.num_rows:
+        return ""
+    return str(np.datetime64(int(np.median(_event_ms(rows))), "ms").astype("datetime64[D]"))
+
+
+def _times(rows: pa.Table, arrived: npt.NDArray[np.int64]) -> dict[str, Column]:
+    """Profile how long before they came records happened."""
+    age, columns = arrived - _event_ms(rows), {}
+    columns[AGE] = _lapse(age, rows.num_rows, _AHEAD)
+    if len(np.unique(arrived)) > 1:  # a file is there at once, whenever it is taken in
+        columns[NEWEST] = _lapse(age, rows.num_rows, _AHEAD, of=5)
+        low, high = np.percentile(arrived, (25, 75)).tolist()
+        columns[NEWEST].bands["arrivals"] = high - low, high - low
+    return columns
 
 
 def _codes(values: pa.ChunkedArray) -> Column:
@@ -233,14 +281,17 @@ def _sort_in(column: Column, sizes: npt.NDArray[Any]) -> None:
 
 def _marks(batches: Sequence[TransformedBatch], total: int) -> tuple[dict[int, Marks], Counter[int]]:
     """Mark some records, the same ones whenever they come: chosen by when they happened; count repeats among them."""
+    return _marks_of(pa.concat_tables([batch.metadata for batch in batches]), _TWIN, total)
+
+
+def _marks_of(rows: pa.Table, twin: Sequence[str], total: int) -> tuple[dict[int, Marks], Counter[int]]:
     import polars as pl  # here: a look-up needs none of it
 
     below = (1 << 32) if total <= _MARKED else (_MARKED << 32) // total
-    rows = pa.concat_tables([batch.metadata for batch in batches])
     event = rows.column("event_time").cast(pa.int64()).to_numpy()
     numbers = (event.astype(np.uint64) * _SPREAD) >> np.uint64(32)
     chosen = np.flatnonzero(numbers < below)
-    frame = pl.from_arrow(rows.select(_TWIN).take(pa.array(chosen)))
+    frame = pl.from_arrow(rows.select(list(twin)).take(pa.array(chosen)))
     assert isinstance(frame, pl.DataFrame)  # noqa: S101  (of a table it is one)
     marks = (frame.hash_rows(seed=7).to_numpy() >> np.uint64(32)).tolist()
     found: dict[int, Marks] = {}

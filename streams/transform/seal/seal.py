@@ -20,7 +20,7 @@ from lethe.keys.tokens import message_tokens, needs_sealing, subject_tokens, uui
 from lethe.schemas.arrow import IDENTIFIERS, METADATA, USAGE
 from lethe.schemas.declaration.format import Format
 from lethe.schemas.retention.calendar import Month
-from lethe.schemas.transformed import ENTRIES, TransformedBatch
+from lethe.schemas.transformed import DONE, ENTRIES, TransformedBatch
 from lethe.streams.transform.batch import Load, Reason, Reject
 from lethe.streams.transform.decode.json_columns import joined
 from lethe.streams.transform.frames import rows_at, to_arrow
@@ -34,7 +34,7 @@ from lethe.streams.transform.seal.originals import (
     original,
 )
 from lethe.streams.transform.seal.rejected import quarantine
-from lethe.streams.transform.seal.usage import sealed_usage
+from lethe.streams.transform.seal.usage import look_of, sealed_usage
 from lethe.streams.transform.split import window_fields as fields
 from lethe.streams.transform.split.rules import Rules
 from lethe.streams.transform.split.split import ID, INDEX, ROW, Split
@@ -67,6 +67,7 @@ def seal(
     identifiers: list[Rows] = []
     entries: list[Rows] = []
     usage: list[Rows] = []
+    done: list[Rows] = []
     shaped = None if parts.message_ids is None else uuids(parts.message_ids)
     shown: dict[str, pl.Series] = {}
     for month, window, group in _months(records):
@@ -80,6 +81,7 @@ def seal(
         identifiers.append(_identifiers(load, group, parts, keys))
         if fmt.data == "usage":
             usage.append(_usage(load, group, parts, fmt, keys))
+            done.append(Rows(look_of(group, parts.subjects, fmt.name), usage[-1].batch_index))
             continue
         for column, texts in parts.codes.items():
             shown[column] = stand_ins(keys, column, texts, group.get_column(ID), shown.get(column))
@@ -93,6 +95,8 @@ def seal(
         "quarantine": _quarantine(load, fmt, rejects, ring, rules, now),
         "usage": _joined(USAGE, usage),
     }
+    if done:
+        tables["done"] = _joined(DONE, done)
     counts = counted(
         load, rejects, records, parts.content, tables["identifiers"].batch_index, tables["usage"].batch_index
     )
