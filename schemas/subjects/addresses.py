@@ -309,7 +309,7 @@ def _email(text: str) -> Subject | None:
 
 def _ip(text: str, little_endian: bool | None = None) -> Subject | None:
     """Read an IP address: with a port, a zone or brackets, mapped from version 4, or (where declared) as one number."""
-    text = text.strip()
+    text = text.strip(" ,;")
     if little_endian is not None and _WHOLE.fullmatch(text):
         number = int(text) % 2**32 if -(2**31) <= int(text) < 2**32 else -1
         if number < 0:

@@ -13,7 +13,9 @@ from lethe.streams.transform.batch import Reason
 
 _QUOTED: Final = r'"((?:[^"\\]|\\.)*)"'
 _LINE: Final = re.compile(
-    rf"(\S+) (\S+) (.*?) \[([^\]\[]{{1,40}})\] {_QUOTED} ([0-9]{{3}}|-) ([0-9]+|-)(?: {_QUOTED} {_QUOTED})?(?: .*)?"
+    # A server behind proxies may write all addresses on the way.
+    rf"([^\s,]+(?:, ?[^\s,]+)*,?) (\S+) (.*?) \[([^\]\[]{{1,40}})\] {_QUOTED} ([0-9]{{3}}|-) ([0-9]+|-)"
+    rf"(?: {_QUOTED} {_QUOTED})?(?: .*)?"
 )
 _TIME: Final = re.compile(r"([0-9]{2})/([A-Za-z]{3})/([0-9]{4}):([0-9]{2}:[0-9]{2}:[0-9]{2}) ([+-][0-9]{4})")
 _MONTHS: Final = {

@@ -198,6 +198,15 @@ def test_every_address_of_a_proxy_chain_is_somebodys() -> None:
     kit = Kit(window_months=36)
     people = subjects(kit.process([json.dumps(record).encode()], "platform/activity"), kit.ring)
     assert {who for _, kind, who in people[0, None] if kind == "ip"} == {"192.0.2.7", "2001:db8::1"}
+    for chain in ("192.0.2.7, 2001:db8::1", "192.0.2.7,2001:db8::1", "192.0.2.7, unknown, 2001:db8::1"):
+        line = f'{chain} - jane [01/Sep/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 1'
+        people = subjects(kit.process([line.encode()], "web/combined"), kit.ring)
+        assert {who for _, _, who in people[0, None]} == {"192.0.2.7", "2001:db8::1", "jane"}
+    alone = subjects(
+        kit.process([b'192.0.2.7, - - [01/Sep/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 1'], "web/combined"),
+        kit.ring,
+    )
+    assert {who for _, _, who in alone[0, None]} == {"192.0.2.7"}
 
 
 @pytest.mark.parametrize("port", ["", ":5060", ":5061", ":15060", ":5060;transport=tls"])
