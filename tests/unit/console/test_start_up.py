@@ -76,7 +76,7 @@ NOT_FOR_A_LOOK_UP = {
     "lethe.tiers.holds",
     "lethe.tiers.maintenance",
 }
-MOST_OF_OUR_OWN = 120
+MOST_OF_OUR_OWN = 135
 ASK = ("--case", "C", "--purpose", "p")
 
 
