@@ -226,6 +226,8 @@ def test_the_worker_does_what_is_signed_by_an_account_of_the_service(machine: Ma
     (port,) = free_ports(1)
     machine.serve(port)
     token = ask(port, "sessions", {"name": "dsr-desk", "password": password})["token"]
+    own = {"password": password, "new": "three lanterns of the harbour"}
+    ask(port, "account/password", own, token, "PUT")
     ask(port, "cases", {"reference": "DSR-1", "purpose": "person"}, token)
     machine.start(WORKER, "worker")
     request = {
