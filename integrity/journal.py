@@ -203,8 +203,7 @@ class Journal:
         # Step 6
         for adopted in range(1, len(new)):
             before |= _unfinished(state.size + adopted)
-        for path in before - _unfinished(checkpoint.size):
-            self._store.delete(path)
+        self._store.delete(*sorted(before - _unfinished(checkpoint.size)))
         state.bundle = [*state.bundle, *new][
             (checkpoint.size // WIDTH) * WIDTH - (state.size - len(state.bundle)) :
         ]

@@ -41,8 +41,8 @@ class Store(Reader, Protocol):
     def swap(self, path: str, old: bytes | None, new: bytes) -> None:
         """Replace `old` (None: nothing there) by `new`. Raises `FencedError` when something else is there."""
 
-    def delete(self, path: str) -> None:
-        """Remove an object; success when there is none."""
+    def delete(self, *paths: str) -> None:
+        """Remove objects; success when there are none."""
 
 
 class Memory(Protocol):
@@ -82,9 +82,10 @@ class MemoryStore:
             raise FencedError(f"{path} was changed by someone else meanwhile")
         self.objects[path] = new
 
-    def delete(self, path: str) -> None:
+    def delete(self, *paths: str) -> None:
         """See `Store.delete`."""
-        self.objects.pop(path, None)
+        for path in paths:
+            self.objects.pop(path, None)
 
 
 def log_origin(name: str, stream: str, partition: int) -> str:

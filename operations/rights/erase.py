@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from lethe.operations.asker import Asker, record
+from lethe.operations.asker import Asker, record_each
 from lethe.operations.retention.sweep import maintenance_context
 from lethe.operations.runtime import Runtime
 from lethe.operations.window.identify import identify
@@ -64,15 +64,8 @@ def preview_all(
     """Say what erasing several people at once would take away, as `preview` does of one; an audit entry each."""
     people = _people(runtime, texts)
     found = erasure.preview_erasure(maintenance_context(runtime, on_records=on_records), _every(people))
-    for subjects in people:
-        record(
-            runtime,
-            asker,
-            "erase.preview",
-            about=subjects,
-            count=found.total("identifiers"),
-            **_among(people),
-        )
+    said = {"count": found.total("identifiers"), **_among(people)}
+    record_each(runtime, asker, "erase.preview", [{"about": subjects, **said} for subjects in people])
     return Erasure(found.months, _kept_by(runtime, found.months))
 
 
@@ -93,16 +86,12 @@ def erase_all(
     """
     people = _people(runtime, texts)
     # Step 1
-    for subjects in people:
-        record(runtime, asker, "erase", about=subjects)
+    record_each(runtime, asker, "erase", [{"about": subjects} for subjects in people])
     # Step 2
     done = erasure.erase(maintenance_context(runtime, on_records=on_records), _every(people))
     # Step 3
-    for subjects in people:
-        record(
-            runtime, asker, "erase.done", about=subjects, certificate=done.certificate,
-            count=done.total("identifiers"), **_among(people),
-        )  # fmt: skip
+    said = {"certificate": done.certificate, "count": done.total("identifiers"), **_among(people)}
+    record_each(runtime, asker, "erase.done", [{"about": subjects, **said} for subjects in people])
     return Erasure(done.months, _kept_by(runtime, done.months), done.certificate)
 
 

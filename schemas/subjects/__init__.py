@@ -4,6 +4,7 @@ __all__ = [
     "address_columns",
     "addresses",
     "business",
+    "crowd",
     "equivalents",
     "geography",
     "nobody",

@@ -148,8 +148,7 @@ def delete_removed(objects: Objects, table: Table, keep: Collection[str] = ()) -
     table.reload()
     there = set(objects.list(table.name))
     gone = [path for p in removed_files(table) if p not in keep and (path := f"{table.name}/{p}") in there]
-    for path in gone:
-        objects.delete(path)
+    objects.delete(*gone)
     return len(gone)
 
 

@@ -91,10 +91,10 @@ class LogStore:
             raise FencedError(f"{self._folder}/{path} was changed by someone else meanwhile")
         fail_point(f"{self._named}.swapped")
 
-    def delete(self, path: str) -> None:
+    def delete(self, *paths: str) -> None:
         """See `lethe.integrity.log.store.Store.delete`."""
         with _answering():
-            self._objects.delete(f"{self._folder}/{path}")
+            self._objects.delete(*(f"{self._folder}/{path}" for path in paths))
         fail_point(f"{self._named}.deleted")
 
 

@@ -15,14 +15,13 @@ from lethe.keys.tokens import tokens_each
 from lethe.schemas.arrow import WINDOW_TABLES
 from lethe.schemas.errors import IntegrityError
 from lethe.schemas.subjects.addresses import Subject
-from lethe.schemas.subjects.spellings import spellings
 from lethe.tiers.certificates.journal import file_entry
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.orphans import note_orphans
 from lethe.tiers.delta.rewrite import read_file
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
-from lethe.tiers.window.mentions import mentions, readings
+from lethe.tiers.window.mentions import readings, wanted
 from lethe.tiers.window.records import Part, open_entries, open_parts, partition_of, quarantined_value
 
 _PARTITION: Final = re.compile(r"[a-z]+/month=([0-9-]+)/window_months=([0-9]+)/")
@@ -82,7 +81,7 @@ def _in_identifiers(rows: pa.Table, part: Part, subjects: tuple[Subject, ...]) -
 
 
 def _in_originals(rows: pa.Table, part: Part, subjects: tuple[Subject, ...]) -> bool:
-    sought = spellings(subjects)
+    sought = wanted(subjects).spellings
     return sought is not None and any(
         sought.found_in(readings(value))
         for page in rows.to_pylist()
@@ -92,7 +91,8 @@ def _in_originals(rows: pa.Table, part: Part, subjects: tuple[Subject, ...]) -> 
 
 def _in_quarantine(rows: pa.Table, part: Part, subjects: tuple[Subject, ...]) -> bool:
     values = (quarantined_value(row, part.keys) for row in rows.to_pylist())
-    return any(value is not None and mentions(value, subjects) for value in values)
+    sought = wanted(subjects)
+    return any(value is not None and sought.named_in(value) for value in values)
 
 
 _SEARCHES: Final = {

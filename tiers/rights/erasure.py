@@ -22,7 +22,6 @@ from lethe.schemas.errors import ExpiredKeyError, FencedError, IntegrityError
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import window_end
 from lethe.schemas.subjects.addresses import Subject
-from lethe.schemas.subjects.spellings import spellings
 from lethe.tiers.certificates.certificates import DELETION
 from lethe.tiers.certificates.expected_losses import note_erasure
 from lethe.tiers.certificates.journal import file_entry
@@ -37,7 +36,7 @@ from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.lookup import position_of
 from lethe.tiers.window.mentioned import FIELDS, Scan, tokens_of_ids
-from lethe.tiers.window.mentions import mentions
+from lethe.tiers.window.mentions import wanted
 from lethe.tiers.window.positions import Positions
 from lethe.tiers.window.records import (
     Part,
@@ -110,7 +109,7 @@ def scan_for(
     warehouse: Warehouse, subjects: tuple[Subject, ...], on_records: Callable[[int], None] = lambda _: None
 ) -> Scan:
     """Make what looks for mentions of a person; to be used for all partitions."""
-    return Scan(warehouse, [spellings(subjects)], on_records)
+    return Scan(warehouse, [wanted(subjects).spellings], on_records)
 
 
 def search(warehouse: Warehouse, part: Part, subjects: tuple[Subject, ...], scan: Scan) -> Found:
@@ -145,9 +144,10 @@ def _where(table: Table, chosen: Any) -> tuple[Positions, int]:
 
 def _rejected(warehouse: Warehouse, part: Part, subjects: tuple[Subject, ...]) -> Iterator[Position]:
     """Yield the rejected records whose values name a person."""
+    sought = wanted(subjects)
     for row in select_each(warehouse.window["quarantine"], part.rows & pc.field("sealed").is_valid()):
         value = quarantined_value(row, part.keys)
-        if value is not None and mentions(value, subjects):
+        if value is not None and sought.named_in(value):
             yield position_of(row)
 
 
@@ -247,8 +247,8 @@ def erase(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Era
             months.append(said)
     # Step 4
     _delete(maintenance)
-    for file in files:  # by name too: a checkpoint of a merge may have forgotten that they were taken out
-        maintenance.warehouse.objects.delete(file["path"])
+    # By name too: a checkpoint of a merge may have forgotten that they were taken out.
+    maintenance.warehouse.objects.delete(*(file["path"] for file in files))
     unnamed = erase_unnamed(maintenance.warehouse, maintenance.ring, subjects, maintenance.clock())
     files += unnamed.removed
     fail_point("erase.deleted")

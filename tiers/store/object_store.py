@@ -96,10 +96,10 @@ class StoreObjects:
             raise _silent(error, "write") from None
         return True
 
-    def delete(self, path: str) -> None:
-        """Remove an object; nothing happens if there is none."""
+    def delete(self, *paths: str) -> None:
+        """Remove objects, many by one request; nothing happens where there is none."""
         try:
-            obstore.delete(self._store, path)
+            obstore.delete(self._store, paths[0] if len(paths) == 1 else paths)
         except FileNotFoundError:
             return
         except obstore.exceptions.BaseError as error:

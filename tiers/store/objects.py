@@ -39,8 +39,8 @@ class Objects(Protocol):
     def swap(self, path: str, old: bytes | None, new: bytes) -> bool:
         """Replace an object that holds `old` (None: there is none); atomic. False if something else is there."""
 
-    def delete(self, path: str) -> None:
-        """Remove an object; nothing happens if there is none."""
+    def delete(self, *paths: str) -> None:
+        """Remove objects; nothing happens where there is none."""
 
     def list(self, prefix: str) -> list[str]:
         """Return every path below a folder, sorted."""
@@ -141,12 +141,14 @@ class LocalObjects:
         except OSError as error:
             raise _refused(error, self._what) from None
 
-    def delete(self, path: str) -> None:
-        """Remove an object; nothing happens if there is none."""
-        target = self._directory / path
-        target.unlink(missing_ok=True)
-        if target.parent.is_dir():
-            sync_directory(target.parent)
+    def delete(self, *paths: str) -> None:
+        """Remove objects, durably; nothing happens where there is none."""
+        targets = [self._directory / path for path in paths]
+        for target in targets:
+            target.unlink(missing_ok=True)
+        for folder in dict.fromkeys(target.parent for target in targets):
+            if folder.is_dir():
+                sync_directory(folder)
 
     def list(self, prefix: str) -> list[str]:
         """Return every path below a folder, sorted; unfinished files are not listed."""

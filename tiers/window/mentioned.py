@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Any, Final
 
 import orjson
-import pyarrow.compute as pc
 
 from lethe.keys.tokens import message_token
 from lethe.schemas.position import Position
-from lethe.schemas.subjects.spellings import ENCODED, Spellings
+from lethe.schemas.subjects.spellings import Spellings, suspects
 from lethe.tiers.delta.rewrite import files_of, read_file
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.mentions import readings
@@ -41,19 +39,16 @@ class Scan:
         self, part: Part, only: Positions | None = None
     ) -> Iterator[list[dict[Position, list[dict[str, Any]]]]]:
         """Yield page by page, for each sought, the entries (or those of records `only`) that name it, by record."""
-        # Few people's in one pattern, as each `Spellings` has them.
-        rough = [ENCODED, *(pattern for s in self.sought if s is not None for pattern in s.rough)]
-        if not any(self.sought):
+        wanted = [s for s in self.sought if s is not None]
+        if not wanted:
             return
         for path, page, near in self._pages(part, only):
             entries = open_entries(page, part.keys)
             self.searched += entries.num_rows
             self.on_records(self.searched)
-            values = entries.column("value")
-            named = [pc.match_substring_regex(values, pattern, ignore_case=True) for pattern in rough]
-            suspects = entries.filter(reduce(pc.or_, named))
+            values = entries.column("value").combine_chunks()
             found: list[dict[Position, list[dict[str, Any]]]] = [{} for _ in self.sought]
-            for entry in suspects.to_pylist():
+            for entry in entries.filter(suspects(values, wanted)).to_pylist():
                 position = Position(page["stream"], page["partition"], entry["offset"], entry["index"])
                 texts = readings(entry["value"])
                 for sought, naming in zip(self.sought, found, strict=True):

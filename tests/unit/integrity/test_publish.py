@@ -47,11 +47,12 @@ class CrashingStore(MemoryStore):
         if dies:
             raise CrashError
 
-    def delete(self, path: str) -> None:
-        dies = self._change()
-        super().delete(path)
-        if dies:
-            raise CrashError
+    def delete(self, *paths: str) -> None:
+        for path in paths:
+            dies = self._change()
+            super().delete(path)
+            if dies:
+                raise CrashError
 
 
 @pytest.fixture(scope="module")
