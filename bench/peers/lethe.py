@@ -90,7 +90,9 @@ def _settings(environment: dict[str, str]) -> Settings:
 def _look(settings: Settings) -> tuple[int, str]:
     """How many records are in both tiers, and what each table takes."""
     warehouse = Runtime(settings).warehouse
-    ledger = warehouse.ledger.delta.to_pyarrow_dataset().to_table(columns=["records", "in_scope", "rejected"])
+    ledger = warehouse.ledger.stored.to_pyarrow_dataset().to_table(
+        columns=["records", "in_scope", "rejected"]
+    )
     records, in_scope, rejected = (int(pc.sum(ledger.column(n)).as_py() or 0) for n in ledger.column_names)
     sizes = {}
     for name in TABLES:

@@ -24,6 +24,7 @@ from lethe.schemas.compiled import native
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import LetheError
 from lethe.schemas.sections import Secret
+from lethe.tiers.delta.rewrite import files_of
 from lethe.tiers.evidence.log_state import log_states
 from lethe.tiers.evidence.log_store import published_history
 from lethe.tiers.holds import coverage
@@ -202,7 +203,7 @@ def _warehouse(runtime: Runtime, _: str) -> Iterator[Check]:
     warehouse = runtime.warehouse
     tables = {"metadata": warehouse.metadata, "ledger": warehouse.ledger, **warehouse.window}
     for name, table in tables.items():
-        files = table.delta.file_uris()
+        files = files_of(table)
         many = len(files) > 2_000
         yield Check(
             f"table {name}", "warning" if many else "ok", f"version {table.version}, {len(files):,} file(s)",

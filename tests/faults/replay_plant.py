@@ -144,7 +144,7 @@ class ReplayPlant(Plant):
         """A table's rows, in one order; the originals opened, and without the minute in which they arrived."""
         runtime = self.runtime()
         handle = runtime.warehouse.metadata if name == "metadata" else runtime.warehouse.window[name]
-        rows = handle.delta.to_pyarrow_dataset().to_table().to_pylist()
+        rows = handle.stored.to_pyarrow_dataset().to_table().to_pylist()
         for row in rows:
             row.pop("ingested_at", None)
         if name == "originals":
@@ -162,7 +162,7 @@ class ReplayPlant(Plant):
 
     def moved(self) -> list[dict[str, Any]]:
         """The ledger's transfer rows."""
-        rows = self.runtime().warehouse.ledger.delta.to_pyarrow_dataset().to_table().to_pylist()
+        rows = self.runtime().warehouse.ledger.stored.to_pyarrow_dataset().to_table().to_pylist()
         return [row for row in rows if row["source"] == REPLAYED]
 
 

@@ -193,7 +193,7 @@ def test_a_ledger_that_cannot_be_written_does_not_make_a_commit_fail(
     writer = Writer(plant)
     disturb(monkeypatch, "ledger", 1, not_persisted)
     writer.commit(SOURCE, values, 0, 99)
-    assert writer.warehouse.ledger.delta.to_pyarrow_table().num_rows == 0
+    assert writer.warehouse.ledger.stored.to_pyarrow_table().num_rows == 0
     assert writer.warehouse.sources() == {SOURCE.id: "cdr"}  # any reader's start derives it
     plant.judge()
 

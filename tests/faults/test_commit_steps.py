@@ -66,7 +66,9 @@ def test_killed_at_a_step_and_started_again(
         )
     )
     counted = POINTS.index(point) >= POINTS.index("metadata.committed")
-    assert sum("lethe.ledger" in entry for entry in runtime.warehouse.metadata.delta.history()) == 1 + counted
+    assert (
+        sum("lethe.ledger" in entry for entry in runtime.warehouse.metadata.stored.history()) == 1 + counted
+    )
     report = ingest(runtime, str(tmp_path / "records.ndjson"), SMS)
     assert 0 < report.already < len(VALUES)
     plant = Plant(tmp_path)

@@ -67,7 +67,7 @@ def add_again(plant: ReplayPlant, table: str, chosen: Callable[[dict[str, Any]],
         **runtime.warehouse.window,
     }
     handle = tables[table]
-    rows = handle.delta.to_pyarrow_dataset().to_table()
+    rows = handle.stored.to_pyarrow_dataset().to_table()
     rows = rows.filter([bool(chosen(row)) for row in rows.to_pylist()])
     assert rows.num_rows
     handle.commit(write_files(runtime.objects, table, rows, "again", 0), {}, {})

@@ -345,12 +345,12 @@ def test_a_clock_that_jumps_forwards_over_the_end_of_a_month_and_back(
     reels.run()
     assert jumped == [True]
     plant.ahead = None
-    ledger = plant.runtime().warehouse.ledger.delta.to_pyarrow_table().to_pylist()
+    ledger = plant.runtime().warehouse.ledger.stored.to_pyarrow_table().to_pylist()
     late = sum(row["late"] for row in ledger)
     assert late > 0
     assert sum(row["records"] for row in ledger) == 600
     assert sum(row["split"] + row["late"] + row["rejected"] for row in ledger) == 600
-    archive = plant.runtime().warehouse.metadata.delta.to_pyarrow_table(columns=["offset"])
+    archive = plant.runtime().warehouse.metadata.stored.to_pyarrow_table(columns=["offset"])
     assert (
         archive.num_rows
         == len(set(archive.column("offset").to_pylist()))
@@ -366,7 +366,7 @@ def test_a_clock_that_is_ahead_takes_nothing_in(plant: Plant, values: Any) -> No
         ahead.run()
     plant.ahead = None
     runtime = plant.runtime()
-    assert runtime.warehouse.metadata.delta.to_pyarrow_table().num_rows == 0
+    assert runtime.warehouse.metadata.stored.to_pyarrow_table().num_rows == 0
     Reels(plant, values).run()
     plant.judge()
 

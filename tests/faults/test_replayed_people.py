@@ -239,7 +239,7 @@ def test_a_replay_whose_rows_were_compacted_before_its_log_was_published(plant: 
     runtime = plant.runtime()
     table, objects = runtime.warehouse.metadata, runtime.objects
     old = files_of(table)
-    rows = table.delta.to_pyarrow_dataset().to_table()
+    rows = table.stored.to_pyarrow_dataset().to_table()
     replace(table, old, write_files(objects, "metadata", rows, "compacted", 0), 0, "compact")
     delete_removed(objects, table)
     assert {f.kind for f in plant.verify()} >= {Kind.ADDED}

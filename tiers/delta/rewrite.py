@@ -135,7 +135,7 @@ def digest_of(path: str) -> str | None:
 
 def removed_files(table: Table) -> list[str]:
     """List paths below the table that were committed once and belong to it no more."""
-    listed = table.delta.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=True)
+    listed = table.stored.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=True)
     current = {f.path for f in files_of(table)}
     return sorted(p for p in listed if p not in current)
 

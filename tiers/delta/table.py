@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pyarrow as pa
@@ -28,6 +29,7 @@ from lethe.schemas.errors import (
     UnknownOutcomeError,
 )
 from lethe.tiers.delta import protocol
+from lethe.tiers.delta._copies import copied, file_system
 from lethe.tiers.delta._datasets import by_partition, read_options
 from lethe.tiers.delta.log import (
     Commit,
@@ -65,6 +67,7 @@ class Table:
         self.name = name
         self._objects = objects
         self._storage = dict(storage)
+        self._copy: TemporaryDirectory[str] | None = None  # of the log, which the library's handle reads
         self._library = self._open_or_create()
         self._version = int(self._library.version())
         self._looked = _now()
@@ -94,15 +97,25 @@ class Table:
             self._update()
         return self._library
 
+    @property
+    def stored(self) -> DeltaTable:
+        """The library's own handle on the table where it lies, for what changes it or looks at what is there."""
+        if self._copy is not None:
+            self._update()
+        return self.delta
+
     def dataset(self) -> Any:
         """Return the rows as an Arrow dataset; columns that no file of an earlier release has are null."""
         library = self.delta
         known = pa.schema(library.schema().to_arrow())
         added = [field for field in TABLES[self.name] if field.name not in known.names]
+        actions = pa.RecordBatchReader.from_stream(library.get_add_actions(flatten=True)).read_all()
+        sizes = dict(zip(*(actions.column(n).to_pylist() for n in ("path", "size_bytes")), strict=True))
         found = library.to_pyarrow_dataset(
-            schema=pa.schema([*known, *added]), parquet_read_options=read_options()
-        )
-        names = pa.schema(library.get_add_actions(flatten=True).schema).names
+            filesystem=file_system(self._objects, self.name, self.url, self._storage, sizes),
+            schema=pa.schema([*known, *added]), parquet_read_options=read_options(),
+        )  # fmt: skip
+        names = actions.schema.names
         return by_partition(found) if any(name.startswith("min.") for name in names) else found
 
     def reload(self) -> None:
@@ -173,7 +186,7 @@ class Table:
         added = [field for field in _delta_schema(self.name) if field.name not in known]
         if added:
             try:
-                self.delta.alter.add_columns([DeltaField.from_arrow(field) for field in added])
+                self.stored.alter.add_columns([DeltaField.from_arrow(field) for field in added])
             except DeltaError:  # another process has added them meanwhile, or the next try does
                 log.warning("table %s: its columns are changed by others", self.name)
             self.reload()
@@ -250,7 +263,7 @@ class Table:
             # At the version this handle has seen.
             behind = self._library.version() < self._version
             try:
-                table = self._open(self._version) if behind else self._library
+                table = self._open(self._version) if behind or self._copy is not None else self._library
                 protocol.check_writable(self.name, table.protocol())
                 if remove and not {f.path for f in remove} <= _paths(table):
                     raise FencedError(f"{self.name}: another writer took one of the files out")
@@ -352,7 +365,7 @@ class Table:
     def _update(self) -> None:
         """Bring the library's handle up to date, and this one to no less."""
         before = int(self._library.version())
-        if self._overtaken(before):
+        if self._copy is not None or self._overtaken(before):
             self._reopen()
             return
         try:
@@ -375,7 +388,7 @@ class Table:
         """See the table as its newest checkpoint and the commits after it say, whatever this handle has followed."""
         for more in reversed(range(_OPENINGS)):
             try:
-                self._library = self._open()
+                self._library, self._copy = self._open(), None
                 break
             except (DeltaError, OSError) as error:  # a commit it was about to read may have been cleaned away
                 if not more:
@@ -435,6 +448,9 @@ class Table:
 
     def _open_or_create(self) -> DeltaTable:
         url = self.url
+        if (found := copied(self._objects, self.name)) is not None:
+            self._copy = found[1]
+            return found[0]
         try:
             try:
                 return self._open()

@@ -98,6 +98,8 @@ class StoreObjects:
 
     def delete(self, *paths: str) -> None:
         """Remove objects, many by one request; nothing happens where there is none."""
+        if not paths:
+            return
         try:
             obstore.delete(self._store, paths[0] if len(paths) == 1 else paths)
         except FileNotFoundError:
@@ -105,12 +107,11 @@ class StoreObjects:
         except obstore.exceptions.BaseError as error:
             raise _silent(error, "delete") from None
 
-    def list(self, prefix: str) -> list[str]:
-        """Return every path below a folder, sorted."""
+    def list(self, prefix: str, after: str | None = None) -> list[str]:
+        """Return every path below a folder, or those that come after one, sorted."""
         try:
-            return sorted(
-                meta["path"] for page in obstore.list(self._store, prefix=prefix or None) for meta in page
-            )
+            pages = obstore.list(self._store, prefix=prefix or None, offset=after)
+            return sorted(meta["path"] for page in pages for meta in page)
         except obstore.exceptions.BaseError as error:
             raise _silent(error, "list") from None
 

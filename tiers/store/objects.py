@@ -42,8 +42,8 @@ class Objects(Protocol):
     def delete(self, *paths: str) -> None:
         """Remove objects; nothing happens where there is none."""
 
-    def list(self, prefix: str) -> list[str]:
-        """Return every path below a folder, sorted."""
+    def list(self, prefix: str, after: str | None = None) -> list[str]:
+        """Return every path below a folder, or those that come after one, sorted."""
 
     def url(self, path: str) -> str:
         """Return the address of a table for a Delta reader."""
@@ -150,9 +150,9 @@ class LocalObjects:
             if folder.is_dir():
                 sync_directory(folder)
 
-    def list(self, prefix: str) -> list[str]:
-        """Return every path below a folder, sorted; unfinished files are not listed."""
-        return sorted(self._walk(prefix))
+    def list(self, prefix: str, after: str | None = None) -> list[str]:
+        """Return every path below a folder, or those that come after one, sorted; unfinished files are not listed."""
+        return sorted(path for path in self._walk(prefix) if after is None or path > after)
 
     def _walk(self, prefix: str) -> Iterator[str]:
         above = len(self.root) + 1

@@ -107,7 +107,7 @@ def test_a_month_that_ends_after_a_compaction_died(world: World, point: str) -> 
 
 
 def test_old_files_stay_for_readers_through_a_sweep(world: World) -> None:
-    reader = world.runtime.warehouse.metadata.delta.to_pyarrow_dataset()
+    reader = world.runtime.warehouse.metadata.stored.to_pyarrow_dataset()
     compacted(world)
     world.sweep(forced=True)
     assert reader.to_table().num_rows == 12

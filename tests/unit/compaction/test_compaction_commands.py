@@ -163,7 +163,7 @@ def test_bounds_that_others_give_of_some_columns_hide_nothing(make_world: Callab
     """Engines write bounds of the first columns only, thirty-two by default."""
     world = filled(make_world)
     table = world.runtime.warehouse.metadata
-    table.delta.alter.set_table_properties({"delta.dataSkippingNumIndexedCols": "3"})
+    table.stored.alter.set_table_properties({"delta.dataSkippingNumIndexedCols": "3"})
     DeltaTable(world.runtime.warehouse.objects.url("metadata")).optimize.compact()
     table.reload()
     assert any(
