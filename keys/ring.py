@@ -6,7 +6,7 @@ import builtins
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -188,13 +188,20 @@ class KeyRing:
         with self._lock:
             return self._open(_checked_name(name), create)
 
-    def probe(self, month: Month, window_months: int = WINDOW_MONTHS) -> None:
+    def probe(
+        self, month: Month, window_months: int = WINDOW_MONTHS, known: Mapping[str, Known] | None = None
+    ) -> None:
         """Open the keys of a month anew and drop them, whatever is cached and whatever the calendar says.
 
-        Raises as `named` does: how one finds out that a live month opens, and that an ended one does not.
+        Raises as `named` does: how one finds out that a live month opens, and that an ended one does not. `known`: what
+        `known` returned just now, so that the store is not listed for each month.
         """
         with self._lock:
-            self._open(month_key_id(month, window_months), create=False)
+            self._open(month_key_id(month, window_months), create=False, known=known)
+
+    def known(self) -> Mapping[str, Known]:
+        """Return what the store has of every key id."""
+        return self._store.all()
 
     def list(self, now: datetime) -> builtins.list[KeyInfo]:
         """Return what is known of every month that ever had keys, oldest first; the state is that of `now`.
@@ -204,6 +211,10 @@ class KeyRing:
         infos = self._infos(now)
         created = [self._store.created(info.key_id, destroyed) for info, destroyed in infos]
         return [replace(info, created=at) for (info, _), at in zip(infos, created, strict=True)]
+
+    def states(self, now: datetime) -> builtins.list[KeyInfo]:
+        """Return what `list` does, in one look at the store: when keys were made is not asked (`created` is None)."""
+        return [info for info, _ in self._infos(now)]
 
     def live(self, now: datetime) -> builtins.list[KeyInfo]:
         """Return what is known of every month that is live at `now`, oldest first, in one look at the store.
@@ -324,7 +335,7 @@ class KeyRing:
         self._cache[key_id] = lease
         return lease
 
-    def _open(self, key_id: str, create: bool) -> MonthKeys:
+    def _open(self, key_id: str, create: bool, known: Mapping[str, Known] | None = None) -> MonthKeys:
         """Open keys that are there, or make them first.
 
         1. Refuse what is marked as destroyed.
@@ -333,27 +344,27 @@ class KeyRing:
         3. Read the newest, unwrap it, derive the keys: one way for those just made, those another worker made in a
            race, and those made a year ago. What cannot be opened again is never used.
         """
-        known = self._store.known(key_id)
-        if known.destroyed:
+        mine = self._store.known(key_id) if known is None else known.get(key_id, Known(False, ()))
+        if mine.destroyed:
             self._refuse_destroyed(key_id)
         try:
-            if not known.generations:
+            if not mine.generations:
                 if not create:
                     raise UnknownKeyError(f"there are no keys {key_id}: nothing was sealed under them")
                 self._make(key_id)
-            elif not known.usable:
+            elif not mine.usable:
                 raise TransientError(
                     f"the keys {key_id} are being given up: lethe keys give-up {key_id} ends it"
                 )
-            keys = MonthKeys(key_id, self._secret(key_id, (known.usable or (0,))[-1]))
+            keys = MonthKeys(key_id, self._secret(key_id, (mine.usable or (0,))[-1]))
         except LetheError:
             # Whatever failed, if somebody destroyed the keys meanwhile then that is why.
             self._refuse_destroyed(key_id)
             raise
-        if known.lost in known.usable:
+        if mine.lost in mine.usable:
             log.warning("%s was said to be lost and opens here: the note is withdrawn", key_id)
             with suppress(LetheError):  # whoever only reads may not; another one will
-                self._store.withdraw_lost(key_id, known.lost)
+                self._store.withdraw_lost(key_id, mine.lost)
         return keys
 
     def _secret(self, key_id: str, generation: int, wrapped: Wrapped | None = None) -> Secret:

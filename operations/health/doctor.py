@@ -172,8 +172,9 @@ def _short(option: str) -> str:
 
 def _keys(runtime: Runtime, what: str) -> Iterator[Check | None]:
     now = runtime.clock()
-    keys = runtime.ring.list(now)
+    states = dict.fromkeys(("live", "ended", "destroyed"), 0)
     for report in check_keys(runtime.ring, now):
+        states[report.state] += 1
         found = Check(f"{what} {report.key_id}", "wrong", report.trouble, report.advice)
         yield found if report.trouble else None
         if report.given_up is not None:
@@ -184,7 +185,6 @@ def _keys(runtime: Runtime, what: str) -> Iterator[Check | None]:
         note = f"{said.who} said at {said.since:%Y-%m-%d %H:%M} UTC that it is lost"
         yield Check(f"{what} {said.key_id}", "wrong", note,
                     f"lethe keys give-up {said.key_id} gives it up, with --withdraw it takes that back")  # fmt: skip
-    states = {state: sum(k.state == state for k in keys) for state in ("live", "ended", "destroyed")}
     text = ", ".join(f"{count} {state}" for state, count in states.items())
     if states["ended"]:
         yield Check(

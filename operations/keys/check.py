@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from lethe.keys.keeping.keystore import Known
 from lethe.keys.ring import UNREADABLE, KeyInfo, KeyRing, UnknownKeyError
 from lethe.schemas.errors import ExpiredKeyError, LetheError
 
@@ -33,13 +34,14 @@ class KeyReport:
 
 def check_keys(ring: KeyRing, now: datetime) -> Iterator[KeyReport]:
     """Try every month's keys: nothing is taken from what is cached."""
-    for info in ring.list(now):
-        yield _live(ring, info) if info.state == "live" else _over(ring, info, now)
+    known = ring.known()
+    for info in ring.states(now):
+        yield _live(ring, info, known) if info.state == "live" else _over(ring, info, now, known)
 
 
-def _live(ring: KeyRing, info: KeyInfo) -> KeyReport:
+def _live(ring: KeyRing, info: KeyInfo, known: Mapping[str, Known]) -> KeyReport:
     try:
-        ring.probe(info.month, info.window_months)
+        ring.probe(info.month, info.window_months, known)
     except UnknownKeyError:
         # A worker died between making the key and storing what it wrapped: nothing was sealed yet.
         return KeyReport(info.key_id, info.state, False, None)
@@ -53,10 +55,10 @@ def _live(ring: KeyRing, info: KeyInfo) -> KeyReport:
     return KeyReport(info.key_id, info.state, True, None, given_up=info.given_up)
 
 
-def _over(ring: KeyRing, info: KeyInfo, now: datetime) -> KeyReport:
+def _over(ring: KeyRing, info: KeyInfo, now: datetime, known: Mapping[str, Known]) -> KeyReport:
     opens, trouble, advice = False, "", ""
     try:
-        ring.probe(info.month, info.window_months)
+        ring.probe(info.month, info.window_months, known)
         opens = True
     except (ExpiredKeyError, UnknownKeyError, *UNREADABLE):
         pass

@@ -16,11 +16,16 @@ from workers import until
 
 from lethe.operations.asker import Asker
 from lethe.operations.compact import Asked, compact
+from lethe.operations.health import doctor
 from lethe.operations.intake.ingest import ingest
+from lethe.operations.proof.verify import Wanted, verify
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
 from lethe.operations.window.lookup import lookup, lookup_each
 from lethe.testing.brokers.process import free_ports, port_is_open, spawn, stop
+from lethe.tiers.delta.rewrite import files_of, removed_files
+from lethe.tiers.delta.table import Table
+from lethe.tiers.ledger import reconcile
 
 MONTHS = 4
 NOW = datetime(2025, 4, 30, tzinfo=UTC)
@@ -111,12 +116,45 @@ def test_a_look_up_asks_three_times_a_month_and_less_in_a_running_process(
     asked(store, settings)  # makes the audit's own keys
     whole, last = asked(store, settings), asked(store, settings, since=MONTHS)
     assert whole - last <= 3 * (MONTHS - 1), "the keys, the identifiers and the archive of a month"
-    assert last <= 45, "three tables are opened, whatever they hold"
+    assert last <= 24, "three tables are opened, whatever they hold"
     warm = runtime(settings)
     asked(store, settings, warm)
     again, one = asked(store, settings, warm), asked(store, settings, warm, since=MONTHS)
     assert again - one <= 2 * (MONTHS - 1)
     assert one <= 8
+
+
+def test_what_looks_at_all_asks_once_for_each_thing(store: Store, settings: Settings) -> None:
+    """Four months, a stream and so a log of each: the log costs `doctor` four requests, `verify` nine and a list."""
+    before = store.requests()
+    found = list(doctor.checks(runtime(settings), {}))
+    assert not [check for check in found if check.state == "wrong"]
+    after = store.requests()
+    assert after - before <= 60 + 2 * MONTHS
+    assert reconcile.check(runtime(settings).warehouse) == []
+    before, after = after, store.requests()
+    assert after - before <= 46, "each file is read once, however many streams there are"
+    done = verify(runtime(settings), Wanted(), lambda _done, _of: None)
+    assert (done.findings, done.report.rows) == ([], MONTHS * 20)
+    before, after = after, store.requests()
+    assert after - before <= 76
+
+
+def test_what_was_opened_from_a_copy_sees_what_comes_later(store: Store, settings: Settings) -> None:
+    early = runtime(settings).warehouse
+    assert early.metadata.dataset().count_rows() == MONTHS * 20
+    folder = Path(settings.keys_dir).parent
+    file = folder / "later.ndjson"
+    file.write_bytes(report(1, MONTHS, f"+9230{MONTHS:02d}099999") + b"\n")
+    ingest(runtime(settings), str(file), "infobip/sms-report", as_declared=True)
+    early.metadata.reload()
+    assert early.metadata.dataset().count_rows() == MONTHS * 20 + 1
+    table = early.metadata
+    old, version = files_of(table), table.version
+    assert removed_files(table) == removed_files(Table(early.objects, "metadata", runtime(settings).storage))
+    table.write_checkpoint()
+    assert (files_of(table), table.version) == (old, version)
+    assert files_of(Table(early.objects, "metadata", runtime(settings).storage)) == old
 
 
 def test_several_values_ask_no_more_than_one_does(store: Store, settings: Settings) -> None:

@@ -11,8 +11,11 @@ import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import mkdtemp
+from threading import Lock
 from typing import Any, Final
+from weakref import finalize
 
 import orjson
 import pyarrow as pa
@@ -29,11 +32,22 @@ _MOST: Final = 256
 """Commits after the last checkpoint beyond which the library reads the log itself."""
 _SMALL: Final = 1 << 20
 """A file of no more bytes is fetched as a whole."""
+_KEPT: Final = 32 << 20
 _MEMORY: Final = "/dev/shm"  # noqa: S108  (a folder of its own is made there)
 
 
-def copied(objects: Objects, table: str) -> tuple[DeltaTable, TemporaryDirectory[str]] | None:
-    """Open a table from a copy of its log, and return the folder that it stays in; it goes with its last reference.
+class Copy:
+    """The folder of a copied log, for its owner alone; it goes with the last reference to this, or with the process."""
+
+    def __init__(self) -> None:
+        self.folder = Path(mkdtemp(prefix="lethe-log-", dir=_MEMORY if Path(_MEMORY).is_dir() else None))
+        finalize(self, rmtree, self.folder, ignore_errors=True)
+        self.log = self.folder / "_delta_log"
+        self.log.mkdir()
+
+
+def copied(objects: Objects, table: str) -> tuple[DeltaTable, Copy] | None:
+    """Open a table from a copy of its log, and return the copy, which the table needs as long as it is used.
 
     None where the store is this machine's disk, where the log is not as Lethe writes it, or where it changed meanwhile:
     then the library has to open the table itself. The copy lies in memory where there is such a folder: bounds of
@@ -45,11 +59,10 @@ def copied(objects: Objects, table: str) -> tuple[DeltaTable, TemporaryDirectory
         found = _log(objects, table)
         if found is None:
             return None
-        folder = TemporaryDirectory(prefix="lethe-log-", dir=_MEMORY if Path(_MEMORY).is_dir() else None)
-        (Path(folder.name) / "_delta_log").mkdir()
+        copy = Copy()
         for path, data in found.items():
-            (Path(folder.name) / "_delta_log" / Path(path).name).write_bytes(data)
-        return DeltaTable(folder.name), folder
+            (copy.log / Path(path).name).write_bytes(data)
+        return DeltaTable(str(copy.folder)), copy
     except (DeltaError, OSError, TransientError):
         return None
 
@@ -79,11 +92,36 @@ def _log(objects: Objects, table: str) -> dict[str, bytes] | None:
     return kept if last is None else {checkpoint_path(table): last, **kept}
 
 
-def file_system(
-    objects: Objects, table: str, url: str, storage: Mapping[str, str], sizes: Mapping[str, int]
-) -> Any:
+class SmallFiles:
+    """The small files of a table that were read last, 32 MB at most: they are asked for once, whoever reads them again.
+
+    A file never changes: its name has a digest of what is in it.
+    """
+
+    def __init__(self, objects: Objects, table: str) -> None:
+        self.remote = "://" in objects.root
+        self._objects, self._table = objects, table
+        self._kept: dict[str, bytes] = {}
+        self._lock = Lock()
+
+    def get(self, path: str) -> bytes | None:
+        """Return the bytes of a file; None when it is gone."""
+        with self._lock:
+            if (data := self._kept.pop(path, None)) is not None:
+                self._kept[path] = data  # the last that was read
+                return data
+        data = self._objects.get(f"{self._table}/{path}")
+        if data is not None:
+            with self._lock:
+                self._kept[path] = data
+                while sum(map(len, self._kept.values())) > _KEPT:
+                    del self._kept[next(iter(self._kept))]
+        return data
+
+
+def file_system(files: SmallFiles, url: str, storage: Mapping[str, str], sizes: Mapping[str, int]) -> Any:
     """Return what a dataset reads files of a table through: on an object store a small one is one request."""
-    if "://" not in objects.root:
+    if not files.remote:
         return None
     # Not above: look-ups do without datasets, and start without what these bring in.
     from deltalake.fs import DeltaStorageHandler
@@ -92,7 +130,7 @@ def file_system(
     class Handler(DeltaStorageHandler):
         def open_input_file(self, path: str) -> Any:
             size = sizes.get(path)
-            data = objects.get(f"{table}/{path}") if size is not None and size <= _SMALL else None
+            data = files.get(path) if size is not None and size <= _SMALL else None
             return super().open_input_file(path) if data is None else pa.BufferReader(data)
 
     return PyFileSystem(Handler(url, dict(storage) or None, dict(sizes)))

@@ -10,7 +10,6 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pyarrow as pa
@@ -29,7 +28,7 @@ from lethe.schemas.errors import (
     UnknownOutcomeError,
 )
 from lethe.tiers.delta import protocol
-from lethe.tiers.delta._copies import copied, file_system
+from lethe.tiers.delta._copies import Copy, SmallFiles, copied, file_system
 from lethe.tiers.delta._datasets import by_partition, read_options
 from lethe.tiers.delta.log import (
     Commit,
@@ -67,7 +66,8 @@ class Table:
         self.name = name
         self._objects = objects
         self._storage = dict(storage)
-        self._copy: TemporaryDirectory[str] | None = None  # of the log, which the library's handle reads
+        self._small = SmallFiles(objects, name)
+        self._copy: Copy | None = None  # of the log, which the library's handle reads
         self._library = self._open_or_create()
         self._version = int(self._library.version())
         self._looked = _now()
@@ -112,14 +112,19 @@ class Table:
         actions = pa.RecordBatchReader.from_stream(library.get_add_actions(flatten=True)).read_all()
         sizes = dict(zip(*(actions.column(n).to_pylist() for n in ("path", "size_bytes")), strict=True))
         found = library.to_pyarrow_dataset(
-            filesystem=file_system(self._objects, self.name, self.url, self._storage, sizes),
+            filesystem=file_system(self._small, self.url, self._storage, sizes),
             schema=pa.schema([*known, *added]), parquet_read_options=read_options(),
         )  # fmt: skip
         names = actions.schema.names
         return by_partition(found) if any(name.startswith("min.") for name in names) else found
 
-    def reload(self) -> None:
-        """See what others have committed; raises `TransientError` when the store does not answer."""
+    def reload(self, fresh: float = 0.0) -> None:
+        """See what others have committed, unless that was looked at within `fresh` seconds.
+
+        Raises `TransientError` when the store does not answer.
+        """
+        if _now() - self._looked < fresh:
+            return
         if self._stale:
             self._update()
         else:

@@ -57,10 +57,10 @@ def log_states(
         )
         trouble = _trouble(store)
         try:
-            if store.get("checkpoint") is None:
+            if (signed := store.get("checkpoint")) is None:
                 yield LogState(name, 0, True, False, trouble)
                 continue
-            log = Log(store, history, log_origin(history.name, *topic_partition))
+            log = Log(store, history, log_origin(history.name, *topic_partition), signed)
             newest = log.entry(log.size - 1) if log.size else None
             end = (
                 -1 if newest is None else newest.version if topic_partition == REPLAYS else newest.last_offset

@@ -17,6 +17,9 @@ from lethe.tiers.warehouse import Warehouse
 
 CLOSED: Final = 1 << 62
 """The position of a file's stream that was taken out again (`lethe.tiers.undo`): nothing follows on it."""
+_TABLES: Final = ("metadata", "identifiers", "quarantine", "usage")
+_FRESH: Final = 60.0
+"""Seconds for which the archive's position counts as it was read: it is asked for each topic-partition."""
 _COUNTED: Final = ("archive", "quarantine", "identifiers", "usage")
 
 
@@ -58,6 +61,8 @@ def check(warehouse: Warehouse, on_stream: Callable[[int, int], None] | None = N
     """
     gone = ExpectedLosses.of(warehouse.objects)
     ledger, broken = _readable(warehouse)
+    for table in _TABLES:  # no table as it was before the ledger was read
+        warehouse.handle(table).reload()
     findings: list[Finding] = []
     short: list[tuple[str, int, Short]] = []
     groups = ledger.partition_by("stream", "partition", as_dict=True)
@@ -130,7 +135,7 @@ def _scopes(row: dict[str, Any]) -> Iterator[str]:
 
 def _ends(warehouse: Warehouse, rows: pl.DataFrame) -> Iterator[str]:
     """Compare ends with the archive's own position: a row missing behind the last one of a source leaves no gap."""
-    warehouse.metadata.reload()
+    warehouse.metadata.reload(_FRESH)
     for source, last in rows.group_by("source", maintain_order=True).agg(pl.col("last_offset").max()).rows():
         position = warehouse.metadata.transaction(source)
         if position is not None and last < position != CLOSED:
@@ -179,7 +184,7 @@ def _unexplained(
 
 def _unknown(warehouse: Warehouse, known: set[tuple[str, int]], broken: dict[str, str]) -> list[Finding]:
     findings = []
-    for table in ("metadata", "identifiers", "quarantine", "usage"):
+    for table in _TABLES:
         topic_partitions = read_rows(warehouse, table, PLACE[:2], None, broken)
         for row in topic_partitions.group_by(PLACE[:2]).aggregate([]).to_pylist():
             if (row["stream"], row["partition"]) not in known:

@@ -24,6 +24,8 @@ from lethe.tiers.delta.rewrite import BROKEN, files_of, read_file
 from lethe.tiers.warehouse import Warehouse
 
 PLACE: Final = ["stream", "partition", "offset", "index"]
+_FRESH: Final = 60.0
+"""Seconds for which a table counts as it was looked at: it is read for each topic-partition."""
 _MOST_NAMED: Final = 5
 _MOST_OFFSETS: Final = 20_000_000
 _UNTOLD: Final = "which cannot be told from the tables"
@@ -229,13 +231,13 @@ class Tables:
 def read_rows(
     warehouse: Warehouse, table: str, columns: list[str], chosen: Any, broken: dict[str, str]
 ) -> pa.Table:
-    """Read columns of the chosen rows of a table as it is now (None: of all).
+    """Read columns of the chosen rows of a table as it is now, or was a minute ago (None: of all).
 
     Where a file is damaged, or not what the table's log says of it, files are read one by one: one that cannot be is
     put into `broken`, and the others count.
     """
     handle = warehouse.handle(table)
-    handle.reload()
+    handle.reload(_FRESH)
     try:
         return handle.dataset().to_table(columns=columns, filter=chosen)
     except BROKEN:
