@@ -77,6 +77,21 @@ def test_an_entry_holds_nothing_from_which_months_can_be_linked(world: World) ->
         assert not ("record" in entry and "subjects" in entry), "whom a record is of ends with its month"
 
 
+@pytest.mark.parametrize("said", ["token", "number", "both"])
+def test_what_is_looked_at_after_each_test_would_be_seen(world: World, said: str) -> None:
+    token = world.tokens(HER, ["2025-03"])["2025-03"].hex()
+    more = {
+        "token": {"subjects": [token]},
+        "number": {"purpose": f"call {HER}"},
+        "both": {"record": "cdr/0/1", "subjects": []},
+    }
+    world.check_audit()
+    world.runtime.audit.append({"who": "eve", "action": "lookup", **more[said]}, world.now)
+    with pytest.raises(AssertionError, match="lookup"):
+        world.check_audit()
+    world.watched = False  # seen already
+
+
 def test_who_looked_is_known_when_the_month_of_the_record_is_gone(world: World) -> None:
     runtime = world.runtime
     lookup(runtime, EVE, HER)
