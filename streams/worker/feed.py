@@ -37,7 +37,8 @@ _FATAL: Final = {
 _LAG_SECONDS: Final = 2.0
 _CHECK_SECONDS: Final = 5.0
 _PATIENCE_SECONDS: Final = 20.0
-_SILENT_SECONDS: Final = 20.0  # how long the thread may not call the broker: well below max.poll.interval.ms
+_SILENT_SECONDS: Final = 2.0  # how long the thread may not call the broker while there is no room
+_SILENT_WHEN_FULL: Final = 60.0  # the same while much is held: well below max.poll.interval.ms
 
 
 class Sink(Listener, Protocol):
@@ -278,26 +279,21 @@ class Feed:
         self._wait_for_room(room)
 
     def _wait_for_room(self, room: Future[None]) -> None:
-        """Wait until the pipeline takes the next batch; if that takes long, stay in the group without fetching."""
-        started = time.monotonic()
-        paused = False
+        """Wait until the pipeline takes the next batch; if that takes long, stay in the group, a message at a time.
+
+        Partitions are not paused meanwhile: the library may never fetch again from one that is given back after a
+        pause. What comes is kept for the next load; once that is much, the group is answered less often.
+        """
+        asked = time.monotonic()
         while not self._stop.is_set() and self.error is None:
             try:
                 room.result(timeout=0.5)
                 break
             except TimeoutError:
-                if time.monotonic() - started >= _SILENT_SECONDS:
-                    self._consumer.pause(self._consumer.assignment())
-                    paused = True
+                held = sum(p.bytes for p in self._assignments.partitions.values())
+                if time.monotonic() - asked >= (_SILENT_SECONDS if held < LOAD_BYTES else _SILENT_WHEN_FULL):
+                    asked = time.monotonic()
                     self._sort_in(self._consumer.consume(1, 0.2))
-        if paused and not self._stop.is_set() and self.error is None:
-            # Not `resume`: a partition nothing was fetched from yet would stay silent. Offsets are given instead.
-            for (topic, number), partition in list(self._assignments.partitions.items()):
-                behind = partition.messages[-1].offset() + 1 if partition.messages else partition.next
-                self._consumer.incremental_unassign([TopicPartition(topic, number)])
-                self._consumer.incremental_assign(
-                    [TopicPartition(topic, number, max(behind, partition.start))]
-                )
 
     def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         # An exception in here would surface once, after which the library reads from offsets of its own choice.
