@@ -265,12 +265,12 @@ class KeyRing:
         now = now if self._latest is None else self._latest.peek(now)
         self._forget_ended(now)
         known = self._store.all()
-        held, sure = self._held()
+        held, silent = self._held()
         infos = []
         for key_id in held | known.keys():
             if match := _MONTH_KEY_ID.fullmatch(key_id):
                 of_it = known.get(key_id, Known(False, ()))
-                infos.append((self._info(match, of_it, key_id in held or not sure, now), of_it.destroyed))
+                infos.append((self._info(match, of_it, key_id in held or bool(silent), now), of_it.destroyed))
         return sorted(infos, key=lambda info: (info[0].month, info[0].window_months))
 
     def destroy(self, month: Month, window_months: int = WINDOW_MONTHS, *, early: bool = False) -> None:
@@ -454,16 +454,20 @@ class KeyRing:
         places += self._store.keks(key_id, known)
         return list(dict.fromkeys(places))
 
-    def _held(self) -> tuple[set[str], bool]:
-        """Return the key ids of which a provider holds a key, and whether every provider answered."""
-        held, sure = set[str](), True
+    def unreachable(self) -> dict[str, str]:
+        """Ask every provider what it holds; return the names of those that cannot tell, and why."""
+        return self._held()[1]
+
+    def _held(self) -> tuple[set[str], dict[str, str]]:
+        """Return the key ids of which a provider holds a key, and by name why a provider did not answer."""
+        held, silent = set[str](), dict[str, str]()
         for name in self._providers.names:
             try:
                 held |= {base_id(kek) for kek in self._providers.get(name).list()}
             except TransientError as error:
                 log.warning("the keys of the provider %s cannot be listed: %s", name, error)
-                sure = False
-        return held, sure
+                silent[name] = str(error)
+        return held, silent
 
     def _info(self, match: re.Match[str], known: Known, held: bool, now: datetime) -> KeyInfo:
         key_id, month, window_months = match[0], Month.parse(match[1]), int(match[2])

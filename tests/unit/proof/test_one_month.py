@@ -116,7 +116,6 @@ def test_a_warehouse_of_an_earlier_release_goes_on(tmp_path: Path, monkeypatch: 
     world = World(tmp_path)
     with monkeypatch.context() as earlier:
         earlier.setattr("lethe.integrity.log.leaves.commit_each_with_leaves", as_before)
-        earlier.setattr("lethe.tiers.commit.ledger_entries.commit_each_with_leaves", as_before)
         world.feed(STREAM, 80, 1, months=1)
         world.feed(STREAM, 80, 2, months=1)
     left = world.copy(tmp_path / "left")
