@@ -353,6 +353,14 @@ def secret(prompt: str) -> str:
     return getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline(4096)
 
 
+def read_file(path: Path) -> bytes:
+    """Return what is in a file; raises `LetheError` where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise LetheError(f"{path}: {error.strerror}") from None
+
+
 def write_private(path: Path, data: bytes) -> None:
     """Write a new file that only its owner can read; raises `LetheError` where it cannot be, or is there."""
     try:

@@ -133,14 +133,15 @@ Here = Annotated[Service, Depends(service_of)]
 Who = Annotated[SignedIn, Depends(signed_in)]
 
 
-def needs(permission: Permission) -> Callable[[SignedIn], SignedIn]:
-    """Let only those through whose roles have a permission: 403 for others, whatever the page."""
+def needs(*permissions: Permission) -> Callable[[SignedIn], SignedIn]:
+    """Let only those through whose roles have one of the permissions: 403 for others, whatever the page."""
 
     def check(who: Who) -> SignedIn:
         if who.person.due is not None:
             raise SetupNeeded(who.person.due)
-        if permission not in who.person.may():
-            raise HTTPException(403, f"this page is for others: it needs the permission {permission}")
+        if not who.person.may() & set(permissions):
+            named = " or ".join(permissions)
+            raise HTTPException(403, f"this page is for others: it needs the permission {named}")
         return who
 
     return check

@@ -244,6 +244,13 @@ class Desk:
             row.used += given - 1
             return given
 
+    def took_all(self, grant_id: str, rows: int, how: str = "ask for more rows") -> None:
+        """Count rows of a read as `took` does; raises `RefusedError` unless all of them may be shown."""
+        if self.took(grant_id, rows) < rows:
+            raise RefusedError(
+                f"these are {rows:,} records, more than the grant has rows for: {how}, or choose a shorter period"
+            )
+
     def still(self, person: Person, read: Read, grant_id: str) -> None:
         """Return if what was read under a grant may be shown once more; raise `RefusedError` otherwise.
 

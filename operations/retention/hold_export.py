@@ -106,6 +106,12 @@ def export_packed(runtime: Runtime, asker: Asker, reference: str) -> Packed:
     return Packed(produced, folder / "hold.zip")
 
 
+def check_new(folder: Path) -> None:
+    """Raise `InputError` for a folder that has something in it."""
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty: choose a new directory")
+
+
 def unpack(file: Path, folder: Path) -> None:
     """Write the files of a packed hold into a new folder, for its owner alone.
 
@@ -115,8 +121,7 @@ def unpack(file: Path, folder: Path) -> None:
         names = packed.namelist()
         if any(Path(n).is_absolute() or ".." in Path(n).parts for n in names):
             raise IntegrityError("the file holds names that lead out of the folder: nothing was written")
-        if folder.exists() and any(folder.iterdir()):
-            raise InputError(f"{folder} is not empty: choose a new directory")
+        check_new(folder)
         for name in names:
             path = folder / name
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

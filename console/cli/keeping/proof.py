@@ -11,7 +11,7 @@ import typer
 from lethe.console.cli.engines import ADDRESS, ENGINE, WORKERS, cluster
 from lethe.console.cli.people.window import CASE, LAW, PURPOSE, RECORD
 from lethe.console.cli.remote.calls import ask
-from lethe.console.cli.shell import Shell, asker, fail, moment, progress, shell, write_private
+from lethe.console.cli.shell import Shell, asker, fail, moment, progress, read_file, shell, write_private
 from lethe.operations.proof import evidence, verify
 from lethe.schemas.errors import InputError, IntegrityError, LetheError
 from lethe.schemas.position import Position
@@ -58,7 +58,7 @@ def verify_command(
     Example: lethe verify --since 2026-01-01
     """
     invocation = shell(context)
-    kept = [_read(path) for path in checkpoint or []]
+    kept = [read_file(path) for path in checkpoint or []]
     wanted = verify.Wanted(
         stream, moment(since, "--since"), moment(until, "--until"), key or [], kept, originals
     )
@@ -198,7 +198,7 @@ def verify_evidence_command(
     """
     invocation = shell(context)
     try:
-        proven = evidence.check(_read(file), key, _read(stamp_root) if stamp_root else None)
+        proven = evidence.check(read_file(file), key, read_file(stamp_root) if stamp_root else None)
     except IntegrityError as error:
         raise IntegrityError(f"{file}: not proven: {error}") from None
     except ValueError:
@@ -223,10 +223,3 @@ def verify_evidence_command(
 def _tell(invocation: Shell, lines: list[str]) -> None:
     for line in lines:
         invocation.out.print(line)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise LetheError(f"{path}: {error.strerror}") from None

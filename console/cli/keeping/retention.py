@@ -11,7 +11,7 @@ import typer
 
 from lethe.console.cli._root import new_app
 from lethe.console.cli.remote.calls import ask
-from lethe.console.cli.shell import Shell, asker, moment, progress, shell
+from lethe.console.cli.shell import Shell, asker, moment, progress, read_file, shell
 from lethe.operations.retention import certificates, expire, policy
 from lethe.schemas.errors import LetheError
 
@@ -156,11 +156,7 @@ def _verified(invocation: Shell, file: Path | None, key: list[str] | None) -> in
     trusted = certificates.trusted(key) if key else certificates.own_keys(invocation.runtime)
     if file is None:
         return certificates.verify_all(invocation.runtime, trusted)
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise LetheError(f"{file}: {error.strerror}") from None
-    certificates.verify(data, trusted)
+    certificates.verify(read_file(file), trusted)
     return 1
 
 

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from lethe.console.cli._root import new_app
-from lethe.console.cli.shell import shell
+from lethe.console.cli.shell import read_file, shell
 from lethe.operations.case_files.check import check
-from lethe.schemas.errors import IntegrityError, LetheError
+from lethe.schemas.errors import IntegrityError
 
 
 def register(app: typer.Typer) -> None:
@@ -37,9 +37,7 @@ def verify_command(
     """
     invocation = shell(context)
     try:
-        checked = check(file.read_bytes(), key)
-    except OSError as error:
-        raise LetheError(f"{file}: {error.strerror}") from None
+        checked = check(read_file(file), key)
     except IntegrityError as error:
         raise IntegrityError(f"{file}: not proven: {error}") from None
     invocation.answer(

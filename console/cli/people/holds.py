@@ -179,8 +179,7 @@ def hold_export(
 
 def _handed_over(server: Server, who: Asker, reference: str, out: Path) -> produce.Produced:
     """Have the service produce what a hold keeps, and write its files into a new folder."""
-    if out.exists() and any(out.iterdir()):
-        raise InputError(f"{out} is not empty: choose a new directory")
+    produce.check_new(out)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "hold.zip"
         headers = server.download("/api/holds/export", {**with_case(who), "reference": reference}, file)

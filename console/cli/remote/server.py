@@ -7,12 +7,13 @@ import shutil
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from urllib.parse import urlencode, urlsplit
 
 import orjson
@@ -24,6 +25,7 @@ SERVER: Final = "LETHE_SERVER"
 CA_FILE: Final = "LETHE_CA_FILE"
 _PATIENT: Final = 600.0  # seconds without a byte: an erasure of many people writes for long before it answers
 _MOST_BYTES: Final = 1 << 30
+_MOST_OF_A_REFUSAL: Final = 1 << 20
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
@@ -80,43 +82,33 @@ class Server:
         Raises `NotDoneError` while a second person has to approve it, `ConfigurationError` when signing in is needed,
         `TransientError` when the service does not answer, `RefusedByServiceError` for what it refuses.
         """
-        status, data = self._send(method, path, body, self.session.token if signed_in else None)
+        with self._answering(method, path, body, self.session.token if signed_in else None) as response:
+            return self._read(response, signed_in)
+
+    def download(self, path: str, body: Mapping[str, Any], file: Path) -> Mapping[str, str]:
+        """Ask for a file and write it for its owner alone; return the answer's headers. Raises as `ask` does."""
+        with self._answering("POST", path, body, self.session.token) as response:
+            if response.status != 200:
+                self._read(response, signed_in=True)
+            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+                shutil.copyfileobj(response, out)
+            return dict(response.headers.items())
+
+    def _read(self, response: Any, signed_in: bool) -> Any:
+        """Return the JSON of an answer; raises as `ask` does."""
+        data = response.read(_MOST_BYTES if response.status < 300 else _MOST_OF_A_REFUSAL)
         try:
             answer = orjson.loads(data) if data else None
         except orjson.JSONDecodeError:
             raise ConfigurationError(f"what answers at {self.url} is no Lethe service ({SERVER})") from None
-        if status == 202 and isinstance(answer, dict):
+        if response.status == 202 and isinstance(answer, dict):
             raise NotDoneError(str(answer.get("told")))
-        if status < 300:
+        if response.status < 300:
             return answer
         told = answer.get("error") if isinstance(answer, dict) else None
-        self._refuse(status, str(told or f"status {status}"), signed_in)
+        return self._refuse(response.status, str(told or f"status {response.status}"), signed_in)
 
-    def download(self, path: str, body: Mapping[str, Any], file: Path) -> Mapping[str, str]:
-        """Ask for a file and write it for its owner alone; return the answer's headers. Raises as `ask` does."""
-        request = self._request("POST", path, body, self.session.token)
-        try:
-            with self._opener.open(request, timeout=_PATIENT) as answer:
-                if answer.status == 202:
-                    raise NotDoneError(str(orjson.loads(answer.read(_MOST_BYTES)).get("told")))
-                with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-                    shutil.copyfileobj(answer, out)
-                return dict(answer.headers.items())
-        except urllib.error.HTTPError as error:
-            with error:
-                data = error.read(1 << 20)
-            try:
-                told = str(orjson.loads(data)["error"])
-            except (orjson.JSONDecodeError, KeyError, TypeError):
-                told = f"status {error.code}"
-            self._refuse(error.code, told, signed_in=True)
-            raise AssertionError from None  # a refusal is raised
-        except urllib.error.URLError as error:
-            raise self._silent(error.reason) from None
-        except (OSError, HTTPException) as error:
-            raise self._silent(error) from None
-
-    def _refuse(self, status: int, told: str, signed_in: bool) -> None:
+    def _refuse(self, status: int, told: str, signed_in: bool) -> NoReturn:
         if status == 401 and signed_in:
             session_file.forget(self.url)
             raise ConfigurationError("the session has ended: lethe login")
@@ -130,16 +122,18 @@ class Server:
             raise InputError(told)
         raise RefusedByServiceError(told)
 
-    def _send(
+    @contextmanager
+    def _answering(
         self, method: str, path: str, body: Mapping[str, Any] | None, token: str | None
-    ) -> tuple[int, bytes]:
-        request = self._request(method, path, body, token)
+    ) -> Iterator[Any]:
+        """Ask, and open what is answered, a refusal too; raises what says why nothing is."""
         try:
-            with self._opener.open(request, timeout=_PATIENT) as answer:
-                return answer.status, answer.read(_MOST_BYTES)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read(1 << 20)
+            try:
+                response = self._opener.open(self._request(method, path, body, token), timeout=_PATIENT)
+            except urllib.error.HTTPError as refusal:
+                response = refusal
+            with response:
+                yield response
         except urllib.error.URLError as error:
             raise self._silent(error.reason) from None
         except (OSError, HTTPException) as error:

@@ -185,12 +185,12 @@ def _people(demo: Shell) -> dict[str, Any] | None:
     from lethe.operations.access.roles import Role
 
     password = f"{secrets.choice(_WORDS)} {secrets.choice(_WORDS)} {secrets.token_hex(3)}"
-    for name, role in zip(_NAMES, Role, strict=True):
-        service.accounts.add(name, name.title(), [Role(role)], password)
+    people = dict(zip(_NAMES, Role, strict=True))
+    for name, role in people.items():
+        service.accounts.add(name, name.title(), [role], password)
         service.audit({"who": "demo", "action": "account.add", "account": name, "roles": [role]})
-    names = {name: str(role) for name, role in zip(_NAMES, Role, strict=True)}
     service.database.engine.dispose()
-    return {"password": password, "names": names}
+    return {"password": password, "names": {name: str(role) for name, role in people.items()}}
 
 
 def _show(demo: Shell, report: dict[str, Any], directory: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Annotated
 import orjson
 import typer
 
-from lethe.console.cli.shell import shell, who, write_private
-from lethe.schemas.errors import InputError, LetheError
+from lethe.console.cli.shell import read_file, shell, who, write_private
+from lethe.schemas.errors import InputError
 
 NAME = Annotated[str, typer.Argument(help="The account that requests are signed for, such as dsr-desk.")]
 _COLUMNS = ("id", "account", "title", "added", "revoked")
@@ -104,10 +104,7 @@ def keys_sign(
     from lethe.operations.runtime import system_clock
 
     shell(context)
-    try:
-        secret = private_key(key.read_bytes())
-    except OSError as error:
-        raise LetheError(f"{key}: {error.strerror}") from None
+    secret = private_key(read_file(key))
     try:
         request = orjson.loads(sys.stdin.buffer.read(65_536))
     except orjson.JSONDecodeError:

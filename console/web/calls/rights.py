@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from lethe.console.web.calls._shared import OF_WEIGHT, REFUSALS, Asked, Text, by, told
 from lethe.console.web.security import Here
+from lethe.console.web.service import Service
 from lethe.operations.access.gate import Wish
 from lethe.operations.access.grants import Action
 from lethe.operations.access.roles import Permission
@@ -74,23 +75,16 @@ def erasure(service: Here, who: Eraser, asked: People) -> Response:
 @router.post("/exports", response_model=export.Export, responses=OF_WEIGHT)
 def copy(service: Here, who: Exporter, asked: Copy) -> Response:
     """Copy what the window holds of a person, once a second person has approved it."""
-    with_names = ["with the names of who looked"] if asked.names else []
-    wish = Wish(Action.EXPORT, [asked.text, *with_names], asked.purpose, [asked.text])
-    passed = service.enter(who.person, asked.case, wish)
-    return told(export.export(service.runtime, passed.asker, asked.text, names=asked.names))
+    return told(_copied(service, who, asked)[1])
 
 
 @router.post("/exports/files", response_model=CopyFiles, responses=OF_WEIGHT)
 def copy_files(service: Here, who: Exporter, asked: CopyWithLetter) -> Response:
     """Copy what the window holds of a person as files, a letter in their language among them; approved as a copy is."""
     answer.language_of(asked.answer)
-    with_names = ["with the names of who looked"] if asked.names else []
-    wish = Wish(Action.EXPORT, [asked.text, *with_names], asked.purpose, [asked.text])
-    passed = service.enter(who.person, asked.case, wish)
-    runtime = service.runtime
-    made = export.export(runtime, passed.asker, asked.text, names=asked.names)
-    now = runtime.clock()
-    facts = answer.Facts("access", str(passed.asker.case), now.date(), [asked.text])
+    case, made = _copied(service, who, asked)
+    runtime, now = service.runtime, service.runtime.clock()
+    facts = answer.Facts("access", case, now.date(), [asked.text])
     letter = answer.files(made.content, facts, asked.answer, runtime.settings.office, now)
     files = {name: b64encode(data).decode() for name, data in {**made.files(), **letter}.items()}
     return told(CopyFiles(records=made.records, held=made.held, files=files).model_dump())
@@ -108,3 +102,11 @@ def lift(service: Here, who: Restricter, asked: Restrict) -> Response:
     """Show a person's records again."""
     passed = service.enter(who.person, asked.case, Wish(Action.RESTRICT, [asked.text], asked.purpose))
     return told(restrict.lift(service.runtime, passed.asker, asked.text))
+
+
+def _copied(service: Service, who: SignedIn, asked: Copy) -> tuple[str, export.Export]:
+    """Copy what the window holds of a person under an approved grant; return the reference of the case, too."""
+    with_names = ["with the names of who looked"] if asked.names else []
+    wish = Wish(Action.EXPORT, [asked.text, *with_names], asked.purpose, [asked.text])
+    asker = service.enter(who.person, asked.case, wish).asker
+    return str(asker.case), export.export(service.runtime, asker, asked.text, names=asked.names)

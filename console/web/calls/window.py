@@ -13,7 +13,7 @@ from starlette.responses import Response
 from lethe.console.web.calls._shared import REFUSALS, Asked, Text, by, told
 from lethe.console.web.security import Here
 from lethe.operations.access.gate import Wish
-from lethe.operations.access.grants import Action, RefusedError
+from lethe.operations.access.grants import Action
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
 from lethe.operations.detection import detect
@@ -28,6 +28,7 @@ Looker = Annotated[SignedIn, by(Permission.LOOKUP)]
 Revealer = Annotated[SignedIn, by(Permission.REVEAL)]
 Officer = Annotated[SignedIn, by(Permission.EXPORT)]
 _MOST: Final = 1_000
+_MORE_ROWS: Final = "ask for more rows with lethe grants ask"
 
 
 class LookUp(Asked):
@@ -95,8 +96,8 @@ def look_up(service: Here, who: Looker, asked: LookUp) -> Response:
     wish = Wish(Action.LOOKUP, asked.texts, asked.purpose, months=service.window(asked.since, asked.until))
     passed = service.enter(who.person, asked.case, wish)
     found = lookup.lookup_each(service.runtime, passed.asker, asked.texts, asked.since, asked.until)
-    given = service.desk.took(passed.grant, sum(len(one.records) for one in found))
-    return told(_within(found, given))
+    service.desk.took_all(passed.grant, sum(len(one.records) for one in found), _MORE_ROWS)
+    return told(found)
 
 
 @router.post("/lookup/held", response_model=lookup.Communications, responses=REFUSALS)
@@ -106,18 +107,8 @@ def look_up_held(service: Here, who: Looker, asked: LookUpHeld) -> Response:
     found = lookup.lookup_held(
         service.runtime, passed.asker, asked.text, asked.reference, asked.since, asked.until
     )
-    given = service.desk.took(passed.grant, len(found.records))
-    return told(_within([found], given)[0])
-
-
-def _within(found: list[lookup.Communications], given: int) -> list[lookup.Communications]:
-    """Return what was found as it was; raises `RefusedError` where the grant has not rows enough for all of it."""
-    if given < (total := sum(len(one.records) for one in found)):
-        raise RefusedError(
-            f"these are {total:,} records, more than the grant has rows for: ask for more rows with lethe grants ask, "
-            "or choose a shorter period"
-        )
-    return found
+    service.desk.took_all(passed.grant, len(found.records), _MORE_ROWS)
+    return told(found)
 
 
 @router.post("/reveal", response_model=reveal.Revealed, responses=REFUSALS)
