@@ -22,6 +22,7 @@ import orjson
 import typer
 
 from lethe.schemas.errors import ConfigurationError, InputError, LetheError
+from lethe.schemas.retention.calendar import instant
 
 if TYPE_CHECKING:  # each costs the help a part of a second: imported where it is used
     from rich.console import Console
@@ -275,12 +276,11 @@ def moment(text: str | None, what: str) -> datetime | None:
     if text is None:
         return None
     try:
-        found = datetime.fromisoformat(text)
+        return instant(datetime.fromisoformat(text))
     except ValueError:
         raise typer.BadParameter(
             f"{what}: a date or time such as 2026-10-01 or 2026-10-01T12:00:00+05:00"
         ) from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def show_verifier_keys(invocation: Shell, history: KeyHistory, told: str, **more: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import MAXYEAR, UTC, datetime
+from datetime import MAXYEAR, UTC, date, datetime
 
 WINDOW_MONTHS = 12
 ARCHIVE_YEARS = 10
@@ -17,6 +17,7 @@ USAGE_MONTHS = 35
 """After the end of the month: what happened at its first instant is three years old when the month leaves."""
 
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
+_YEARS = (1900, 3000)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,6 +52,22 @@ class Month:
     def start(self) -> datetime:
         """Return the first instant of the month."""
         return datetime(self.year, self.number, 1, tzinfo=UTC)
+
+
+def instant(typed: datetime) -> datetime:
+    """Return a time that somebody typed, in UTC unless it says otherwise.
+
+    Raises `ValueError` for one that no record has, of which the end of a period could be no time at all.
+    """
+    if not _YEARS[0] <= typed.year < _YEARS[1]:
+        raise ValueError(f"a time from the year {_YEARS[0]} to {_YEARS[1] - 1}")
+    return typed.replace(tzinfo=UTC) if typed.tzinfo is None else typed.astimezone(UTC)
+
+
+def first_instant(day: str) -> datetime:
+    """Return the first instant (UTC) of a day that somebody typed; raises `ValueError` as `instant` does."""
+    typed = date.fromisoformat(day)
+    return instant(datetime(typed.year, typed.month, typed.day))
 
 
 def window_end(month: Month, window_months: int = WINDOW_MONTHS) -> datetime:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import Depends
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from lethe.console.web.api import Caller
 from lethe.console.web.security import needs
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
+from lethe.schemas.retention.calendar import instant
 
+Instant = Annotated[datetime, AfterValidator(instant)]
+"""A time in a question, in UTC unless it says otherwise; 422 for one that no record has."""
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
 REFUSALS: Final[dict[int | str, dict[str, Any]]] = {400: {}, 401: {}, 403: {}, 503: {}}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter
@@ -12,7 +11,7 @@ from pydantic import Field
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, Response
 
-from lethe.console.web.calls._shared import OF_WEIGHT, REFUSALS, Asked, Body, Text, by, told
+from lethe.console.web.calls._shared import OF_WEIGHT, REFUSALS, Asked, Body, Instant, Text, by, told
 from lethe.console.web.security import Here
 from lethe.console.web.service import SOURCE
 from lethe.operations.access.gate import Wish
@@ -35,12 +34,12 @@ class OrderBody(Body):
 
     authority: Reference
     reference: Reference
-    review: datetime
+    review: Instant
     people: list[Text] = Field(default_factory=list, max_length=_MOST)
     accounts: list[Text] = Field(default_factory=list, max_length=_MOST)
     messages: list[Text] = Field(default_factory=list, max_length=_MOST)
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Instant | None = None
+    until: Instant | None = None
     days: int | None = Field(None, ge=1, le=3_660)
     claims: bool = False
     tell: bool = False
@@ -72,7 +71,7 @@ class Extend(Asked):
     reference: Reference
     reason: str = Field(min_length=1, max_length=500)
     days: int | None = Field(None, ge=1, le=3_660)
-    review: datetime | None = None
+    review: Instant | None = None
 
 
 class Release(Asked):

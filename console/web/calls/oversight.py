@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
 from starlette.responses import Response
 
-from lethe.console.web.calls._shared import REFUSALS, Body, by, told
+from lethe.console.web.calls._shared import REFUSALS, Body, Instant, by, told
 from lethe.console.web.calls.window import Entries
 from lethe.console.web.security import Here
 from lethe.console.web.service import SOURCE
@@ -36,16 +35,16 @@ class Wanted(Body):
     who: str | None = Field(None, max_length=200)
     action: str | None = Field(None, max_length=80)
     case: str | None = Field(None, max_length=200)
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Instant | None = None
+    until: Instant | None = None
 
 
 class Wanting(Body):
     """Rows of one stream, of the months of two times, and what they have to agree with: keys, checkpoints, as text."""
 
     stream: str | None = Field(None, max_length=260)
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Instant | None = None
+    until: Instant | None = None
     keys: list[Annotated[str, Field(max_length=8_000)]] = Field(default_factory=list, max_length=20)
     checkpoints: list[Annotated[str, Field(max_length=100_000)]] = Field(default_factory=list, max_length=20)
     originals: Literal[False] = False
@@ -61,7 +60,7 @@ class Periods(Body):
     """A number, an address or a country (several of one record with commas), and the time of the communication."""
 
     text: str = Field(min_length=1, max_length=1_024)
-    when: datetime
+    when: Instant
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import Response
 
-from lethe.console.web.calls._shared import REFUSALS, Asked, Text, by, told
+from lethe.console.web.calls._shared import REFUSALS, Asked, Instant, Text, by, told
 from lethe.console.web.security import Here
 from lethe.operations.access.gate import Wish
 from lethe.operations.access.grants import Action
@@ -35,8 +35,8 @@ class LookUp(Asked):
     """Whom or which messages to look up, within `since` <= time < `until`."""
 
     texts: list[Text] = Field(min_length=1, max_length=_MOST)
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Instant | None = None
+    until: Instant | None = None
 
 
 class LookUpHeld(Asked):
@@ -44,8 +44,8 @@ class LookUpHeld(Asked):
 
     text: Text
     reference: str = Field(min_length=1, max_length=200)
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Instant | None = None
+    until: Instant | None = None
 
 
 class Record(Asked):
@@ -68,8 +68,8 @@ class Looks(Asked):
     text: Text
     who: str | None = Field(None, max_length=200)
     action: str | None = Field(None, max_length=80)
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Instant | None = None
+    until: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)

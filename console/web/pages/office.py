@@ -20,6 +20,7 @@ from lethe.operations.documents.languages import LANGUAGES
 from lethe.operations.office.answer import KINDS
 from lethe.operations.office.requests import OUTCOMES, months_after
 from lethe.schemas.errors import InputError
+from lethe.schemas.retention.calendar import first_instant
 
 router = APIRouter(include_in_schema=False)
 Officer = Annotated[SignedIn, Depends(needs(Permission.EXPORT))]
@@ -177,6 +178,6 @@ def _dossier(service: Service, who: SignedIn, case_id: str) -> dict[str, Any]:
 
 def _date(text: str) -> date | None:
     try:
-        return date.fromisoformat(text) if text else None
+        return first_instant(text).date() if text else None
     except ValueError:
         raise InputError("dates are written 2026-03-14") from None

@@ -133,6 +133,27 @@ def test_a_session_ends_however_its_token_is_announced(site: Site) -> None:
     assert client.get("/api/me").status_code == 401
 
 
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"])
+def test_a_time_that_no_record_has_is_refused_wherever_it_stands(site: Site, time: str) -> None:
+    caller = Caller(site)
+    who = site.person("carl", Role.AUDITOR)
+    auditor = {"Authorization": f"Bearer {site.service.sessions.start(who.id)}"}
+    order = {"authority": "Court", "reference": "HC-2", "review": time, "people": [HER]}
+    for path, body, headers in (
+        ("/api/policy", {"text": HER, "when": time}, {}),
+        ("/api/lookup", {"case": "F-1", "texts": [HER], "since": time}, {}),
+        ("/api/lookup", {"case": "F-1", "texts": [HER], "until": time}, {}),
+        ("/api/holds", {"case": "A-1", "order": order}, {}),
+        ("/api/verify", {"wanted": {"since": time}}, auditor),
+        ("/api/verify", {"wanted": {"until": time}}, auditor),
+    ):
+        assert caller.client.post(path, json=body, headers=headers).status_code == 422, path
+    answer = caller.client.post(
+        "/api/search", json={"case": caller.case, "values": [HER], "since": "", "until": time[:10]}
+    )
+    assert answer.status_code == 400
+
+
 def test_calls_are_refused_without_session_role_or_case(site: Site) -> None:
     caller = Caller(site)
     stranger = TestClient(make_app(site.service), base_url="https://lethe.test")
