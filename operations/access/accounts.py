@@ -143,10 +143,7 @@ class Accounts:
         """Give an account a new first password, for a day, and end its sessions."""
         hashed = hash_password(password)
         with self._database.begin() as session:
-            row = _row(session, account)
-            row.provisional = self._clock() + FIRST_LASTS
-            row.password, row.failures, row.locked_until = hashed, 0, None
-            session.execute(delete(tables.Session).where(tables.Session.account == account))
+            give_first_password(session, _row(session, account), hashed, self._clock())
 
     def has_password(self, account: str) -> bool:
         """Tell whether somebody signs in by a password of this service."""
@@ -287,6 +284,13 @@ def person_of(row: tables.Account, demand: Demand = Demand.CHOICE) -> Person:
             else None
         )
     return Person(row.id, row.name, row.display, roles, row.disabled, enrolled, due)
+
+
+def give_first_password(session: Session, row: tables.Account, hashed: str, now: datetime) -> None:
+    """Give an account a password (hashed) that signs in for a day, in a transaction, and end its sessions."""
+    row.password, row.provisional = hashed, now + FIRST_LASTS
+    row.failures, row.locked_until = 0, None
+    session.execute(delete(tables.Session).where(tables.Session.account == row.id))
 
 
 def _row(session: Session, account: str) -> tables.Account:

@@ -28,6 +28,8 @@ from lethe.schemas.errors import LetheError
 MOST_TARGETS: Final = 50
 LOOK: Final = "look"
 _MOST_LOOKS: Final = 100
+_SEALED: Final = ("case_entries", "sealed")
+"""The table and the column whose values are sealed."""
 _REFERENCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/#-]{0,79}")
 
 
@@ -171,21 +173,7 @@ class Cases:
                 return
             if kind == "target" and len(there) >= MOST_TARGETS:
                 raise LetheError(f"a case has at most {MOST_TARGETS} targets: open another for the rest")
-            session.add(self._entry(keys, row, person, kind, text))
-
-    def _entry(
-        self, keys: MonthKeys, case: tables.Case, person: Person, kind: str, text: str
-    ) -> tables.CaseEntry:
-        entry = str(uuid.uuid4())
-        return tables.CaseEntry(
-            id=entry,
-            case=case.id,
-            kind=kind,
-            digest=value_digest(keys, text),
-            sealed=seal_value(keys, "case_entries", "sealed", entry, text.encode()),
-            author=person.id,
-            added=self._clock(),
-        )
+            session.add(new_entry(keys, row, person, kind, text, self._clock()))
 
     def remove(self, person: Person, case_id: str, entry: str) -> None:
         """Take an entry out of a case."""
@@ -212,7 +200,7 @@ class Cases:
             Entry(
                 e.id,
                 e.kind,
-                open_value(keys, "case_entries", "sealed", e.id, e.sealed).decode(),
+                opened_entry(keys, e).decode(),
                 name,
                 e.added,
             )
@@ -234,7 +222,7 @@ class Cases:
                 session.delete(entry)
             session.flush()
             text = orjson.dumps({**question, "found": found}).decode()
-            entry = self._entry(keys, row, person, LOOK, text)
+            entry = new_entry(keys, row, person, LOOK, text, self._clock())
             entry.digest = digest
             session.add(entry)
 
@@ -258,7 +246,7 @@ class Cases:
 
     def _look(self, entry: tables.CaseEntry, case: tables.Case) -> Look:
         keys = self._ring.named(key_name(case.id))
-        said = orjson.loads(open_value(keys, "case_entries", "sealed", entry.id, entry.sealed))
+        said = orjson.loads(opened_entry(keys, entry))
         return Look(
             case.id, case.reference, tuple(said["values"]), said["since"], said["until"], int(said["found"]),
             entry.added,
@@ -272,7 +260,7 @@ class Cases:
             session.execute(
                 delete(tables.CaseEntry).where(tables.CaseEntry.case == row.id, tables.CaseEntry.kind == kind)
             )
-            session.add(self._entry(keys, row, person, kind, text))
+            session.add(new_entry(keys, row, person, kind, text, self._clock()))
 
     def namer(self, person: Person, case_id: str) -> Callable[[str], str]:
         """Return what names a text the same way all through a case: an HMAC in hex, gone with the case's key."""
@@ -297,6 +285,27 @@ def owned(session: Session, person: Person, case_id: str, must_be_open: bool = F
     if must_be_open and row.closed is not None:
         raise RefusedError("the case is closed")
     return row
+
+
+def new_entry(
+    keys: MonthKeys, case: tables.Case, author: Person, kind: str, text: str, added: datetime
+) -> tables.CaseEntry:
+    """Make an entry of a case, its text sealed under the case's key."""
+    entry = str(uuid.uuid4())
+    return tables.CaseEntry(
+        id=entry,
+        case=case.id,
+        kind=kind,
+        digest=value_digest(keys, text),
+        sealed=seal_value(keys, *_SEALED, entry, text.encode()),
+        author=author.id,
+        added=added,
+    )
+
+
+def opened_entry(keys: MonthKeys, entry: tables.CaseEntry) -> bytes:
+    """Open the text of an entry."""
+    return open_value(keys, *_SEALED, entry.id, entry.sealed)
 
 
 def key_name(case_id: str) -> str:

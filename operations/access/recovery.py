@@ -19,7 +19,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import aliased
 
 from lethe.operations.access import tables
-from lethe.operations.access.accounts import FIRST_LASTS, Person
+from lethe.operations.access.accounts import Person, give_first_password
 from lethe.operations.access.database import Database
 from lethe.operations.access.grants import RefusedError
 from lethe.operations.access.passwords import hash_password
@@ -107,10 +107,9 @@ class Recoveries:
             if row is None or asked is None:
                 raise RefusedError("somebody else was quicker")
             self._audit({"who": who, "action": "second-factor.off", "account": row.name})
-            row.totp, row.totp_step, row.failures, row.locked_until = None, 0, 0, None
-            row.password, row.provisional = hash_password(password), self._clock() + FIRST_LASTS
+            row.totp, row.totp_step = None, 0
+            give_first_password(session, row, hash_password(password), self._clock())
             session.delete(asked)
-            session.execute(delete(tables.Session).where(tables.Session.account == account))
         return password
 
     def refuse(self, second: Person, account: str) -> None:

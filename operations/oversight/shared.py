@@ -6,7 +6,6 @@ under the key of the officer's case, for thirty days at most, and go with it.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,10 +15,9 @@ import orjson
 from sqlalchemy import delete, select
 
 from lethe.keys.ring import KeyRing
-from lethe.keys.sealing import open_value, seal_value
 from lethe.operations.access import tables
 from lethe.operations.access.accounts import Person
-from lethe.operations.access.cases import key_name, owned
+from lethe.operations.access.cases import key_name, new_entry, opened_entry, owned
 from lethe.operations.access.database import Database
 from lethe.operations.access.grants import RefusedError
 from lethe.operations.access.roles import Permission
@@ -54,24 +52,16 @@ class SharedDisclosures:
         now = self._clock()
         with self._database.begin() as session:
             case = owned(session, officer, case_id, must_be_open=True)
-            keys, name = self._ring.named(key_name(case.id)), str(uuid.uuid4())
-            said = orjson.dumps({"entries": list(entries), "damage": list(damage)})
+            said = orjson.dumps({"entries": list(entries), "damage": list(damage)}).decode()
             session.execute(
                 delete(tables.CaseEntry).where(
                     tables.CaseEntry.kind == _KIND, tables.CaseEntry.added <= now - KEPT
                 )
             )
-            session.add(
-                tables.CaseEntry(
-                    id=name,
-                    case=case.id,
-                    kind=_KIND,
-                    digest=name,
-                    sealed=seal_value(keys, "case_entries", "sealed", name, said),
-                    author=officer.id,
-                    added=now,
-                )
-            )
+            keys = self._ring.named(key_name(case.id))
+            entry = new_entry(keys, case, officer, _KIND, said, now)
+            entry.digest = entry.id  # the same may be shared once more
+            session.add(entry)
 
     def every(self, auditor: Person) -> list[Shared]:
         """List what is shared, newest first."""
@@ -94,5 +84,5 @@ class SharedDisclosures:
 
     def _opened(self, entry: tables.CaseEntry, reference: str, by: str) -> Shared:
         keys = self._ring.named(key_name(entry.case))
-        said = orjson.loads(open_value(keys, "case_entries", "sealed", entry.id, entry.sealed))
+        said = orjson.loads(opened_entry(keys, entry))
         return Shared(reference, by, entry.added, said["entries"], said["damage"])

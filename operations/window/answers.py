@@ -74,8 +74,8 @@ class Answers:
             self._make_room(kept.session)
         return name
 
-    def again(self, who: SignedIn, read: Read, question: Any, name: str) -> tuple[dict[str, Any], str] | None:
-        """Give a kept answer to a question once more, and its grant; None where one has to look (again)."""
+    def again(self, who: SignedIn, read: Read, question: Any, name: str) -> dict[str, Any] | None:
+        """Give a kept answer to a question once more; None where one has to look (again)."""
         kept = self._kept.get(name)
         if kept is None:
             return None
@@ -99,7 +99,7 @@ class Answers:
         except LetheError:  # the key or the store does not answer: looking again says why
             return None
         answer: dict[str, Any] = orjson.loads(zlib.decompress(packed))
-        return answer, kept.grant
+        return answer
 
     def forget(self, who: SignedIn) -> None:
         """Forget what a session has kept: it ends."""

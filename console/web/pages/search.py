@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import groupby
 from typing import Annotated, Any, Final
 
@@ -28,7 +28,7 @@ from lethe.operations.access.sessions import SignedIn
 from lethe.operations.window.ladders import ORDERS, ladders, ordered
 from lethe.operations.window.lookup import lookup_each
 from lethe.schemas.errors import InputError
-from lethe.schemas.retention.calendar import Month, first_open_month
+from lethe.schemas.retention.calendar import Month, first_instant, first_open_month
 
 router = APIRouter(include_in_schema=False)
 Looker = Annotated[SignedIn, Depends(needs(Permission.LOOKUP))]
@@ -121,10 +121,10 @@ def search(request: Request, service: Here, who: Looker, form: Form) -> Response
 def find(service: Service, who: SignedIn, form: dict[str, str]) -> Found:
     """Answer a form: from what is kept of the answer it names, or by looking, with an entry in the audit first."""
     question = asked(service, who, form)
-    kept = service.answers.again(who, question.read, question.words, form.get("answer", ""))
     name = form.get("answer", "")
+    kept = service.answers.again(who, question.read, question.words, name)
     if kept is not None:
-        answer = kept[0]
+        answer = kept
         for line in answer["lines"]:
             line["time"] = datetime.fromisoformat(line["time"])
     else:
@@ -226,17 +226,18 @@ def _counted(values: Iterable[Any]) -> list[tuple[str, int]]:
 def period(form: dict[str, str], service: Service) -> tuple[datetime, datetime]:
     """Read the dates of a form (UTC, both included); without them all that may still open, until now."""
     now = service.runtime.clock()
-    oldest = Month.parse(service.window()[0]).start().date()
+    oldest = Month.parse(service.window()[0]).start()
     try:
-        first = max(date.fromisoformat(form["since"]), oldest) if form.get("since") else oldest
-        last = date.fromisoformat(form["until"]) if form.get("until") else now.date()
+        since = max(first_instant(form["since"]), oldest) if form.get("since") else oldest
+        until = first_instant(form.get("until") or now.date().isoformat())
     except ValueError:
         raise InputError("dates are written 2026-03-14") from None
-    since = datetime(first.year, first.month, first.day, tzinfo=UTC)
-    until = datetime(last.year, last.month, last.day, tzinfo=UTC) + timedelta(days=1)
+    until += timedelta(days=1)
     if until <= since:
         if form.get("since", "") <= form.get("until", ""):
-            raise InputError(f"everything before {oldest} has been forgotten for good: choose a later period")
+            raise InputError(
+                f"everything before {oldest:%Y-%m-%d} has been forgotten for good: choose a later period"
+            )
         raise InputError("the period ends before it begins")
     return since, until
 

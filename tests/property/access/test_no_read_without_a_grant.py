@@ -240,7 +240,7 @@ class Sequences(RuleBasedStateMachine):
         if given is None:
             return False
         assert same, "an answer to another question"
-        assert given[0] == {"n": self.kept.index(kept)}
+        assert given == {"n": self.kept.index(kept)}
         assert (name, self.session[name]) == kept["session"], "an answer of another session"
         assert kept["standing"] == self.standing, "shown although what may be shown has changed"
         assert timedelta(0) <= self.world.now - kept["at"] < timedelta(minutes=15)
