@@ -177,7 +177,7 @@ class KeyRing:
             known = self._store.known(key_id)
             if known.given_up >= 0 and not known.usable:
                 raise ExpiredKeyError(f"the keys {key_id} were lost and given up; nothing opens any more")
-            return self._open(key_id, create=False)
+            return self._open(key_id, create=False, known={key_id: known})
 
     def named(self, name: str, create: bool = False) -> MonthKeys:
         """Return the keys of something that has no calendar end, such as a hold: `hold.ID`.
@@ -212,9 +212,13 @@ class KeyRing:
         created = [self._store.created(info.key_id, destroyed) for info, destroyed in infos]
         return [replace(info, created=at) for (info, _), at in zip(infos, created, strict=True)]
 
-    def states(self, now: datetime) -> builtins.list[KeyInfo]:
-        """Return what `list` does, in one look at the store: when keys were made is not asked (`created` is None)."""
-        return [info for info, _ in self._infos(now)]
+    def states(self, now: datetime) -> tuple[builtins.list[KeyInfo], Mapping[str, str]]:
+        """Return what `list` does, and why providers, by name, could not say what they hold.
+
+        In one look at the store: when keys were made is not asked (`created` is None).
+        """
+        held = self._held()
+        return [info for info, _ in self._infos(now, held)], held[1]
 
     def live(self, now: datetime) -> builtins.list[KeyInfo]:
         """Return what is known of every month that is live at `now`, oldest first, in one look at the store.
@@ -260,17 +264,19 @@ class KeyRing:
             return self._store.read(key_id, generation)
         return None
 
-    def _infos(self, now: datetime) -> builtins.list[tuple[KeyInfo, bool]]:
+    def _infos(
+        self, now: datetime, held: tuple[set[str], dict[str, str]] | None = None
+    ) -> builtins.list[tuple[KeyInfo, bool]]:
         """Return every month that ever had keys, oldest first, and whether they are marked as destroyed."""
         now = now if self._latest is None else self._latest.peek(now)
         self._forget_ended(now)
         known = self._store.all()
-        held, silent = self._held()
+        ids, silent = held or self._held()
         infos = []
-        for key_id in held | known.keys():
+        for key_id in ids | known.keys():
             if match := _MONTH_KEY_ID.fullmatch(key_id):
                 of_it = known.get(key_id, Known(False, ()))
-                infos.append((self._info(match, of_it, key_id in held or bool(silent), now), of_it.destroyed))
+                infos.append((self._info(match, of_it, key_id in ids or bool(silent), now), of_it.destroyed))
         return sorted(infos, key=lambda info: (info[0].month, info[0].window_months))
 
     def destroy(self, month: Month, window_months: int = WINDOW_MONTHS, *, early: bool = False) -> None:
@@ -453,10 +459,6 @@ class KeyRing:
         places = [(name, key_id) for name in self._providers.names]
         places += self._store.keks(key_id, known)
         return list(dict.fromkeys(places))
-
-    def unreachable(self) -> dict[str, str]:
-        """Ask every provider what it holds; return the names of those that cannot tell, and why."""
-        return self._held()[1]
 
     def _held(self) -> tuple[set[str], dict[str, str]]:
         """Return the key ids of which a provider holds a key, and by name why a provider did not answer."""

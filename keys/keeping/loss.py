@@ -98,8 +98,6 @@ class Losses:
         provider = self._providers.get(wrapped.provider)
         try:
             provider.unwrap(kek, wrapped.wrapped)
-        except TransientError:
-            raise
         except ExpiredKeyError:
             why = f"the key was destroyed in {wrapped.provider}"
         except IntegrityError:

@@ -173,11 +173,12 @@ def _short(option: str) -> str:
 def _keys(runtime: Runtime, what: str) -> Iterator[Check | None]:
     now = runtime.clock()
     states = dict.fromkeys(("live", "ended", "destroyed"), 0)
-    for name, trouble in runtime.ring.unreachable().items():
+    infos, silent = runtime.ring.states(now)
+    for name, trouble in silent.items():
         # Nothing may be wrapped by it yet: then nothing that follows would ask it.
         yield Check(what, "wrong", f"the provider {name} cannot say what it holds: {trouble}",
                     "no new month begins, and none ends for good, until it answers")  # fmt: skip
-    for report in check_keys(runtime.ring, now):
+    for report in check_keys(runtime.ring, now, infos):
         states[report.state] += 1
         found = Check(f"{what} {report.key_id}", "wrong", report.trouble, report.advice)
         yield found if report.trouble else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -32,10 +32,10 @@ class KeyReport:
     given_up: datetime | None = None
 
 
-def check_keys(ring: KeyRing, now: datetime) -> Iterator[KeyReport]:
-    """Try every month's keys: nothing is taken from what is cached."""
+def check_keys(ring: KeyRing, now: datetime, infos: Iterable[KeyInfo] | None = None) -> Iterator[KeyReport]:
+    """Try every month's keys, or those that `states` of the ring gave: nothing is taken from what is cached."""
     known = ring.known()
-    for info in ring.states(now):
+    for info in ring.states(now)[0] if infos is None else infos:
         yield _live(ring, info, known) if info.state == "live" else _over(ring, info, now, known)
 
 

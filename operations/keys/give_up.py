@@ -44,13 +44,10 @@ class Said:
 
 def look(runtime: Runtime, key_id: str) -> Said:
     """Prove that a month's keys are lost, just now. Changes nothing; raises as `Losses.prove` does."""
-    month = _month(key_id)
-    for begun, _ in loss.unfinished(runtime.objects):
-        if begun == month:
-            return Said(key_id, "they are being given up", None, None, None, begun=True)
-    found = runtime.ring.losses.prove(key_id, partial(_is_ours, runtime))
-    note = runtime.ring.losses.noted(key_id, found)
-    return _said(key_id, found, note)
+    if _begun(runtime, _month(key_id)) is not None:
+        return Said(key_id, "they are being given up", None, None, None, begun=True)
+    found = _prove(runtime, key_id)
+    return _said(key_id, found.why, runtime.ring.losses.noted(key_id, found))
 
 
 def say(runtime: Runtime, asker: Asker, key_id: str, reason: str) -> Said:
@@ -62,12 +59,12 @@ def say(runtime: Runtime, asker: Asker, key_id: str, reason: str) -> Said:
     """
     # Step 1
     _month(key_id)
-    found = runtime.ring.losses.prove(key_id, partial(_is_ours, runtime))
+    found = _prove(runtime, key_id)
     # Step 2
     record(runtime, asker, "keys.lost", key=key_id, why=found.why, reason=reason)
     # Step 3
     note = LossNote(runtime.clock(), asker.who, found.why)
-    return _said(key_id, found, runtime.ring.losses.note(key_id, found, note))
+    return _said(key_id, found.why, runtime.ring.losses.note(key_id, found, note))
 
 
 def withdraw(runtime: Runtime, asker: Asker, key_id: str) -> bool:
@@ -87,13 +84,12 @@ def give_up(runtime: Runtime, asker: Asker, key_id: str, reason: str) -> GivenUp
     """
     month = _month(key_id)
     maintenance = maintenance_context(runtime)
-    for begun, generation in loss.unfinished(runtime.objects):
-        if begun == month:
-            record(runtime, asker, "keys.give-up", key=key_id, reason=reason, goes_on=True)
-            return loss.finish(maintenance, month, generation)
+    if (generation := _begun(runtime, month)) is not None:
+        record(runtime, asker, "keys.give-up", key=key_id, reason=reason, goes_on=True)
+        return loss.finish(maintenance, month, generation)
     # Step 1
     losses = runtime.ring.losses
-    found = losses.prove(key_id, partial(_is_ours, runtime))
+    found = _prove(runtime, key_id)
     note = losses.noted(key_id, found)
     if note is None:
         raise LetheError(
@@ -121,10 +117,17 @@ def give_up(runtime: Runtime, asker: Asker, key_id: str, reason: str) -> GivenUp
 
 def said(runtime: Runtime) -> list[Said]:
     """List what is said to be lost and is not given up."""
-    return [
-        Said(key_id, note.why, note.at, note.who, note.at + WAIT)
-        for key_id, note in sorted(runtime.ring.losses.said().items())
-    ]
+    return [_said(key_id, note.why, note) for key_id, note in sorted(runtime.ring.losses.said().items())]
+
+
+def _begun(runtime: Runtime, month: Due) -> int | None:
+    """Return the generation of a month's secret that is being given up already; None where none is."""
+    return next((number for due, number in loss.unfinished(runtime.objects) if due == month), None)
+
+
+def _prove(runtime: Runtime, key_id: str) -> Loss:
+    """Prove that keys are lost, just now; raises as `Losses.prove` does."""
+    return runtime.ring.losses.prove(key_id, partial(_is_ours, runtime))
 
 
 def _is_ours(runtime: Runtime, provider: str) -> bool:
@@ -144,10 +147,10 @@ def _has_accounts(runtime: Runtime) -> bool:
     return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
 
 
-def _said(key_id: str, found: Loss, note: LossNote | None) -> Said:
+def _said(key_id: str, why: str, note: LossNote | None) -> Said:
     if note is None:
-        return Said(key_id, found.why, None, None, None)
-    return Said(key_id, found.why, note.at, note.who, note.at + WAIT)
+        return Said(key_id, why, None, None, None)
+    return Said(key_id, why, note.at, note.who, note.at + WAIT)
 
 
 def _month(key_id: str) -> Due:
