@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from types import UnionType
 from typing import (
@@ -198,7 +198,7 @@ def _reader(annotation: Any, bounds: Setting) -> Callable[[Any], Any]:
     """Return what reads a value of a type, as a file or the environment has it; it raises `ValueError`."""
     kinds = members(annotation)
     several = [kind for kind in kinds if kind is not type(None)]
-    read = _one_of_sections(several) if len(several) > 1 and all(map(_is_section, several)) else None
+    read = _one_of_sections(several) if len(several) > 1 and all(map(is_section, several)) else None
     read = read or _first_that_fits([_read_as(kind) for kind in several])
 
     def whole(value: Any) -> Any:
@@ -219,18 +219,21 @@ def _read_as(kind: Any) -> Callable[[Any], Any]:
         return lambda value: _word(value, arguments)
     if origin is tuple:
         each = _reader(arguments[0], Setting())
-        return lambda value: tuple(_every(each, enumerate(_as(value, (list, tuple), "a list"))))
+        return lambda value: tuple(
+            one for _, one in _pairs(str, each, dict(enumerate(_as(value, (list, tuple), "a list"))))
+        )
     if origin is dict:
         key, each = _read_as(arguments[0]), _reader(arguments[1], Setting())
         return lambda value: dict(_pairs(key, each, _as(value, Mapping, "a table")))
-    if _is_section(kind):
+    if is_section(kind):
         return lambda value: value if isinstance(value, kind) else kind(**_as(value, Mapping, "a section"))
     if issubclass(kind, Enum):
         return lambda value: kind(_word(value, [one.value for one in kind]))
     return _SCALARS.get(kind) or (lambda value: value if isinstance(value, kind) else kind(_text(value)))
 
 
-def _is_section(kind: Any) -> bool:
+def is_section(kind: Any) -> bool:
+    """Tell whether a type is that of a section."""
     return isinstance(kind, type) and issubclass(kind, Section)
 
 
@@ -266,10 +269,6 @@ def _first_that_fits(readers: Sequence[Callable[[Any], Any]]) -> Callable[[Any],
         raise ValueError(", or ".join(wrong))
 
     return read
-
-
-def _every(read: Callable[[Any], Any], values: Iterator[tuple[Any, Any]]) -> list[Any]:
-    return [value for _, value in _pairs(str, read, dict(values))]
 
 
 def _pairs(

@@ -43,6 +43,8 @@ _ISO_DURATION = re.compile(
     r"P(?:([0-9]{1,4})D)?(?:T(?:([0-9]{1,6})H)?(?:([0-9]{1,8})M)?(?:([0-9]{1,9}(?:[.,][0-9]{1,9})?)S)?)?",
     re.ASCII,
 )
+_UNITS = (3_600, 60, 1), (86_400, 3_600, 60, 1)
+"""Seconds of what a clock and ISO 8601 say."""
 _MIDNIGHT = re.compile(r"(?<=[0-9])([T ,]+)24:00(?=(?::00(?:[.,]0+)?)?\s*(?:$|[A-Z+-]))")
 _LEAP_SECOND = re.compile(r"([T ,:][0-9]{2}:(?:59|29|44|14):)60(?:[.,]0*)?(?![0-9])")
 _DATE = re.compile(
@@ -228,25 +230,26 @@ def durations(text: pl.Series, scale: str) -> pl.Series:
     A number is in units of `scale` seconds; `01:02:03.5` is hours, minutes and seconds, `PT1H2M3.5S` is as ISO 8601
     has it: they say what they are in.
     """
-    factor = Decimal(scale) * 1000
+    factor = Decimal(scale)
 
     def milliseconds(one: str) -> int | None:
         number = _number(one)
-        if number is None and (clock := _CLOCK.fullmatch(one.strip())):
-            hours, minutes, seconds = (
-                Decimal((part or "0").replace(",", ".")) for part in clock.groups()[:3]
-            )
-            number = (hours * 3600 + minutes * 60 + seconds) * 1000 / factor
-        elif number is None and (named := _ISO_DURATION.fullmatch(one.strip())) and any(named.groups()):
-            days, hours, minutes, seconds = (
-                Decimal((part or "0").replace(",", ".")) for part in named.groups()
-            )
-            number = (days * 86_400 + hours * 3600 + minutes * 60 + seconds) * 1000 / factor
-        if number is None or not 0 <= number * factor <= _MOST_SECONDS * 1000:
+        seconds = _spelt_seconds(one.strip()) if number is None else number * factor
+        if seconds is None or not 0 <= seconds <= _MOST_SECONDS:
             return None
-        return int((number * factor).to_integral_value(ROUND_HALF_EVEN))
+        return int((seconds * 1000).to_integral_value(ROUND_HALF_EVEN))
 
     return _mapped(text, milliseconds, pl.Int64)
+
+
+def _spelt_seconds(text: str) -> Decimal | None:
+    """Read a duration that says its units: by a clock, or as ISO 8601 has it."""
+    clock = _CLOCK.fullmatch(text)
+    match = clock or _ISO_DURATION.fullmatch(text)
+    if match is None or not any(match.groups()):
+        return None
+    parts = (Decimal((part or "0").replace(",", ".")) for part in match.groups())
+    return sum((part * unit for part, unit in zip(parts, _UNITS[clock is None], strict=True)), Decimal(0))
 
 
 def money(text: pl.Series, scale: str) -> pl.Series:
