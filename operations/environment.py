@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, get_args, get_origin
 
-from lethe.schemas.sections import Section, members, settings_of
+from lethe.schemas.sections import Section, is_section, members, settings_of
 from lethe.tiers.store.failpoint import FOR_TESTS
 
 PREFIX: Final = "LETHE_"
@@ -60,7 +60,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def siblings(model: type[Section], path: Sequence[str]) -> list[str]:
     """Return the keys that may stand where the last one of a path stands."""
-    section = next(filter(_is_section, members(_annotation(model, path[:-1]))), None)
+    section = next(filter(is_section, members(_annotation(model, path[:-1]))), None)
     return [] if section is None else list(settings_of(section))
 
 
@@ -80,11 +80,7 @@ def _annotation(model: type[Section], path: Sequence[str]) -> Any:
 
 
 def _is_table(one: Any) -> bool:
-    return get_origin(one) in (dict, list, tuple) or _is_section(one)
-
-
-def _is_section(one: Any) -> bool:
-    return isinstance(one, type) and issubclass(one, Section)
+    return get_origin(one) in (dict, list, tuple) or is_section(one)
 
 
 def _together(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

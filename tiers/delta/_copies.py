@@ -119,10 +119,15 @@ class SmallFiles:
         return data
 
 
-def file_system(files: SmallFiles, url: str, storage: Mapping[str, str], sizes: Mapping[str, int]) -> Any:
-    """Return what a dataset reads files of a table through: on an object store a small one is one request."""
+def file_system(files: SmallFiles, url: str, storage: Mapping[str, str], actions: Any) -> Any:
+    """Return what a dataset reads files of a table through: on an object store a small one is one request.
+
+    `actions` are the files as the library lists them; on this machine's disk nobody goes through them.
+    """
     if not files.remote:
         return None
+    listed = pa.RecordBatchReader.from_stream(actions).read_all()
+    sizes = dict(zip(*(listed.column(n).to_pylist() for n in ("path", "size_bytes")), strict=True))
     # Not above: look-ups do without datasets, and start without what these bring in.
     from deltalake.fs import DeltaStorageHandler
     from pyarrow.fs import PyFileSystem
@@ -133,4 +138,4 @@ def file_system(files: SmallFiles, url: str, storage: Mapping[str, str], sizes: 
             data = files.get(path) if size is not None and size <= _SMALL else None
             return super().open_input_file(path) if data is None else pa.BufferReader(data)
 
-    return PyFileSystem(Handler(url, dict(storage) or None, dict(sizes)))
+    return PyFileSystem(Handler(url, dict(storage) or None, sizes))

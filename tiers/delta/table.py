@@ -109,13 +109,12 @@ class Table:
         library = self.delta
         known = pa.schema(library.schema().to_arrow())
         added = [field for field in TABLES[self.name] if field.name not in known.names]
-        actions = pa.RecordBatchReader.from_stream(library.get_add_actions(flatten=True)).read_all()
-        sizes = dict(zip(*(actions.column(n).to_pylist() for n in ("path", "size_bytes")), strict=True))
+        actions = library.get_add_actions(flatten=True)
         found = library.to_pyarrow_dataset(
-            filesystem=file_system(self._small, self.url, self._storage, sizes),
+            filesystem=file_system(self._small, self.url, self._storage, actions),
             schema=pa.schema([*known, *added]), parquet_read_options=read_options(),
         )  # fmt: skip
-        names = actions.schema.names
+        names = pa.schema(actions.schema).names
         return by_partition(found) if any(name.startswith("min.") for name in names) else found
 
     def reload(self, fresh: float = 0.0) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lethe.keys.tokens import message_token, subject_token, tokens_each
+from lethe.keys.tokens import message_token, subject_token
 from lethe.schemas.position import Position
 from lethe.schemas.subjects.addresses import Subject
 from lethe.schemas.subjects.spellings import spellings
@@ -75,7 +75,7 @@ def covered(warehouse: Warehouse, part: Part, scope: Scope) -> Positions:
         return Positions()
     hits = []
     if scope.subjects:
-        tokens = tokens_each(part.keys, [(s.kind, s.value) for s in scope.subjects])
+        tokens = part.tokens(scope.subjects)
         hits.append(pc.field("token").isin(pa.array(tokens, pa.binary())))
     if scope.messages:
         tokens = [message_token(part.keys, m) for m in scope.messages]

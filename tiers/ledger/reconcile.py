@@ -12,14 +12,12 @@ import polars as pl
 from lethe.tiers.certificates.expected_losses import ExpectedLosses
 from lethe.tiers.commit.ledger_entries import REPLAYED
 from lethe.tiers.ledger.reading import read_ledger
-from lethe.tiers.ledger.tables import PLACE, Short, Tables, read_rows
+from lethe.tiers.ledger.tables import FRESH, PLACE, Short, Tables, read_rows
 from lethe.tiers.warehouse import Warehouse
 
 CLOSED: Final = 1 << 62
 """The position of a file's stream that was taken out again (`lethe.tiers.undo`): nothing follows on it."""
 _TABLES: Final = ("metadata", "identifiers", "quarantine", "usage")
-_FRESH: Final = 60.0
-"""Seconds for which the archive's position counts as it was read: it is asked for each topic-partition."""
 _COUNTED: Final = ("archive", "quarantine", "identifiers", "usage")
 
 
@@ -135,7 +133,7 @@ def _scopes(row: dict[str, Any]) -> Iterator[str]:
 
 def _ends(warehouse: Warehouse, rows: pl.DataFrame) -> Iterator[str]:
     """Compare ends with the archive's own position: a row missing behind the last one of a source leaves no gap."""
-    warehouse.metadata.reload(_FRESH)
+    warehouse.metadata.reload(FRESH)
     for source, last in rows.group_by("source", maintain_order=True).agg(pl.col("last_offset").max()).rows():
         position = warehouse.metadata.transaction(source)
         if position is not None and last < position != CLOSED:

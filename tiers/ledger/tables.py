@@ -24,7 +24,7 @@ from lethe.tiers.delta.rewrite import BROKEN, files_of, read_file
 from lethe.tiers.warehouse import Warehouse
 
 PLACE: Final = ["stream", "partition", "offset", "index"]
-_FRESH: Final = 60.0
+FRESH: Final = 60.0
 """Seconds for which a table counts as it was looked at: it is read for each topic-partition."""
 _MOST_NAMED: Final = 5
 _MOST_OFFSETS: Final = 20_000_000
@@ -237,7 +237,7 @@ def read_rows(
     put into `broken`, and the others count.
     """
     handle = warehouse.handle(table)
-    handle.reload(_FRESH)
+    handle.reload(FRESH)
     try:
         return handle.dataset().to_table(columns=columns, filter=chosen)
     except BROKEN:

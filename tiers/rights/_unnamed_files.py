@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lethe.keys.ring import KeyRing
-from lethe.keys.tokens import tokens_each
 from lethe.schemas.arrow import WINDOW_TABLES
 from lethe.schemas.errors import IntegrityError
 from lethe.schemas.subjects.addresses import Subject
@@ -76,7 +75,7 @@ def _names(objects: Objects, table: str, path: str, part: Part, subjects: tuple[
 
 
 def _in_identifiers(rows: pa.Table, part: Part, subjects: tuple[Subject, ...]) -> bool:
-    tokens = pa.array(tokens_each(part.keys, [(s.kind, s.value) for s in subjects]), pa.binary(16))
+    tokens = pa.array(part.tokens(subjects), pa.binary(16))
     return bool(pc.any(pc.is_in(rows.column("token"), tokens)).as_py())
 
 

@@ -16,7 +16,6 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lethe.keys.tokens import tokens_each
 from lethe.schemas.arrow import WINDOW_TABLES
 from lethe.schemas.errors import ExpiredKeyError, FencedError, IntegrityError
 from lethe.schemas.position import Position
@@ -116,7 +115,7 @@ def search(warehouse: Warehouse, part: Part, subjects: tuple[Subject, ...], scan
     """Say what a partition holds of a person: by token, on the pages of those records, in the quarantine, and where the
     kept texts of other people's records name them. Every page of the partition is opened for the last.
     """
-    tokens = pa.array(tokens_each(part.keys, [(s.kind, s.value) for s in subjects]), pa.binary())
+    tokens = pa.array(part.tokens(subjects), pa.binary())
     found = Found(part)
     carrying = part.rows & pc.field("token").isin(tokens)
     found.records, found.identifiers = _where(warehouse.window["identifiers"], carrying)
@@ -353,7 +352,7 @@ def _order(
         }
         sought = scan.sought[0]
         yield "originals", counts, partial(clean.pages, found.part, found.entries, found.mentioned, sought)
-    tokens = tokens_each(found.part.keys, [(s.kind, s.value) for s in subjects])
+    tokens = found.part.tokens(subjects)
     if found.usage:
         yield "identifiers", {"identifiers": found.beside}, partial(clean.beside, found.usage, tokens)
         yield "usage", {"usage": len(found.usage)}, partial(clean.usage, found.usage)

@@ -39,7 +39,7 @@ import pyarrow.compute as pc
 from lethe.keys.monthkeys import MonthKeys
 from lethe.keys.ring import UNREADABLE, KeyRing, UnknownKeyError, month_key_id
 from lethe.keys.sealing import open_value, seal_value
-from lethe.keys.tokens import subject_token, tokens_each
+from lethe.keys.tokens import subject_token
 from lethe.schemas.errors import ExpiredKeyError, IntegrityError, LetheError
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month, window_end
@@ -331,6 +331,6 @@ def _is_anywhere(
 
 def _names(maintenance: MaintenanceContext, part: Part, subjects: tuple[Subject, ...]) -> bool:
     """Tell whether a partition of the window has a row that a look-up for the person would find."""
-    theirs = pa.array(tokens_each(part.keys, [(s.kind, s.value) for s in subjects]), pa.binary())
+    theirs = pa.array(part.tokens(subjects), pa.binary())
     rows = part.rows & pc.field("token").isin(theirs)
     return bool(select(maintenance.warehouse.window["identifiers"], rows, ["offset"]))

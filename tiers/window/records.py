@@ -19,7 +19,7 @@ from lethe.keys.monthkeys import MonthKeys
 from lethe.keys.pages import open_page, seal_page
 from lethe.keys.ring import KeyRing, month_key_id
 from lethe.keys.sealing import open_value, subject_place
-from lethe.keys.tokens import reverse_message_tokens, reverse_tokens
+from lethe.keys.tokens import reverse_message_tokens, reverse_tokens, tokens_each
 from lethe.schemas.errors import ExpiredKeyError
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month
@@ -58,6 +58,10 @@ class Part:
     def rows(self) -> Any:
         """The condition that a row lies in it."""
         return (pc.field("month") == str(self.month)) & (pc.field("window_months") == self.window_months)
+
+    def tokens(self, subjects: Iterable[Subject]) -> list[bytes]:
+        """Return the tokens of people under its keys."""
+        return tokens_each(self.keys, [(s.kind, s.value) for s in subjects])
 
 
 def open_parts(ring: KeyRing, now: datetime) -> Iterator[Part]:
