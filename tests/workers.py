@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +20,9 @@ from typing import Any
 from brokers import Broker
 from checker import Checker, Message, Verdict
 
+from lethe.operations.settings import Settings
+from lethe.streams.broker.topics import Streams, identify
+from lethe.streams.worker.feed import Feed, Sink
 from lethe.testing.traffic import labelled
 
 LETHE = str(Path(sys.executable).with_name("lethe"))
@@ -232,3 +237,23 @@ def sites(directory: Path, broker: Broker | None) -> Iterator[Site]:
         yield site
     finally:
         site.close()
+
+
+@contextmanager
+def feeding(site: Site, sink: Sink, seconds: float) -> Iterator[Feed]:
+    """Let a feed give a sink what the topics of a site have, in a thread of its own, as long as the block lasts."""
+    assert site.broker is not None
+    settings = Settings(
+        bootstrap=site.broker.bootstrap, sources=site.sources, root=str(site.root), keys_dir=site.keys,
+        kafka={"group": site.group, "session_timeout_ms": 6000}, flush={"seconds": seconds},
+    )  # fmt: skip
+    streams = Streams({}, settings, identify(settings, settings.sources))
+    streams.check(accept_gap=False)
+    feed = Feed(settings, streams, lambda _: None, sink)
+    thread = threading.Thread(target=feed.run)
+    thread.start()
+    try:
+        yield feed
+    finally:
+        feed.stop()
+        thread.join(30)

@@ -257,12 +257,13 @@ def _counterpart(
         # Beside the two ends a record names the same person again (asserted, dialled) and where somebody was.
         and (other["role"] in facing or (other["token"] != row["token"] and other["kind"] != "ip"))
     ]
-    for other in sorted(parties, key=lambda o: (o["role"] not in facing, o["role"])):
-        if is_hidden(other, hidden):
-            return "restricted"
-        subject = window.value_of(other, runtime.ring)
-        return None if subject is None else name(subject)
-    return None
+    other = min(parties, key=lambda o: (o["role"] not in facing, o["role"]), default=None)
+    if other is None:
+        return None
+    if is_hidden(other, hidden):
+        return "restricted"
+    subject = window.value_of(other, runtime.ring)
+    return None if subject is None else name(subject)
 
 
 def _business(row: dict[str, Any], metadata: dict[str, Any]) -> str | None:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-import threading
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
-from workers import SMS, Site, traffic, until
+from workers import SMS, Site, feeding, traffic, until
 
 from lethe.operations.intake import ingest as files
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
 from lethe.schemas.transformed import TransformedBatch
-from lethe.streams.broker.topics import Streams, identify
 from lethe.streams.transform.batch import LOAD_BYTES, Batch, Source
 from lethe.streams.transform.transform import Transform
 from lethe.streams.worker._partition import Portion
-from lethe.streams.worker.feed import Feed
 from lethe.tiers.ledger.reconcile import check
 from lethe.tiers.warehouse import Warehouse
 
@@ -55,23 +52,10 @@ def test_large_values_come_in_small_loads(site: Site) -> None:
     for partition in range(2):
         value = json.dumps({"text": "x" * SIZE}).encode()
         site.produce(topic, [("not good", value)] * (COUNT // 2) + [("tombstone", None)], partition)
-    assert site.broker is not None
-    settings = Settings(
-        bootstrap=site.broker.bootstrap, sources=site.sources, root=str(site.root), keys_dir=site.keys,
-        kafka={"group": site.group, "session_timeout_ms": 6000}, flush={"seconds": 2},
-    )  # fmt: skip
     taken = Taken()
-    streams = Streams({}, settings, identify(settings, settings.sources))
-    streams.check(accept_gap=False)
-    feed = Feed(settings, streams, lambda _: None, taken)
-    thread = threading.Thread(target=feed.run)
-    thread.start()
-    try:
+    with feeding(site, taken, 2) as feed:
         wanted = COUNT + 2
         until(lambda: feed.error or sum(len(b.values) for b in taken.batches) >= wanted, 60, "all is read")
-    finally:
-        feed.stop()
-        thread.join(30)
     assert feed.error is None
     for partition in range(2):
         mine = [b for b in taken.batches if b.source.partition == partition]

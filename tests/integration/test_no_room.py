@@ -8,10 +8,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 
 import pytest
-from workers import Site, until
+from workers import Site, feeding, until
 
-from lethe.operations.settings import Settings
-from lethe.streams.broker.topics import Streams, identify
 from lethe.streams.transform.batch import Batch, Source
 from lethe.streams.worker import feed as feeds
 from lethe.streams.worker.feed import Feed
@@ -49,22 +47,9 @@ class Slow:
 
 @contextmanager
 def reading(site: Site) -> Iterator[tuple[Feed, Slow]]:
-    assert site.broker is not None
-    settings = Settings(
-        bootstrap=site.broker.bootstrap, sources=site.sources, root=str(site.root), keys_dir=site.keys,
-        kafka={"group": site.group, "session_timeout_ms": 6000}, flush={"seconds": 1},
-    )  # fmt: skip
     sink = Slow()
-    streams = Streams({}, settings, identify(settings, settings.sources))
-    streams.check(accept_gap=False)
-    feed = Feed(settings, streams, lambda _: None, sink)
-    thread = threading.Thread(target=feed.run)
-    thread.start()
-    try:
+    with feeding(site, sink, 1) as feed:
         yield feed, sink
-    finally:
-        feed.stop()
-        thread.join(30)
     assert feed.error is None
 
 
