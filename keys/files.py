@@ -29,6 +29,8 @@ _NEEDS_A_PERSON = {
     errno.EOPNOTSUPP,
 }
 
+_BESIDE = {"latest-time", "lost+found"}
+
 
 class NotDurableError(OSError):
     """A file is there, but may be gone after a power cut; that it is there must not be relied upon."""
@@ -42,6 +44,14 @@ def explained(what: str) -> Iterator[None]:
     except OSError as error:
         kind = ConfigurationError if error.errno in _NEEDS_A_PERSON else TransientError
         raise kind(f"{what}: {error.strerror or type(error).__name__}") from error
+
+
+def is_bare(directory: Path) -> bool:
+    """Tell whether a directory has nothing in it that goes with keys: a mount point without its mount has not.
+
+    The latest time may have been noted in it, and a file system of its own has a folder for what it finds again.
+    """
+    return all(path.name in _BESIDE or path.name.startswith(".") for path in directory.iterdir())
 
 
 def is_shared(directory: Path) -> bool:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from lethe.keys.files import explained, replace_file
+from lethe.keys.files import explained, is_bare, replace_file
 from lethe.keys.secret import Secret
 from lethe.schemas.errors import ConfigurationError
 
@@ -56,8 +56,8 @@ class LatestTime:
         return latest - stored >= _STEP
 
     def _write(self, latest: datetime) -> None:
-        if not self._path.parent.is_dir():
-            return  # nothing of this installation is there yet
+        if not self._path.parent.is_dir() or is_bare(self._path.parent):
+            return  # nothing of this installation is there: not yet, or its directory is not mounted
         other = self._read()  # another process may have been further
         self._stored = latest if other is None else max(latest, other)
         with explained(f"cannot note the time in {self._path}"):

@@ -413,7 +413,7 @@ class KeyRing:
            and takes the key away again, or the mark came later and so did the destruction of this very key.
         """
         name = self._store.named_provider() or self._providers.first
-        provider = self._providers.get(name)
+        provider = self._providers.to_make_in(name)
         kek = kek_id(key_id, generation)
         provider.create(kek)
         wrapped = provider.wrap(kek, new_secret().reveal())

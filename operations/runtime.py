@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lethe.keys.anchors import Anchors
-from lethe.keys.files import explained
+from lethe.keys.files import explained, is_bare
 from lethe.keys.latest import LatestTime
 from lethe.keys.providers.choice import LOCAL, Providers
 from lethe.keys.providers.local import LocalProvider
@@ -95,6 +95,9 @@ class Runtime:
                 **openers(self.settings.keys, self.clock, self.settings.keys_group),
             },
             lambda: openers(self.settings.read_again().keys, self.clock, self.settings.keys_group),
+            # Whoever holds the keys, what signs and what is kept of them lies in the directory: once there is a key
+            # in the warehouse, a directory that is missing is one that is not mounted.
+            lambda: self.key_directory,
         )
 
     @cached_property
@@ -108,7 +111,7 @@ class Runtime:
             )
         # An empty one is a mount point without its mount: a key made in there would be another one, and the right
         # directory would be refused for ever once it is back.
-        empty = directory.is_dir() and not any(directory.iterdir())
+        empty = directory.is_dir() and is_bare(directory)
         if directory.exists() and not empty:
             return LocalProvider(directory, group=self.settings.keys_group)
         if self.objects.list("_keys"):

@@ -50,7 +50,8 @@ class Losses:
         `is_ours` tells of a provider, by name, whether something else shows that it is this warehouse's.
 
         `LetheError` when it opens or there is none, `TransientError` when a provider does not answer,
-        `ConfigurationError` when the key is there and does not open, or nothing shows that it is the right provider.
+        `ConfigurationError` when the key is there and does not open, was deleted and can be brought back, or nothing
+        shows that it is the right provider.
         """
         known = self._store.known(key_id)
         if known.destroyed:
@@ -99,6 +100,11 @@ class Losses:
         try:
             provider.unwrap(kek, wrapped.wrapped)
         except ExpiredKeyError:
+            if kek in provider.list():
+                raise ConfigurationError(
+                    f"the key {kek} was deleted in {provider.describe()} and can still be brought back there: bring it "
+                    "back; if nobody can, it is lost when it is gone for good"
+                ) from None
             why = f"the key was destroyed in {wrapped.provider}"
         except IntegrityError:
             why = f"the key of that name in {wrapped.provider} is another one"

@@ -19,13 +19,21 @@ class Providers:
 
     `first` is the one that makes keys in a warehouse that does not name another (`lethe keys migrate` names one).
     `read_again` gives the providers of the configuration as it is now: a process that meets a name it does not know
-    looks there, so that keys can move to a provider that was set up after it was started.
+    looks there, so that keys can move to a provider that was set up after it was started. `prepare` runs before a new
+    key is made; it raises what keeps this installation from making one.
     """
 
-    def __init__(self, first: str, openers: Openers, read_again: Callable[[], Openers] | None = None) -> None:
+    def __init__(
+        self,
+        first: str,
+        openers: Openers,
+        read_again: Callable[[], Openers] | None = None,
+        prepare: Callable[[], object] | None = None,
+    ) -> None:
         self.first = first
         self._openers = dict(openers)
         self._read_again = read_again
+        self._prepare = prepare
         self._opened: dict[str, KeyProvider] = {}
         self._lock = threading.Lock()
 
@@ -38,6 +46,12 @@ class Providers:
     def names(self) -> list[str]:
         """The names of all providers, the first one first."""
         return sorted(self._openers, key=lambda name: (name != self.first, name))
+
+    def to_make_in(self, name: str) -> KeyProvider:
+        """Return the provider of that name to make a new key in, once all is there that goes with keys."""
+        if self._prepare is not None:
+            self._prepare()
+        return self.get(name)
 
     def get(self, name: str) -> KeyProvider:
         """Return a provider, opened; `ConfigurationError` when the configuration has none of that name."""

@@ -9,7 +9,7 @@ from typing import Final
 
 import pyarrow.compute as pc
 
-from lethe.keys.files import is_shared, refuse_open
+from lethe.keys.files import is_bare, is_shared, refuse_open
 from lethe.keys.memory import locked
 from lethe.operations.health import _probes
 from lethe.operations.health._bounded import SECONDS, Check, bounded, hanging
@@ -113,7 +113,7 @@ def _memory(_: Runtime, what: str) -> Iterator[Check]:
 def _key_directory(runtime: Runtime, what: str) -> Iterator[Check]:
     """Look whether keys can be made and destroyed there, as a worker and a sweep do."""
     directory = runtime.settings.keys_dir
-    if not directory.is_dir() or not any(directory.iterdir()):
+    if not directory.is_dir() or is_bare(directory):
         if not runtime.has_warehouse() or not runtime.objects.list("_keys"):
             yield Check(what, "ok", f"nothing is in {directory} yet")
             return

@@ -24,6 +24,7 @@ from lethe.tiers.evidence.log_store import published_history
 from lethe.tiers.retention import loss
 from lethe.tiers.retention.expiry import Due
 from lethe.tiers.retention.loss import GivenUp
+from lethe.tiers.store.failpoint import fail_point
 
 __all__ = ["GivenUp", "Said", "give_up", "look", "said", "say", "withdraw"]
 
@@ -62,6 +63,7 @@ def say(runtime: Runtime, asker: Asker, key_id: str, reason: str) -> Said:
     found = _prove(runtime, key_id)
     # Step 2
     record(runtime, asker, "keys.lost", key=key_id, why=found.why, reason=reason)
+    fail_point("lost.audited")
     # Step 3
     note = LossNote(runtime.clock(), asker.who, found.why)
     return _said(key_id, found.why, runtime.ring.losses.note(key_id, found, note))
@@ -111,6 +113,7 @@ def give_up(runtime: Runtime, asker: Asker, key_id: str, reason: str) -> GivenUp
         )
     # Step 2
     record(runtime, asker, "keys.give-up", key=key_id, why=found.why, reason=reason)
+    fail_point("give_up.audited")
     # Step 3
     return loss.begin(maintenance, month, found.generation, note)
 

@@ -1,8 +1,9 @@
-"""The worlds of the retention tests, for processes that are killed."""
+"""The worlds of the retention tests, and the providers of those of keys, for processes that are killed."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "unit" / "retention"))
+for room in ("retention", "keys"):
+    sys.path.insert(0, str(Path(__file__).parents[2] / "unit" / room))

@@ -28,11 +28,18 @@ _SERVER.set_forkserver_preload(
 )
 
 
-def _do(folder: str, settings: dict[str, Any], now: str, what: str, point: str) -> None:
+def _do(
+    folder: str, settings: dict[str, Any], now: str, what: str, point: str, environment: dict[str, str]
+) -> None:
+    from lethe.operations.asker import Asker
+    from lethe.operations.keys import give_up
     from lethe.tiers.holds.release import finish_release
     from lethe.tiers.rights.erasure import erase
 
-    if point:
+    os.environ.update(environment)
+    if point.startswith("provider."):
+        _die_after(World(Path(folder), **settings), point.removeprefix("provider."))
+    elif point:
         os.environ["LETHE_FAIL_POINT"] = point
     world = World(Path(folder), **settings)
     world.now = datetime.fromisoformat(now)
@@ -46,6 +53,10 @@ def _do(folder: str, settings: dict[str, Any], now: str, what: str, point: str) 
             when = world.now - timedelta(days=20, seconds=round_)
             world.files = 1_000 + round_
             world.ingest([report(100 + round_, HER, when), report(200 + round_, HIM, when)])
+    elif task == "say":
+        give_up.say(world.runtime, Asker.of("amal", "case-1", "the module died"), argument, "died")
+    elif task == "give-up":
+        give_up.give_up(world.runtime, Asker.of("bob", "case-1", "the module died"), argument, "died")
     elif task == "release":
         maintenance = world.maintenance_context()
         finish_release(maintenance.holds, maintenance.registrar, argument, world.now)
@@ -53,18 +64,33 @@ def _do(folder: str, settings: dict[str, Any], now: str, what: str, point: str) 
         raise ValueError(task)
 
 
-def start(world: World, what: str, point: str = "") -> multiprocessing.process.BaseProcess:
+def _die_after(world: World, step: str) -> None:
+    """Let the process die when the provider that makes new keys has done a step (`create` or `wrap`)."""
+    provider = type(world.runtime.providers.get(world.settings.keys.provider))
+    real = getattr(provider, step)
+
+    def last(*arguments: Any) -> None:
+        real(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(provider, step, last)
+
+
+def start(
+    world: World, what: str, point: str = "", environment: dict[str, str] | None = None
+) -> multiprocessing.process.BaseProcess:
     """Do something in a process of its own."""
     process = _SERVER.Process(
-        target=_do, args=(str(world.folder), world.settings_, world.now.isoformat(), what, point)
+        target=_do,
+        args=(str(world.folder), world.settings_, world.now.isoformat(), what, point, environment or {}),
     )
     process.start()
     return process
 
 
-def killed_at(point: str, world: World, what: str) -> None:
+def killed_at(point: str, world: World, what: str, environment: dict[str, str] | None = None) -> None:
     """Do something in a process of its own that dies at the point; fails if it does not get there."""
-    process = start(world, what, point)
+    process = start(world, what, point, environment)
     process.join(60)
     if process.is_alive():
         process.kill()

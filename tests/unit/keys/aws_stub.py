@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -30,9 +31,10 @@ class Refused(Exception):  # noqa: N818  (the service's word)
 
 
 class AwsStub:
-    """The service: `url`; `away` keeps it from answering; `keys` by id."""
+    """The service: `url`; `away` keeps it from answering; `keys` by id; `clock` tells its time."""
 
     def __init__(self) -> None:
+        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.keys: dict[str, dict[str, Any]] = {}
         self.aliases: dict[str, str] = {}
         self.away = False
@@ -81,7 +83,7 @@ class AwsStub:
         found = self.keys.get(self.aliases.get(name, name))
         if found is None:
             raise Refused("NotFoundException")
-        if found["ValidTo"] and found["ValidTo"] <= datetime.now(UTC) and found["KeyState"] == "Enabled":
+        if found["ValidTo"] and found["ValidTo"] <= self.clock() and found["KeyState"] == "Enabled":
             found.update(KeyState="PendingImport", now=None)
         if states and found["KeyState"] not in states:
             raise Refused(
@@ -117,7 +119,7 @@ class AwsStub:
         if expires != ("ValidTo" in body):
             raise Refused("ValidationException")
         until = datetime.fromtimestamp(body["ValidTo"], UTC) if expires else None
-        if until and not timedelta() < until - datetime.now(UTC) <= timedelta(days=365):
+        if until and not timedelta() < until - self.clock() <= timedelta(days=365):
             raise Refused("ValidationException")
         sealed = b64decode(body["EncryptedKeyMaterial"])
         material = IMPORT_KEY.decrypt(sealed, OAEP(MGF1(SHA256()), SHA256(), None))

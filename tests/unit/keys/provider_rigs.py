@@ -75,6 +75,21 @@ class Rig:
     def elapse(self) -> None:
         """Let the time pass in which a destruction could be taken back."""
 
+    def section(self) -> dict[str, Any]:
+        """The provider as a section of the settings names it."""
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        """What another process needs in its environment to reach the provider."""
+        return {}
+
+    def delete(self, key_id: str) -> None:
+        """Have somebody else delete a key, in the way of those who use the provider; it may be brought back."""
+        raise NotImplementedError
+
+    def purge(self, key_id: str) -> None:
+        """Let what was deleted be gone for good."""
+
     def close(self) -> None:
         """End what was started."""
 
@@ -118,6 +133,12 @@ class LocalRig(Rig):
         shutil.rmtree(self._directory)
         shutil.copytree(self._copy, self._directory)
         self._directory.chmod(0o700)
+
+    def section(self) -> dict[str, Any]:
+        return {"kind": "local", "directory": str(self._directory)}
+
+    def delete(self, key_id: str) -> None:
+        (self._directory / f"{key_id}.key").unlink()
 
 
 class Pkcs11Rig(Rig):
@@ -174,6 +195,17 @@ class Pkcs11Rig(Rig):
         shutil.rmtree(self._tokens)
         shutil.copytree(self._copy, self._tokens)
         pkcs11.lib(str(SOFTHSM)).reinitialize()
+
+    def section(self) -> dict[str, Any]:
+        return {"kind": "pkcs11", "module": str(SOFTHSM), "token": "lethe", "pin_file": str(self.pin)}
+
+    def environment(self) -> dict[str, str]:
+        return {"SOFTHSM2_CONF": os.environ["SOFTHSM2_CONF"]}
+
+    def delete(self, key_id: str) -> None:
+        with self.session() as session:
+            for key in list(session.get_objects({pkcs11.Attribute.LABEL: f"lethe {key_id}"})):
+                key.destroy()
 
     def close(self) -> None:
         Pkcs11Rig._used = False
@@ -262,6 +294,14 @@ class VaultRig(Rig):
         self.client.sys.submit_unseal_key(self._unseal)
         self._await_active()
 
+    def section(self) -> dict[str, Any]:
+        return {"kind": "vault", "url": self.url, "token_file": str(self._home / "token")}
+
+    def delete(self, key_id: str) -> None:
+        transit = self.client.secrets.transit
+        transit.update_key_configuration(f"lethe.{key_id}", deletion_allowed=True)
+        transit.delete_key(f"lethe.{key_id}")
+
     def close(self) -> None:
         self._stop()
 
@@ -322,6 +362,21 @@ class AwsRig(Rig):
     def restore(self) -> None:
         """KMS takes no copy of a key."""
 
+    def section(self) -> dict[str, Any]:
+        return {"kind": "aws", "region": "eu-central-1", "endpoint_url": self.stub.url}
+
+    def environment(self) -> dict[str, str]:
+        return dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "stub")
+
+    def delete(self, key_id: str) -> None:
+        self.stub.on_ScheduleKeyDeletion({"KeyId": self.stub.aliases[self._alias(key_id)]})
+
+    def purge(self, key_id: str) -> None:
+        del self.stub.keys[self.stub.aliases.pop(self._alias(key_id))]
+
+    def _alias(self, key_id: str) -> str:
+        return f"alias/lethe/{key_id.replace('.', '_d')}"
+
     def close(self) -> None:
         self.stub.close()
 
@@ -366,6 +421,17 @@ class GcpRig(RestRig):
     def elapse(self) -> None:
         self.stub.ahead += timedelta(days=1, seconds=1)
 
+    def section(self) -> dict[str, Any]:
+        return {
+            "kind": "gcp", "key_ring": gcp_stub.RING, "endpoint": self.stub.url, "token_file": str(self._token),
+        }  # fmt: skip
+
+    def delete(self, key_id: str) -> None:
+        self.stub.destroyed(self.stub.keys[key_id.replace(".", "_d")])
+
+    def purge(self, key_id: str) -> None:
+        self.elapse()
+
 
 class AzureRig(RestRig):
     name = "azure"
@@ -376,6 +442,21 @@ class AzureRig(RestRig):
 
     def provider(self) -> KeyProvider:
         return AzureProvider(self.stub.url, utc_now, self._token, protection="SOFTWARE", timeout=1)
+
+    def section(self) -> dict[str, Any]:
+        return {
+            "kind": "azure", "url": self.stub.url, "token_file": str(self._token), "protection": "SOFTWARE",
+        }  # fmt: skip
+
+    def delete(self, key_id: str) -> None:
+        self.stub.removed("keys", self._name(key_id))
+        self.stub.deleted[self._name(key_id)]["looks"] = 0  # it is done deleting
+
+    def purge(self, key_id: str) -> None:
+        self.stub.removed("deletedkeys", self._name(key_id))
+
+    def _name(self, key_id: str) -> str:
+        return f"lethe-{key_id.replace('-', '--').replace('.', '-d')}"
 
 
 def free_port() -> int:
