@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,8 @@ _LONGEST_REASON = 500
 @dataclass(frozen=True, slots=True)
 class Asker:
     """Who asks. `law` is the reason of law to see a restricted person; `request` the id of a message that asked;
-    `source` where the question came from, such as the name of a terminal.
+    `source` where the question came from, such as the name of a terminal. `count` is told of how many records an
+    answer tells, and refuses more than there is a grant for; None where no grant is needed, or others count.
     """
 
     who: str
@@ -27,6 +28,7 @@ class Asker:
     law: str | None = None
     request: str | None = None
     source: str | None = None
+    count: Callable[[int], None] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -52,6 +54,11 @@ class Asker:
         """Raise `InputError` unless there are a case and a purpose: nobody looks into the window without."""
         if not self.case or not self.purpose:
             raise InputError("a case and a purpose are needed, not blanks")
+
+    def takes(self, rows: int) -> None:
+        """Count the records that an answer tells of; raises `LetheError` for more than the grant has rows for."""
+        if self.count is not None:
+            self.count(rows)
 
 
 def record(

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
@@ -185,6 +186,24 @@ class Desk:
         `read.rows` are taken at once (None: one, the rest by `took` when the number is known). The subjects count
         against the day's cap: `people`, where not every value is one.
         """
+        return self._use(person, read, values, people, False)[0]
+
+    def use_once(
+        self, person: Person, read: Read, values: Sequence[str], people: Sequence[str] | None = None
+    ) -> tuple[Grant, Callable[[int], None]]:
+        """Find a grant as `use` does and take all the rows it has left: it is good for this once.
+
+        Returns what counts the records that the answer tells of, and raises `RefusedError` for more than that. Broken
+        glass stays open for its hour: of it only what is told of is taken.
+        """
+        grant, taken = self._use(person, read, values, people, True)
+        if grant.break_glass:
+            return grant, partial(self.took_all, grant.id)
+        return grant, partial(_within, taken)
+
+    def _use(
+        self, person: Person, read: Read, values: Sequence[str], people: Sequence[str] | None, once: bool
+    ) -> tuple[Grant, int]:
         now = self._clock()
         with self._database.begin() as session:
             case = owned(session, person, read.case, must_be_open=True)
@@ -212,8 +231,11 @@ class Desk:
                     refusal = error
                     continue
                 self._count(session, person, values if people is None else people, now)
-                row.used += read.rows if read.rows is not None else 1
-                return grant_of(row)
+                taken = 1 if read.rows is None else read.rows
+                if once and not row.break_glass:
+                    taken = row.rows - row.used
+                row.used += taken
+                return grant_of(row), taken
             raise refusal
 
     def waiting_like(self, person: Person, read: Read, values: Sequence[str]) -> str | None:
@@ -351,6 +373,13 @@ class Desk:
                 f"at most {self._daily} different subjects a day (UTC); go on tomorrow, or have a colleague look"
             )
         session.add_all(tables.DailyCount(account=person.id, day=day, digest=d) for d in new)
+
+
+def _within(most: int, rows: int) -> None:
+    if rows > most:
+        raise RefusedError(
+            f"these are {rows:,} records, and the grant has rows for {most:,}: ask for more rows, or for less at once"
+        )
 
 
 def _texts(values: Sequence[str]) -> list[str]:

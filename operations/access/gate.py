@@ -2,12 +2,13 @@
 
 A look-up needs the grant that came with the case. What has no weight is granted as it is asked for, and is in the audit
 as a grant. What weighs is done once a second person has approved exactly it: until then it waits, asked for once.
+But for look-ups, which are counted as they answer, all rows of a grant are taken at once, and bound what is answered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,6 +16,7 @@ from lethe.operations.access.accounts import Person
 from lethe.operations.access.cases import Case, Cases
 from lethe.operations.access.desk import Desk
 from lethe.operations.access.grants import (
+    MOST_ROWS,
     OF_WEIGHT,
     Action,
     CapError,
@@ -25,8 +27,8 @@ from lethe.operations.access.grants import (
 from lethe.operations.asker import Asker
 from lethe.schemas.retention.calendar import USAGE_MONTHS, Month
 
-_ONCE: Final = 1
-"""Rows of a grant for what is done once: it is used up by it."""
+ROWS: Final = {Action.DETECT: 10_000, Action.EXPORT: MOST_ROWS, Action.HANDOVER: MOST_ROWS}
+"""Rows that are asked for where an answer may tell of many records; of what is done to one record or person, one."""
 
 
 def window_months(
@@ -45,7 +47,8 @@ def window_months(
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What somebody wants to do: `values` are what a second person would approve, word for word; `people` whom it is
-    about, who count against the day's cap (None: the values). `reason` says why, in the person's own words.
+    about, who count against the day's cap (None: the values). `reason` says why, in the person's own words. `rows`: of
+    how many records it may tell, where a grant is asked for (None: as `ROWS` says).
     """
 
     action: Action
@@ -53,6 +56,7 @@ class Wish:
     reason: str = ""
     people: Sequence[str] | None = None
     months: tuple[str, str] | None = None
+    rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +87,12 @@ class Gate:
         if wish.action not in OF_WEIGHT and wish.action is not Action.LOOKUP:
             self._ask(person, mine, wish, first, last)
         read = Read(person.id, wish.action, mine.id, first, last)
+        once = wish.action is not Action.LOOKUP
         try:
-            grant = self.desk.use(person, read, wish.values, wish.people)
+            if once:
+                grant, count = self.desk.use_once(person, read, wish.values, wish.people)
+            else:
+                grant, count = self.desk.use(person, read, wish.values, wish.people), None
         except CapError:
             raise
         except RefusedError:
@@ -93,10 +101,10 @@ class Gate:
             waiting = self.desk.waiting_like(person, read, wish.values)
             raise WaitingError(waiting or self._ask(person, mine, wish, first, last)) from None
         purpose = f"{mine.purpose}: {wish.reason.strip()}" if wish.reason.strip() else mine.purpose
-        return Passed(
-            Asker.of(person.name, mine.reference, purpose, request=request, source=source), grant.id
-        )
+        asker = Asker.of(person.name, mine.reference, purpose, request=request, source=source)
+        return Passed(replace(asker, count=count), grant.id)
 
     def _ask(self, person: Person, case: Case, wish: Wish, first: str, last: str) -> str:
         reason = wish.reason.strip() or "no reason was given"
-        return self.desk.ask(person, wish.action, case.id, (first, last), _ONCE, wish.values, reason).id
+        rows = wish.rows or ROWS.get(wish.action, 1)
+        return self.desk.ask(person, wish.action, case.id, (first, last), rows, wish.values, reason).id

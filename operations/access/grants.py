@@ -86,6 +86,8 @@ OF_WEIGHT: Final = frozenset(
 LONGEST: Final = timedelta(days=30)
 BREAK_GLASS: Final = timedelta(hours=1)
 REVIEW_WITHIN: Final = timedelta(hours=24)
+MOST_ROWS: Final = 1_000_000
+"""Of a grant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +212,8 @@ def check_request(scope: Scope, may: Collection[Permission], begins: datetime, e
         raise RefusedError(f"a grant lasts at most {LONGEST.days} days")
     if scope.first_month > scope.last_month:
         raise RefusedError("the first month lies after the last")
-    if not 0 < scope.rows <= 1_000_000:
-        raise RefusedError("rows: 1 to 1,000,000")
+    if not 0 < scope.rows <= MOST_ROWS:
+        raise RefusedError(f"rows: 1 to {MOST_ROWS:,}")
 
 
 def check_approval(grant: Grant, approver: str, may: Collection[Permission], digest: str) -> None:

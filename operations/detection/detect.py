@@ -68,7 +68,8 @@ def detect(
     All patterns share one pass over the archive and two over the numbers. `recycled` looks at the two months before as
     well, as far as their windows are open.
 
-    Raises `InputError` for a kind there is none of, fewer than 5 numbers a block, or a month whose window has ended.
+    Raises `InputError` for a kind there is none of, fewer than 5 numbers a block, or a month whose window has ended,
+    and `LetheError` for more blocks than the asker's grant has rows for.
 
     1. Read archive and numbers in columns; open tokens in memory, where they stay.
     2. Make blocks of what was found.
@@ -86,6 +87,7 @@ def detect(
         rows, hidden = len(found[kind].rows), found[kind].hidden
         record(runtime, asker, "detect", kind=kind, month=str(month), least=least, count=rows, hidden=hidden)
     # Step 4
+    asker.takes(sum(len(found[kind].rows) for kind in kinds))
     return [found[kind] for kind in kinds]
 
 

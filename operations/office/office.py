@@ -15,7 +15,7 @@ from lethe.operations.access.accounts import Person
 from lethe.operations.access.cases import Case
 from lethe.operations.access.desk import Desk
 from lethe.operations.access.gate import window_months
-from lethe.operations.access.grants import Action, Grant, Read
+from lethe.operations.access.grants import MOST_ROWS, Action, Grant, Read
 from lethe.operations.asker import Asker, record
 from lethe.operations.documents.packed import packed
 from lethe.operations.office import answer as letters
@@ -24,8 +24,6 @@ from lethe.operations.rights import erase, export, restrict
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import InputError
 from lethe.schemas.retention.calendar import Month
-
-_MOST_ROWS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +38,8 @@ class Office:
     def find(self, person: Person, case_id: str) -> Dossier:
         """Count what the window holds of the person, and the holds in the way. Changes nothing of it."""
         dossier = self.requests.get(person, case_id)
-        grant = self._use(person, dossier, Action.LOOKUP)
+        self._use(person, dossier, Action.LOOKUP)  # one row: of no record is told, they are counted
         found = erase.preview_all(self.runtime, self.asker(person, dossier.case), dossier.about)
-        self.desk.took(grant.id, found.total("identifiers"))
         self.requests.keep(
             person,
             case_id,
@@ -94,14 +91,13 @@ class Office:
         if dossier.found is None:
             raise InputError("look first at what would be erased")
         # Step 1
-        grant = self._use(person, dossier, Action.ERASE)
+        self._use(person, dossier, Action.ERASE)
         # Step 2
         begun = dossier.erased or {"begun": self._now(), "entries": dossier.found["entries"]}
         self.requests.keep(person, case_id, "erased", begun)
         # Step 3
         done = erase.erase_all(self.runtime, self.asker(person, dossier.case), dossier.about)
         # Step 4
-        self.desk.took(grant.id, done.total("identifiers"))
         known = done.found or dossier.erased is None
         self.requests.keep(
             person,
@@ -138,7 +134,7 @@ class Office:
         if dossier.request.kind == "access" and not refused:
             grant = self._use(person, dossier, Action.EXPORT)
             copy = export.export_all(self.runtime, asker, dossier.about, names=names)
-            self.desk.took(grant.id, copy.records)
+            self.desk.took_all(grant.id, copy.records, "have more rows approved")
             content, files = copy.content, copy.files()
         if words != dossier.words:
             self.requests.keep(person, case_id, "words", words)
@@ -169,7 +165,7 @@ class Office:
         return min(months), max(months)
 
     def _ask(self, person: Person, dossier: Dossier, action: Action, reason: str) -> Grant:
-        return self.desk.ask(person, action, dossier.case.id, self.reach(), _MOST_ROWS, dossier.about, reason)
+        return self.desk.ask(person, action, dossier.case.id, self.reach(), MOST_ROWS, dossier.about, reason)
 
     def _use(self, person: Person, dossier: Dossier, action: Action) -> Grant:
         present = str(Month.of(self.runtime.clock()))

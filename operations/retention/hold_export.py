@@ -80,7 +80,9 @@ class Packed:
 
 
 def export_packed(runtime: Runtime, asker: Asker, reference: str) -> Packed:
-    """Produce everything a hold keeps as one ZIP in a folder of its own; raises as `export` does.
+    """Produce everything a hold keeps as one ZIP in a folder of its own.
+
+    Raises as `export` does, and `LetheError` for more records than the asker's grant has rows for.
 
     What an earlier one left there when its process ended is removed first, when it is a day old.
     """
@@ -95,6 +97,7 @@ def export_packed(runtime: Runtime, asker: Asker, reference: str) -> Packed:
         raise LetheError(f"{place} cannot be written: {error.strerror}") from None
     try:
         produced = export(runtime, asker, reference, folder / "hold")
+        asker.takes(produced.records)
         with zipfile.ZipFile(folder / "hold.zip", "x", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
             for path in sorted((folder / "hold").rglob("*")):
                 if path.is_file():

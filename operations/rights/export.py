@@ -68,6 +68,8 @@ def export_all(
 ) -> Export:
     """Copy what the window holds of one person under several addresses. It is in the audit log before it is returned.
 
+    Raises `LetheError` for more records than the asker's grant has rows for.
+
     With `names` it tells whose each look at the person was and for which case; the audit entry says that it does.
     """
     countries = runtime.settings.line_countries
@@ -78,6 +80,7 @@ def export_all(
         maintenance, runtime.settings.retention, subjects, looks, runtime.clock(), names
     )
     record(runtime, asker, "export", about=subjects, count=len(content["records"]), names=names)
+    asker.takes(len(content["records"]))
     return Export(content)
 
 

@@ -144,4 +144,5 @@ def disclosures(service: Here, who: Officer, asked: Looks) -> Response:
     wanted = entries.Filter(asked.who, asked.action, None, asked.since, asked.until)
     damage: list[str] = []
     found = entries.disclosures(service.runtime, passed.asker, asked.text, wanted, damage.append)
+    service.desk.took_all(passed.grant, len(found), _MORE_ROWS)
     return told(Entries(found, damage))

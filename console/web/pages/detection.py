@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
@@ -10,7 +10,8 @@ from starlette.responses import Response
 from lethe.console.web.security import Form, Here, needs
 from lethe.console.web.service import Service
 from lethe.console.web.views import page
-from lethe.operations.access.grants import PURPOSES, Action, Read
+from lethe.operations.access.gate import Wish
+from lethe.operations.access.grants import PURPOSES, Action
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
 from lethe.operations.detection.detect import KINDS, LEAST, LIMITS, Found, detect
@@ -19,7 +20,6 @@ from lethe.schemas.retention.calendar import Month
 
 router = APIRouter(include_in_schema=False)
 Detective = Annotated[SignedIn, Depends(needs(Permission.REVEAL))]
-_ROWS: Final = 10_000
 
 
 @router.get("/detection")
@@ -44,11 +44,13 @@ def look_for(service: Service, who: SignedIn, form: dict[str, str]) -> Found:
         month, least = Month.parse(form.get("month", "")), int(form.get("least") or LEAST)
     except ValueError:
         raise InputError("a month is written 2026-10, and a block has 5 to 1,000 numbers") from None
-    months = str(month), str(month)
-    service.desk.ask(who.person, Action.DETECT, case.id, months, _ROWS, [], form.get("reason", ""))
-    grant = service.desk.use(who.person, Read(who.person.id, Action.DETECT, case.id, *months), [])
-    [found] = detect(service.runtime, service.asker(who.person, case), [form["kind"]], month, least)
-    service.desk.took(grant.id, len(found.rows))
+    reason = form.get("reason", "")
+    if not reason.strip():
+        raise InputError("a reason is needed, not blanks")
+    wish = Wish(Action.DETECT, [], reason, months=(str(month), str(month)))
+    [found] = detect(
+        service.runtime, service.enter(who.person, case.id, wish).asker, [form["kind"]], month, least
+    )
     return found
 
 

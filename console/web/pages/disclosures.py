@@ -40,6 +40,7 @@ def ask(request: Request, service: Here, who: Officer, form: Form) -> Response:
     passed = service.enter(who.person, case.id, Wish(Action.LOOKUP, [text]))
     damage: list[str] = []
     found = entries.disclosures(service.runtime, passed.asker, text, entries.Filter(), damage.append)
+    service.desk.took_all(passed.grant, len(found))
     told = Shared(case.reference, who.person.name, service.runtime.clock(), found, damage)
     if form.get("share") == "yes":
         service.audit(

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from lethe.console.web.security import Form, Here, needs
 from lethe.console.web.service import Service
 from lethe.console.web.views import page
-from lethe.operations.access.grants import Action
+from lethe.operations.access.grants import MOST_ROWS, Action
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
 from lethe.operations.documents.languages import LANGUAGES
@@ -65,7 +65,7 @@ def receive(service: Here, who: Officer, form: Form) -> Response:
         }
     )
     service.desk.ask(
-        who.person, Action.LOOKUP, case.id, service.office.reach(), 1_000_000, [], "opened with the request"
+        who.person, Action.LOOKUP, case.id, service.office.reach(), MOST_ROWS, [], "opened with the request"
     )
     return RedirectResponse(f"/office/{case.id}", 303)
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from datetime import timedelta
+from functools import cache, partial
 from pathlib import Path
 
 from access_world import World
@@ -15,8 +17,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from lethe.operations.access import tables
 from lethe.operations.access.accounts import Person
-from lethe.operations.access.grants import Action, Read, RefusedError
+from lethe.operations.access.database import Database
+from lethe.operations.access.grants import Action, Grant, Read, RefusedError
 from lethe.operations.access.roles import Role
 from lethe.operations.access.sessions import SignedIn
 from lethe.operations.window.answers import Answers
@@ -37,11 +41,27 @@ LOOKERS = {
 }
 
 
+@cache
+def database() -> Database:
+    """Make one database in memory for all sequences: to migrate and to compile is most of what one costs."""
+    made = Database("sqlite://")
+    made.upgrade()
+    return made
+
+
+def empty() -> Database:
+    """Give the database with nothing in it."""
+    with database().begin() as session:
+        for table in reversed(tables.Base.metadata.sorted_tables):
+            session.execute(table.delete())
+    return database()
+
+
 class Sequences(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.folder = tempfile.TemporaryDirectory(dir="/dev/shm")  # many small synced files, none to be kept
-        self.world = World(Path(self.folder.name), "sqlite://")
+        self.world = World(Path(self.folder.name), database=empty())
         self.world.desk._daily = 10_000
         self.people: dict[str, Person] = {}
         self.cases: dict[str, str] = {}
@@ -94,7 +114,8 @@ class Sequences(RuleBasedStateMachine):
             {
                 "id": grant.id, "who": name, "action": action, "values": values, "months": months, "rows": rows,
                 "begins": self.world.now, "ends": self.world.now + (timedelta(hours=1) if glass else timedelta(days=7)),
-                "good": glass or action not in HEAVY, "digest": grant.scope.digest(), "used": 0,
+                "good": glass or action not in HEAVY, "glass": glass,
+                "digest": grant.scope.digest(), "used": 0,
             }
         )  # fmt: skip
 
@@ -147,9 +168,24 @@ class Sequences(RuleBasedStateMachine):
                 if grant["who"] == name:
                     grant["good"] = False
 
-    @rule(name=WHO, owner=WHO, action=ACTIONS, values=VALUES, months=MONTHS)
+    @rule(
+        name=WHO,
+        owner=WHO,
+        action=ACTIONS,
+        values=VALUES,
+        months=MONTHS,
+        rows=st.integers(0, 6),
+        once=st.booleans(),
+    )
     def read(
-        self, name: str, owner: str, action: Action, values: tuple[str, ...], months: tuple[str, str]
+        self,
+        name: str,
+        owner: str,
+        action: Action,
+        values: tuple[str, ...],
+        months: tuple[str, str],
+        rows: int = 1,
+        once: bool = False,
     ) -> None:
         person = self.now(name)
         may = [
@@ -166,14 +202,25 @@ class Sequences(RuleBasedStateMachine):
             and g["used"] < g["rows"]
             and (action not in HEAVY or sorted(g["values"]) == sorted(values))
         ]
+        use = self.world.desk.use_once if once else self.used
         try:
-            used = self.world.desk.use(person, Read(person.id, action, self.cases[owner], *months), values)
+            used, count = use(person, Read(person.id, action, self.cases[owner], *months), values)
         except RefusedError:
             assert not may, "refused although a grant covers it"
             return
         (grant,) = [g for g in self.grants if g["id"] == used.id]
         assert grant in may, "read without a grant that covers it"
-        grant["used"] += 1
+        left = grant["rows"] - grant["used"]
+        given: int | None = None
+        try:
+            given = count(rows)
+        except RefusedError:
+            assert rows > left, "refused although there are rows for it"
+            given = min(rows, left)
+        else:
+            given = rows if given is None else given
+            assert given == min(rows, left), "more or fewer rows than the grant has"
+        grant["used"] = grant["rows"] if once and not grant["glass"] else grant["used"] + max(1, given)
         question = {"values": values}
         wanted = Read(person.id, action, self.cases[owner], *months)
         kept = self.answers.keep(
@@ -185,6 +232,10 @@ class Sequences(RuleBasedStateMachine):
                 "session": (name, self.session[name]), "at": self.world.now, "case": self.cases[owner],
             }
         )  # fmt: skip
+
+    def used(self, person: Person, read: Read, values: tuple[str, ...]) -> tuple[Grant, Callable[[int], int]]:
+        grant = self.world.desk.use(person, read, values)
+        return grant, partial(self.world.desk.took, grant.id)
 
     @rule(
         name=WHO,
@@ -254,7 +305,6 @@ class Sequences(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):
-            self.world.database.engine.dispose()
             self.folder.cleanup()
 
 

@@ -22,15 +22,18 @@ PASSWORD = "correct horse battery"
 
 
 class World:
-    def __init__(self, folder: Path, url: str | None = None) -> None:
+    def __init__(self, folder: Path, url: str | None = None, database: Database | None = None) -> None:
+        """Begin in a folder: `database`, one that is up to date and empty, or a new one at `url`."""
         self.now = datetime(2026, 3, 14, 15, 0, tzinfo=UTC)
         self.entries: list[dict[str, Any]] = []
         self.audit_fails = False
         self.ring = KeyRing(
             LocalProvider.initialise(folder / "keys"), open_objects(str(folder / "warehouse"), {}), self.clock
         )
-        self.database = Database(url or f"sqlite:///{folder / 'service.db'}")
-        self.database.upgrade()
+        if database is None:
+            database = Database(url or f"sqlite:///{folder / 'service.db'}")
+            database.upgrade()
+        self.database = database
         self.accounts = Accounts(self.database, self.ring, self.clock)
         self.sessions = Sessions(self.database, self.clock)
         self.cases = Cases(self.database, self.ring, self.clock)
