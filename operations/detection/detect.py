@@ -37,7 +37,9 @@ LIMITS: Final = {
     "hour is seen if one half has five accounts, or both together six.",
     "grey": "Needs 150 messages of the route and of the others into the network; with two routes, a fast one makes the "
     "other look slow. A grey route as fast as the rest is not seen.",
-    "burst": "A campaign looks the same. Needs other days to compare with; hours of under 40 messages are not seen.",
+    "burst": "Four hours or more at an even pace that fail no more than usual read as a campaign and come last: fraud "
+    "so paced, to a clean list, is among them; a campaign of under four hours is not. Needs other days to compare "
+    "with; hours of under 40 messages are not seen.",
     "recycled": "Looks at the month and the two before it, as far as their windows are open: who was dead before shows "
     "only by what fell into them. A telephone off or abroad with a permanent error looks the same.",
 }

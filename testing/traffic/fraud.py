@@ -262,6 +262,23 @@ def _hard_burst(plan: _Plan) -> None:
             for _ in range(round(usual * draw.uniform(0.5, 1.0))):
                 plan.message(plan.someone(), plan.at(campaign + draw.random()), account)
 
+    for number in range(
+        2
+    ):  # an account that was taken over: hours on end to a list of strangers, of whom many are gone
+        account, usual, begin = (
+            f"taken-{number}",
+            draw.randint(9, 16),
+            draw.randrange(24 * 3, plan.hours - 12),
+        )
+        for hour in range(24 * 2, plan.hours, 3):
+            for _ in range(max(0, round(draw.gauss(usual, usual**0.5)))):
+                plan.message(plan.someone(), plan.at(hour + draw.random()), account)
+        for hour in range(draw.randint(4, 7)):
+            for _ in range(usual * draw.randint(5, 7)):
+                end: dict[str, Any] = {"status": _LOST, "error": _DEAD} if draw.random() < 0.35 else {}
+                plan.message(plan.someone(), plan.at(begin + hour + draw.random() * 0.999), account, **end)
+        plan.truth.burst.add((account, plan.at(begin)))
+
 
 def _hard_recycled(plan: _Plan) -> None:
     draw = plan.draw

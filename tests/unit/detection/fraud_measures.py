@@ -9,7 +9,7 @@ from typing import Any
 from retention_world import World
 
 from lethe.operations.detection._numbers import PATTERNS, search
-from lethe.operations.detection._traffic import Burst, Grey
+from lethe.operations.detection._traffic import BURST, Burst, Grey
 from lethe.operations.detection.detect import RECYCLED_MONTHS, _keys
 from lethe.schemas.retention.calendar import Month
 from lethe.testing.traffic.fraud import Planted
@@ -45,7 +45,7 @@ def found(world: World, kind: str) -> set[Any]:
         rows = pattern.found().to_dicts()
         if kind == "grey":
             return {(r["network"], r["route"]) for r in rows}
-        return {(r["account"], r["hour"].astimezone(UTC)) for r in rows}
+        return {(r["account"], r["hour"].astimezone(UTC)) for r in rows if r["reads_as"] == BURST}
     months, keys, _ = _keys(runtime, MONTH, RECYCLED_MONTHS if kind == "recycled" else 1)
     coded = [MonthRows.read(runtime.warehouse, m, PATTERNS[kind].columns, months[0]) for m in months]
     mine = PATTERNS[kind](coded)
