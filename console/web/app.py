@@ -95,7 +95,9 @@ def make_app(service: Service) -> FastAPI:
 def _sign_in(request: Request, _error: Exception) -> Response:
     if _is_api(request):
         return JSONResponse({"error": "sign in first"}, 401)
-    return RedirectResponse("/sign-in", 303)
+    response = RedirectResponse("/sign-in", 303)
+    sign_in.come_back(request, response)
+    return response
 
 
 def _set_up(request: Request, error: Exception) -> Response:

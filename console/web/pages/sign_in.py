@@ -27,6 +27,9 @@ router = APIRouter(include_in_schema=False)
 
 _PENDING: Final = "lethe_pending"
 _PENDING_PATH: Final = "/sign-in"
+_NEXT: Final = "lethe_next"
+_COME_BACK: Final = frozenset({"/terminal", "/approvals", "/office", "/cases", "/detection", "/disclosures"})
+"""Pages that somebody is led back to after they signed in; none of them says in its address what is asked."""
 
 
 @router.get("/sign-in")
@@ -53,7 +56,26 @@ async def sign_in(request: Request) -> Response:
     token, home = _begin_session(request, person)
     response = RedirectResponse(home, 303)
     set_cookie(request, response, token)
+    response.delete_cookie(_NEXT, path=_PENDING_PATH)
     return response
+
+
+def come_back(request: Request, response: Response) -> None:
+    """Let the browser remember for ten minutes which page it was kept from, where signing in leads back to it."""
+    if request.method == "GET" and request.url.path in _COME_BACK:
+        _remember(request, response, _NEXT, request.url.path)
+
+
+def _remember(request: Request, response: Response, name: str, value: str) -> None:
+    response.set_cookie(
+        name,
+        value,
+        max_age=int(PENDING.total_seconds()),
+        httponly=True,
+        secure=request.url.scheme == "https",
+        samesite="lax",  # it has to come along when the provider sends the browser back
+        path=_PENDING_PATH,
+    )
 
 
 @router.get("/sign-in/provider")
@@ -63,15 +85,7 @@ def to_provider(request: Request, service: Here) -> Response:
         raise HTTPException(404, "there is no identity provider in the settings (serve.identity)")
     url, pending = service.identity.begin()
     response = RedirectResponse(url, 303)
-    response.set_cookie(
-        _PENDING,
-        pending,
-        max_age=int(PENDING.total_seconds()),
-        httponly=True,
-        secure=request.url.scheme == "https",
-        samesite="lax",  # it has to come along when the provider sends the browser back
-        path=_PENDING_PATH,
-    )
+    _remember(request, response, _PENDING, pending)
     return response
 
 
@@ -91,6 +105,7 @@ def from_provider(request: Request, service: Here) -> Response:
         # A page and no redirect: a browser that another site sent here keeps the session's cookie back until then.
         response = page(request, "signed_in.html", None, home=home)
         set_cookie(request, response, token)
+        response.delete_cookie(_NEXT, path=_PENDING_PATH)
     response.delete_cookie(_PENDING, path=_PENDING_PATH)
     return response
 
@@ -108,7 +123,10 @@ def _begin_session(request: Request, person: Person) -> tuple[str, str]:
     service.sessions.end(session_cookie(request))  # a token from before the sign-in is never carried on
     token = service.sessions.start(person.id)
     found = service.sessions.who(token)
-    return token, "/sign-in" if found is None else home_of(found)
+    if found is None:
+        return token, "/sign-in"
+    wanted = request.cookies.get(_NEXT)
+    return token, wanted if wanted in _COME_BACK else home_of(found)
 
 
 @router.post("/sign-out")
