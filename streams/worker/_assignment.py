@@ -7,10 +7,12 @@ called from the feed's thread.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from lethe.schemas.errors import GapError
 from lethe.streams.broker.topics import Streams
@@ -19,7 +21,10 @@ from lethe.streams.worker._partition import Partition
 
 log = logging.getLogger("lethe.feed")
 
-_WATERMARK_SECONDS: Final = 15.0
+_ANSWER_SECONDS: Final = 15.0  # for all partitions of one assignment: well below max.poll.interval.ms
+_AGAIN_SECONDS: Final = 1.0  # between two tries, and for one of them
+_SAID_SECONDS: Final = 60.0
+_REFUSED: Final = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART})
 
 
 class Listener(Protocol):
@@ -47,15 +52,63 @@ class Assignments:
         self._listener = listener
         self._accept_gap = accept_gap
         self._generation = 0
+        self._asked = self._said = float("-inf")
         self.partitions: dict[tuple[str, int], Partition] = {}  # (topic, number) -> partition
+        self.without_leader: set[tuple[str, int]] = set()
+        """Partitions that are this worker's and that no broker answers for; `ask_again` begins them."""
 
-    def start(self, consumer: Any, topic: str, number: int) -> TopicPartition:
+    def begin(
+        self, consumer: Any, shares: Iterable[tuple[str, int]], seconds: float = _ANSWER_SECONDS
+    ) -> list[TopicPartition]:
+        """Begin partitions, (topic, number) each; return where to fetch those from that a broker answers for.
+
+        The others are kept in `without_leader`: a broker that goes takes some seconds to be followed by another. Raises
+        `GapError` when a topic no longer has the offset, unless gaps are accepted, and `KafkaException` when a topic is
+        gone or may not be read.
+        """
+        found, until = [], time.monotonic() + seconds
+        for topic, number in shares:
+            try:
+                found.append(self._start(consumer, topic, number, max(0.1, until - time.monotonic())))
+                self.without_leader.discard((topic, number))
+            except KafkaException as failed:
+                error: KafkaError = failed.args[0]
+                if error.fatal() or error.code() in _REFUSED:
+                    raise
+                self._put_aside(topic, number, error)
+        return found
+
+    def ask_again(self, consumer: Any) -> None:
+        """Begin what no broker answered for, if one does now. Not to be called from the library's own calls."""
+        now = time.monotonic()
+        if self.without_leader and now - self._asked >= _AGAIN_SECONDS:
+            with suppress(
+                KafkaException
+            ):  # by itself the library asks anew only for partitions it reads already
+                consumer.list_topics(timeout=_AGAIN_SECONDS)
+            consumer.incremental_assign(self.begin(consumer, sorted(self.without_leader), _AGAIN_SECONDS))
+            self._asked = time.monotonic()
+
+    def _put_aside(self, topic: str, number: int, error: KafkaError) -> None:
+        self.revoke(topic, number)  # what is held of it is read again
+        self.without_leader.add((topic, number))
+        if time.monotonic() - self._said >= _SAID_SECONDS:
+            self._said = time.monotonic()
+            log.warning(
+                "no broker answers for topic %s partition %d (%s): it is asked for again until one does",
+                topic,
+                number,
+                error.name(),
+            )
+
+    def _start(self, consumer: Any, topic: str, number: int, seconds: float) -> TopicPartition:
         """Begin a partition right behind what the metadata table holds of it; return where to fetch from.
 
-        Raises `GapError` when the topic no longer has that offset, unless gaps are accepted.
+        Raises `GapError` when the topic no longer has that offset, unless gaps are accepted, and `KafkaException` when
+        no broker answers.
         """
         source = self._streams.source(topic, number)
-        low, _ = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_WATERMARK_SECONDS)
+        low, _ = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=seconds)
         done = self._positions(source.id)
         first = start = low if done is None else done + 1
         gap = self._streams.gap(topic) if done is None else None
@@ -75,6 +128,7 @@ class Assignments:
 
     def revoke(self, topic: str, number: int) -> None:
         """Forget a partition that went to another worker, if it was held."""
+        self.without_leader.discard((topic, number))
         partition = self.partitions.pop((topic, number), None)
         if partition is not None:
             self._listener.revoked(partition.source)
@@ -89,7 +143,7 @@ class Assignments:
                     continue
                 log.warning("reading %s/%d again from the table", partition.source.stream, number)
                 consumer.incremental_unassign([TopicPartition(topic, number)])
-                consumer.incremental_assign([self.start(consumer, topic, number)])
+                consumer.incremental_assign(self.begin(consumer, [(topic, number)]))
 
     def out_of_range(self, consumer: Any, topic: str, number: int) -> None:
         """Start a partition again whose position the broker does not have: it lost records at one end or the other.
@@ -99,7 +153,13 @@ class Assignments:
         partition = self.partitions.get((topic, number))
         if partition is None:
             return
-        low, _ = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_WATERMARK_SECONDS)
+        try:
+            low, _ = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_ANSWER_SECONDS)
+        except KafkaException as failed:
+            # Read again from the table's position it is out of range once more, when somebody can say how.
+            consumer.incremental_unassign([TopicPartition(topic, number)])
+            self._put_aside(topic, number, failed.args[0])
+            return
         if partition.next >= low:
             if not self._accept_gap:
                 raise GapError(

@@ -132,6 +132,7 @@ class Feed:
         """
         return (
             self.settled.is_set()
+            and not self._assignments.without_leader
             and self._restarts_asked == self._restarts_begun
             and all(p.at_end and not p.messages for p in list(self._assignments.partitions.values()))
             and not self._handing_over  # last: a partition is at its end before its last batch is noted
@@ -188,6 +189,7 @@ class Feed:
     def _step(self) -> None:
         while not self._jobs.empty():
             self._jobs.get()()
+        self._assignments.ask_again(self._consumer)
         messages = self._consumer.consume(self._portion.count, self._linger)
         if self.error is not None:
             return
@@ -298,8 +300,8 @@ class Feed:
     def _on_assign(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         # An exception in here would surface once, after which the library reads from offsets of its own choice.
         try:
-            start = self._assignments.start
-            consumer.incremental_assign([start(consumer, p.topic, p.partition) for p in partitions])
+            shares = [(p.topic, p.partition) for p in partitions]
+            consumer.incremental_assign(self._assignments.begin(consumer, shares))
             self.settled.set()
         except BaseException as error:  # noqa: BLE001
             self.error = error if isinstance(error, LetheError) else _unexpected("assignment", error)
@@ -307,9 +309,10 @@ class Feed:
 
     def _on_revoke(self, consumer: Any, partitions: list[TopicPartition]) -> None:
         try:
+            held = [p for p in partitions if (p.topic, p.partition) not in self._assignments.without_leader]
             for p in partitions:
                 self._assignments.revoke(p.topic, p.partition)
-            consumer.incremental_unassign(partitions)
+            consumer.incremental_unassign(held)
         except BaseException as error:  # noqa: BLE001
             self.error = _unexpected("revocation", error)
 
@@ -353,4 +356,5 @@ class Feed:
 
 def _unexpected(where: str, error: BaseException) -> LetheError:
     log.error("%s failed", where, exc_info=error)
-    return TransientError(f"{where} failed: {type(error).__name__}; start again")
+    what = error.args[0].name() if isinstance(error, KafkaException) else type(error).__name__
+    return TransientError(f"{where} failed: {what}; start again")

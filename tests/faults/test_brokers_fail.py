@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from brokers import Broker
 from test_groups import QUICK, all_done, checked
-from workers import Site, sites, traffic, until
+from workers import SMS, Site, sites, traffic, until
 
+from lethe.testing.brokers import topics
 from lethe.testing.brokers.kafka.cluster import KafkaCluster
 
 pytestmark = pytest.mark.needs_kafka
@@ -66,3 +67,30 @@ def test_the_leader_of_a_partition_dies_and_another_node_takes_over(on) -> None:
     all_done(site)
     assert worker.stop() == 0
     checked(site)
+
+
+def test_a_worker_that_is_given_a_partition_without_a_leader_waits_for_one(on) -> None:
+    site, cluster = on(3)
+    topics.create_topic(cluster.bootstrap, "alone", 3, None, replicas=1)
+    site.sources["alone"] = SMS
+    for partition in range(3):
+        site.produce("alone", traffic(300, seed=partition), partition)
+    leader = cluster.leader("alone", 1)
+    cluster.kill(leader)
+    worker = site.worker()
+    worker.says("no broker answers for topic alone partition")
+    cluster.restart(leader)
+    all_done(site)
+    assert worker.stop() == 0
+    checked(site)
+
+
+def test_a_worker_that_waits_for_a_leader_stops_when_it_is_asked_to(on) -> None:
+    site, cluster = on(3)
+    topics.create_topic(cluster.bootstrap, "alone", 1, None, replicas=1)
+    site.sources["alone"] = SMS
+    leader = cluster.leader("alone", 0)
+    cluster.kill(leader)
+    worker = site.worker()
+    worker.says("no broker answers for topic alone partition")
+    assert worker.stop() == 0
