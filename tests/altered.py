@@ -4,7 +4,8 @@
 an exception in the first assignment callback; `revocation`: one in every revocation callback; `no_revoke`: the feed is
 never told that partitions were taken away (`fenced`: and reads them again, as after a fenced commit); `stall`: seconds
 for which the feed's thread calls nobody after its first batch; `fenced`: so many commits find that another worker was
-first.
+first; `unfetched`: after its first batch the feed's partitions are not fetched from until the file `until` is there
+(without one they are), and a standstill is seen after `patience` seconds by looks `look` seconds apart.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from lethe.console.cli.main import main
@@ -80,6 +82,31 @@ if "stall" in altered:
         time.sleep(altered.pop("stall", 0))
 
     feed.Feed._hand_over = stalled  # type: ignore[method-assign]
+
+if "unfetched" in altered:
+    from lethe.streams.worker._standstill import Standstill
+
+    how = altered["unfetched"]
+    Standstill.patience, Standstill.look_seconds = how["patience"], how["look"]
+    step, hand_on = feed.Feed._step, feed.Feed._hand_over
+    paused: list[Any] = []
+
+    def unfetched(self: Any, partitions: Any) -> None:
+        hand_on(self, partitions)
+        if "until" in how and not paused:
+            paused.extend(self._consumer.assignment())
+            self._consumer.pause(paused)
+            print("not fetched", flush=True)
+
+    def step_on(self: Any) -> None:
+        if paused and Path(how["until"]).exists():
+            self._consumer.resume(paused)
+            how.pop("until")
+            paused.clear()
+        step(self)
+
+    feed.Feed._hand_over = unfetched  # type: ignore[method-assign]
+    feed.Feed._step = step_on  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     main()

@@ -31,6 +31,7 @@ class Partition:
     start: int  # the first offset fetched
     end: int | None = None  # offsets below were there when the partition was first fetched from
     at_end: bool = False
+    passed: int = 0  # where the library came to the end last: what was not handed out before it are markers
     sequence: int = 0
     gap: str | None = None
     messages: list[Any] = field(default_factory=list)
@@ -45,6 +46,12 @@ class Partition:
         size = sum(map(len, messages))
         self.bytes += size
         return size
+
+    @property
+    def read_to(self) -> int:
+        """The offset behind all that was read. May be asked from any thread."""
+        messages = self.messages
+        return max(self.next, self.passed, messages[-1].offset() + 1 if messages else 0)
 
     def batch(self, high: Callable[[Partition], int]) -> Batch:
         """Make the next batch of what was read. `high` is asked once where the partition ends."""

@@ -47,6 +47,10 @@ class Metrics:
             "lethe_partition_restarts", "Partitions read again from the table", registry=self.registry
         )
         self._lag = Gauge("lethe_lag", "Messages behind", ["stream", "partition"], registry=self.registry)
+        self._still = Gauge(
+            "lethe_partition_stands_still", "Partitions with messages waiting of which none is read, 1 each",
+            ["stream", "partition"], registry=self.registry,
+        )  # fmt: skip
         self._holds = Gauge(
             "lethe_holds",
             "Legal holds in force, of them overdue for review, and months of which one has fewer records than before",
@@ -162,6 +166,12 @@ class Metrics:
         self._lag.clear()
         for (stream, partition), messages in behind.items():
             self._lag.labels(stream, str(partition)).set(messages)
+
+    def standing_still(self, partitions: Iterable[tuple[str, int]]) -> None:
+        """Show the assigned partitions, by stream and number, of which nothing is read although messages wait."""
+        self._still.clear()
+        for stream, partition in partitions:
+            self._still.labels(stream, str(partition)).set(1)
 
     def quality(self, found: Iterable[Found]) -> None:
         """Show what differs now from the past of its format."""

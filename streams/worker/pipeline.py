@@ -69,6 +69,7 @@ class Pipeline:
         self._room.set()
         self._filled = asyncio.Event()
         self._put: Callable[[list[Batch]], Future[None]] | None = None
+        self._taken: Future[None] | None = None  # of the load that was delivered last
         self._reader: Reader | None = None
         self.error: BaseException | None = None
         self.committed = 0  # records, for the progress bar
@@ -82,6 +83,11 @@ class Pipeline:
     def refused(self) -> str | None:
         """Say what the store answers while it refuses commits."""
         return self._committer.refused
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether the next load would be taken at once. May be asked from any thread."""
+        return self._room.is_set() and (self._taken is None or self._taken.done())
 
     # -- the feed's side -------------------------------------------------------------------------------------
 
@@ -97,7 +103,8 @@ class Pipeline:
         """Put batches onto the channel; the future is done when the channel has taken them."""
         assert self._put is not None  # noqa: S101  (connected before the feed starts)
         self._in_flight.delivered(load)
-        return self._put(load)
+        self._taken = self._put(load)
+        return self._taken
 
     # -- the agents' side ------------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from lethe.streams.broker.topics import StillTheSame, Streams, identify
 from lethe.streams.transform.batch import Batch
 from lethe.streams.worker._control_side import ControlSide
 from lethe.streams.worker._memory import bound_memory
+from lethe.streams.worker._standstill import Standstill
 from lethe.streams.worker.app import make_split_app, settle
 from lethe.streams.worker.feed import Feed
 from lethe.streams.worker.metrics import HealthServer, Metrics
@@ -117,15 +118,16 @@ class Worker:
         if attach is not None:
             control = ControlSide(settings, lambda app: attach(app, self.metrics))
         sweeps = Sweeps(self.runtime, self.metrics) if control is not None else None
+        still = Standstill(settings, feed, lambda: pipeline.has_room, self.metrics)
         health = HealthServer(
             settings.metrics_host, settings.metrics_port, self.metrics,
-            lambda: _why_not_ready(feed, pipeline, control, sweeps),
+            lambda: _why_not_ready(feed, pipeline, still, control, sweeps),
         )  # fmt: skip
         health.start()
         log.info("metrics on port %d", health.port)
         publisher.start()
         try:
-            await self._live(feed, pipeline, control, sweeps)
+            await self._live(feed, pipeline, still, control, sweeps)
         finally:
             await asyncio.to_thread(publisher.stop)
             await asyncio.to_thread(commits.close)
@@ -137,7 +139,12 @@ class Worker:
             raise error
 
     async def _live(
-        self, feed: Feed, pipeline: Pipeline, control: ControlSide | None, sweeps: Sweeps | None
+        self,
+        feed: Feed,
+        pipeline: Pipeline,
+        still: Standstill,
+        control: ControlSide | None,
+        sweeps: Sweeps | None,
     ) -> None:
         loop = asyncio.get_running_loop()
         listening, told = asyncio.Event(), asyncio.Event()
@@ -178,7 +185,8 @@ class Worker:
             thread.start()
             await asyncio.gather(
                 work(),
-                self._report(over, feed, pipeline),
+                self._report(over, feed, pipeline, still),
+                still.watch(over),
                 *([control.run(over)] if control is not None else []),
                 *([sweeps.watch(over)] if sweeps is not None else []),
             )
@@ -205,7 +213,9 @@ class Worker:
             self._last.daemon = True
             self._last.start()
 
-    async def _report(self, over: Callable[[], bool], feed: Feed, pipeline: Pipeline) -> None:
+    async def _report(
+        self, over: Callable[[], bool], feed: Feed, pipeline: Pipeline, still: Standstill
+    ) -> None:
         progress = Progress()
         heard = 0.0
         while not over():
@@ -217,7 +227,7 @@ class Worker:
                 self.on_progress(progress)
             if time.monotonic() - heard > _LAG_SECONDS:
                 heard = time.monotonic()
-                self.metrics.lag(feed.lag())
+                self.metrics.lag({**feed.lag(), **still.lag()})
             await asyncio.sleep(0.1)
         if self.on_progress is not None:
             progress.committed = pipeline.committed
@@ -269,7 +279,7 @@ class _Positions:
 
 
 def _why_not_ready(
-    feed: Feed, pipeline: Pipeline, control: ControlSide | None, sweeps: Sweeps | None
+    feed: Feed, pipeline: Pipeline, still: Standstill, control: ControlSide | None, sweeps: Sweeps | None
 ) -> str | None:
     """Say what keeps one of the two sides from doing its work: records, and requests with the leader's sweeps."""
     if feed.error or pipeline.error:
@@ -280,7 +290,7 @@ def _why_not_ready(
         return "the broker refuses the log-in"
     if pipeline.refused is not None:
         return f"the store refuses commits: {pipeline.refused}"
-    for side in (control, sweeps):
+    for side in (still, control, sweeps):
         if side is not None and (why := side.trouble()) is not None:
             return why
     return None

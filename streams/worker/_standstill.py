@@ -1,0 +1,139 @@
+"""Whether partitions are read from: one with messages waiting of which none is read shows in readiness and metrics.
+
+The library knows the end of a partition as its last fetch brought it, so a consumer that fetches nothing sees no lag.
+Here the broker is asked where partitions end, by a client of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import ClassVar, Final, Protocol
+
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin._listoffsets import OffsetSpec
+
+from lethe.operations.settings import Settings
+from lethe.schemas.errors import LetheError
+from lethe.streams.broker.client import ANSWER_SECONDS, Admin
+from lethe.streams.worker._partition import Partition
+from lethe.streams.worker.metrics import Metrics
+
+log = logging.getLogger("lethe.feed")
+
+_MISSED_LOOKS: Final = 3
+_THE_END: Final[Callable[[], OffsetSpec]] = OffsetSpec.latest
+
+Place = tuple[str, int]
+"""A topic, or the stream its records go by, and the number of a partition."""
+
+
+class Reading(Protocol):
+    """The feed, as far as it is watched."""
+
+    def partitions(self) -> list[Partition]:
+        """Return the assigned partitions."""
+
+
+class Standstill:
+    """Which assigned partitions stand still: messages wait, there is room, and for five minutes none was read.
+
+    A broker that does not answer, a process that slept and a pipeline without room begin the time anew.
+    """
+
+    patience: ClassVar = 300.0
+    look_seconds: ClassVar = 20.0
+
+    def __init__(
+        self,
+        settings: Settings,
+        feed: Reading,
+        has_room: Callable[[], bool],
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings, self._feed, self._has_room, self._metrics = settings, feed, has_room, metrics
+        self._clock = clock
+        self._admin: Admin | None = None
+        self._since: dict[
+            Place, tuple[int, float]
+        ] = {}  # how far a partition was read, and since when no further
+        self._looked = clock()
+        self._behind: dict[
+            Place, int
+        ] = {}  # messages that wait of those that were not read since the look before
+        self._still: dict[Place, int] = {}
+
+    def trouble(self) -> str | None:
+        """Say which partition stands still, if one does."""
+        if not self._still:
+            return None
+        (stream, number), waiting = min(self._still.items())
+        more = f", and {len(self._still) - 1} more" if len(self._still) > 1 else ""
+        return (
+            f"{stream} partition {number}{more}: {waiting} messages wait in Kafka and none was read for "
+            f"{self.patience / 60:.0f} minutes; start this worker again"
+        )
+
+    def lag(self) -> dict[tuple[str, int], int]:
+        """Return how far partitions are behind their end of which nothing was read since the look before."""
+        return dict(self._behind)
+
+    async def watch(self, over: Callable[[], bool]) -> None:
+        """Look every `look_seconds`."""
+        looked = self._clock()
+        while not over():
+            if self._clock() - looked >= self.look_seconds:
+                looked = self._clock()
+                await asyncio.to_thread(self.look)
+            await asyncio.sleep(0.2)
+
+    def look(self) -> None:
+        """Ask the broker where the assigned partitions end, and compare with how far they are read."""
+        now = self._clock()
+        if now - self._looked > _MISSED_LOOKS * self.look_seconds:
+            self._since = {}
+        self._looked = now
+        try:
+            ends = self._ends((p.topic, p.source.partition) for p in self._feed.partitions())
+        except (KafkaException, LetheError, TimeoutError):
+            self._admin, self._since = None, {}  # that shows elsewhere
+            return
+        room, since, behind = self._has_room(), {}, {}
+        for partition in self._feed.partitions():
+            place, read = (partition.source.stream, partition.source.partition), partition.read_to
+            waiting = ends.get((partition.topic, partition.source.partition), 0) - read
+            known, at = self._since.get(place, (-1, now))
+            stays = read == known and waiting > 0
+            since[place] = (read, at if stays and room else now)
+            if stays:
+                behind[place] = waiting
+        self._since, self._behind = since, behind
+        self._tell({place: behind[place] for place in behind if now - since[place][1] >= self.patience})
+
+    def _tell(self, still: dict[Place, int]) -> None:
+        for stream, number in still.keys() - self._still.keys():
+            log.error(
+                "%s/%d: %d messages wait in Kafka and none was read for %d s, although there is room; start this "
+                "worker again", stream, number, still[stream, number], self.patience,
+            )  # fmt: skip
+        for stream, number in self._still.keys() - still.keys():
+            log.info("%s/%d no longer stands still", stream, number)
+        self._still = still
+        self._metrics.standing_still(still)
+
+    def _ends(self, places: Iterable[Place]) -> dict[Place, int]:
+        """Ask for the last stable offset of each partition: what is read is what was committed by its producer."""
+        wanted = {TopicPartition(*place): _THE_END() for place in places}
+        if not wanted:
+            return {}
+        admin = self._admin = self._admin or Admin(self._settings)
+        answers = admin.client.list_offsets(
+            wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_SECONDS
+        )
+        return {
+            (place.topic, place.partition): int(answer.result(ANSWER_SECONDS).offset)
+            for place, answer in answers.items()
+        }

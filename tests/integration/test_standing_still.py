@@ -1,0 +1,88 @@
+"""A worker that fetches nothing while messages wait says so; one at rest or behind transactions' markers does not."""
+
+from __future__ import annotations
+
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from brokers import unique_name
+from confluent_kafka import Producer
+from workers import Process, Site, traffic, until
+
+kafka = pytest.mark.needs_kafka
+
+
+def ready(worker: Process) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{worker.port}/ready", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def metrics(worker: Process) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{worker.port}/metrics", timeout=5) as answer:
+        return str(answer.read().decode())
+
+
+def test_a_partition_that_is_not_fetched_from_is_seen(site: Site, tmp_path: Path) -> None:
+    topic = site.topic()
+    site.produce(topic, traffic(50))
+    again = tmp_path / "again"
+    worker = site.worker(altered={"unfetched": {"patience": 4, "look": 0.5, "until": str(again)}})
+    until(lambda: site.archived() >= 50, 60, "what was there is in")
+    until(lambda: "not fetched" in worker.text(), 20, "nothing is fetched from here on")
+    # Nothing waits: at rest it is well, for however long.
+    time.sleep(8)
+    assert ready(worker)[0] == 200
+    site.produce(topic, traffic(30, seed=2))
+    status, said = until(lambda: (r := ready(worker))[0] == 503 and r, 40, "it says that it stands still")
+    assert status == 503
+    assert f"{topic} partition 0: 30 messages wait in Kafka and none was read" in said
+    assert f'lethe_partition_stands_still{{partition="0",stream="{topic}"}} 1.0' in metrics(worker)
+    assert f'lethe_lag{{partition="0",stream="{topic}"}} 30.0' in metrics(worker)
+    again.touch()
+    until(lambda: ready(worker)[0] == 200, 40, "it reads again")
+    until(lambda: site.archived() >= 80, 40, "what waited is in")
+    assert "lethe_partition_stands_still{" not in metrics(worker)
+    assert worker.stop() == 0
+    site.judge()
+
+
+def test_a_slow_store_is_no_standstill(site: Site) -> None:
+    site.variables["LETHE_FLUSH__RECORDS"] = "100"
+    site.variables["LETHE_FLUSH__BATCH"] = "50"
+    topic = site.topic(partitions=2)
+    altered = {"slow_commit": 3.0, "unfetched": {"patience": 2, "look": 0.3}}
+    worker = site.worker(altered=altered)
+    for partition in range(2):
+        site.produce(topic, traffic(600, seed=partition), partition)
+    seen = []
+    until(lambda: seen.append(ready(worker)) or site.archived() >= 600, 90, "half of it is in")
+    assert [said for _, said in seen if "wait in Kafka" in said] == []
+
+
+@kafka
+def test_markers_of_transactions_do_not_wait(site: Site) -> None:
+    topic = site.topic()
+    assert site.broker is not None
+    producer = Producer(
+        {"bootstrap.servers": site.broker.bootstrap, "transactional.id": unique_name("writer")}
+    )
+    producer.init_transactions(20)
+    worker = site.worker(altered={"unfetched": {"patience": 2, "look": 0.3}})
+    until(lambda: "metrics on port" in worker.text() and ready(worker)[0] == 200, 40, "it has its share")
+    for number in range(4):
+        producer.begin_transaction()
+        for _, value in traffic(5, seed=number):
+            producer.produce(topic, value, partition=0)
+        producer.flush(10)
+        producer.abort_transaction(10) if number % 2 else producer.commit_transaction(10)
+    until(lambda: site.archived() >= 10, 40, "what was committed is in")
+    threading.Event().wait(5)
+    assert ready(worker)[0] == 200
+    assert worker.stop() == 0
