@@ -260,6 +260,7 @@ class Feed:
             if partition is not None:
                 partition.end = partition.end or message.offset()
                 partition.at_end = True
+                partition.passed = message.offset()
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
             try:
                 self._assignments.out_of_range(self._consumer, message.topic(), message.partition())

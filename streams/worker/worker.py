@@ -227,7 +227,8 @@ class Worker:
                 self.on_progress(progress)
             if time.monotonic() - heard > _LAG_SECONDS:
                 heard = time.monotonic()
-                self.metrics.lag({**feed.lag(), **still.lag()})
+                behind = feed.lag()
+                self.metrics.lag(behind | {p: max(n, behind.get(p, 0)) for p, n in still.lag().items()})
             await asyncio.sleep(0.1)
         if self.on_progress is not None:
             progress.committed = pipeline.committed
