@@ -84,7 +84,7 @@ if "stall" in altered:
     feed.Feed._hand_over = stalled  # type: ignore[method-assign]
 
 if "unfetched" in altered:
-    from lethe.streams.worker._standstill import Standstill
+    from lethe.streams.broker.standstill import Standstill
 
     how = altered["unfetched"]
     Standstill.patience, Standstill.look_seconds = how["patience"], how["look"]

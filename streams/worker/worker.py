@@ -23,11 +23,11 @@ from lethe.operations.telemetry.lineage import Lineage
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import LetheError
 from lethe.schemas.transformed import TransformedBatch
+from lethe.streams.broker.standstill import Standstill
 from lethe.streams.broker.topics import StillTheSame, Streams, identify
 from lethe.streams.transform.batch import Batch
 from lethe.streams.worker._control_side import ControlSide
 from lethe.streams.worker._memory import bound_memory
-from lethe.streams.worker._standstill import Standstill
 from lethe.streams.worker.app import make_split_app, settle
 from lethe.streams.worker.feed import Feed
 from lethe.streams.worker.metrics import HealthServer, Metrics
@@ -118,7 +118,7 @@ class Worker:
         if attach is not None:
             control = ControlSide(settings, lambda app: attach(app, self.metrics))
         sweeps = Sweeps(self.runtime, self.metrics) if control is not None else None
-        still = Standstill(settings, feed, lambda: pipeline.has_room, self.metrics)
+        still = Standstill(settings, feed.partitions, lambda: pipeline.has_room, self.metrics.standing_still)
         health = HealthServer(
             settings.metrics_host, settings.metrics_port, self.metrics,
             lambda: _why_not_ready(feed, pipeline, still, control, sweeps),
@@ -183,15 +183,16 @@ class Worker:
         try:
             await _first(listening.wait(), starting)
             thread.start()
+            still.start()
             await asyncio.gather(
                 work(),
                 self._report(over, feed, pipeline, still),
-                still.watch(over),
                 *([control.run(over)] if control is not None else []),
                 *([sweeps.watch(over)] if sweeps is not None else []),
             )
         finally:
             feed.stop()
+            still.stop()
             leaving = [asyncio.create_task(control.stop())] if control is not None else []
             if thread.ident is not None:
                 await asyncio.to_thread(thread.join)

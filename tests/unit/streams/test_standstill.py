@@ -10,7 +10,7 @@ import pytest
 
 from lethe.operations.settings import Settings
 from lethe.schemas.errors import TransientError
-from lethe.streams.worker._standstill import Place, Standstill
+from lethe.streams.broker.standstill import Place, Standstill
 from lethe.streams.worker.metrics import Metrics
 
 MINUTE = 60.0
@@ -24,8 +24,9 @@ class Watched(Standstill):
         self.ends: dict[Place, int] = {("cdr", 0): 0, ("cdr", 1): 0}
         self.read: dict[Place, int] = dict(self.ends)
         self.shown = Metrics()
-        feed: Any = SimpleNamespace(partitions=self.assigned)
-        super().__init__(Settings(), feed, lambda: self.room, self.shown, lambda: self.now)
+        super().__init__(
+            Settings(), self.assigned, lambda: self.room, self.shown.standing_still, lambda: self.now
+        )
 
     def assigned(self) -> list[Any]:
         return [

@@ -6,8 +6,8 @@ Here the broker is asked where partitions end, by a client of its own.
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import ClassVar, Final, Protocol
@@ -18,8 +18,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from lethe.operations.settings import Settings
 from lethe.schemas.errors import LetheError
 from lethe.streams.broker.client import ANSWER_SECONDS, Admin
-from lethe.streams.worker._partition import Partition
-from lethe.streams.worker.metrics import Metrics
+from lethe.streams.transform.batch import Source
 
 log = logging.getLogger("lethe.feed")
 
@@ -30,11 +29,20 @@ Place = tuple[str, int]
 """A topic, or the stream its records go by, and the number of a partition."""
 
 
-class Reading(Protocol):
-    """The feed, as far as it is watched."""
+class Read(Protocol):
+    """An assigned partition, as far as it is watched."""
 
-    def partitions(self) -> list[Partition]:
-        """Return the assigned partitions."""
+    @property
+    def topic(self) -> str:
+        """Its topic."""
+
+    @property
+    def source(self) -> Source:
+        """What its records go by, and its number."""
+
+    @property
+    def read_to(self) -> int:
+        """The offset behind all that was read of it."""
 
 
 class Standstill:
@@ -49,21 +57,20 @@ class Standstill:
     def __init__(
         self,
         settings: Settings,
-        feed: Reading,
+        assigned: Callable[[], Iterable[Read]],
         has_room: Callable[[], bool],
-        metrics: Metrics,
+        show: Callable[[Iterable[Place]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settings, self._feed, self._has_room, self._metrics = settings, feed, has_room, metrics
+        self._settings, self._assigned, self._has_room, self._show = settings, assigned, has_room, show
         self._clock = clock
         self._admin: Admin | None = None
-        self._since: dict[
-            Place, tuple[int, float]
-        ] = {}  # how far a partition was read, and since when no further
         self._looked = clock()
-        self._behind: dict[
-            Place, int
-        ] = {}  # messages that wait of those that were not read since the look before
+        self._over = threading.Event()
+        # How far a partition was read, and since when no further.
+        self._since: dict[Place, tuple[int, float]] = {}
+        # How many messages wait: of partitions not read since the look before, and of those that stand still.
+        self._behind: dict[Place, int] = {}
         self._still: dict[Place, int] = {}
 
     def trouble(self) -> str | None:
@@ -81,14 +88,17 @@ class Standstill:
         """Return how far partitions are behind their end of which nothing was read since the look before."""
         return dict(self._behind)
 
-    async def watch(self, over: Callable[[], bool]) -> None:
-        """Look every `look_seconds`."""
-        looked = self._clock()
-        while not over():
-            if self._clock() - looked >= self.look_seconds:
-                looked = self._clock()
-                await asyncio.to_thread(self.look)
-            await asyncio.sleep(0.2)
+    def start(self) -> None:
+        """Look every `look_seconds`, in a thread that nobody waits for: a broker may take long to answer."""
+        threading.Thread(target=self._watch, name="standstill", daemon=True).start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._over.set()
+
+    def _watch(self) -> None:
+        while not self._over.wait(self.look_seconds):
+            self.look()
 
     def look(self) -> None:
         """Ask the broker where the assigned partitions end, and compare with how far they are read."""
@@ -97,12 +107,12 @@ class Standstill:
             self._since = {}
         self._looked = now
         try:
-            ends = self._ends((p.topic, p.source.partition) for p in self._feed.partitions())
+            ends = self._ends((p.topic, p.source.partition) for p in self._assigned())
         except (KafkaException, LetheError, TimeoutError):
             self._admin, self._since = None, {}  # that shows elsewhere
             return
         room, since, behind = self._has_room(), {}, {}
-        for partition in self._feed.partitions():
+        for partition in self._assigned():
             place, read = (partition.source.stream, partition.source.partition), partition.read_to
             waiting = ends.get((partition.topic, partition.source.partition), 0) - read
             known, at = self._since.get(place, (-1, now))
@@ -122,7 +132,7 @@ class Standstill:
         for stream, number in self._still.keys() - still.keys():
             log.info("%s/%d no longer stands still", stream, number)
         self._still = still
-        self._metrics.standing_still(still)
+        self._show(still)
 
     def _ends(self, places: Iterable[Place]) -> dict[Place, int]:
         """Ask for the last stable offset of each partition: what is read is what was committed by its producer."""
