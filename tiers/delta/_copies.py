@@ -7,12 +7,17 @@ what lies in the store, opens the table there.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from shutil import rmtree
-from tempfile import mkdtemp
+from tempfile import gettempdir, mkdtemp
 from threading import Lock
 from typing import Any, Final
 from weakref import finalize
@@ -34,16 +39,53 @@ _SMALL: Final = 1 << 20
 """A file of no more bytes is fetched as a whole."""
 _KEPT: Final = 32 << 20
 _MEMORY: Final = "/dev/shm"  # noqa: S108  (a folder of its own is made there)
+_PREFIX: Final = "lethe-log-"
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_UNLOCKED_SECONDS: Final = 60
+_MOST_SWEPT: Final = 10_000
+_swept: set[Path] = set()
 
 
 class Copy:
-    """The folder of a copied log, for its owner alone; it goes with the last reference to this, or with the process."""
+    """The folder of a copied log, for its owner alone; it goes with the last reference to this, or with the process.
+
+    What a process leaves that is killed goes with the first copy of the next one: a folder is locked as long as it is
+    used, whatever process number it is used under.
+    """
 
     def __init__(self) -> None:
-        self.folder = Path(mkdtemp(prefix="lethe-log-", dir=_MEMORY if Path(_MEMORY).is_dir() else None))
-        finalize(self, rmtree, self.folder, ignore_errors=True)
+        base = Path(_MEMORY if Path(_MEMORY).is_dir() else gettempdir())
+        if base not in _swept:
+            _swept.add(base)
+            _sweep(base)
+        self.folder = Path(mkdtemp(prefix=_PREFIX, dir=base))
+        lock = os.open(self.folder, _FOLDER)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        finalize(self, _end, self.folder, lock)
         self.log = self.folder / "_delta_log"
         self.log.mkdir()
+
+
+def _end(folder: Path, lock: int) -> None:
+    rmtree(folder, ignore_errors=True)
+    os.close(lock)
+
+
+def _sweep(base: Path) -> None:
+    """Remove this user's copies that nobody uses. One made a moment ago may not be locked yet."""
+    latest = time.time() - _UNLOCKED_SECONDS
+    for folder in islice(base.glob(f"{_PREFIX}*"), _MOST_SWEPT):
+        try:
+            status = folder.lstat()
+            if status.st_uid != os.getuid() or status.st_mtime > latest:
+                continue
+            lock = os.open(folder, _FOLDER)
+        except OSError:
+            continue  # gone, or no folder
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            rmtree(folder, ignore_errors=True)
+        os.close(lock)
 
 
 def copied(objects: Objects, table: str) -> tuple[DeltaTable, Copy] | None:
