@@ -271,3 +271,39 @@ def test_a_directory_of_a_group_is_refused_unless_the_settings_name_it(machine: 
     (key,) = [name for name in modes(machine.home / "keys") if name.endswith("log.signing")][:1]
     subprocess.run(as_root("chmod", "0664", str(machine.home / "keys" / key)), check=True)
     assert "chmod 660" in machine.run(WORKER, "keys", "rotate", status=1)
+
+
+def test_what_each_of_them_can_do_to_the_keys(machine: Machine) -> None:
+    """A person: nothing. Either of the two could delete one: that is seen at once, and a copy undoes it."""
+    number, keys = somebody(), machine.home / "keys"
+    asked = ("lookup", number, "--case", "F-2041", "--purpose", "fraud")
+    machine.worker()
+    (key, *_) = sorted(name for name in modes(keys) if ".w12.key" in name)
+    copy = machine.home / "copy"
+    subprocess.run(as_root("cp", "-a", str(keys), str(copy)), check=True)
+
+    def shell(user: int, words: str) -> int:
+        groups = ["--regid", str(PERSON if user == PERSON else GROUP), "--clear-groups"]
+        command = as_root("setpriv", "--reuid", str(user), *groups, "sh", "-c", words)
+        return subprocess.run(command, check=False, capture_output=True).returncode
+
+    for attempt in (
+        f"cat {keys}/{key}",
+        f"rm {keys}/{key}",
+        f": > {keys}/{key}",
+        f": > {keys}/new",
+        f"ls {keys}",
+    ):
+        assert shell(PERSON, attempt) != 0, attempt
+    assert shell(SERVICE, f"cat {keys}/{key}") == 0  # it has to open what it looks up
+    assert shell(SERVICE, f"rm {keys}/{key}") == 0  # docs/keys.md says so
+    for user in (WORKER, SERVICE):
+        name = key.removesuffix(".key")
+        assert f"the key {name} is not in" in machine.run(user, "keys", "check", status=1)
+        assert f"keys {name}" in machine.run(user, "doctor", status=1)
+        assert f"the key {name} is not in" in machine.run(user, *asked)
+        machine.run(user, "keys", "list")
+    assert key not in modes(keys), "nothing makes another key in its place"
+    subprocess.run(as_root("cp", "-a", str(copy / key), str(keys)), check=True)
+    machine.run(WORKER, "keys", "check")
+    assert "is not in" not in machine.run(SERVICE, *asked)
