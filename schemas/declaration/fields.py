@@ -191,6 +191,7 @@ class FieldSpec(Declared):
         None  # enum: where the vendor's own word goes as well
     )
     scale: str = "1"  # decimal: factor to whole currency units, "0.01" for cents; duration: factor to seconds
+    decimal_mark: Literal[".", ","] | None = None  # decimal: written as people do: `1.234,50 €`, `USD 0.05`
     unit: str | None = None  # decimal: price_unit that goes with this field
     words: tuple[str, ...] = Field((), max_length=500)  # path: what else may stand in a template of it
 
@@ -244,6 +245,8 @@ class FieldSpec(Declared):
             raise ValueError('`scale` is a decimal number such as "0.01"')
         if self.zone is not None:
             self._zone()
+        if self.decimal_mark is not None and self.type != "decimal":
+            raise ValueError("only a decimal has a `decimal_mark`")
         if self.unit is not None and self.unit not in PRICE_UNITS:
             raise ValueError(f"`unit` is one of {', '.join(sorted(PRICE_UNITS))}")
         if self.type == "enum":
@@ -301,7 +304,9 @@ _OF_CLASS: Final[dict[str, frozenset[str]]] = {
         }
     ),
     "window": frozenset({"message_id"}),
-    "archive": frozenset({"column", "type", "format", "zone", "pattern", "values", "keep", "scale", "unit"}),
+    "archive": frozenset(
+        {"column", "type", "format", "zone", "pattern", "values", "keep", "scale", "decimal_mark", "unit"}
+    ),
     "usage": frozenset({"column", "type", "format", "zone", "pattern", "values", "words"}),
     "content": frozenset(),
 }

@@ -67,7 +67,9 @@ class Format(Declared):
     columns: tuple[str, ...] = Field((), max_length=500)  # csv: the names of the columns, in order
     optional_columns: int = Field(0, ge=0, le=400)  # csv: how many of the last ones a line may lack
     headings: bool = False  # csv: lines that name the columns or their types may stand among the others
-    separator: str = Field(" ", min_length=1, max_length=1)  # pairs: what stands between two of them
+    separator: str = Field(
+        " ", min_length=1, max_length=1
+    )  # between pairs, or columns of csv (a comma for " ")
     percent_encoded: bool = False  # texts are written as in a URL (FreeSWITCH)
     envelope: str | None = Field(
         None, pattern=r"^[^\s.\[\]]{1,100}$"
@@ -183,6 +185,8 @@ class Format(Declared):
         """Refuse what does not go together of the ways in which a value may hold its records."""
         if self.headings and self.encoding != "csv":
             raise ValueError("only csv has `headings`")
+        if self.encoding == "csv" and self.separator in '"\r\n':
+            raise ValueError("`separator` of csv is no quote and no line break")
         if self.encoding != "json" and (self.envelope or self.unwrap or self.each):
             raise ValueError("`envelope`, `unwrap` and `each` are for json")
         if self.encoding in ("pairs", "form") and any("[" in p for p in paths):
@@ -251,6 +255,8 @@ class Format(Declared):
             return
         filled = {c for f in self.archive for c in (f.column, f.keep) if c}
         filled |= {r.column for r in self.rules} | {n for n in _CONSTANTS if getattr(self, n)}
+        if any(f.decimal_mark for f in self.archive):
+            filled.add("currency")  # an amount may name its own
         spec = self.charge or ChargeSpec(basis="message")
         wrong = impossible(
             basis or spec.basis, spec, filled, {f.path for f in self.fields if "[]" not in f.path}

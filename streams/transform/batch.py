@@ -119,6 +119,8 @@ class Reason:
     BAD_UNICODE: Final = "bad_unicode"
     MISSING: Final = "missing_field"
     NOT_A_NUMBER: Final = "not_a_number"
+    AMOUNT_FORM: Final = "amount_form"
+    OTHER_CURRENCY: Final = "other_currency"
     BAD_TIME: Final = "bad_time"
     FUTURE: Final = "future_time"
     UNKNOWN_VALUE: Final = "unknown_value"
@@ -147,6 +149,8 @@ EXPLAINED: Final[dict[str, str]] = {
     Reason.BAD_UNICODE: "a text holds NUL or half a surrogate pair",
     Reason.MISSING: "a required field is missing",
     Reason.NOT_A_NUMBER: "a field is not the number it should be",
+    Reason.AMOUNT_FORM: "an amount has a decimal comma, groups or a currency that no `decimal_mark` declares",
+    Reason.OTHER_CURRENCY: "an amount names another currency than the record or the declaration",
     Reason.BAD_TIME: "a time cannot be read",
     Reason.FUTURE: "the event lies further in the future than limits.future_seconds",
     Reason.UNKNOWN_VALUE: "a field has a value outside its enumeration",

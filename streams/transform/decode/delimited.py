@@ -44,7 +44,8 @@ def read_line(value: bytes, fmt: Format) -> dict[str, str] | str:
     if fmt.encoding == "combined":
         return read_combined(line)
     try:
-        cells = next(csv.reader([line], strict=True), [])
+        between = "," if fmt.separator == " " else fmt.separator
+        cells = next(csv.reader([line], delimiter=between, strict=True), [])
     except (
         csv.Error
     ):  # a quote that does not end, or one in the wrong place: where columns end is anybody's guess

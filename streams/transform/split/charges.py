@@ -19,6 +19,7 @@ from lethe.schemas.declaration.format import Format
 from lethe.schemas.line import Line
 from lethe.streams.transform.batch import Reason
 from lethe.streams.transform.split._collected import ArchiveColumns, Rejections, constant
+from lethe.streams.transform.split.amounts import price_field
 from lethe.streams.transform.split.columns import MONEY_LIMIT, money, volumes
 
 Int64 = npt.NDArray[np.int64]
@@ -148,8 +149,8 @@ def _quantity(
 
 def _fee(frame: pl.DataFrame, path: str, fmt: Format, rejections: Rejections) -> _Numbers:
     text = frame.get_column(path)
-    scale = next((s.scale for s in fmt.archive if s.column == "price"), "1")
-    found = money(text, scale)
+    price = price_field(fmt)
+    found = money(text, "1") if price is None else money(text, price.scale, price.decimal_mark)
     _reject_unread(text, found, path, rejections)
     return _micros(found)
 

@@ -20,6 +20,7 @@ from lethe.schemas.declaration.fields import ENUM_VALUES, FieldSpec
 from lethe.schemas.declaration.paths import template
 from lethe.schemas.declaration.vocabulary import CODE_MAX_LENGTH, CODE_PATTERNS, CODES, KEY_SHAPE
 from lethe.streams.transform.batch import Reason
+from lethe.streams.transform.split.amounts import read_amount
 from lethe.streams.transform.text_columns import iso_times
 
 TIME = pl.Datetime("us", "UTC")
@@ -252,18 +253,26 @@ def _spelt_seconds(text: str) -> Decimal | None:
     return sum((part * unit for part, unit in zip(parts, _UNITS[clock is None], strict=True)), Decimal(0))
 
 
-def money(text: pl.Series, scale: str) -> pl.Series:
-    """Convert amounts to whole currency units with six places; null where it is no number or none that money has."""
+def money(text: pl.Series, scale: str, mark: str | None = None) -> pl.Series:
+    """Convert amounts to whole currency units with six places; null where it is no number or none that money has.
+
+    `mark`: what begins the decimals of amounts as people write them; None: they are plain numbers.
+    """
     factor = Decimal(scale)
     most = _FIGURE_LIMIT_OF_NANOS if abs(factor) <= _NANOS else _FIGURE_LIMIT
 
     def amount(one: str) -> Decimal | None:
-        number = _number(one)
+        number = _number(one) if mark is None else _written(one, mark)
         if number is None or abs(number) >= most or abs(number * factor) >= MONEY_LIMIT:
             return None
         return (number * factor).quantize(_MICRO, ROUND_HALF_EVEN)
 
     return _mapped(text, amount, MONEY)
+
+
+def _written(text: str, mark: str) -> Decimal | None:
+    found = read_amount(text, mark)
+    return None if found is None else found[0]
 
 
 def volumes(text: pl.Series, scale: str) -> pl.Series:
@@ -280,7 +289,7 @@ def volumes(text: pl.Series, scale: str) -> pl.Series:
 
 
 def _decimal(spec: FieldSpec, text: pl.Series) -> Converted:
-    converted = _one(spec, text, money(text, spec.scale), Reason.NOT_A_NUMBER)
+    converted = _one(spec, text, money(text, spec.scale, spec.decimal_mark), Reason.NOT_A_NUMBER)
     if spec.unit:
         unit = pl.select(pl.when(text.is_not_null()).then(pl.lit(spec.unit))).to_series().alias("price_unit")
         return Converted({**converted.columns, "price_unit": unit}, converted.bad, converted.reason)

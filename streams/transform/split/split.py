@@ -26,6 +26,7 @@ from lethe.streams.transform.batch import Reason, Reject
 from lethe.streams.transform.decode.decode import INDEX, ROW, Decoded
 from lethe.streams.transform.decode.json_columns import Coded
 from lethe.streams.transform.split._collected import ArchiveColumns, KeptTexts, Rejections, constant
+from lethe.streams.transform.split.amounts import fill_currency, undeclared
 from lethe.streams.transform.split.charges import fill_charges
 from lethe.streams.transform.split.classify import classify, classify_usage
 from lethe.streams.transform.split.columns import convert
@@ -80,6 +81,7 @@ def split(decoded: Decoded, fmt: Format, rules: Rules, now: datetime, line: Line
         _convert(spec, line, frame, coded.get(spec.path), columns, kept, rejections)
     _withhold_doubtful_ends(frame, fmt, columns, kept)
     _constants(fmt, line, columns)
+    fill_currency(frame, fmt, columns, rejections)
     fill_charges(frame, fmt, line, columns, rejections)
     people = read_parties(frame, fmt, line, columns, kept, rejections)
     _reject_missing(frame, fmt, columns, rejections)
@@ -148,6 +150,11 @@ def _convert(
         columns.put(name, values, distinct.get(name))
     if converted.bad is not None:
         if converted.reason:
+            if spec.type == "decimal":
+                text = frame.get_column(spec.path)
+                rejections.add(
+                    converted.bad & undeclared(text, spec.decimal_mark), Reason.AMOUNT_FORM, spec.path
+                )
             rejections.add(converted.bad, converted.reason, spec.path)
         else:
             kept.withheld.update({(spec.path, name): converted.bad for name in converted.columns})

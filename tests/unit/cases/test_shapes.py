@@ -194,12 +194,17 @@ def test_a_text_inside_a_record_is_read_as_the_json_it_holds() -> None:
     ]
 
 
+CELLS = 'encoding = "csv"\ncolumns = ["to","at","note","text"]\nseparator = "'
+
+
 @pytest.mark.parametrize(
     ("head", "line"),
     [
         ('encoding = "pairs"', 'ts=x to=+923005550142 at=1777337600 note="n-1 \\"a\\" b" text="Your code is 4471"'),
         ('encoding = "pairs"\nseparator = ";"', "to=+923005550142;at=1777337600; note=n-1 ;text=Your code is 4471"),
         ('encoding = "pairs"\nseparator = "\\n"', "to = +923005550142\nat=1777337600\nnote=n-1\ntext=Your code 4471"),
+        (f'{CELLS};"', '+923005550142;1777337600;"n-1;b";Your code is 4471'),
+        (f'{CELLS}\\t"', "+923005550142\t1777337600\tn-1,b\tYour code is 4471"),
         ('encoding = "form"', "to=%2B923005550142&at=1777337600&note=n-1&text=Your+code+is+4471&to=x"),
     ],
 )  # fmt: skip

@@ -12,6 +12,7 @@ import pytest
 from transform_kit import Kit, rows
 
 from lethe.schemas.declaration import format as formats
+from lethe.schemas.errors import ConfigurationError
 from lethe.streams.transform.split.columns import times
 
 NINE = datetime(2019, 11, 9, 16, 0, 0, tzinfo=UTC)
@@ -134,9 +135,109 @@ def test_money_is_read_as_decimals_with_its_currency_and_unit(
     assert (row["price"], row["currency"], row["price_unit"]) == (Decimal(price), "USD", unit)
 
 
-@pytest.mark.parametrize("written", ["free", "1,5", "NaN", "Infinity", "0x10", "1_000", "1e30"])
+@pytest.mark.parametrize("written", ["free", "NaN", "Infinity", "0x10", "1_000", "1e30"])
 def test_what_is_no_sum_is_refused(written: str) -> None:
     fmt = formats.parse_any(MONEY.replace("SCALE", "1").replace("UNIT", "message"), "money.toml")
     record = {"to": "923005550142", "at": "2026-10-01T10:00:00Z", "cost": written, "currency": "USD"}
     found = Kit().process([orjson.dumps(record)], fmt)
     assert [r["reason"] for r in rows(found.quarantine)] == ["not_a_number"]
+
+
+WRITTEN = MONEY.replace("SCALE", "1").replace("UNIT", "message")
+WITH_POINT = WRITTEN.replace('type = "decimal"', 'type = "decimal"\ndecimal_mark = "."')
+WITH_COMMA = WITH_POINT.replace('decimal_mark = "."', 'decimal_mark = ","')
+
+
+def split_amount(declared: str, written: Any, **more: Any) -> Any:
+    """The row of a record with such a cost, or why there is none."""
+    fmt = formats.parse_any(declared, "money.toml")
+    record = {"to": "923005550142", "at": "2026-10-01T10:00:00Z", "cost": written, **more}
+    found = Kit().process([orjson.dumps(record)], fmt)
+    for row in rows(found.metadata):
+        return row["price"], row["currency"], row["charge"]
+    (rejected,) = rows(found.quarantine)
+    return rejected["reason"], rejected["detail"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "written", "price", "currency"),
+    [
+        (WITH_COMMA, "0,0075", "0.0075", "EUR"),
+        (WITH_COMMA, "1.234,56", "1234.56", "EUR"),
+        (WITH_COMMA, "1.234", "1234", "EUR"),
+        (WITH_COMMA, "0,05 €", "0.05", "EUR"),
+        (WITH_COMMA, "-0,05 EUR", "-0.05", "EUR"),
+        (WITH_COMMA, "7,5E-3", "0.0075", "EUR"),
+        (WITH_COMMA, 5, "5", "EUR"),
+        (WITH_POINT, "€0.05", "0.05", "EUR"),
+        (WITH_POINT, "USD 0.05", "0.05", "USD"),
+        (WITH_POINT, "$0.05", "0.05", "CAD"),
+        (WITH_POINT, "$0.05 USD", "0.05", "USD"),
+        (WITH_POINT, "Rs. 1,23,456.50", "123456.5", "PKR"),
+        (WITH_POINT, "PKR 2.50", "2.5", "PKR"),
+        (WITH_POINT, "(0.05)", "-0.05", "USD"),
+        (WITH_POINT, "CHF 1'234.50", "1234.5", "CHF"),
+        (WITH_POINT, "0.05-", "-0.05", "USD"),
+    ],
+)
+def test_amounts_are_read_as_the_declaration_says(
+    declared: str, written: Any, price: str, currency: str
+) -> None:
+    amount = Decimal(price)
+    assert split_amount(declared, written, currency=currency) == (amount, currency, amount)
+
+
+@pytest.mark.parametrize(
+    ("declared", "written", "why"),
+    [
+        *(
+            (WRITTEN, text, "amount_form")
+            for text in ("0,0075", "€0.05", "1.234,56", "USD 0.05", "1,5", "1 234")
+        ),
+        (WITH_COMMA, "0.0075", "amount_form"),
+        (WITH_COMMA, "1,234.50", "amount_form"),
+        (WITH_POINT, "1.234,56", "amount_form"),
+        (WITH_POINT, "0,0075", "amount_form"),
+        (WITH_POINT, "GBP 0.05", "other_currency"),
+        (WITH_POINT, "¥5", "other_currency"),
+        (WITH_POINT, "€0.05 USD", "not_a_number"),
+        (WITH_POINT, "--5", "not_a_number"),
+        (WITH_POINT, "(5", "not_a_number"),
+        (WITH_POINT, "5 apples", "not_a_number"),
+        (WITH_POINT, ".", "not_a_number"),
+        (WITH_POINT, "923,005,550,142", "not_a_number"),
+    ],
+)
+def test_an_amount_that_could_be_two_is_refused_and_says_why(declared: str, written: str, why: str) -> None:
+    assert split_amount(declared, written, currency="EUR") == (why, "cost")
+
+
+def test_an_amount_names_its_own_currency_where_nothing_else_does() -> None:
+    assert split_amount(WITH_POINT, "€0.05")[1] == "EUR"
+    assert split_amount(WITH_POINT, "$0.05") == ("missing_field", "currency")
+    assert split_amount(WITH_POINT, "0.05") == ("missing_field", "currency")
+    assert split_amount(WITH_POINT, None)[1] is None
+    constant = 'currency = "USD"\n' + WITH_POINT.partition('[[field]]\npath = "currency"')[0].lstrip()
+    assert split_amount(constant, "€0.05") == ("other_currency", "cost")
+    assert split_amount(constant, "$0.05")[1] == "USD"
+
+
+def test_fees_are_written_as_the_price_is() -> None:
+    fee = """
+[charge]
+basis = "message"
+plus = ["fee"]
+
+[[field]]
+path = "fee"
+class = "window"
+"""
+    price, _, charge = split_amount(WITH_COMMA + fee, "1.000,50", fee="0,25 €", currency="EUR")
+    assert (price, charge) == (Decimal("1000.5"), Decimal("1000.75"))
+    assert split_amount(WITH_COMMA + fee, "1,5", fee="0,25 $", currency="EUR") == ("other_currency", "fee")
+
+
+def test_only_decimals_have_a_decimal_mark() -> None:
+    wrong = WRITTEN.replace('column = "event_time"', 'column = "event_time"\ndecimal_mark = ","')
+    with pytest.raises(ConfigurationError, match="only a decimal has a `decimal_mark`"):
+        formats.parse_any(wrong, "money.toml")
