@@ -29,10 +29,12 @@ from lethe.schemas.subjects.nobody import is_nobody
 from lethe.schemas.subjects.numbers import (
     as_written,
     bare_digits,
+    behind_trunk,
     canonical_number,
     dialled,
     in_context,
     international,
+    with_own_code,
 )
 
 MAX_LENGTH: Final = 1024
@@ -88,8 +90,8 @@ class Reading:
     """How the addresses of one field are to be read.
 
     `kind`: what the declaration says they are (`auto`: look). `dialled`: bare digits are what was dialled on a line, so
-    national ones need its `country`. `prefixes`: what is dialled before a number and is no part of it.
-    `little_endian`: of IP addresses written as one whole number.
+    national ones need its `country`; otherwise it is that of numbers that begin with a single 0. `prefixes`: what is
+    dialled before a number and is no part of it. `little_endian`: of IP addresses written as one whole number.
     """
 
     kind: str = "auto"
@@ -132,6 +134,8 @@ def read(text: str, how: Reading, channel: str | None = None) -> Subject | None:
     elif how.dialled:
         return _dialled(text, how)
     found = _by_shape(as_written(text))
+    if found.kind == "opaque" and how.country is not None and (number := behind_trunk(text, how.country)):
+        return Subject("msisdn", number)
     return Subject("opaque", text) if how.kind in ("email", "msisdn") and found.kind != how.kind else found
 
 
@@ -145,14 +149,27 @@ def cleaned(text: str) -> str:
 
 def _dialled(text: str, how: Reading) -> Subject:
     """Read what was dialled, or shown, on a line: bare digits are a number only under the line's country."""
-    text = as_written(_without(how.prefixes, text))
+    text = as_written(text)
     if "%" in text:
         text = unquote(text).replace("\0", "").strip() or text
-    if number := dialled(text, how.country) or dialled(_without(how.prefixes, _user(text)), how.country):
+    if number := _on_line(text, how) or _on_line(_user(text), how):
         return Subject("msisdn", number)
+    text = as_written(_without(how.prefixes, text))
     if digits := bare_digits(text):
         return Subject("opaque", digits)
     return _by_shape(text)
+
+
+def _on_line(text: str, how: Reading) -> str | None:
+    """Read a number on a line without what is dialled before it, unless the whole begins with the code of the country.
+
+    On a line in Pakistan behind a 9, `903335550107` and `923335550107` are the same man.
+    """
+    rest = as_written(_without(how.prefixes, text))
+    if rest == text:
+        return dialled(text, how.country)
+    whole = None if how.country is None else with_own_code(text, how.country)
+    return whole or dialled(rest, how.country) or dialled(text, how.country)
 
 
 def _without(prefixes: tuple[str, ...], text: str) -> str:

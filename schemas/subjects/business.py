@@ -35,12 +35,12 @@ def business_address(text: str, longest: int = 11) -> BusinessAddress | None:
         text = rest.strip()
     if re.fullmatch(r"[0-9]{3,8}", text):
         return BusinessAddress("short_code", text)
-    if re.fullmatch(r"[0-9]{9,15}", text):
-        return BusinessAddress("number", text)
     if text.startswith(("+", "00")) and (number := international(text)):
         return BusinessAddress("number", number)
+    if re.fullmatch(r"[0-9]{9,15}", text):
+        return BusinessAddress("number", text)
     lowered = text.lower()
-    if len(text) <= 254 and re.match(EMAIL, lowered):
+    if len(text) <= 254 and re.match(EMAIL, lowered) and not _CARRIER.match(lowered):
         return BusinessAddress("email", lowered)
     few_digits = sum(c.isdigit() for c in text) <= _NAME_DIGITS
     if len(text) <= longest and few_digits and _NAME.fullmatch(text):
@@ -48,6 +48,10 @@ def business_address(text: str, longest: int = 11) -> BusinessAddress | None:
     return None
 
 
+# VERP, SRS and relays write the address of somebody else into the local part, whoever is in the row.
+_CARRIER: Final = re.compile(
+    r"[^@]*[^@=#%!](?:[=#%]|_at_)(?:[a-z0-9-]+\.)+[a-z]{2,}(?![a-z0-9-])[^@]*@|(?:[a-z0-9-]+\.)+[a-z]{2,}![^@]+@"
+)
 # A name has a letter in it, in any script, and too few digits for a phone number or an id to hide in.
 _NAME: Final = re.compile(r"(?=.*[^\W\d_])[^\W_][\w &.+-]*")
 _NAME_DIGITS: Final = 6

@@ -7,7 +7,13 @@ from contextlib import suppress
 from typing import Final
 
 from lethe.schemas.subjects.addresses import Reading, Subject, cleaned, normalise, read
-from lethe.schemas.subjects.numbers import bare_digits, dialled, national_spellings, other_spellings
+from lethe.schemas.subjects.numbers import (
+    bare_digits,
+    dialled,
+    is_named_extension,
+    national_spellings,
+    other_spellings,
+)
 
 _BARE: Final = re.compile(r"[0-9]{3,18}")
 
@@ -56,4 +62,6 @@ def typed(
             found = equivalents(on_line, country)
         elif digits := bare_digits(cleaned(text)):
             found = (Subject("opaque", digits),)
+        elif is_named_extension(cleaned(text)):
+            found = (Subject("opaque", cleaned(text)),)
     return tuple(dict.fromkeys((*equivalents(subject, country), *found)))

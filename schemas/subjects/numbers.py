@@ -34,6 +34,8 @@ _LISTED_ALONE: Final = re.compile(r"(?<=[0-9])[,;.]+$")
 _FLOAT: Final = re.compile(r"([1-9][0-9]{6,14})\.0+")
 _EXPONENT: Final = re.compile(r"([1-9])\.([0-9]{6,14})E\+?([0-9]{1,2})", re.IGNORECASE)
 _CODE_IN_BRACKETS: Final = re.compile(r"\(\s*(?:\+|00)\s*([1-9][0-9]{0,2})\s*\)")
+_NAMED_EXTENSION: Final = re.compile(r"ext(?:ension|n)?[.:\s]*([0-9]{2,6})", re.IGNORECASE)
+_ESCAPED_PLUS: Final = re.compile(r"\\+\+")  # as in the patterns of a dial plan
 _PLUSES: Final = re.compile(r"\+[+\s]*(?:00)?(?=[1-9(])")
 _SHORTEST_INTERNATIONAL: Final = (
     11  # bare digits: with fewer, national numbers of other countries look the same
@@ -72,11 +74,13 @@ def other_spellings(value: str) -> tuple[str, ...]:
 
 
 def as_written(text: str) -> str:
-    """Undo what spreadsheets, programs and forms do to a number; return any other text as it is.
+    """Undo what spreadsheets, programs, switches and forms do to a number; return any other text as it is.
 
     A number with an exponent is read only if it cannot have been rounded: `9.23006E+11` is many people's.
     """
-    text = _LISTED_ALONE.sub("", text)
+    text = _ESCAPED_PLUS.sub("+", _LISTED_ALONE.sub("", text))
+    if match := _NAMED_EXTENSION.fullmatch(text):
+        return match[1]
     if match := _SHEET.fullmatch(text):
         text = match["formula"] or match["text"]
     if match := _FLOAT.fullmatch(text):
@@ -135,6 +139,25 @@ def dialled(text: str, country: str | None) -> str | None:
     if found is None and len(digits) >= _SHORTEST_INTERNATIONAL and not digits.startswith("0"):
         found = _valid(f"+{digits}", None, strictly=len(digits) == _SHORTEST_INTERNATIONAL)
     return found
+
+
+def behind_trunk(text: str, country: str) -> str | None:
+    """Read digits that begin with a single 0 as a number of the country: no country's code begins so."""
+    digits = bare_digits(text.replace("+", ""))
+    return (
+        dialled(text, country) if digits and digits.startswith("0") and not digits.startswith("00") else None
+    )
+
+
+def with_own_code(text: str, country: str) -> str | None:
+    """Read what begins with the code of the line's own country as a whole number, if there is such a one."""
+    digits = bare_digits(_EXTENSION.sub("", text.split(";")[0].strip()))
+    return _with_own_code(digits, country) if digits else None
+
+
+def is_named_extension(text: str) -> bool:
+    """Tell whether a text is an extension with the word for it, which was stored as it is until version 0.2."""
+    return _NAMED_EXTENSION.fullmatch(text) is not None
 
 
 def bare_digits(text: str) -> str | None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from copy import copy
 from functools import lru_cache
 from typing import Any, Final
@@ -27,6 +29,7 @@ _MOST_TIMES: Final = (
     32  # how many times as large as its value all records of it may be, each with what is around it
 )
 _VALUE: Final = r'(?:"((?:[^"\\]|\\.)*)"|([^{sep}]*))'
+_USUAL_64: Final = str.maketrans("-_", "+/")
 _LONG: Final = re.compile(rb"[0-9]{19}")
 Load = Callable[[bytes], Any]
 
@@ -117,12 +120,23 @@ def _unwrapped(document: Any, path: str, fmt: Format, load: Load | None) -> Any:
         if name != step:
             document = document[0] if isinstance(document, list) and document else None
     if isinstance(document, str):
-        document = _loaded(document.encode("utf-8", "surrogatepass"), fmt, load)
+        document = _loaded(_decoded(document), fmt, load)
     if document is None:
         raise Shapeless(Reason.MISSING, path)
     if not isinstance(document, dict | list):
         raise Shapeless(Reason.WRONG_TYPE, path)
     return document
+
+
+def _decoded(text: str) -> bytes:
+    """Return what a text holds: JSON as it is, or in base64 as Pub/Sub and Kinesis hand it on."""
+    if not text.lstrip().startswith(("{", "[")):
+        with suppress(ValueError):
+            bare_text = text.strip().rstrip("=").translate(_USUAL_64)
+            found = b64decode(bare_text + "=" * (-len(bare_text) % 4), validate=True)
+            if found.lstrip().startswith((b"{", b"[")):
+                return found
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _open_texts(node: Any, steps: list[str], fmt: Format, load: Load | None) -> None:

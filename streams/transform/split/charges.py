@@ -64,10 +64,10 @@ def fill_charges(
 def _by_unit(frame: pl.DataFrame, fmt: Format, columns: ArchiveColumns, rejections: Rejections) -> None:
     """Go by the unit of each price, which a field or a rule may have given."""
     price, unit = columns.values.get("price"), columns.values.get("price_unit")
-    if price is None:
-        _name_basis("message", columns)
-        return
     whole = "call" if fmt.channel == "voice" else "message"
+    if price is None:
+        _name_basis(whole, columns)
+        return
     units = [None] if unit is None else unit.unique().to_list()
     for one in units:
         basis = whole if one in (None, "message") else one

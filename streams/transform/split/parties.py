@@ -76,16 +76,18 @@ def read_parties(
         domains = None if spec.domain is None else frame.get_column(spec.domain)
         person = _is_end_user(frame, spec)
         theirs = values if person is None else values.set(~person, None)
+        own = None
         if (
             person is None or person.any()
         ):  # only what may be somebody is read as an address: it costs the most
             kinds, addresses = _read(theirs, how, channel, domains)
             if spec.end_user == "unless_own" and line.own is not None:
                 person = ~_own(line.own, kinds, addresses, columns.values["event_time"])
+                own = addresses.set(person, None)
                 theirs, kinds, addresses = (one.set(~person, None) for one in (values, kinds, addresses))
             found.append(_end_users(frame, spec, how, theirs, (kinds, addresses), columns, kept, swap))
         if person is not None and not person.all():
-            _business(spec, values.set(person, None), columns, kept, swap)
+            _business(spec, values.set(person, None), columns, kept, swap, own)
     subjects = pl.concat(found) if found else no_subjects()
     if len(found) > 1 or any("[]" in spec.path for spec in fmt.subjects):
         subjects = subjects.unique(maintain_order=True)  # the same address in two fields is one
@@ -107,7 +109,7 @@ def _roles(spec: FieldSpec, height: int, swap: Swapped) -> pl.Series:
 def _reading(spec: FieldSpec, line: Line) -> Reading:
     if spec.digits == "dialled":
         return Reading(spec.kind, True, line.country, line.dial_prefixes)
-    return Reading(spec.kind, little_endian=spec.byte_order == "little")
+    return Reading(spec.kind, country=line.country, little_endian=spec.byte_order == "little")
 
 
 def _reject_containers(spec: FieldSpec, values: pl.Series, how: Reading, rejections: Rejections) -> None:
@@ -260,9 +262,18 @@ def _listed(
 
 
 def _business(
-    spec: FieldSpec, values: pl.Series, columns: ArchiveColumns, kept: KeptTexts, swap: Swapped
+    spec: FieldSpec,
+    values: pl.Series,
+    columns: ArchiveColumns,
+    kept: KeptTexts,
+    swap: Swapped,
+    own: pl.Series | None = None,
 ) -> None:
-    """Put the addresses of businesses into their column; keep in the window what the archive may not hold."""
+    """Put the addresses of businesses into their column; keep in the window what the archive may not hold.
+
+    `own`: the site's own numbers among `values` in the one spelling that each has, however it was written.
+    """
+    written, values = values, values if own is None else own
     # By Arrow's dictionary: queries would cost a small batch more than all of its values.
     coded = values.to_arrow().dictionary_encode()
     distinct = [text if text.strip() else None for text in coded.dictionary.to_pylist()]
@@ -272,7 +283,7 @@ def _business(
     if None in distinct:
         values = pl.Series(distinct, dtype=pl.String)[codes].alias(values.name)
     if spec.business not in ("sender", "recipient"):
-        kept.keep(spec.path, values)
+        kept.keep(spec.path, written)
         return
     addresses = [k and k.address for k in known]
     address = pl.Series(addresses, dtype=pl.String)[codes]
@@ -282,9 +293,9 @@ def _business(
         columns.put(column, mine, pl.Series(addresses, dtype=pl.String))
         if bad is not None and (withheld := bad if there is None else bad & there).any():
             kept.withheld[spec.path, column] = withheld
-    if bad is None:
+    if bad is None and own is None:
         return
-    _keep_spelling(spec, values.set(bad, None), address, kept)
+    _keep_spelling(spec, written if bad is None else written.set(bad, None), address, kept)
 
 
 def _keep_spelling(spec: FieldSpec, text: pl.Series, value: pl.Series, kept: KeptTexts) -> None:
