@@ -159,11 +159,14 @@ def _secret(name: str, given: Secret | None, file: Path | None) -> str | None:
 
 def _read(name: str, file: Path) -> str:
     try:
-        return file.read_text("utf-8")
+        found = file.read_text("utf-8")
     except OSError as error:
         raise ConfigurationError(f"kafka.{name} {file}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"kafka.{name} {file}: is not text; PEM files and passwords are") from None
+    if not found.strip():
+        raise ConfigurationError(f"kafka.{name} {file}: is empty")
+    return found
 
 
 def _text(file: Path | None) -> str | None:

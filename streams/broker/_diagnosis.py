@@ -78,9 +78,10 @@ def unreachable(settings: Settings, heard: KafkaError | None, hung_up: bool = Fa
             f"the broker at {at} refuses the client's certificate ({_plain(heard)}); set kafka.ssl_certificate_file "
             "and kafka.ssl_key_file to ones it accepts"
         )
-    if hung_up and kafka.security_protocol == "PLAINTEXT":
+    if hung_up and not kafka.security_protocol.startswith("SASL"):
+        wanted = "SASL_SSL" if kafka.security_protocol == "SSL" else "SASL_PLAINTEXT"
         return TransientError(
-            f"the broker at {at} hangs up; does its listener want a log-in (kafka.security_protocol)?"
+            f"the broker at {at} hangs up; does its listener want a log-in (kafka.security_protocol {wanted})?"
         )
     detail = "" if heard is None else f" ({_plain(heard)})"
     return TransientError(f"no answer from the broker at {at}{detail}; is it running, is `bootstrap` right?")

@@ -10,13 +10,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import ClassVar, Final, Protocol
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from lethe.operations.settings import Settings
-from lethe.schemas.errors import LetheError
+from lethe.schemas.errors import LetheError, TransientError
 from lethe.streams.broker.client import ANSWER_SECONDS, Admin
 from lethe.streams.transform.batch import Source
 
@@ -143,7 +144,10 @@ class Standstill:
         answers = admin.client.list_offsets(
             wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER_SECONDS
         )
-        return {
-            (place.topic, place.partition): int(answer.result(ANSWER_SECONDS).offset)
-            for place, answer in answers.items()
-        }
+        found = {}
+        for place, answer in answers.items():
+            with suppress(KafkaException):  # one without a leader does not hide the others
+                found[place.topic, place.partition] = int(answer.result(ANSWER_SECONDS).offset)
+        if not found:
+            raise TransientError("the broker tells no end of a partition")
+        return found
