@@ -200,6 +200,11 @@ class AwsProvider:
                 f"the key {key_id} is not in {self.describe()}: check that this is the account, region and prefix of "
                 "this warehouse"
             )
+        if known["KeyState"] == "PendingDeletion" and self._noted(known) is None:
+            raise ExpiredKeyError(
+                f"the key {key_id} is to be deleted in {self.describe()}: if that is a mistake, cancel it there "
+                "(CancelKeyDeletion, EnableKey)"
+            )
         if known["KeyState"] in ("PendingImport", "PendingDeletion"):
             raise ExpiredKeyError(f"the key {key_id} was destroyed; nothing brings it back")
         if known["KeyState"] != "Enabled" or known.get("Origin") != "EXTERNAL":

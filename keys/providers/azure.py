@@ -166,7 +166,10 @@ class AzureProvider:
 
     def _refuse_deleted(self, key_id: str) -> None:
         if self._deleted(key_id) is not None:
-            raise ExpiredKeyError(f"the key {key_id} was destroyed; nothing brings it back")
+            raise ExpiredKeyError(
+                f"the key {key_id} was deleted in {self.describe()}: if that is a mistake, recover it there before it "
+                "is purged"
+            )
 
     def _names(self, collection: str) -> Iterator[str]:
         path = f"{collection}?maxresults=25"

@@ -121,7 +121,12 @@ class GcpProvider:
             raise ConfigurationError(
                 f"the key {key_id} is not in {self.describe()}: check that this is the key ring of this warehouse"
             )
-        if "DESTROYED" in states or "DESTROY_SCHEDULED" in states:
+        if "DESTROY_SCHEDULED" in states:
+            raise ExpiredKeyError(
+                f"the key {key_id} is to be destroyed in {self.describe()}: if that is a mistake, restore and "
+                "enable its version there before the day is over"
+            )
+        if "DESTROYED" in states:
             raise ExpiredKeyError(f"the key {key_id} was destroyed; nothing brings it back")
 
     def _versions(self, key_id: str) -> builtins.list[dict[str, Any]]:

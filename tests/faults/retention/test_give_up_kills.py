@@ -124,6 +124,8 @@ def same(certificate: dict[str, Any]) -> dict[str, Any]:
 def test_a_key_whose_deletion_can_be_taken_back_is_not_lost(rig: Rig, world: World) -> None:
     month = next(iter(KILLED))
     rig.delete(key(month))
+    (report,) = [one for one in check_keys(world.runtime.ring, world.now) if one.key_id == key(month)]
+    assert "if that is a mistake" in report.trouble
     with pytest.raises(ConfigurationError, match=r"was deleted in .* can still be brought back"):
         give_up.say(world.runtime, AMAL, key(month), "somebody deleted it")
     assert give_up.said(world.runtime) == []
