@@ -48,7 +48,7 @@ _PACKED: Final = "hold-packed-"
 _A_DAY: Final = 86_400
 _CSV: Final = (
     "record", "event_time", "channel", "direction", "account", "status_group", "country", "network", "route", "parties",
-    "message_id", "preserved", "rejected",
+    "message_id", "preserved", "rejected", "action", "method", "path", "status",
 )  # fmt: skip
 
 

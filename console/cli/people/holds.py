@@ -117,7 +117,9 @@ def hold_show(
     """
     invocation = shell(context)
     answer = asdict(ask(invocation, hold.show, asker(), reference))
-    invocation.answer(answer, lambda: invocation.table("", ["", ""], [[k, v] for k, v in answer.items()]))
+    covers = ", ".join(f"{count} {what}" for what, count in answer["covers"].items())
+    shown = {**answer, "covers": covers}
+    invocation.answer(answer, lambda: invocation.table("", ["", ""], [[k, v] for k, v in shown.items()]))
 
 
 def hold_extend(

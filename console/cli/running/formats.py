@@ -56,7 +56,7 @@ def check_own_command(
     found = read_own_numbers(file)
     invocation.answer(
         {"stretches": found.count},
-        lambda: invocation.say(f"[green]the file is sound[/green]: {found.count:,} numbers and ranges"),
+        lambda: invocation.say(f"the file is sound: {found.count:,} numbers and ranges", "green"),
     )
 
 
@@ -74,7 +74,7 @@ def check_residence_command(
         "subjects": len(found.subjects),
     }  # fmt: skip
     said = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    invocation.answer(counts, lambda: invocation.say(f"[green]the file is sound[/green]: {said}"))
+    invocation.answer(counts, lambda: invocation.say(f"the file is sound: {said}", "green"))
 
 
 def list_command(context: typer.Context) -> None:

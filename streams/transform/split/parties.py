@@ -11,7 +11,7 @@ import polars as pl
 from lethe.schemas.declaration.fields import Condition, FieldSpec
 from lethe.schemas.declaration.format import Format
 from lethe.schemas.declaration.vocabulary import DESTINATIONS, OTHER_END, SOURCES
-from lethe.schemas.line import Line, OwnNumbers
+from lethe.schemas.line import Line
 from lethe.schemas.subjects.address_columns import normalise_column
 from lethe.schemas.subjects.addresses import Reading, Subject, several
 from lethe.schemas.subjects.business import business_address
@@ -82,7 +82,7 @@ def read_parties(
         ):  # only what may be somebody is read as an address: it costs the most
             kinds, addresses = _read(theirs, how, channel, domains)
             if spec.end_user == "unless_own" and line.own is not None:
-                person = ~_own(line.own, kinds, addresses, columns.values["event_time"])
+                person = ~_own(line, kinds, addresses, columns.values["event_time"])
                 own = addresses.set(person, None)
                 theirs, kinds, addresses = (one.set(~person, None) for one in (values, kinds, addresses))
             found.append(_end_users(frame, spec, how, theirs, (kinds, addresses), columns, kept, swap))
@@ -189,8 +189,12 @@ def _is_end_user(frame: pl.DataFrame, spec: FieldSpec) -> pl.Series | None:
     return constant(spec.path, False, frame.height)
 
 
-def _own(own: OwnNumbers, kinds: pl.Series, addresses: pl.Series, when: pl.Series) -> pl.Series:
-    """Return where an address was one of the site's own numbers on the day of the event."""
+def _own(line: Line, kinds: pl.Series, addresses: pl.Series, when: pl.Series) -> pl.Series:
+    """Return where an address was one of the site's own numbers on the day of the event, by the line's clock or UTC."""
+    own = line.own
+    assert own is not None  # noqa: S101  (asked of lines that have some)
+    if line.zone is not None:
+        when = when.dt.convert_time_zone(line.zone).dt.replace_time_zone(None)
     digits = addresses.set(~kinds.is_in(["msisdn", "opaque"]).fill_null(False), None)
     pairs = pl.DataFrame({"digits": digits, "day": when.dt.epoch("d")})
     known = {

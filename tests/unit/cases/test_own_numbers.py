@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from datetime import UTC, date, datetime
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,25 @@ def test_an_own_number_is_a_business_on_its_days_and_a_person_before() -> None:
     for at in range(4):
         assert ("caller", "msisdn", "447700900456") in people[at, None]
         assert (("callee", "msisdn", "13125550162") in people[at, None]) is (at % 2 == 0)
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "own"),
+    [
+        ("Asia/Karachi", "2026-03-06T18:59:59Z", False), ("Asia/Karachi", "2026-03-06T19:00:00Z", True),
+        ("Asia/Karachi", "2026-03-07T18:59:59Z", True), ("Asia/Karachi", "2026-03-07T19:00:00Z", False),
+        ("America/New_York", "2026-03-07T04:59:59Z", False), ("America/New_York", "2026-03-08T04:59:59Z", True),
+        (None, "2026-03-06T23:59:59Z", False), (None, "2026-03-07T23:59:59Z", True),
+    ],
+)  # fmt: skip
+def test_a_day_begins_where_the_line_is(zone: str | None, at: str, own: bool) -> None:
+    line = Line(own=parse_own_numbers("+13125550162 2026-03-07 2026-03-07", "own.txt"), zone=zone)
+    record = {"sid": "CA1", "direction": "inbound", "from": "+447700900456", "to": "+13125550162",
+              "status": "completed", "date_created": format_datetime(datetime.fromisoformat(at))}  # fmt: skip
+    kit = Kit(now=datetime(2026, 12, 15, tzinfo=UTC), line=line)
+    split = kit.process([json.dumps(record).encode()], "twilio/call")
+    (row,) = rows(split.metadata)
+    assert (row["recipient"] == "13125550162") is own
 
 
 def test_a_changed_file_is_read_again_and_a_torn_one_is_not(

@@ -100,6 +100,18 @@ def test_everything_a_hold_keeps_is_produced(world: World, tmp_path: Path, when:
     assert HER[1:] not in json.dumps(entries)
 
 
+def test_what_was_done_on_the_platform_stands_in_the_table(world: World, tmp_path: Path) -> None:
+    record = {"timestamp": MARCH.isoformat(), "account_id": "acme-4711", "user_id": "jane.doe",
+              "action": "api_key.create", "method": "POST", "path": "/sms/3/logs", "result": "ok"}  # fmt: skip
+    world.ingest([json.dumps(record).encode()], "platform/activity")
+    review = world.now + timedelta(days=60)
+    hold.place(world.runtime, EVE, hold.Order("High Court", "HC-9", review, people=("jane.doe",)))
+    export(world.runtime, EVE, "HC-9", tmp_path / "out")
+    (row,) = csv.DictReader((tmp_path / "out" / "records.csv").read_text().splitlines())
+    done = ("account", "action", "method", "path", "status")
+    assert [row[name] for name in done] == ["acme-4711", "api_key.create", "POST", "/sms/3/logs", "ok"]
+
+
 def test_who_is_restricted_is_withheld_but_for_a_reason_of_law(world: World, tmp_path: Path) -> None:
     restrict.restrict(world.runtime, EVE, HER)
     done = export(world.runtime, EVE, "HC-7", tmp_path / "out")
