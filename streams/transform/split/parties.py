@@ -108,7 +108,8 @@ def _roles(spec: FieldSpec, height: int, swap: Swapped) -> pl.Series:
 
 def _reading(spec: FieldSpec, line: Line) -> Reading:
     if spec.digits == "dialled":
-        return Reading(spec.kind, True, line.country, line.dial_prefixes)
+        longest_first = sorted(filter(None, line.dial_prefixes), key=len, reverse=True)
+        return Reading(spec.kind, True, line.country, tuple(longest_first))
     return Reading(spec.kind, country=line.country, little_endian=spec.byte_order == "little")
 
 

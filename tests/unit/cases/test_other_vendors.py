@@ -109,6 +109,13 @@ def test_a_prefix_that_is_dialled_is_no_part_of_a_number_and_takes_nothing_from_
     assert ("msisdn", number) in called({"from": written, "to": "1002"}, line)
 
 
+@pytest.mark.parametrize("prefixes", [("9", "9911#"), ("9911#", "9"), ("", "9", "9911#")])
+@pytest.mark.parametrize("written", ["9911#923005550142", "903005550142"])
+def test_of_several_prefixes_the_longest_counts(prefixes: tuple[str, ...], written: str) -> None:
+    line = Line(country="PK", dial_prefixes=prefixes)
+    assert called({"from": written, "to": "1002"}, line) >= {("msisdn", "923005550142")}
+
+
 @pytest.mark.parametrize("written", ["03005550142", "0300-5550142", "0300 5550142", "(0300) 5550142"])
 def test_a_number_with_its_trunk_prefix_is_of_the_lines_country_in_every_format(written: str) -> None:
     """No country's code begins with 0: such digits are national even where bare ones are international."""
