@@ -109,18 +109,27 @@ class Runtime:
             raise ConfigurationError(
                 f"keys_dir {directory} lies inside the warehouse; keep keys and data apart"
             )
-        # An empty one is a mount point without its mount: a key made in there would be another one, and the right
-        # directory would be refused for ever once it is back.
+        if self.has_key_directory():
+            return LocalProvider(directory, group=self.settings.keys_group)
+        return LocalProvider.initialise(directory, group=self.settings.keys_group)
+
+    def has_key_directory(self) -> bool:
+        """Tell whether there is a key directory. Makes nothing.
+
+        Raises `ConfigurationError` for one that is missing or empty beside a warehouse that has keys: it is a mount
+        point without its mount. A key made in there would be another one, and the right directory would be refused for
+        ever once it is back.
+        """
+        directory = self.settings.keys_dir
         empty = directory.is_dir() and is_bare(directory)
         if directory.exists() and not empty:
-            return LocalProvider(directory, group=self.settings.keys_group)
+            return True
         if self.objects.list("_keys"):
             raise ConfigurationError(
                 f"keys_dir {directory} is {'empty' if empty else 'missing'}, but the warehouse has keys: mount or "
-                "restore it; "
-                "without it the window cannot be read"
+                "restore it; without it the window cannot be read"
             )
-        return LocalProvider.initialise(directory, group=self.settings.keys_group)
+        return False
 
     @cached_property
     def audit(self) -> AuditLog:

@@ -52,6 +52,7 @@ class Filter:
 
 def listed(runtime: Runtime, wanted: Filter, on_damage: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     """Yield the entries that are wanted, oldest first, each one checked; `on_damage` is told what is not as it was."""
+    runtime.has_key_directory()  # an empty mount point has no entries
     return (shown(e) for e in runtime.audit.entries(on_damage) if wanted.matches(e))
 
 

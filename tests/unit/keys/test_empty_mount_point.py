@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from retention_world import World, report
 
+from lethe.operations.oversight import entries, verify
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
 from lethe.schemas.errors import ConfigurationError
@@ -56,6 +57,9 @@ def test_nothing_is_made_in_it_by_taking_in_records(
             later = world.now + timedelta(days=days - 1)
             with pytest.raises(ConfigurationError, match="is empty, but the warehouse has keys: mount"):
                 world.ingest([report(days, "+4915112345678", later)])
+    for look in (verify.verify, verify.verify_ends, lambda r: [*entries.listed(r, entries.Filter(), print)]):
+        with pytest.raises(ConfigurationError, match="is empty, but the warehouse has keys: mount"):
+            look(world.runtime)
     assert [path.name for path in (tmp_path / "keys").iterdir()] == [*there]
     shutil.rmtree(tmp_path / "keys")
     (tmp_path / "away").rename(tmp_path / "keys")
