@@ -48,6 +48,7 @@ _MEANING: Final = {
         "version": "Version of the archive that the commit made",
         "gap": "Why offsets are missing, where an operator accepted that they are",
         "usage": "Of the split: records of usage data, of which the archive has no row",
+        "data_files": "Data files of rows out of scope, by space: month:rows of any kind:SHA-256 in hexadecimal",
     },
 }
 _CONTENT: Final = {

@@ -161,6 +161,9 @@ LEDGER = pa.schema(
             "declarations", pa.string()
         ),  # SHA-256 of what declared their formats, hexadecimal, by space
         pa.field("usage", pa.int64()),  # of the split: records of usage data, which no archive row is made of
+        pa.field(
+            "data_files", pa.string()
+        ),  # of rows out of scope: month, rows in all and SHA-256 of each file written, by space
     ]
 )
 

@@ -208,7 +208,7 @@ class Warehouse:
         # Step 3
         hashes = ledger.hashed(batches)
         self.keep_declarations(hashes.values())
-        self._commit_metadata(batches, hashes, ranges, name, now)
+        hashes = self._commit_metadata(batches, hashes, ranges, name, now)
         # Step 4
         try:
             self._derive_ledger()
@@ -228,7 +228,7 @@ class Warehouse:
     def add_missing_columns(self) -> None:
         """Give the tables of an earlier release the columns of this one, once; a crash leaves columns that are null."""
         if not self._complete:
-            for table in (*self.window.values(), self.metadata):
+            for table in (*self.window.values(), self.metadata, self.ledger):
                 table.add_missing_columns()
             self.table(
                 "adjustments"
@@ -307,18 +307,20 @@ class Warehouse:
         ranges: Ranges,
         name: str,
         now: datetime,
-    ) -> None:
+    ) -> dict[str, Hashed]:
+        """Commit the archive rows with the account of the commit; returns the hashes with the files they are of."""
         rows = pa.concat_tables([b.metadata for b in batches])
-        said = {ledger.COMMIT_INFO: json.dumps(ledger.entries(batches, hashes, now, self.ledger_key))}
         for _ in range(_TRIES):
             waited = Waited()
             files = write_files(self.objects, "metadata", rows, name, _milliseconds(now))
             fail_point("metadata.written")
+            hashes = ledger.placed(hashes, files)
+            said = {ledger.COMMIT_INFO: json.dumps(ledger.entries(batches, hashes, now, self.ledger_key))}
             if self._try_commit(self.metadata, files, {s: r.last for s, r in ranges.items()}, said):
                 if waited.too_long():
                     write_files(self.objects, "metadata", rows, name, _milliseconds(now))
                 fail_point("metadata.committed")
-                return
+                return hashes
             self._check_follows(ranges)
         raise FencedError(
             "metadata: other writers commit the same topic-partitions all the time", frozenset(ranges)

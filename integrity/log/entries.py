@@ -15,7 +15,7 @@ from lethe.integrity.log import leaves as leaf_files
 from lethe.integrity.log import outside as outside_files
 from lethe.integrity.log.commitment import NOTHING, Commitment
 from lethe.integrity.log.leaves import FIRST_MONTH, LAST_MONTH, month_number, month_of
-from lethe.integrity.log.outside import NO_ROWS, Made, OutsideCommitment
+from lethe.integrity.log.outside import NO_ROWS, DataFiles, Made, OutsideCommitment
 from lethe.integrity.log.store import REPLAYS, TileLog, log_origin
 from lethe.integrity.log.tiles import WIDTH
 from lethe.schemas.errors import IntegrityError
@@ -159,18 +159,20 @@ class LogCommit:
         version: int,
         whole: bool = False,
         declarations: Sequence[bytes] | None = None,
+        data_files: DataFiles | None = None,
     ) -> LogCommit:
         """Make it of the archive rows of one commit, as `commitment.commit_rows` takes them, in or out of scope.
 
         `offsets` are the first and the last the commit covers; the leaf file has all leaf hashes if `whole`. The entry
-        is of version 2 with the `declarations` given, of version 1 (of rows in scope alone) if they are None. Raises
-        `LetheError` as `commit_rows` does.
+        is of version 2 with the `declarations` given, of version 1 (of rows in scope alone) if they are None.
+        `data_files` are those the rows were written to, as far as known. Raises `LetheError` as `commit_rows` does.
         """
         commitment, leaf_file, months = leaf_files.commit_with_leaves(table, offsets[0], whole)
         leaves = leaf_files.digest(leaf_file)
         made, outside = NO_ROWS, None
         if declarations is not None:
             (made,) = outside_files.commit_outside([(table, offsets[0])])
+            made = made.in_files(data_files or {})
             outside = Outside.of(made)
         entry = Entry(
             stream, partition, *offsets, commitment, leaves, months, version, outside,

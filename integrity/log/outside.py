@@ -5,15 +5,22 @@
 
 A group is SHA-256(0x00 ‖ the canonical forms of its rows, one after the other): whoever changes one of them changes it.
 Rows are in order of month, offset and index, and no group has rows of two months, which leave the archive at different
-times. The root over the groups and the SHA-256 of the file are in the log entry. A row costs two bytes, and its part of
+times. The root over the groups and the SHA-256 of the file are in the log entry. Before all this a file of version 4
+says of each month in which data file its rows were written, so that rows of a file that is still the same need not be
+read to be compared (ADR 19):
+
+    file = 0x04 ‖ number of months ‖ held* ‖ 0x03 ‖ part*
+    held = month (4 bytes) ‖ rows ‖ rows of any kind in the data file ‖ SHA-256 of the data file (32 bytes)
+
+ A row costs two bytes, and its part of
 one hash. Nothing is salted: whoever guesses all rows of a group can tell that he is right. Specified in
 docs/integrity.md, section 4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import pairwise
 from typing import Final, Self
@@ -29,6 +36,7 @@ from lethe.integrity.log.leaves import (
     FIRST_MONTH,
     LAST_MONTH,
     encode_positions,
+    month_number,
     month_numbers,
     month_of,
     read_positions,
@@ -41,11 +49,15 @@ from lethe.schemas.errors import IntegrityError, LetheError
 from lethe.schemas.retention.calendar import Month
 
 BY_GROUP: Final = 3
+IN_FILES: Final = 4
 GROUP_ROWS: Final = 32
 _MONTH: Final = "month_number"
 
 At = tuple[int, int | None]
 """Offset and index."""
+
+DataFiles = Mapping[Month, tuple[int, bytes]]
+"""The data file of each month: how many rows of any kind it has, and the SHA-256 of its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,28 @@ class Made:
     commitment: OutsideCommitment
     file: bytes = field(repr=False)
     months: tuple[Month, Month] | None
+    counts: tuple[tuple[Month, int], ...] = ()
+    """How many rows are of each month."""
+
+    def in_files(self, files: DataFiles) -> Made:
+        """Return the same with what is said of the data file of each month; without it where one is not known."""
+        if not self.counts or any(month not in files for month, _ in self.counts):
+            return self
+        head = [bytes([IN_FILES]), _number(len(self.counts))]
+        for month, rows in self.counts:
+            of, digest = files[month]
+            head += [month_number(month).to_bytes(4, "little"), _number(rows), _number(of), digest]
+        return replace(self, file=b"".join([*head, self.file]))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The data file that the rows of one month were written to: its SHA-256, and how many rows of any kind it has."""
+
+    month: Month
+    rows: int
+    of: int
+    digest: bytes
 
 
 NO_ROWS: Final = Made(OutsideCommitment(0, merkle.EMPTY_ROOT), b"", None)
@@ -174,7 +208,7 @@ class _Ordered:
             part = self.table.slice(start, end - start)
             file += [
                 month.to_bytes(4, "little"),
-                join([as_bytes(np.array([end - start]))]),
+                _number(end - start),
                 encode_positions(
                     part.column("offset").to_numpy(),
                     part.column("index").cast(pa.int64()),
@@ -184,7 +218,11 @@ class _Ordered:
             ]
             groups += mine
         commitment = OutsideCommitment(self.table.num_rows, merkle.root(groups))
-        return Made(commitment, b"".join(file), (month_of(self.months[0]), month_of(self.months[-1])))
+        ends = month_of(self.months[0]), month_of(self.months[-1])
+        sizes = [end - start for start, end in pairwise(self.cuts)]
+        return Made(
+            commitment, b"".join(file), ends, tuple(zip(map(month_of, self.months), sizes, strict=True))
+        )
 
 
 def by_month(table: pa.Table) -> tuple[pa.Table, list[int], list[int]]:
@@ -211,9 +249,43 @@ def decode(data: bytes, first_offset: int) -> list[Part]:
     """Read a file of rows out of scope; raises `IntegrityError` when it is damaged. No parts for an empty file."""
     if not data:
         return []
-    if data[0] != BY_GROUP:
+    held, data = _split(data)
+    parts = list(_parts(data, first_offset))
+    if held and [(h.month, h.rows) for h in held] != [(p.month, len(p.positions)) for p in parts]:
+        raise IntegrityError("file of rows out of scope: what it says of data files contradicts its rows")
+    return parts
+
+
+def held_in(data: bytes) -> list[Held]:
+    """Return in which data files rows out of scope were written; none for a file that does not say so.
+
+    Raises `IntegrityError` when it is damaged.
+    """
+    return _split(data)[0] if data else []
+
+
+def _split(data: bytes) -> tuple[list[Held], bytes]:
+    """Return what a file says of data files, and the file of version 3 behind it."""
+    held: list[Held] = []
+    at = 0
+    if data[0] == IN_FILES:
+        count, at = read_number(data, 1)
+        for _ in range(count):
+            start = at
+            rows, at = read_number(data, start + 4)
+            of, at = read_number(data, at)
+            at += HASH_SIZE
+            number = int.from_bytes(data[start : start + 4], "little")
+            if at > len(data) or not FIRST_MONTH <= number <= LAST_MONTH or not 0 < rows <= of:
+                raise IntegrityError("file of rows out of scope: what it says of data files is damaged")
+            held.append(Held(month_of(number), rows, of, data[at - HASH_SIZE : at]))
+    if data[at : at + 1] != bytes([BY_GROUP]):
         raise IntegrityError("file of rows out of scope: it is of no version known here")
-    return list(_parts(data, first_offset))
+    return held, data[at:]
+
+
+def _number(value: int) -> bytes:
+    return join([as_bytes(np.array([value]))])
 
 
 def _parts(data: bytes, first_offset: int) -> Iterator[Part]:

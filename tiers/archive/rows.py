@@ -7,7 +7,7 @@ a false statistic could hide a row that was added. How rows are spread over file
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -63,13 +63,18 @@ class Archive:
     wanted: str | None = None
     findings: list[Finding] = field(default_factory=list)
     groups: dict[TopicPartition, list[Group]] = field(default_factory=dict)
+    closed: set[str] = field(default_factory=set)
+    """Paths of files that are not opened: their rows are known to be as they were logged."""
+    scoped: set[tuple[str, TopicPartition]] = field(default_factory=set)
+    """Files of whose rows of a topic-partition only those in scope are read: others are known to be as logged."""
     _open: OrderedDict[str, pq.ParquetFile] = field(default_factory=OrderedDict, init=False)
     _held: OrderedDict[tuple[str, int, TopicPartition], pa.Table] = field(
         default_factory=OrderedDict, init=False
     )
 
     @cached_property
-    def _local(self) -> bool:
+    def local(self) -> bool:
+        """Whether the files are on a disk here."""
         return Path(self.objects.root).is_dir()
 
     @classmethod
@@ -81,11 +86,16 @@ class Archive:
         last: Month | None = None,
         wanted: str | None = None,
         elsewhere: Callable[[Archive], None] | None = None,
+        before: Callable[[Archive], None] = lambda _: None,
     ) -> Archive:
-        """Return the table as its handle sees it, looked through once: here, or `elsewhere`."""
+        """Return the table as its handle sees it, looked through once: here, or `elsewhere`.
+
+        `before` that, it may be told what of it need not be read.
+        """
         months = (str(first or ""), str(last or "~"))
         files = [f for f in files_of(table) if months[0] <= f.partition["month"] <= months[1]]
         archive = cls(objects, files, wanted)
+        before(archive)
         archive.look_through(elsewhere)
         return archive
 
@@ -98,7 +108,19 @@ class Archive:
             elsewhere(self)
         else:
             for file in self.files:
+                if file.path not in self.closed:
+                    self._look_through(file)
+        self._sort()
+
+    def open_again(self, paths: Set[str]) -> None:
+        """Look through files that were not opened, after all."""
+        self.closed -= paths
+        for file in self.files if paths else ():
+            if file.path in paths:
                 self._look_through(file)
+        self._sort()
+
+    def _sort(self) -> None:
         for groups in self.groups.values():
             groups.sort(key=lambda g: (g.first, g.last))
 
@@ -163,6 +185,8 @@ class Archive:
                     pc.equal(table["partition"], topic_partition[1]),
                 )
                 table = table.filter(here)
+            if (group.file.path, topic_partition) in self.scoped:
+                table = table.filter(pc.is_valid(table["integrity_hash"]))
             if not group.ordered:
                 table = table.sort_by([("offset", "ascending")])
             table = _with_month(table, group.file.partition["month"])
@@ -177,7 +201,7 @@ class Archive:
     def _parquet(self, file: DataFile) -> pq.ParquetFile:
         known = self._open.get(file.path)
         if known is None:
-            if self._local:
+            if self.local:
                 source = pa.memory_map(self.objects.url(f"metadata/{file.path}"))
             else:
                 data = self.objects.get(f"metadata/{file.path}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -19,6 +19,7 @@ from lethe.schemas.arrow import LEDGER
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.transformed import Counts, TransformedBatch
 from lethe.tiers.commit.declarations import Declarations, declared_of
+from lethe.tiers.delta.log import DataFile
 
 if TYPE_CHECKING:  # who only reads the tables hashes nothing
     from lethe.integrity.log.commitment import Commitment
@@ -59,6 +60,8 @@ class Hashed:
     months: tuple[Month, Month] | None
     outside: Made
     declarations: Declarations = field(repr=False)
+    data_files: Mapping[Month, tuple[int, bytes]] = field(default_factory=dict, repr=False)
+    """Of each month: how many rows the file has that was written, and its SHA-256."""
 
 
 def stamped(batch: TransformedBatch, now: datetime) -> TransformedBatch:
@@ -113,6 +116,30 @@ def _parts(
     ]
 
 
+def placed(hashes: Mapping[str, Hashed], files: Iterable[DataFile]) -> dict[str, Hashed]:
+    """Say of each source in which of the files of a commit its rows out of scope were written."""
+    known = {Month.parse(file.partition["month"]): (file.rows, bytes.fromhex(file.sha256)) for file in files}
+    found = {}
+    for source, one in hashes.items():
+        mine = {month: known[month] for month, _ in one.outside.counts if month in known}
+        found[source] = replace(one, outside=one.outside.in_files(mine), data_files=mine)
+    return found
+
+
+def files_of_text(text: str | None) -> dict[Month, tuple[int, bytes]]:
+    """Return what a ledger row says of data files; raises `ValueError` for what is none."""
+    found = {}
+    for one in (text or "").split():
+        month, rows, digest = one.split(":")
+        found[Month.parse(month)] = int(rows), bytes.fromhex(digest)
+    return found
+
+
+def _text_of_files(one: Hashed) -> str | None:
+    named = (f"{month}:{rows}:{digest.hex()}" for month, (rows, digest) in sorted(one.data_files.items()))
+    return " ".join(named) or None
+
+
 def entries(
     batches: Sequence[TransformedBatch],
     hashes: Mapping[str, Hashed],
@@ -156,6 +183,7 @@ def entries(
                 "out_of_scope": one.outside.commitment.count,
                 "out_of_scope_root": one.outside.commitment.root.hex(),
                 "declarations": " ".join(digest.hex() for digest in sorted(one.declarations)),
+                "data_files": _text_of_files(one),
             }
         )
     for entry in said:

@@ -106,10 +106,11 @@ def _write(
     folder = "".join(f"{key}={value}/" for key, value in values.items())
     # The digest of the bytes is in the name: writing again is the same file, and two writers that disagree (another
     # release, another clock) never overwrite each other.
-    path = f"{folder}{name}-{sha256(data).hexdigest()[:16]}.parquet"
+    digest = sha256(data).hexdigest()
+    path = f"{folder}{name}-{digest[:16]}.parquet"
     objects.put(f"{table}/{path}", data)
     partition = {key: str(value) for key, value in values.items()}
-    return DataFile(path, len(data), partition, rows.num_rows, now_ms, only_rows(rows.num_rows))
+    return DataFile(path, len(data), partition, rows.num_rows, now_ms, only_rows(rows.num_rows), digest)
 
 
 def only_rows(count: int) -> str:

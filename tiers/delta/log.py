@@ -25,7 +25,10 @@ _INFO: Final = "commitInfo"
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A Parquet file ready to be added: its path below the table, its size in bytes and where it belongs."""
+    """A Parquet file ready to be added: its path below the table, its size in bytes and where it belongs.
+
+    `sha256` (hexadecimal) is that of its bytes where they were written here, else empty.
+    """
 
     path: str
     size: int
@@ -33,6 +36,7 @@ class DataFile:
     rows: int
     modified_ms: int
     stats: str
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

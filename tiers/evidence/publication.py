@@ -235,8 +235,9 @@ class Publication:
     def _commits(self, some: Sequence[LedgerEntry]) -> Iterator[LogCommit]:
         for account in some:
             fresh = self._fresh.get((account.stream, account.partition, account.first))
-            said = account.last, account.commitment, account.outside
-            if fresh is not None and (fresh.last, fresh.commitment, fresh.outside.commitment) == said:
+            said = account.last, account.commitment, account.outside, account.data_files
+            mine = fresh and (fresh.last, fresh.commitment, fresh.outside.commitment, fresh.data_files)
+            if fresh is not None and mine == said:
                 entry = Entry(
                     fresh.stream, fresh.partition, fresh.first, fresh.last, fresh.commitment, digest(fresh.leaf_file),
                     fresh.months, account.version, Outside.of(fresh.outside), account.declarations,
@@ -253,8 +254,9 @@ class Publication:
                 self._warehouse, account.stream, account.partition, *offsets, account.version
             )
             commit = LogCommit.of(
-                rows, *account.topic_partition, offsets, account.version, declarations=account.declared
-            )
+                rows, *account.topic_partition, offsets, account.version,
+                declarations=account.declared, data_files=account.data_files,
+            )  # fmt: skip
         except (pa.ArrowException, OSError) as error:
             raise IntegrityError(
                 f"the archive rows of {where} cannot be read back ({type(error).__name__}): nothing was signed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -33,7 +34,8 @@ from lethe.tiers.archive.rows import Archive
 from lethe.tiers.commit import declarations, ledger_entries
 from lethe.tiers.commit.ledger_entries import REPLAYED
 from lethe.tiers.evidence import parts
-from lethe.tiers.evidence.log_store import FOLDER, LogStore, logs
+from lethe.tiers.evidence.log_store import FOLDER, LogStore, logs, published_log
+from lethe.tiers.evidence.unchanged import Unchanged
 from lethe.tiers.ledger.commits import TopicPartition
 from lethe.tiers.ledger.reading import read_ledger
 from lethe.tiers.warehouse import Warehouse
@@ -43,6 +45,7 @@ from lethe.tiers.warehouse import Warehouse
 class Report:
     """What was verified. `rows` are those in scope, `outside` those out of it, `first` the oldest month (None: all).
 
+    `unchanged` counts rows out of scope in data files that are byte for byte as they were written: these were not read.
     `unpublished` counts commits that are not in their logs yet; their rows were not compared. `silent` counts those
     whose log entry is of version 1, which says nothing of rows out of scope. `more` counts findings that parts did not
     name, because there were too many.
@@ -53,6 +56,7 @@ class Report:
     entries: int = 0
     rows: int = 0
     outside: int = 0
+    unchanged: int = 0
     silent: int = 0
     stamps: int = 0
     unpublished: int = 0
@@ -86,6 +90,10 @@ class Verifier:
     """Streams of files that were taken out again, as certificates say that a trusted key has signed."""
     spread: parts.Spread | None = None
     """Does the work in parts, elsewhere; None: here."""
+    every_row: bool = False
+    """Are rows of unchanged files read, too?"""
+    unchanged: dict[TopicPartition, set[int]] = field(default_factory=dict)
+    """First offsets of commits whose rows out of scope are known to be as they were logged."""
 
     def run(self) -> Iterator[Finding]:
         """Yield every finding. The table is pinned first and the logs are opened after it, so that nothing is missed.
@@ -98,9 +106,12 @@ class Verifier:
         report.version = table.version
         report.first, report.last = self.first_month(), self.until
         look = None if self.spread is None else partial(parts.looked_through, spread=self.spread)
+        unchanged = self._noted() if look is None and not self.every_row else Unchanged(Months())
         archive = Archive.of(
-            self.warehouse.objects, table, report.first, report.last, self.stream, elsewhere=look
+            self.warehouse.objects, table, report.first, report.last, self.stream, look, unchanged.leave_out
         )
+        unchanged.settle(archive)
+        self.unchanged.update(unchanged.proven)
         yield from archive.findings
         ledger, broken = self._ledger()
         yield from (Finding(Kind.ALTERED, path, what) for path, what in sorted(broken.items()))
@@ -122,6 +133,25 @@ class Verifier:
         yield from self._places(
             archive, ledger.filter(pc.invert(replayed)), topic_partitions, elsewhere, said
         )
+
+    def _noted(self) -> Unchanged:
+        """Return what the logs say of data files; what is wrong with a log is named when its rows are compared."""
+        noted = Unchanged(Months(self.report.first, self.report.last))
+        for topic_partition in sorted(set(self._logs())):
+            if topic_partition == REPLAYS or topic_partition[0] in self.undone:
+                continue
+            with suppress(IntegrityError):
+                log = published_log(self.warehouse.objects, self.history, topic_partition)
+                if log is not None:
+                    noted.note(topic_partition, log, self._pinned(log))
+        return noted
+
+    def _pinned(self, log: Log) -> Iterator[Entry]:
+        for index in range(log.size):
+            with suppress(IntegrityError):
+                entry = log.entry(index)
+                if entry.version <= self.report.version:
+                    yield entry
 
     def _places(
         self,
@@ -258,16 +288,18 @@ class Verifier:
             yield from _left(rows, topic_partition)
             return
         months = Months(self.report.first, self.report.last)
-        before = self.report.rows, self.report.entries, self.report.outside
+        before = self.report.rows, self.report.entries, self.report.outside, self.report.unchanged
 
         def moved(state: Progress) -> None:
             report = self.report
             report.rows, report.entries = before[0] + state.rows, before[1] + state.entries
-            report.outside = before[2] + state.outside
+            report.outside, report.unchanged = before[2] + state.outside, before[3] + state.unchanged
             self.tick(report.rows + report.outside, max(report.expected, report.rows + report.outside))
 
         progress = Progress(tick=moved)
-        yield from verify_archive(log, rows, months, pinned, progress)
+        yield from verify_archive(
+            log, rows, months, pinned, progress, self.unchanged.get(topic_partition, set())
+        )
         moved(progress)
         self.report.silent += sum(entry.outside is None for entry in counted)
         yield from self._declarations(counted)

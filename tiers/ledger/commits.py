@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from lethe.integrity.log.commitment import Commitment
 from lethe.integrity.log.entries import Entry
-from lethe.integrity.log.outside import OutsideCommitment
+from lethe.integrity.log.outside import DataFiles, OutsideCommitment
 from lethe.integrity.log.store import REPLAYS
 from lethe.keys.anchors import LedgerKey
 from lethe.schemas.errors import IntegrityError
@@ -40,6 +40,8 @@ class LedgerEntry:
     authentic: bool = False
     outside: OutsideCommitment | None = None
     declarations: tuple[bytes, ...] = ()
+    data_files: DataFiles = field(default_factory=dict)
+    """Those that rows out of scope were written to; none in rows of a release that did not say so."""
 
     @property
     def topic_partition(self) -> TopicPartition:
@@ -136,7 +138,15 @@ def _entry(row: Mapping[str, Any], version: int, key: LedgerKey | None) -> Ledge
         if row.get("out_of_scope_root")
         else None,
         tuple(bytes.fromhex(digest) for digest in (row.get("declarations") or "").split()),
+        _files(row.get("data_files")),
     )
+
+
+def _files(text: str | None) -> DataFiles:
+    try:
+        return ledger.files_of_text(text)
+    except ValueError:  # somebody has changed the row, which is not authentic then
+        return {}
 
 
 def _by_place(found: Iterable[LedgerEntry]) -> dict[TopicPartition, list[LedgerEntry]]:
