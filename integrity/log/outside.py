@@ -279,6 +279,8 @@ def _split(data: bytes) -> tuple[list[Held], bytes]:
             if at > len(data) or not FIRST_MONTH <= number <= LAST_MONTH or not 0 < rows <= of:
                 raise IntegrityError("file of rows out of scope: what it says of data files is damaged")
             held.append(Held(month_of(number), rows, of, data[at - HASH_SIZE : at]))
+        if not held:
+            raise IntegrityError("file of rows out of scope: it says nothing of data files")
     if data[at : at + 1] != bytes([BY_GROUP]):
         raise IntegrityError("file of rows out of scope: it is of no version known here")
     return held, data[at:]

@@ -36,6 +36,7 @@ class Wanted:
 
     `keys`: verifier keys to trust, as text; none: those of the key directory. `checkpoints`: files with a signed
     checkpoint, or evidence, that were kept elsewhere. `originals`: rows are compared with their originals, too.
+    `every_row`: rows out of scope are read one by one also where their file is as it was written.
     """
 
     stream: str | None = None
@@ -44,6 +45,7 @@ class Wanted:
     keys: Sequence[str] = ()
     checkpoints: Sequence[bytes] = ()
     originals: bool = False
+    every_row: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ def verify(
         runtime.warehouse, trusted, runtime.settings.retention, runtime.clock(), wanted.stream,
         first, last, known, stamp_roots(runtime.settings.integrity), on_rows,
         undone=undone_streams(runtime.objects, trusted.keys), spread=spread,
+        every_row=wanted.every_row,
     )  # fmt: skip
     findings: list[Finding] = []
     more = 0

@@ -49,6 +49,12 @@ def verify_command(
             "--originals", help="Compare rows in scope with what is declared of their originals, too."
         ),
     ] = False,
+    every_row: Annotated[
+        bool,
+        typer.Option(
+            "--every-row", help="Read rows out of scope of files, too, that are as they were written."
+        ),
+    ] = False,
     engine: ENGINE = "local",
     address: ADDRESS = None,
     workers: WORKERS = None,
@@ -60,7 +66,7 @@ def verify_command(
     invocation = shell(context)
     kept = [read_file(path) for path in checkpoint or []]
     wanted = verify.Wanted(
-        stream, moment(since, "--since"), moment(until, "--until"), key or [], kept, originals
+        stream, moment(since, "--since"), moment(until, "--until"), key or [], kept, originals, every_row
     )
     if invocation.server is not None:
         if originals or engine != "local" or workers is not None:
@@ -97,6 +103,7 @@ def _answer(invocation: Shell, done: verify.Verified) -> None:
         "ok": not findings,
         "rows": report.rows,
         "rows_out_of_scope": report.outside,
+        "rows_in_unchanged_files": report.unchanged,
         "originals": originals.rows if originals else None,
         "originals_not_declared": originals.unknown if originals else None,
         "commits_silent_of_rows_out_of_scope": report.silent,
@@ -123,6 +130,11 @@ def _answer(invocation: Shell, done: verify.Verified) -> None:
             f"{report.logs:,} log(s), compared, from month {report.first} on"
             + (f" to {report.last}" if report.last else "")
         )
+        if report.unchanged:
+            invocation.say(
+                f"{report.unchanged:,} of those out of scope by the bytes of their files, which are as they were "
+                "written (--every-row reads them)"
+            )
         if originals:
             invocation.say(f"{originals.rows:,} of them compared with their originals")
         if originals and originals.unknown:

@@ -48,6 +48,7 @@ class Wanting(Body):
     keys: list[Annotated[str, Field(max_length=8_000)]] = Field(default_factory=list, max_length=20)
     checkpoints: list[Annotated[str, Field(max_length=100_000)]] = Field(default_factory=list, max_length=20)
     originals: Literal[False] = False
+    every_row: bool = False
 
 
 class WhatToVerify(Body):
@@ -94,8 +95,13 @@ def verify_archive(service: Here, who: Prover, asked: WhatToVerify) -> Response:
     found = archive.verify(
         service.runtime,
         archive.Wanted(
-            wanted.stream, wanted.since, wanted.until, wanted.keys, [c.encode() for c in wanted.checkpoints]
-        ),
+            wanted.stream,
+            wanted.since,
+            wanted.until,
+            wanted.keys,
+            [c.encode() for c in wanted.checkpoints],
+            every_row=wanted.every_row,
+        ),  # fmt: skip
         lambda _done, _all: None,
     )
     return told(found)

@@ -251,6 +251,44 @@ def test_what_is_no_file_of_rows_out_of_scope_is_refused(data: bytes) -> None:
         outside.decode(data, 0)
 
 
+HEAD = b"\x04\x01" + (24322).to_bytes(4, "little") + b"\x03\x90\x03" + bytes(range(32))
+
+
+def test_what_a_file_says_of_data_files_stands_as_specified() -> None:
+    """Written by hand from docs/integrity.md, section 4: three rows, 400 of any kind in the data file."""
+    rows = table([row(n, integrity_hash=None, original_form=None) for n in (4, 5, 6)])
+    (made,) = outside.commit_outside([(rows, 4)])
+    ((month, count),) = made.counts
+    assert (month.year * 12 + month.number - 1, count) == (24322, 3)
+    said = made.in_files({month: (400, bytes(range(32)))})
+    assert said.file == HEAD + made.file
+    assert said.commitment == made.commitment
+    assert outside.decode(said.file, 4) == outside.decode(made.file, 4)
+    assert outside.held_in(said.file) == [outside.Held(month, 3, 400, bytes(range(32)))]
+    assert made.in_files({month.plus(1): (400, bytes(32))}) == made
+    assert outside.held_in(made.file) == outside.held_in(b"") == []
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\x04",
+        b"\x04\x00",
+        HEAD[:-1],
+        HEAD[:2] + bytes(4) + HEAD[6:],
+        HEAD[:6] + b"\x02" + HEAD[7:],
+        HEAD[:6] + b"\x03\x02" + HEAD[9:],
+        b"\x04\x02" + HEAD[2:] + HEAD[2:],
+        HEAD + HEAD,
+    ],
+)
+def test_what_is_wrongly_said_of_data_files_is_refused(head: bytes) -> None:
+    rows = table([row(n, integrity_hash=None, original_form=None) for n in (4, 5, 6)])
+    (made,) = outside.commit_outside([(rows, 4)])
+    with pytest.raises(IntegrityError):
+        outside.decode(head + made.file, 4)
+
+
 def test_a_new_column_that_is_null_changes_no_hash() -> None:
     rows = table(mixed(64))
     (with_it,) = outside.commit_outside([(rows, 0)])
