@@ -184,6 +184,7 @@ def main(count: int) -> None:
         measure("out of scope: verification, rows from Parquet", lambda: verified(log, others))
         whole = warehouse(Path(folder) / "outside", outside)
         measure("out of scope: `lethe verify`, all of it", lambda: verified_whole(whole, count))
+        measure("out of scope: `lethe verify --every-row`", lambda: verified_whole(whole, count, True))
         print(f"\nThe file of rows out of scope is {len(made.file) / count:.2f} bytes a row.")
 
 
@@ -224,11 +225,11 @@ def warehouse(folder: Path, table: pa.Table) -> Runtime:
     return runtime
 
 
-def verified_whole(runtime: Runtime, count: int) -> None:
+def verified_whole(runtime: Runtime, count: int, every_row: bool = False) -> None:
     """As the command does it: files looked through, log, ledger and rows verified."""
     verifier = Verifier(
-        runtime.warehouse, signer_of(runtime).history, runtime.settings.retention, runtime.clock()
-    )
+        runtime.warehouse, signer_of(runtime).history, runtime.settings.retention, runtime.clock(), every_row=every_row,
+    )  # fmt: skip
     if (findings := list(verifier.run())) or verifier.report.rows + verifier.report.outside != count:
         raise SystemExit(str(findings[:1]))
 

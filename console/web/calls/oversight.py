@@ -101,7 +101,7 @@ def verify_archive(service: Here, who: Prover, asked: WhatToVerify) -> Response:
             wanted.keys,
             [c.encode() for c in wanted.checkpoints],
             every_row=wanted.every_row,
-        ),  # fmt: skip
+        ),
         lambda _done, _all: None,
     )
     return told(found)
