@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from lethe.console.cli._interrupted import CALLED, ended_in_words
+from lethe.console.cli.start import command_begins
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "worker": (
@@ -185,6 +186,7 @@ class LazyGroup(TyperGroup):
             _read_as_typed(command, ctx)
         _collect_from_now_on()
         ctx.meta[CALLED] = cmd_name  # from here on it may have done something
+        command_begins()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -66,7 +67,8 @@ def main() -> None:
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    traces.flush()
+    with suppress(KeyboardInterrupt):  # all is done and said
+        traces.flush()
     leave(status)
 
 
