@@ -16,8 +16,8 @@ from typer._click import exceptions
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from lethe.console.cli._early import command_begins
 from lethe.console.cli._interrupted import CALLED, ended_in_words
-from lethe.console.cli.start import command_begins
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "worker": (

@@ -68,9 +68,9 @@ def test_a_command_that_has_begun_is_told_by_an_exception() -> None:
     """What it says then is its own: see `test_interrupted`."""
     code = (
         "import signal\n"
-        "from lethe.console.cli import start\n"
-        "signal.signal(signal.SIGINT, start._nothing_done)\n"
-        "start.command_begins()\n"
+        "from lethe.console.cli import _early\n"
+        "signal.signal(signal.SIGINT, _early._end)\n"
+        "_early.command_begins()\n"
         "print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
