@@ -94,6 +94,8 @@ class Verifier:
     """Are rows of unchanged files read, too?"""
     unchanged: dict[TopicPartition, set[int]] = field(default_factory=dict)
     """First offsets of commits whose rows out of scope are known to be as they were logged."""
+    opened: dict[TopicPartition, Log] = field(default_factory=dict)
+    """Logs that were opened to be told of data files: none is opened twice."""
 
     def run(self) -> Iterator[Finding]:
         """Yield every finding. The table is pinned first and the logs are opened after it, so that nothing is missed.
@@ -143,6 +145,7 @@ class Verifier:
             with suppress(IntegrityError):
                 log = published_log(self.warehouse.objects, self.history, topic_partition)
                 if log is not None:
+                    self.opened[topic_partition] = log
                     noted.note(topic_partition, log, self._pinned(log))
         return noted
 
@@ -376,7 +379,7 @@ class Verifier:
         known = [note for note in self._checkpoints() if _origin(note) == origin]
         yield from verify_log(reader, self.history, origin, known, self.stamp_roots)
         try:
-            log = Log(reader, self.history, origin)
+            log = self.opened.pop(topic_partition, None) or Log(reader, self.history, origin)
         except IntegrityError:
             return None
         self.report.logs += 1
