@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shlex
 import socket
@@ -70,6 +71,13 @@ class DaskCluster:
         """End the scheduler as a machine does that loses its power."""
         self.started[0].kill()
         self.started[0].wait(10)
+
+    def kill_a_worker(self, draw: random.Random) -> None:
+        """Kill the process in which a worker does its tasks; its nanny starts another."""
+        nanny = psutil.Process(draw.choice(self.started[1:]).pid)
+        for one in nanny.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
 
     def close(self) -> None:
         """Kill what is left of it."""

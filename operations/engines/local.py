@@ -20,6 +20,7 @@ class Local:
 
     def __init__(self, workers: int | None = None) -> None:
         self._workers = workers or os.cpu_count() or 1
+        self._pool: ProcessPoolExecutor | None = None
 
     def map(self, work: Callable[[str], str], texts: Sequence[str]) -> Iterator[str]:
         """Run `work` on each text, in order of the texts; raises `TransientError` when processes die all the time."""
@@ -28,26 +29,37 @@ class Local:
             return
         done: dict[int, str] = {}
         for _ in range(_TRIES):
-            context = multiprocessing.get_context("forkserver")
-            with ProcessPoolExecutor(min(self._workers, len(texts)), context, _end_when_told) as pool:
-                begun: dict[int, Future[str]] = {}
-                try:
-                    begun = {at: pool.submit(work, text) for at, text in enumerate(texts) if at not in done}
-                    for at, future in begun.items():
-                        done[at] = future.result()
-                except BrokenProcessPool:
-                    ended = {at: f for at, f in begun.items() if f.done() and f.exception() is None}
-                    done |= {at: f.result() for at, f in ended.items()}
-                    continue
-                except KeyboardInterrupt:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    raise
+            begun: dict[int, Future[str]] = {}
+            try:
+                pool = self._open()
+                begun = {at: pool.submit(work, text) for at, text in enumerate(texts) if at not in done}
+                for at, future in begun.items():
+                    done[at] = future.result()
+            except BrokenProcessPool:
+                ended = {at: f for at, f in begun.items() if f.done() and f.exception() is None}
+                done |= {at: f.result() for at, f in ended.items()}
+                self.close()
+                continue
+            except BaseException:  # what is left has not to be done any more
+                for future in begun.values():
+                    future.cancel()
+                self.close(wait=False)
+                raise
             yield from (done[at] for at in range(len(texts)))
             return
         raise TransientError("worker processes die all the time; is there memory enough? Run it again")
 
-    def close(self) -> None:
-        """Do nothing: the processes end with their tasks."""
+    def close(self, wait: bool = True) -> None:
+        """End the processes, which are kept from one job to the next: each has to import all that it needs."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=wait, cancel_futures=True)
+            self._pool = None
+
+    def _open(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            context = multiprocessing.get_context("forkserver")
+            self._pool = ProcessPoolExecutor(self._workers, context, _end_when_told)
+        return self._pool
 
 
 def _end_when_told() -> None:

@@ -81,11 +81,25 @@ def _compare(runtime: Runtime, task: Any) -> Any:
     return verify.compare(runtime, task)
 
 
+def _look_for_people(runtime: Runtime, task: Any) -> Any:
+    from lethe.tiers.rights import spread
+
+    return spread.look(runtime.warehouse, runtime.ring, task)
+
+
+def _clean(runtime: Runtime, task: Any) -> Any:
+    from lethe.tiers.rights import spread
+
+    return spread.clean(runtime.warehouse, runtime.ring, task)
+
+
 _KINDS: Final[dict[str, Callable[[Runtime, Any], Any]]] = {
     "compact": _compact,
     "adjust": _adjust,
     LOOK: _look,
     COMPARE: _compare,
+    "erase.look": _look_for_people,
+    "erase.clean": _clean,
 }
 
 

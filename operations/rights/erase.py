@@ -14,10 +14,11 @@ from lethe.operations.window.identify import identify
 from lethe.schemas.errors import InputError
 from lethe.schemas.subjects.addresses import Subject
 from lethe.tiers.holds.holds import Holds
-from lethe.tiers.rights import erasure
+from lethe.tiers.rights import erasure, under_way
+from lethe.tiers.rights.spread import Spread
 
 MOST_PEOPLE: Final = 10_000
-COUNTS = erasure.COUNTS
+COUNTS = under_way.COUNTS
 """What is counted of each month: identifiers, originals, rejected records, texts in records of others."""
 
 
@@ -33,16 +34,20 @@ class KeptBy:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What was erased, or would be, by month; names nobody. `certificate` is None where nothing was erased."""
+    """What was erased, or would be, by month; names nobody. `certificate` is None where nothing was erased.
+
+    `unfinished`, of what would be: an erasure of one of them was begun and died, and is ended by asking for it again.
+    """
 
     months: list[dict[str, Any]]
     holds: list[KeptBy]
     certificate: int | None = None
+    unfinished: bool = False
 
     @property
     def found(self) -> bool:
-        """Whether the window held anything of the person."""
-        return bool(self.months)
+        """Whether there is anything to do, or was: the window held something, or an erasure has to be ended."""
+        return bool(self.months) or self.unfinished
 
     def total(self, count: str) -> int:
         """Add up a count over all months."""
@@ -59,14 +64,23 @@ def preview(runtime: Runtime, asker: Asker, text: str, on_records: Seen = lambda
 
 
 def preview_all(
-    runtime: Runtime, asker: Asker, texts: Sequence[str], on_records: Seen = lambda _: None
+    runtime: Runtime,
+    asker: Asker,
+    texts: Sequence[str],
+    on_records: Seen = lambda _: None,
+    spread: Spread | None = None,
 ) -> Erasure:
-    """Say what erasing several people at once would take away, as `preview` does of one; an audit entry each."""
+    """Say what erasing several people at once would take away, as `preview` does of one; an audit entry each.
+
+    `spread` has files looked through elsewhere.
+    """
     people = _people(runtime, texts)
-    found = erasure.preview_erasure(maintenance_context(runtime, on_records=on_records), _every(people))
+    found = erasure.preview_erasure(
+        maintenance_context(runtime, on_records=on_records), _every(people), spread
+    )
     said = {"count": found.total("identifiers"), **_among(people)}
     record_each(runtime, asker, "erase.preview", [{"about": subjects, **said} for subjects in people])
-    return Erasure(found.months, _kept_by(runtime, found.months))
+    return Erasure(found.months, _kept_by(runtime, found.months), unfinished=found.unfinished)
 
 
 def erase(runtime: Runtime, asker: Asker, text: str, on_records: Seen = lambda _: None) -> Erasure:
@@ -75,12 +89,19 @@ def erase(runtime: Runtime, asker: Asker, text: str, on_records: Seen = lambda _
 
 
 def erase_all(
-    runtime: Runtime, asker: Asker, texts: Sequence[str], on_records: Seen = lambda _: None
+    runtime: Runtime,
+    asker: Asker,
+    texts: Sequence[str],
+    on_records: Seen = lambda _: None,
+    spread: Spread | None = None,
 ) -> Erasure:
     """Erase several people at once from the window: each file is written anew once, one certificate is for all.
 
+    `spread` has files looked through and written anew elsewhere.
+
     1. Note in the audit log that it is about to happen, an entry each.
-    2. Erase and certify. A crash from here on is mended by asking again: what is left is found by looking.
+    2. Erase and certify. A crash from here on is mended by asking again, or by a sweep a day later: what is left is
+       found by looking, what went before is in notes, and one certificate is for all of it.
     3. Note in the audit log what came of it: the counts of all, with how many people they are (`people`). Nothing
        found: no certificate, and the entries say so.
     """
@@ -88,7 +109,7 @@ def erase_all(
     # Step 1
     record_each(runtime, asker, "erase", [{"about": subjects} for subjects in people])
     # Step 2
-    done = erasure.erase(maintenance_context(runtime, on_records=on_records), _every(people))
+    done = erasure.erase(maintenance_context(runtime, on_records=on_records), _every(people), spread)
     # Step 3
     said = {"certificate": done.certificate, "count": done.total("identifiers"), **_among(people)}
     record_each(runtime, asker, "erase.done", [{"about": subjects, **said} for subjects in people])

@@ -64,10 +64,8 @@ class Registrar:
                 raise IntegrityError(
                     "a deletion certificate is missing; nothing is signed until it is brought back"
                 )
-            for number in last[since:]:
-                known = read(self._objects, number)["certificate"]
-                if known["work"] == work:
-                    return dict(known)
+            if known := of_work(self._objects, work, last[since:]):
+                return known
             # Step 2
             number = len(last)
             proof = _proof_after(read(self._objects, number - 1)) if number else []
@@ -133,6 +131,12 @@ def parse(data: bytes) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         raise IntegrityError("this is no deletion certificate, or it is damaged") from None
     return dict(document)
+
+
+def of_work(objects: Objects, work: str, among: Sequence[int]) -> dict[str, Any] | None:
+    """Return the certificate of a work, if it is one of these numbers."""
+    certificates = (read(objects, number)["certificate"] for number in among)
+    return next((dict(known) for known in certificates if known["work"] == work), None)
 
 
 def every(objects: Objects) -> Iterator[dict[str, Any]]:

@@ -37,7 +37,9 @@ class ExpectedLosses:
     @classmethod
     def of(cls, objects: Objects) -> ExpectedLosses:
         """Collect what keys, certificates, journals and the notes of erasures say."""
-        gone = cls(unfinished=bool(journal.open_names(objects)))
+        # What an erasure takes is noted in numbers below, whether it has ended or not.
+        names = journal.open_names(objects)
+        gone = cls(unfinished=any(not name.startswith(journal.ERASURE) for name in names))
         for path in objects.list("_keys"):
             if match := _KEYS.fullmatch(path):
                 (gone.months if match[2] or match[3] else gone.keyed).add(match[1])

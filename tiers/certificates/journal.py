@@ -20,6 +20,8 @@ from lethe.tiers.delta.rewrite import digest_of
 from lethe.tiers.store.objects import Objects
 
 _FOLDER: Final = "_forgetting"
+ERASURE: Final = "erasure-"
+"""How the journals of erasures begin."""
 
 
 @dataclass(frozen=True, slots=True)

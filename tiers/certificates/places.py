@@ -37,7 +37,8 @@ PLACES: Final = (
     Place(
         "window tables", ("identifiers", "originals", "quarantine", "usage"), ("gone", "gone", "names nobody")
     ),
-    Place("files that no table names", (), ("gone", "gone", "names nobody")),
+    # `_erasing`: sealed notes of an erasure under way, whom it is about among them.
+    Place("files that no table names", ("_erasing",), ("gone", "gone", "names nobody")),
     Place("archive", ("metadata",), ("names nobody", "names nobody", "gone")),
     Place("ledger and corrections", ("ledger", "adjustments", "codes"), _NOBODY),
     Place("integrity log", ("_log", "_audit"), _NOBODY),

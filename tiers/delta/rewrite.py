@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,8 +61,11 @@ def replace(
     now_ms: int,
     said: str,
     data_change: bool = True,
+    info: Mapping[str, str] | None = None,
 ) -> None:
     """Take files out of a table and others in, in one commit; `data_change` is False if the rows are the same.
+
+    `info`: what else the commit says of itself, JSON by key.
 
     Raises `FencedError` when one of the old files was taken out by somebody else since the handle was loaded.
     The bytes stay until `delete_removed` or `delete_files`.
@@ -70,7 +73,7 @@ def replace(
     if not old and not new:
         return
     gone = [RemoveAction(f.path, data_change, now_ms, f.size, dict(f.partition)) for f in old]
-    table.commit(new, {}, {"lethe.maintenance": said}, gone, data_change)
+    table.commit(new, {}, {"lethe.maintenance": said, **(info or {})}, gone, data_change)
 
 
 def read_file(objects: Objects, table: str, file: DataFile) -> pa.Table | None:

@@ -56,11 +56,12 @@ class Outcome:
     """What became of something due. `waiting`: of a month of the window, it is unreadable already, but a worker's
     unfinished files are left, or its key's destruction is not final yet; of the archive, `rows_waiting` stay until
     their commits are in the integrity log. `released`: a hold that has ended by itself. `differs`: of a month a hold
-    has fewer records (`rows`) than the `said` it had before; -1 where they cannot be counted.
+    has fewer records (`rows`) than the `said` it had before; -1 where they cannot be counted. `erased`: an erasure that
+    somebody had begun a day ago, and that died.
     """
 
     what: str
-    state: Literal["forgotten", "waiting", "would forget", "released", "would release", "differs"]
+    state: Literal["forgotten", "waiting", "would forget", "released", "would release", "differs", "erased"]
     due: datetime
     files: int
     rows: int

@@ -6,6 +6,7 @@ Two may run at once, and a sweep that fails at one month goes on with the next a
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 from lethe.schemas.arrow import WINDOW_TABLES
@@ -23,7 +24,8 @@ from lethe.tiers.retention import clock_guard as clockguard
 from lethe.tiers.retention import loss
 from lethe.tiers.retention.archive_expiry import due_archive, forget_archive, preview_archive
 from lethe.tiers.retention.expiry import Due, Outcome, due_months, forget_month, preview
-from lethe.tiers.rights import restrictions
+from lethe.tiers.rights import erasure, restrictions
+from lethe.tiers.rights.under_way import UnderWay
 from lethe.tiers.store.failpoint import fail_point
 
 _WINDOW_AND_ARCHIVE: Final = (*WINDOW_TABLES, "metadata")
@@ -33,8 +35,8 @@ def sweep(maintenance: MaintenanceContext, policy: RetentionPolicy) -> list[Outc
     """Forget everything that is due and return what became of it.
 
     1. Compare the clock with what else there is; `ClockError` when it cannot be believed (unless forced).
-    2. Finish what a crash left: releases of holds, months that were being given up, removed files whose bytes are
-       still there, files of commits that never came. Release holds that have ended by themselves.
+    2. Finish what a crash left: releases of holds, months that were being given up, erasures, removed files whose bytes
+       are still there, files of commits that never came. Release holds that have ended by themselves.
     3. Forget the months whose window has ended, then remove restrictions that have: what holds preserve just now may
        be of somebody who is restricted.
     4. Forget the archive months whose last year is over.
@@ -66,6 +68,8 @@ def sweep(maintenance: MaintenanceContext, policy: RetentionPolicy) -> list[Outc
         each(lambda month=month, generation=generation: _give_up(maintenance, month, generation))  # type: ignore[misc]
     for ended in over:
         each(lambda ended=ended: _release(maintenance, ended))  # type: ignore[misc]
+    for finishing in erasure.finish_erasures(maintenance):
+        each(lambda finishing=finishing: _finished(*finishing()))  # type: ignore[misc]
     for table in _WINDOW_AND_ARCHIVE:
         each(lambda table=table: _delete_removed(maintenance, table))  # type: ignore[misc]
     # Step 3
@@ -104,6 +108,16 @@ def _release(maintenance: MaintenanceContext, hold: Hold) -> Outcome:
         maintenance.holds, maintenance.registrar, hold.id, maintenance.clock(), "its end came"
     )
     return Outcome(f"hold-{hold.id}", "released", hold.ends, 0, 0, 0, certificate=certificate["number"])
+
+
+def _finished(begun: UnderWay, done: erasure.Erased) -> Outcome | None:
+    """Say what came of an erasure that somebody had begun; None where nothing had been taken away, nor was."""
+    if begun.journal is None or not done.files:
+        return None
+    rows, size = (sum(f[name] or 0 for f in done.files) for name in ("rows", "bytes"))
+    due = datetime.fromisoformat(begun.journal.begun)
+    held = done.total("held")
+    return Outcome(begun.work, "erased", due, len(done.files), rows, size, held, done.certificate)
 
 
 def _differences(maintenance: MaintenanceContext) -> list[Outcome]:

@@ -1,3 +1,3 @@
 """Rights of the person: erasure, export, restriction."""
 
-__all__ = ["clean", "erasure", "restrictions", "subject_export"]
+__all__ = ["clean", "erasure", "restrictions", "search", "spread", "subject_export", "under_way"]

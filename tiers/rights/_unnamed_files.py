@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -10,7 +11,6 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lethe.keys.ring import KeyRing
 from lethe.schemas.arrow import WINDOW_TABLES
 from lethe.schemas.errors import IntegrityError
 from lethe.schemas.subjects.addresses import Subject
@@ -21,16 +21,15 @@ from lethe.tiers.delta.rewrite import read_file
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.mentions import readings, wanted
-from lethe.tiers.window.records import Part, open_entries, open_parts, partition_of, quarantined_value
+from lethe.tiers.window.records import Part, open_entries, partition_of, quarantined_value
 
 _PARTITION: Final = re.compile(r"[a-z]+/month=([0-9-]+)/window_months=([0-9]+)/")
 
 
 @dataclass(frozen=True, slots=True)
 class Unnamed:
-    """Files with a person in them that were removed, as a certificate names them; and until when others stay."""
+    """Files with a person in them that stay, and until when."""
 
-    removed: list[dict[str, Any]] = field(default_factory=list)
     waiting: dict[str, datetime] = field(default_factory=dict)
 
     @property
@@ -40,13 +39,18 @@ class Unnamed:
 
 
 def erase_unnamed(
-    warehouse: Warehouse, ring: KeyRing, subjects: tuple[Subject, ...], now: datetime
+    warehouse: Warehouse,
+    open_now: Iterable[Part],
+    subjects: tuple[Subject, ...],
+    now: datetime,
+    about_to: Callable[[dict[str, Any]], None],
 ) -> Unnamed:
     """Remove the files in which the person is and that no table names, once no writer can be about to commit them.
 
-    A file that cannot be read, such as a half-written one, counts as one with the person in it.
+    A file that cannot be read, such as a half-written one, counts as one with the person in it. `about_to` is told of
+    each before it goes.
     """
-    parts = {tuple(part.partition.values()): part for part in open_parts(ring, now)}
+    parts = {tuple(part.partition.values()): part for part in open_now}
     found = Unnamed()
     for table in WINDOW_TABLES:
         for path, until in note_orphans(warehouse.objects, warehouse.window[table], now).items():
@@ -57,8 +61,8 @@ def erase_unnamed(
             if part is not None and not _names(warehouse.objects, table, path, part, subjects):
                 continue
             if until <= now:
+                about_to(file_entry(table, path.removeprefix(f"{table}/"), None, None))
                 warehouse.objects.delete(path)
-                found.removed.append(file_entry(table, path.removeprefix(f"{table}/"), None, None))
             else:
                 found.waiting[path] = until
     return found

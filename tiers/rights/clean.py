@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -11,13 +14,74 @@ import pyarrow.compute as pc
 
 from lethe.schemas.arrow import IDENTIFIERS, ORIGINALS
 from lethe.schemas.position import Position
+from lethe.schemas.subjects.addresses import Subject
 from lethe.schemas.subjects.spellings import Spellings
 from lethe.tiers.window.mentioned import without_mentions
+from lethe.tiers.window.mentions import wanted
 from lethe.tiers.window.positions import WHERE, Positions
 from lethe.tiers.window.records import Part, open_entries, resealed, within
 
 _IDS: Final = pa.schema([*(IDENTIFIERS.field(name) for name in WHERE), IDENTIFIERS.field("message_token")])
 NO_IDS: Final = _IDS.empty_table()
+_NONE: Final = Positions()
+
+Clean = Callable[[pa.Table], pa.Table | None]
+"""The rows of a file without what is to go, or None if there is nothing of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaning:
+    """What goes from the files of a table, as a value that another process can be given. `how`: a function below."""
+
+    how: str
+    gone: Positions = _NONE
+    mentioned: Positions = _NONE
+    ids: pa.Table = field(default_factory=_IDS.empty_table)
+
+    def of(self, part: Part, subjects: tuple[Subject, ...]) -> Clean:
+        """Return what cleans a file of a partition of these people."""
+        match self.how:
+            case "quarantine":
+                return partial(quarantine, self.gone)
+            case "message_ids":
+                return partial(message_ids, self.ids)
+            case "pages":
+                return partial(pages, part, self.gone, self.mentioned, wanted(subjects).spellings)
+            case "beside":
+                return partial(beside, self.gone, part.tokens(subjects))
+            case "usage":
+                return partial(usage, self.gone)
+            case _:
+                return partial(identifiers, part.tokens(subjects))
+
+    def pack(self) -> bytes:
+        """Return it as bytes; they tell which records of whom go, so seal them."""
+        kinds = (self.gone.rows(), self.mentioned.rows(), self.ids)
+        rows = pa.concat_tables(
+            [_noted(kind, number) for number, kind in enumerate(kinds)],
+        ).replace_schema_metadata({"how": self.how})
+        sink = io.BytesIO()
+        with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as out:
+            out.write_table(rows)
+        return sink.getvalue()
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Cleaning:
+        """Return what was packed."""
+        rows = pa.ipc.open_stream(data).read_all()
+        gone, mentioned, ids = (rows.filter(pc.equal(rows.column("kind"), n)) for n in range(3))
+        how = (rows.schema.metadata or {})[b"how"].decode()
+        return cls(how, Positions.of([gone]), Positions.of([mentioned]), ids.select(_IDS.names).cast(_IDS))
+
+
+def _noted(rows: pa.Table, kind: int) -> pa.Table:
+    columns = [
+        rows.column(f.name).cast(f.type) if f.name in rows.column_names else pa.nulls(rows.num_rows, f.type)
+        for f in _IDS
+    ]
+    return pa.table(
+        [*columns, pa.repeat(pa.scalar(kind, pa.int8()), rows.num_rows)], names=[*_IDS.names, "kind"]
+    )
 
 
 def identifiers(tokens: list[bytes], rows: pa.Table) -> pa.Table | None:

@@ -1,4 +1,4 @@
-"""Erasing one person: their rows are rewritten away from every table and page of the window, old files deleted.
+"""Erasing people: their rows are rewritten away from every table and page of the window, old files deleted.
 
 The archive is left as it is: it names nobody. What a hold covers is preserved first and waits for its release.
 Of a rejected record the value goes and the row stays, so that every offset stays accounted for.
@@ -6,86 +6,39 @@ Of a rejected record the value goes and the row stays, so that every offset stay
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from lethe.schemas.arrow import WINDOW_TABLES
 from lethe.schemas.errors import ExpiredKeyError, FencedError, IntegrityError
-from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import window_end
 from lethe.schemas.subjects.addresses import Subject
 from lethe.tiers.certificates.certificates import DELETION
 from lethe.tiers.certificates.expected_losses import note_erasure
-from lethe.tiers.certificates.journal import file_entry
+from lethe.tiers.certificates.journal import ERASURE, Journal
 from lethe.tiers.certificates.places import reach
 from lethe.tiers.compaction.jobs import delete_retired
+from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.rewrite import cleaned_files, delete_removed, files_of, replace
-from lethe.tiers.delta.table import Table, Waited
+from lethe.tiers.delta.table import Waited
 from lethe.tiers.maintenance import MaintenanceContext
-from lethe.tiers.rights import clean
 from lethe.tiers.rights._unnamed_files import Unnamed, erase_unnamed
+from lethe.tiers.rights.clean import Cleaning
+from lethe.tiers.rights.search import Found, search, searching
+from lethe.tiers.rights.spread import Notes, Spread, cleaned, noted, older_than, work_name
+from lethe.tiers.rights.under_way import COUNTS, UnderWay, info, remove_idle, unfinished
 from lethe.tiers.store.failpoint import fail_point
-from lethe.tiers.warehouse import Warehouse
-from lethe.tiers.window.lookup import position_of
-from lethe.tiers.window.mentioned import FIELDS, Scan, tokens_of_ids
-from lethe.tiers.window.mentions import wanted
-from lethe.tiers.window.positions import Positions
-from lethe.tiers.window.records import (
-    Part,
-    at,
-    open_entries,
-    open_parts,
-    pages_of,
-    places_of,
-    quarantined_value,
-    rows_where,
-    select_each,
-)
+from lethe.tiers.window.records import Part, open_parts
 
 _TRIES: Final = 50
-COUNTS: Final = ("identifiers", "originals", "quarantine", "mentioned", "usage")
-"""What an erasure counts of each month: rows, originals, rejected records, records of others that name the person,
-records of usage data.
-"""
+_LEFT_BEHIND: Final = timedelta(days=1)
+"""After which a sweep takes an erasure for one that died."""
 
-_NONE: Final = Positions()
-
-Clean = Callable[[pa.Table], pa.Table | None]
-"""The rows of a file without what is to go, or None if there is nothing of it."""
-
-
-@dataclass(slots=True)
-class Found:
-    """What there is of a person in one partition of the window."""
-
-    part: Part
-    identifiers: int = 0  # rows that carry a token of theirs
-    beside: int = 0  # rows of others in records of usage data, which go whole
-    records: Positions = _NONE  # which records those are
-    entries: Positions = _NONE  # of which an original or window fields are kept
-    quarantine: Positions = _NONE  # rejected records that name them
-    usage: Positions = _NONE  # records of usage data: they go whole, with every identifier
-    mentioned: Positions = _NONE  # records of others whose kept texts name them
-    evidence: int = 0  # of those, originals: they go whole, and with them what could be produced in original
-    ids: pa.Table = field(
-        default_factory=clean.NO_IDS.combine_chunks
-    )  # of those, what a message id would be as token, beside each position
-    held: dict[str, int] = field(default_factory=dict)  # hold id -> records it covers
-
-    def __bool__(self) -> bool:
-        return bool(self.identifiers or self.entries or self.quarantine or self.mentioned or self.usage)
-
-    @property
-    def concerned(self) -> Positions:
-        """Every record that an erasure would change."""
-        return Positions.all((self.records, self.quarantine, self.mentioned))
+_Writing = Callable[..., tuple[list[DataFile], list[DataFile]]]
+"""Writes files of a table anew, and returns which are to be taken out and which are to be put in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,181 +51,203 @@ class Erased:
     not_reached_until: datetime | None = (
         None  # files that no table names and that a writer may be about to commit
     )
+    unfinished: bool = False  # whether an erasure of one of them was begun and has not ended
 
     def total(self, name: str) -> int:
         """Return the sum of a count over all months."""
         return sum(int(m[name]) for m in self.months)
 
 
-def scan_for(
-    warehouse: Warehouse, subjects: tuple[Subject, ...], on_records: Callable[[int], None] = lambda _: None
-) -> Scan:
-    """Make what looks for mentions of a person; to be used for all partitions."""
-    return Scan(warehouse, [wanted(subjects).spellings], on_records)
-
-
-def search(warehouse: Warehouse, part: Part, subjects: tuple[Subject, ...], scan: Scan) -> Found:
-    """Say what a partition holds of a person: by token, on the pages of those records, in the quarantine, and where the
-    kept texts of other people's records name them. Every page of the partition is opened for the last.
-    """
-    tokens = pa.array(part.tokens(subjects), pa.binary())
-    found = Found(part)
-    carrying = part.rows & pc.field("token").isin(tokens)
-    found.records, found.identifiers = _where(warehouse.window["identifiers"], carrying)
-    _search_usage(warehouse, found)
-    pages = pages_of(warehouse, part, found.records)
-    kept = Positions.of(places_of(page, open_entries(page, part.keys)) for page, _ in pages)
-    found.entries = kept & found.records
-    found.quarantine = Positions.each(_rejected(warehouse, part, subjects))
-    _search_others(found, scan)
-    return found
-
-
-def _where(table: Table, chosen: Any) -> tuple[Positions, int]:
-    """Return the positions of the rows of a table, freshly loaded, that are chosen, and how many rows that are."""
-    count = 0
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        nonlocal count
-        for batch in rows_where(table, chosen):
-            count += batch.num_rows
-            yield batch
-
-    return Positions.of(batches()), count
-
-
-def _rejected(warehouse: Warehouse, part: Part, subjects: tuple[Subject, ...]) -> Iterator[Position]:
-    """Yield the rejected records whose values name a person."""
-    sought = wanted(subjects)
-    for row in select_each(warehouse.window["quarantine"], part.rows & pc.field("sealed").is_valid()):
-        value = quarantined_value(row, part.keys)
-        if value is not None and sought.named_in(value):
-            yield position_of(row)
-
-
-def _search_others(found: Found, scan: Scan) -> None:
-    """Note which records of others name the person in what is kept of them, and what their message ids would be."""
-    pieces: list[Positions] = []
-    ids: list[pa.Table] = [clean.NO_IDS]
-    for (naming,) in scan.entries(found.part):
-        others = {p: entries for p, entries in naming.items() if p not in found.records}
-        pieces.append(Positions.each(others))
-        found.evidence += sum(any(e["form"] != FIELDS for e in entries) for entries in others.values())
-        tokens = {p: tokens_of_ids(found.part, scan.sought[0], entries) for p, entries in others.items()}
-        ids.append(clean.ids_of(tokens))
-    found.mentioned = Positions.all(pieces)
-    found.ids = pa.concat_tables(ids)
-
-
-def _search_usage(warehouse: Warehouse, found: Found) -> None:
-    """Note which of the person's records are of usage data, and count all identifiers of those: they go together."""
-    if not found.records or not files_of(warehouse.window["usage"], found.part.partition):
-        return
-    near = found.part.rows & at(found.records)
-    found.usage = _where(warehouse.window["usage"], near)[0] & found.records
-    if found.usage:
-        rows = rows_where(warehouse.window["identifiers"], near)
-        found.beside = sum(pc.sum(found.usage.mask(batch)).as_py() or 0 for batch in rows) - found.identifiers
-
-
-def preview_erasure(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Erased:
+def preview_erasure(
+    maintenance: MaintenanceContext, subjects: tuple[Subject, ...], spread: Spread | None = None
+) -> Erased:
     """Say what an erasure would take away, and what holds would keep of it. Nothing is changed."""
-    scan = scan_for(maintenance.warehouse, subjects, maintenance.on_records)
-    found = [
-        f
-        for part in open_parts(maintenance.ring, maintenance.clock())
-        if (f := search(maintenance.warehouse, part, subjects, scan))
-    ]
+    warehouse, now = maintenance.warehouse, maintenance.clock()
+    parts = list(open_parts(maintenance.ring, now))
+    notes = Notes(warehouse.objects, work_name(ERASURE, now))
+    looking = searching(warehouse, subjects, maintenance.on_records, notes, spread)
+    try:
+        found = [f for part in parts if (f := search(warehouse, part, looking))]
+    finally:
+        if spread is not None:
+            notes.remove()
     for one in found:
-        one.held = maintenance.holds.covering(maintenance.warehouse, one.part, one.concerned)
-    return Erased([_said(f) for f in found], [])
+        one.held = maintenance.holds.covering(warehouse, one.part, one.concerned)
+    begun = any(set(one.subjects) & set(subjects) for one in unfinished(warehouse, parts, now))
+    return Erased([_said(f) for f in found], [], unfinished=begun)
 
 
-def erase(maintenance: MaintenanceContext, subjects: tuple[Subject, ...]) -> Erased:
-    """Erase a person from the window and return what was taken away, certified. Workers may write meanwhile.
+def erase(
+    maintenance: MaintenanceContext, subjects: tuple[Subject, ...], spread: Spread | None = None
+) -> Erased:
+    """Erase people from the window and return what was taken away, certified. Workers may write meanwhile.
 
-    After a crash it is simply asked again: what is left is found by looking.
+    With `spread` files are looked through and written anew elsewhere, by tasks that find whom it is about in notes.
 
     1. Delete what an earlier erasure took out of the tables and could not delete any more.
-    2. In each partition: preserve what holds cover, note how many rows may go, then rewrite the quarantine, message
+    2. End each erasure of one of them that was begun and has not ended. One of the very same people is this one.
+    3. Carry it out, as `_carry_out` says.
+    """
+    # Step 1
+    _delete(maintenance)
+    # Step 2
+    now = maintenance.clock()
+    parts = list(open_parts(maintenance.ring, now))
+    done: Erased | None = None
+    looked = False
+    for begun in unfinished(maintenance.warehouse, parts, now):
+        if set(begun.subjects) & set(subjects):
+            certified = begun.certified()
+            theirs = _as_certified(begun, certified) if certified else _carry_out(maintenance, begun, spread)
+            if set(begun.subjects) == set(subjects):
+                done, looked = theirs, certified is None
+    # Step 3
+    if done is None or not looked:
+        new = _carry_out(maintenance, UnderWay.new(maintenance.warehouse, subjects, now), spread)
+        done = new if new.files or done is None else done
+    remove_idle(maintenance.warehouse.objects, parts, subjects)
+    return done
+
+
+def finish_erasures(
+    maintenance: MaintenanceContext,
+) -> Iterator[Callable[[], tuple[UnderWay, Erased]]]:
+    """Yield what ends each erasure that was begun a day ago or earlier, and remove notes of those that never began."""
+    objects, now = maintenance.warehouse.objects, maintenance.clock()
+    parts = list(open_parts(maintenance.ring, now))
+    under_way = unfinished(maintenance.warehouse, parts, now)
+    for begun in under_way:
+        if older_than(begun.work, _LEFT_BEHIND, now):
+            yield lambda begun=begun: (begun, _end(maintenance, begun))  # type: ignore[misc]
+    for work in noted(objects, ()).keys() - {begun.work for begun in under_way}:
+        if older_than(work, _LEFT_BEHIND, now):
+            Notes(objects, work).remove()
+
+
+def _end(maintenance: MaintenanceContext, begun: UnderWay) -> Erased:
+    certified = begun.certified()
+    return _as_certified(begun, certified) if certified else _carry_out(maintenance, begun, None)
+
+
+def _as_certified(begun: UnderWay, certificate: dict[str, Any]) -> Erased:
+    """End an erasure that died after its certificate was written, and return what that says."""
+    begun.end()
+    return Erased(certificate["what"]["months"], certificate["files"], certificate["number"])
+
+
+def _carry_out(maintenance: MaintenanceContext, begun: UnderWay, spread: Spread | None) -> Erased:
+    """Carry an erasure out to its end, or go on with one that has no certificate.
+
+    What is taken away is noted before and after. After a crash the rest is found by looking, and what went before is
+    in the notes: the same people are asked for again, or a sweep comes a day later.
+
+    1. In each partition: preserve what holds cover, note how many rows may go, then rewrite the quarantine, message
        ids of others that name the person, the pages, records of usage data (first who else is named in them) and, last,
        the identifiers, a commit each. The pages lead to those
        message ids and the identifiers lead to pages, so each goes when nothing needs it any more.
-    3. Look again, until nothing is found: a worker may have added records. What comes in later is not erased.
-    4. Delete the files that held the rows. From here on no version of a table leads to them. Delete what no table
+    2. Look again, until nothing is found: a worker may have added records. What comes in later is not erased.
+    3. Delete the files that held the rows. From here on no version of a table leads to them. Delete what no table
        names and has the person in it; a file that a writer may be about to commit stays, which the certificate says.
-    5. Write the certificate.
+    4. Write the certificate. A crash after it leaves notes of whoever is gone, sealed, which go next time.
+    5. Remove the notes.
     """
-    begun = maintenance.clock()
-    work = f"erasure-{secrets.token_hex(8)}"
-    months: list[dict[str, Any]] = []
-    files: list[dict[str, Any]] = []
-    # Step 1
-    _delete(maintenance)
-    scan = scan_for(maintenance.warehouse, subjects, maintenance.on_records)
-    for part in open_parts(maintenance.ring, maintenance.clock()):
-        said = _said(Found(part))
+    try:
+        erased = _take_away(maintenance, begun, spread)
+    except BaseException:
+        if begun.journal is None:
+            begun.notes.remove()
+        raise
+    # Step 5
+    begun.end()
+    return erased
+
+
+def _take_away(maintenance: MaintenanceContext, begun: UnderWay, spread: Spread | None) -> Erased:
+    """Do steps 1 to 4 of `_carry_out`."""
+    now = maintenance.clock()
+    parts = list(open_parts(maintenance.ring, now)) if begun.subjects else []
+    looking = searching(maintenance.warehouse, begun.subjects, maintenance.on_records, begun.notes, spread)
+    # Steps 1 and 2
+    for part in parts:
         for _ in range(_TRIES):
-            # Step 3
-            found = search(maintenance.warehouse, part, subjects, scan)
+            found = search(maintenance.warehouse, part, looking)
             if not found:
                 break
-            # Step 2
-            kept = maintenance.holds.preserve(maintenance.warehouse, part, found.concerned, waiting=work)
-            said["held"] = max(said["held"], sum(kept.values()))
-            said["holds"] = sorted({*said["holds"], *kept})
-            # A row of somebody else's goes with its message id if it has no other token.
-            if going := found.identifiers + found.beside + len(found.mentioned):
-                note_erasure(
-                    maintenance.warehouse.objects,
-                    work,
-                    str(part.month),
-                    part.window_months,
-                    going,
-                    len(found.usage),
-                )
-            fail_point("erase.kept")
+            journal = begun.begin(part, parts[-1], now)
             try:
-                for table, rows, cleaning in _order(found, subjects, scan):
-                    files += _rewrite(maintenance, found.part, table, cleaning)
-                    for name, count in rows.items():
-                        said[name] += count
-                    fail_point(f"erase.rewritten.{table}")
+                _rewrite_all(maintenance, begun, journal, found, spread)
             except FencedError:
                 continue  # a compaction or a sweep changed a file meanwhile: look again
         else:
             raise FencedError(f"the month {part.month} changes all the time; try again when less is written")
-        if any(said[name] for name in COUNTS):
-            months.append(said)
-    # Step 4
+    # Step 3
     _delete(maintenance)
     # By name too: a checkpoint of a merge may have forgotten that they were taken out.
+    months, files = begun.said()
     maintenance.warehouse.objects.delete(*(file["path"] for file in files))
-    unnamed = erase_unnamed(maintenance.warehouse, maintenance.ring, subjects, maintenance.clock())
-    files += unnamed.removed
+    unnamed = _erase_unnamed(maintenance, begun, parts)
+    months, files = begun.said()
     fail_point("erase.deleted")
-    # Step 5
-    if not months and not unnamed.removed:
+    # Step 4
+    if not months and not files:
         return Erased([], [], not_reached_until=unnamed.until)
     _check(maintenance, files)
     erased = Erased(months, files)
     holds = {hold for month in months for hold in month["holds"]}
+    assert begun.journal is not None  # noqa: S101  (something was taken away)
     body = {
         "what": {"months": months},
-        "begun": begun.astimezone(UTC).isoformat(timespec="microseconds"),
+        "begun": begun.journal.begun,
         "done": maintenance.clock().astimezone(UTC).isoformat(timespec="microseconds"),
         "files": files,
         "counts": {n: erased.total(n) for n in (*COUNTS, "evidence", "held")},
         "method": DELETION,
-        "checks": _checks(unnamed),
+        "checks": _checks(unnamed, bool(begun.subjects)),
         "reach": reach("erasure", holds, maintenance.sources[0], unnamed.waiting, maintenance.sources[1]),
     }
-    certificate = maintenance.registrar.issue(work, "erasure", body, maintenance.clock())
+    certificate = maintenance.registrar.issue(
+        begun.work, "erasure", body, maintenance.clock(), begun.journal.since
+    )
+    fail_point("erase.certified")
     return Erased(months, files, certificate["number"], unnamed.until)
 
 
-def _checks(unnamed: Unnamed) -> list[str]:
+def _rewrite_all(
+    maintenance: MaintenanceContext, begun: UnderWay, journal: Journal, found: Found, spread: Spread | None
+) -> None:
+    """Preserve what holds cover of what was found, then rewrite the tables of a partition in turn."""
+    part, objects = found.part, maintenance.warehouse.objects
+    kept = maintenance.holds.preserve(maintenance.warehouse, part, found.concerned, waiting=begun.work)
+    month = _said(Found(part)) | {"held": sum(kept.values()), "holds": sorted(kept)}
+    # A row of somebody else's goes with its message id if it has no other token.
+    if going := found.identifiers + found.beside + len(found.mentioned):
+        note_erasure(objects, begun.work, str(part.month), part.window_months, going, len(found.usage))
+    fail_point("erase.kept")
+    for table, counts, cleaning in _order(found):
+        if spread is None:
+            writing: _Writing = partial(cleaned_files, objects, cleaning=cleaning.of(part, begun.subjects))
+        else:
+            writing = partial(cleaned, begun.notes, spread, part, begun.subjects, cleaning)
+        _rewrite(maintenance, begun, journal, part, table, month | counts, writing)
+        fail_point(f"erase.rewritten.{table}")
+
+
+def _erase_unnamed(maintenance: MaintenanceContext, begun: UnderWay, parts: list[Part]) -> Unnamed:
+    """Remove files with the people in them that no table names, each noted before."""
+    now = maintenance.clock()
+
+    def about_to(entry: dict[str, Any]) -> None:
+        begun.begin(parts[-1], parts[-1], now).note("unnamed", [entry])
+
+    if not parts:
+        return Unnamed()
+    return erase_unnamed(maintenance.warehouse, parts, begun.subjects, now, about_to)
+
+
+def _checks(unnamed: Unnamed, looked_for: bool) -> list[str]:
     """Say where a second look found nothing, and what it could not reach."""
+    if not looked_for:  # ended by somebody else, after the months whose keys had sealed whom it is about
+        return ["every month that it was about has ended since", "the files that held the rows are deleted"]
     tables = f"{', '.join(WINDOW_TABLES[:-1])} and {WINDOW_TABLES[-1]}"
     looked = f"a second look found nothing of the person in the tables {tables}"
     if unnamed.until is not None:
@@ -286,9 +261,15 @@ def _checks(unnamed: Unnamed) -> list[str]:
 
 
 def _rewrite(
-    maintenance: MaintenanceContext, part: Part, table: str, cleaning: Clean
-) -> list[dict[str, Any]]:
-    """Rewrite the files of a partition that hold something of the person; returns the files taken out."""
+    maintenance: MaintenanceContext,
+    begun: UnderWay,
+    journal: Journal,
+    part: Part,
+    table: str,
+    month: dict[str, Any],
+    writing: _Writing,
+) -> None:
+    """Rewrite the files of a partition that hold something of the person, noted before and after."""
     handle = maintenance.warehouse.window[table]
     handle.reload()
     now = maintenance.clock()
@@ -296,11 +277,18 @@ def _rewrite(
         raise ExpiredKeyError(f"the window of {part.month} has ended meanwhile; the sweep forgets it whole")
     waited, now_ms = Waited(), int(now.timestamp() * 1000)
     files = files_of(handle, part.partition)
-    old, new = cleaned_files(maintenance.warehouse.objects, table, files, cleaning, now_ms)
+    old, new = writing(table=table, files=files, now_ms=now_ms)
     fail_point(f"erase.written.{table}")
     waited.check(table)
-    replace(handle, old, new, now_ms, "erase")
-    return [file_entry(table, f.path, f.size, f.rows) for f in old]
+    step = begun.about_to(journal, month, table, old)
+    fail_point(f"erase.noted.{table}")
+    try:
+        replace(handle, old, new, now_ms, "erase", info=info(step))
+    except FencedError:
+        journal.note("ended", [{"step": step["step"], "landed": False}])
+        raise
+    fail_point(f"erase.committed.{table}")
+    journal.note("ended", [{"step": step["step"], "landed": True}])
 
 
 def _delete(maintenance: MaintenanceContext) -> None:
@@ -334,27 +322,23 @@ def _said(found: Found) -> dict[str, Any]:
     }
 
 
-def _order(
-    found: Found, subjects: tuple[Subject, ...], scan: Scan
-) -> Iterator[tuple[str, dict[str, int], Clean]]:
+def _order(found: Found) -> Iterator[tuple[str, dict[str, int], Cleaning]]:
     """Yield the tables to rewrite in turn, what goes from each by the name it is counted under, and what cleans a
     file.
     """
     if found.quarantine:
-        yield "quarantine", {"quarantine": len(found.quarantine)}, partial(clean.quarantine, found.quarantine)
+        yield "quarantine", {"quarantine": len(found.quarantine)}, Cleaning("quarantine", found.quarantine)
     if found.mentioned:
-        yield "identifiers", {}, partial(clean.message_ids, found.ids)
+        yield "identifiers", {}, Cleaning("message_ids", ids=found.ids)
     if found.entries or found.mentioned:
         counts = {
             "originals": len(found.entries),
             "mentioned": len(found.mentioned),
             "evidence": found.evidence,
         }
-        sought = scan.sought[0]
-        yield "originals", counts, partial(clean.pages, found.part, found.entries, found.mentioned, sought)
-    tokens = found.part.tokens(subjects)
+        yield "originals", counts, Cleaning("pages", found.entries, found.mentioned)
     if found.usage:
-        yield "identifiers", {"identifiers": found.beside}, partial(clean.beside, found.usage, tokens)
-        yield "usage", {"usage": len(found.usage)}, partial(clean.usage, found.usage)
+        yield "identifiers", {"identifiers": found.beside}, Cleaning("beside", found.usage)
+        yield "usage", {"usage": len(found.usage)}, Cleaning("usage", found.usage)
     if found.identifiers:
-        yield "identifiers", {"identifiers": found.identifiers}, partial(clean.identifiers, tokens)
+        yield "identifiers", {"identifiers": found.identifiers}, Cleaning("identifiers")

@@ -22,7 +22,7 @@ from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.schemas.subjects.addresses import Subject
 from lethe.tiers.holds.scope import held_roles
 from lethe.tiers.maintenance import MaintenanceContext
-from lethe.tiers.rights.erasure import scan_for, search
+from lethe.tiers.rights.search import search, searching
 from lethe.tiers.window.lookup import Query, masked
 from lethe.tiers.window.records import gather, open_parts, plain, select_each
 from lethe.tiers.window.usage import USAGE
@@ -70,10 +70,10 @@ def build(
     rejected: list[dict[str, Any]] = []
     mentioned: list[dict[str, Any]] = []
     tokens: set[str] = set()
-    scan = scan_for(maintenance.warehouse, subjects, maintenance.on_records)
+    looking = searching(maintenance.warehouse, subjects, maintenance.on_records)
     for part in open_parts(maintenance.ring, maintenance.clock()):
         tokens |= {subject_token(part.keys, s.kind, s.value).hex() for s in subjects}
-        found = search(maintenance.warehouse, part, subjects, scan)
+        found = search(maintenance.warehouse, part, looking)
         ends = window_end(part.month, part.window_months)
         mentioned += [
             {"record": str(p), "identifiers_kept_until": ends.isoformat()}

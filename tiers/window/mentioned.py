@@ -15,6 +15,7 @@ import orjson
 from lethe.keys.tokens import message_token
 from lethe.schemas.position import Position
 from lethe.schemas.subjects.spellings import Spellings, suspects
+from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.rewrite import files_of, read_file
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.mentions import readings
@@ -35,14 +36,18 @@ class Scan:
     searched: int = 0
     _clean: set[str] = field(default_factory=set)
 
+    def clean(self, path: str) -> bool:
+        """Tell whether a file was searched and had nothing of anybody."""
+        return path in self._clean
+
     def entries(
-        self, part: Part, only: Positions | None = None
+        self, part: Part, only: Positions | None = None, files: Sequence[DataFile] | None = None
     ) -> Iterator[list[dict[Position, list[dict[str, Any]]]]]:
-        """Yield page by page, for each sought, the entries (or those of records `only`) that name it, by record."""
+        """Yield page by page, for each sought, the entries that name it, by record; of records `only`, in `files`."""
         wanted = [s for s in self.sought if s is not None]
         if not wanted:
             return
-        for path, page, near in self._pages(part, only):
+        for path, page, near in self._pages(part, only, files):
             entries = open_entries(page, part.keys)
             self.searched += entries.num_rows
             self.on_records(self.searched)
@@ -59,12 +64,14 @@ class Scan:
                 yield found
 
     def _pages(
-        self, part: Part, only: Positions | None
+        self, part: Part, only: Positions | None, files: Sequence[DataFile] | None
     ) -> Iterator[tuple[str, dict[str, Any], set[Position] | None]]:
         """Yield the pages to be searched: the file's path, the page, and which of the records `only` may be in it."""
-        table = self.warehouse.window["originals"]
-        table.reload()
-        for file in files_of(table, part.partition):
+        if files is None:
+            table = self.warehouse.window["originals"]
+            table.reload()
+            files = files_of(table, part.partition)
+        for file in files:
             if file.path in self._clean:
                 continue
             rows = read_file(self.warehouse.objects, "originals", file)

@@ -105,6 +105,17 @@ class Positions:
                 here[mine] = _among(numbers, self._places[place])
         return pa.array(here)
 
+    def rows(self) -> pa.Table:
+        """Return a row of each, with the columns `WHERE`, in order; an index of -1 where there is none."""
+        pieces = [
+            pa.table(
+                [pa.repeat(pa.scalar(stream, pa.string()), len(offsets)),
+                 pa.repeat(pa.scalar(partition, pa.int32()), len(offsets)), offsets, indexes], names=WHERE,
+            )
+            for (stream, partition), (offsets, indexes) in sorted(self._places.items())
+        ]  # fmt: skip
+        return pa.concat_tables(pieces) if pieces else _table([])
+
     def offsets(self) -> Iterator[tuple[str, int, _Offsets]]:
         """Yield each topic-partition with the offsets of it, in order, each once."""
         for (stream, partition), (offsets, _) in sorted(self._places.items()):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lethe.console.cli.engines import ADDRESS, ENGINE, WORKERS, cluster
+from lethe.console.cli.engines import ADDRESS, ENGINE, WORKERS, spread
 from lethe.console.cli.people.window import CASE, LAW, PURPOSE, RECORD
 from lethe.console.cli.remote.calls import ask
 from lethe.console.cli.shell import Shell, asker, fail, moment, progress, read_file, shell, write_private
@@ -75,11 +75,10 @@ def verify_command(
         _end_of(invocation, done)
         return
     with (
-        cluster(invocation, engine, address, workers) as tasks,
+        spread(invocation, engine, address, workers) as elsewhere,
         progress("rows verified", None, shown=not invocation.json) as update,
     ):
-        here = engine == "local" and workers is None  # in this process, which tells row by row how far it is
-        done = verify.verify(invocation.runtime, wanted, update, None if here else tasks.map)
+        done = verify.verify(invocation.runtime, wanted, update, elsewhere)
     _end_of(invocation, done)
 
 

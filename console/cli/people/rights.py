@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lethe.console.cli.engines import ADDRESS, ENGINE, WORKERS, spread
 from lethe.console.cli.people.window import FOR
 from lethe.console.cli.remote.calls import ask, with_case
 from lethe.console.cli.shell import Shell, agree, asker, progress, shell, typed
@@ -140,6 +141,9 @@ def erase_command(
     yes: Annotated[bool, typer.Option("--yes", help="Agree to it; needed without a terminal.")] = False,
     case: CASE = "data subject request",
     purpose: FOR = None,
+    engine: ENGINE = "local",
+    address: ADDRESS = None,
+    workers: WORKERS = None,
 ) -> None:
     """Erase a person from the window: preview, then every row and page entry, then the files that held them.
 
@@ -151,24 +155,33 @@ def erase_command(
     if (value is None) == (source is None):
         raise InputError("give one person, or --from with a file of people")
     who, texts = asker(case, purpose), [typed(value)] if value is not None else _people(source)
-    with progress("records looked through", None, shown=not invocation.json) as update:
-        preview = ask(invocation, erase.preview_all, who, texts, lambda done: update(done, None))
+    with (
+        spread(invocation, engine, address, workers) as elsewhere,
+        progress("records looked through", None, shown=not invocation.json) as update,
+    ):
+        preview = ask(invocation, erase.preview_all, who, texts, lambda done: update(done, None), elsewhere)
     if dry_run or not preview.found:
         invocation.answer(asdict(preview), lambda: _show(invocation, preview))
         return
     if not invocation.json:
         _show(invocation, preview)
     agree(invocation, yes, "what the preview lists is erased for ever", "erase")
-    with progress("records looked through", None, shown=not invocation.json) as update:
-        erased = ask(invocation, erase.erase_all, who, texts, lambda done: update(done, None))
+    with (
+        spread(invocation, engine, address, workers) as elsewhere,
+        progress("records looked through", None, shown=not invocation.json) as update,
+    ):
+        erased = ask(invocation, erase.erase_all, who, texts, lambda done: update(done, None), elsewhere)
     waits = (
         f"; {erased.total('held')} record(s) are under a hold and wait for its release"
         if erased.holds
         else ""
     )
-    invocation.answer(
-        asdict(erased), lambda: invocation.say(f"erased, certificate {erased.certificate}{waits}", "green")
+    done = (
+        "nothing was left to erase"
+        if erased.certificate is None
+        else f"erased, certificate {erased.certificate}"
     )
+    invocation.answer(asdict(erased), lambda: invocation.say(f"{done}{waits}", "green"))
 
 
 def _people(source: Path | None) -> list[str]:
@@ -183,6 +196,12 @@ def _people(source: Path | None) -> list[str]:
 def _show(invocation: Shell, preview: Erasure) -> None:
     if not preview.found:
         invocation.say("Nothing about this person is in the window.")
+        return
+    if preview.unfinished:
+        invocation.say(
+            "An erasure of them was begun and has not ended: it is ended first, and certified.", "yellow"
+        )
+    if not preview.months:
         return
     rows: list[list[Any]] = [
         [", ".join(m[c]) if c == "holds" else m[c] for c in _COLUMNS] for m in preview.months

@@ -37,6 +37,7 @@ ERASE = (
     "hold.kept", "erase.kept", "erase.written.quarantine", "erase.rewritten.quarantine", "erase.written.originals",
     "erase.rewritten.originals", "erase.written.identifiers", "erase.rewritten.identifiers",
     "erase.written.identifiers:2", "erase.rewritten.identifiers:2", "erase.deleted", "certificate.written",
+    "erase.noted.quarantine", "erase.committed.originals", "erase.committed.identifiers:2", "erase.certified",
 )  # fmt: skip
 RELEASE = ("hold.released", "hold.destroyed", "hold.emptied", "hold.certified")
 
@@ -143,15 +144,43 @@ def proven(world: World) -> None:
             evidence_of(runtime.warehouse, runtime.ring, signer.history, position, world.now)
 
 
+def with_her_named(folder: Path) -> World:
+    """Somebody else's record names her, as its message id: that is the first thing to go from the identifiers."""
+    world, _ = filled(folder)
+    world.ingest([report(4, HIM, MARCH, message_id=HER, mccMnc="26201", callbackData="his own")])
+    return world
+
+
+COUNTED = {
+    "identifiers": 2,
+    "originals": 2,
+    "quarantine": 1,
+    "mentioned": 1,
+    "usage": 0,
+    "evidence": 0,
+    "held": 1,
+}
+
+
+def told_of(world: World) -> list[dict[str, int]]:
+    assert set(certified(world)) <= {"erasure"}
+    return [c["counts"] for c in certificates.every(world.runtime.objects)]
+
+
 @pytest.mark.parametrize("point", ERASE)
 def test_an_erasure_killed_anywhere_is_finished_by_asking_again(tmp_path: Path, point: str) -> None:
-    world, _ = filled(tmp_path)
-    # Somebody else's record names her, as its message id: that is the first thing to go from the identifiers.
-    world.ingest([report(4, HIM, MARCH, message_id=HER, mccMnc="26201", callbackData="his own")])
+    world = with_her_named(tmp_path)
     token = world.tokens(HER, ["2025-03"])["2025-03"]
     killed_at(point, world, f"erase {HER}")
+    for path in world.paths("_erasing"):
+        assert HER[1:].encode() not in (world.root / path).read_bytes()
+    assert preview_erasure(world.maintenance_context(), person(HER)).unfinished
     erase(world.maintenance_context(), person(HER))
-    assert preview_erasure(world.maintenance_context(), person(HER)).months == []
+    left = preview_erasure(world.maintenance_context(), person(HER))
+    assert (left.months, left.unfinished) == ([], False)
+    # One certificate, of all of it, whoever did it.
+    assert told_of(world) == [COUNTED]
+    assert world.paths("_erasing") == world.paths("_forgetting") == []
     # What the killed one wrote and did not commit is in no table; an hour later nobody can be about to commit it.
     assert world.found(HER) == []
     assert len(world.found(HIM)) == 2
@@ -163,6 +192,47 @@ def test_an_erasure_killed_anywhere_is_finished_by_asking_again(tmp_path: Path, 
     (kept,) = maintenance.holds.records(maintenance.holds.find("C-1"))
     assert kept["identifiers"][0]["value"] == HER[1:]
     assert kept["entries"], "what was set aside first is not replaced by what was left after half an erasure"
+
+
+@pytest.mark.parametrize("point", ["erase.committed.identifiers:2", "erase.kept"])
+def test_an_erasure_nobody_asks_for_again_is_ended_by_a_sweep_a_day_later(tmp_path: Path, point: str) -> None:
+    world = with_her_named(tmp_path)
+    killed_at(point, world, f"erase {HER}")
+    world.now += timedelta(hours=23)
+    assert world.sweep(forced=True) == []
+    assert told_of(world) == []
+    world.now += timedelta(hours=2)
+    assert [o.state for o in world.sweep(forced=True)] == ["erased"]
+    assert told_of(world) == [COUNTED]
+    assert world.found(HER) == []
+    assert world.sweep(forced=True) == []
+    assert world.paths("_erasing") == world.paths("_forgetting") == []
+
+
+def test_an_erasure_whose_months_have_ended_is_certified_of_what_was_done(tmp_path: Path) -> None:
+    world = with_her_named(tmp_path)
+    killed_at("erase.committed.originals", world, f"erase {HER}")
+    world.now = END + timedelta(days=60)
+    world.sweep(forced=True)
+    world.sweep(forced=True)
+    told = {c["kind"]: c for c in certificates.every(world.runtime.objects)}
+    assert told.keys() == {"erasure", "window"}
+    assert told["erasure"]["counts"] == COUNTED | {"identifiers": 0}
+    assert told["erasure"]["checks"][0] == "every month that it was about has ended since"
+    assert world.paths("_erasing") == world.paths("_forgetting") == []
+
+
+def test_another_person_asked_for_leaves_it_and_one_more_of_them_ends_it_first(tmp_path: Path) -> None:
+    world = with_her_named(tmp_path)
+    killed_at("erase.committed.originals", world, f"erase {HER}")
+    erase(world.maintenance_context(), person("+4915199999999"))
+    assert told_of(world) == []
+    erase(world.maintenance_context(), (*person(HER), *person(HIM)))
+    hers, his = told_of(world)
+    assert hers == COUNTED
+    assert (his["identifiers"], his["originals"]) == (2, 2)
+    assert world.rows("identifiers") == []
+    assert world.paths("_erasing") == world.paths("_forgetting") == []
 
 
 @pytest.mark.parametrize("point", RELEASE)

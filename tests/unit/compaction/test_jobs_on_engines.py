@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -18,14 +20,23 @@ from retention_world import World, report
 
 from lethe.integrity.verify.findings import Kind
 from lethe.operations import adjustments
+from lethe.operations.asker import Asker
 from lethe.operations.engines import open_engine
 from lethe.operations.engines.dask import Dask
 from lethe.operations.engines.local import Local
 from lethe.operations.engines.tasks import Cluster, pack, perform_packed
 from lethe.operations.proof import verify
-from lethe.schemas.errors import ConfigurationError, TransientError
+from lethe.operations.rights import erase
+from lethe.schemas.errors import ConfigurationError, LetheError, TransientError
+from lethe.schemas.subjects.addresses import Subject
+from lethe.tiers.certificates import certificates
+from lethe.tiers.rights.spread import Notes, work_name
+from lethe.tiers.window.records import open_parts
 
-MARCH = datetime(2025, 3, 10, 12, tzinfo=UTC)
+NOW = datetime.now(
+    UTC
+)  # workers that are processes of their own open keys, and have the clock of the machine
+THEN = (NOW - timedelta(days=40)).replace(hour=12, minute=0, second=0, microsecond=0)
 HERS = "+923001234567"
 
 
@@ -39,7 +50,8 @@ def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
 def world(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> World:
     """Forty messages, each tenth reported twice and two commits apart, in shares of twenty."""
     made = make_world(integrity={"scope": "all"})
-    said = [report(at, HERS if at % 5 == 0 else f"+92300{2_000_000 + at}", MARCH + timedelta(seconds=at))
+    made.now = NOW
+    said = [report(at, HERS if at % 5 == 0 else f"+92300{2_000_000 + at}", THEN + timedelta(seconds=at))
             for at in range(40)]  # fmt: skip
     for part in (said[:20], said[20:], said[::10]):
         made.ingest(part)
@@ -175,9 +187,122 @@ def test_a_scheduler_that_dies_leaves_nothing_half_done(
         again.close()
 
 
+OTHER = "+923002000003"
+EVE = Asker.of("eve", "DSR-1", None)
+
+
+def with_mentions(world: World) -> World:
+    """Two records of others name her: one in a text of its own, one in its message id."""
+    world.ingest([
+        report(100, OTHER, THEN, callbackData=f"call back {HERS}"),
+        report(101, OTHER, THEN, messageId=f"order-{HERS[1:]}-7"),
+    ])  # fmt: skip
+    return world
+
+
+def left_of_the_window(world: World) -> dict[str, bytes]:
+    return files(world, "identifiers") | files(world, "originals") | files(world, "quarantine")
+
+
+def test_an_erasure_comes_to_the_same_everywhere(world: World, dask: DaskCluster) -> None:
+    copy = copied(with_mentions(world), "before")
+    secrets = secrets_of(world)
+    carried: list[str] = []
+
+    class Listening(Local):
+        def map(self, work: Callable[[str], str], texts: Any) -> Iterator[str]:
+            for text, answer in zip(texts, map(work, texts), strict=True):
+                assert [p for p in world.paths("_erasing") if p], "whom it is about lies in sealed notes"
+                assert not world.holding(HERS[1:].encode())
+                carried.extend((text, answer))
+                yield answer
+
+    outcomes = []
+    for engine in (None, Listening(1), Local(2), open_engine("dask", dask.address)):
+        restored(world, copy)
+        spread = None if engine is None else on(world, engine).map
+        preview = erase.preview_all(world.runtime, EVE, [HERS], spread=spread)
+        done = erase.erase_all(world.runtime, EVE, [HERS], spread=spread)
+        assert preview.months == done.months
+        assert (done.total("identifiers"), done.total("mentioned")) == (12, 2)
+        assert not erase.erase_all(world.runtime, EVE, [HERS], spread=spread).found
+        assert world.paths("_erasing") == []
+        outcomes.append((done.months, left_of_the_window(world)))
+    assert outcomes[0] == outcomes[1] == outcomes[2] == outcomes[3]
+    assert len(carried) > 6
+    assert not any(secret.decode("latin1") in text for text in carried for secret in secrets)
+    assert not any('"offset"' in text for text in carried)
+    nothing_is_kept_of_anybody(dask.folder, secrets)
+
+
+def test_an_erasure_whose_workers_and_coordinator_die(world: World, dask: DaskCluster) -> None:
+    """A worker is killed at some moment, the coordinator at some step; asked again, all is done and nothing is left."""
+    draw = random.Random(dask.port)  # another one each time
+    with_mentions(world)
+    others = len(world.rows("identifiers")) - 12
+    secrets = secrets_of(world)
+    steps = ["erase.kept", "erase.written.originals", "erase.committed.identifiers", "erase.deleted"]
+    people = world.folder / "people.txt"
+    people.write_text(f"{HERS}\n")
+    lethe, *arguments = [w for c in commands("What runs on it") if c[1] == "erase" for w in dask.here(c)]
+    command = [lethe, "--config", str(world.folder / "lethe.toml"), "--json", *arguments]
+    killer = threading.Timer(draw.uniform(1, 4), dask.kill_a_worker, (draw,))
+    killer.start()
+    told = {"LETHE_FAIL_POINT": draw.choice(steps)}
+    died = subprocess.run(
+        command, env=dask.environment | told, cwd=world.folder, capture_output=True, text=True, timeout=200
+    )
+    killer.join()
+    assert died.returncode == -signal.SIGKILL, died.stderr[-2000:]
+    assert world.paths("_erasing"), "what it was about is still there, sealed"
+    assert not [p for p in world.paths("_erasing") if HERS[1:].encode() in (world.root / p).read_bytes()]
+    done = subprocess.run(
+        command, env=dask.environment, cwd=world.folder, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout)["certificate"] == 0
+    (certificate,) = certificates.every(world.runtime.objects)
+    assert {n: certificate["counts"][n] for n in ("identifiers", "mentioned")} == {
+        "identifiers": 12,
+        "mentioned": 2,
+    }
+    assert world.found(HERS) == []
+    assert world.paths("_erasing") == world.paths("_forgetting") == []
+    assert len([r for r in world.rows("identifiers") if r["token"] is not None]) == others
+    assert verified(world, None).findings == []
+    nothing_is_kept_of_anybody(dask.folder, secrets)
+
+
+def test_a_worker_without_the_keys_erases_nothing(world: World) -> None:
+    config = world.folder / "lethe.toml"
+    config.write_text(config.read_text().replace(str(world.keys), str(world.folder / "elsewhere")))
+    before = left_of_the_window(world)
+    with pytest.raises(LetheError):
+        erase.erase_all(world.runtime, EVE, [HERS], spread=on(world, Local(1)).map)
+    assert left_of_the_window(world) == before
+    assert world.paths("_erasing") == []
+
+
+def test_notes_of_erasures_that_never_began_go_with_the_next_or_within_a_day(world: World) -> None:
+    (part, *_) = open_parts(world.runtime.ring, world.now)
+    objects = world.runtime.objects
+    for number in (HERS, OTHER):
+        Notes(objects, work_name("erasure-", world.now)).people(part, (Subject("msisdn", number[1:]),))
+    erase.erase_all(world.runtime, EVE, [HERS])
+    assert len(world.paths("_erasing")) == 1
+    world.now += timedelta(hours=23)
+    world.sweep(forced=True)
+    assert len(world.paths("_erasing")) == 1
+    world.now += timedelta(hours=2)
+    world.sweep(forced=True)
+    assert world.paths("_erasing") == []
+    assert len(certificates.numbers(objects)) == 1
+
+
 def test_the_commands_of_the_guide_run(world: World, dask: DaskCluster) -> None:
     """Each is run against the cluster, in a process of its own."""
     answers = {}
+    (world.folder / "people.txt").write_text(f"{HERS}\n")
     for words in commands("What runs on it"):
         lethe, *arguments = dask.here(words)
         done = subprocess.run(
@@ -186,7 +311,8 @@ def test_the_commands_of_the_guide_run(world: World, dask: DaskCluster) -> None:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
         answers[words[1]] = json.loads(done.stdout)
-    assert answers.keys() == {"compact", "adjustments", "verify"}
+    assert answers.keys() == {"compact", "adjustments", "verify", "erase"}
+    assert [month["identifiers"] for month in answers["erase"]["months"]] == [12]
     assert {merge["table"] for merge in answers["compact"]} >= {"identifiers", "metadata"}
     assert [month["new"] for month in answers["adjustments"]] == [4]
     assert (answers["verify"]["ok"], answers["verify"]["rows"]) == (True, 44)

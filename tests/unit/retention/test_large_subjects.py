@@ -13,7 +13,8 @@ from retention_world import World, person, report
 
 from lethe.schemas.position import Position
 from lethe.tiers.commit import pages
-from lethe.tiers.rights.erasure import Found, erase, preview_erasure, scan_for, search
+from lethe.tiers.rights.erasure import erase, preview_erasure
+from lethe.tiers.rights.search import Found, search, searching
 from lethe.tiers.window.positions import WHERE, Positions
 from lethe.tiers.window.records import open_parts
 
@@ -34,10 +35,10 @@ def looked_for(world: World) -> tuple[Found, int, int]:
     """What is found of her, how much memory that takes, and how much it took at most to find it."""
     maintenance = world.maintenance_context()
     (part,) = open_parts(maintenance.ring, world.now)
-    scan = scan_for(maintenance.warehouse, person(HER))
+    looking = searching(maintenance.warehouse, person(HER))
     tracemalloc.start()
     try:
-        found = search(maintenance.warehouse, part, person(HER), scan)
+        found = search(maintenance.warehouse, part, looking)
         return found, *tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
