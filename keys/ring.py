@@ -212,13 +212,16 @@ class KeyRing:
         created = [self._store.created(info.key_id, destroyed) for info, destroyed in infos]
         return [replace(info, created=at) for (info, _), at in zip(infos, created, strict=True)]
 
-    def states(self, now: datetime) -> tuple[builtins.list[KeyInfo], Mapping[str, str]]:
+    def states(
+        self, now: datetime, known: Mapping[str, Known] | None = None
+    ) -> tuple[builtins.list[KeyInfo], Mapping[str, str]]:
         """Return what `list` does, and why providers, by name, could not say what they hold.
 
-        In one look at the store: when keys were made is not asked (`created` is None).
+        In one look at the store, or none with what `known` said just now: when keys were made is not asked (`created`
+        is None).
         """
         held = self._held()
-        return [info for info, _ in self._infos(now, held)], held[1]
+        return [info for info, _ in self._infos(now, held, known)], held[1]
 
     def live(self, now: datetime) -> builtins.list[KeyInfo]:
         """Return what is known of every month that is live at `now`, oldest first, in one look at the store.
@@ -265,12 +268,15 @@ class KeyRing:
         return None
 
     def _infos(
-        self, now: datetime, held: tuple[set[str], dict[str, str]] | None = None
+        self,
+        now: datetime,
+        held: tuple[set[str], dict[str, str]] | None = None,
+        known: Mapping[str, Known] | None = None,
     ) -> builtins.list[tuple[KeyInfo, bool]]:
         """Return every month that ever had keys, oldest first, and whether they are marked as destroyed."""
         now = now if self._latest is None else self._latest.peek(now)
         self._forget_ended(now)
-        known = self._store.all()
+        known = self._store.all() if known is None else known
         ids, silent = held or self._held()
         infos = []
         for key_id in ids | known.keys():

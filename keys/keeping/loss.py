@@ -9,13 +9,13 @@ and every sweep tries), and nothing may be given up before `WAIT` is over.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from lethe.keys.blobs import Blobs
-from lethe.keys.keeping.keystore import Keystore, LossNote, kek_id
+from lethe.keys.keeping.keystore import Keystore, Known, LossNote, kek_id
 from lethe.keys.providers.choice import Providers
 from lethe.schemas.errors import (
     ConfigurationError,
@@ -83,9 +83,10 @@ class Losses:
         self._store.mark_given_up(key_id, generation, note)
         self._store.withdraw_lost(key_id, generation)
 
-    def said(self) -> dict[str, LossNote]:
-        """Return every note of a loss that is not given up yet, by key id."""
-        found = {k: self._store.read_lost(k, known.lost) for k, known in self._store.all().items()}
+    def said(self, known: Mapping[str, Known] | None = None) -> dict[str, LossNote]:
+        """Return every note of a loss that is not given up yet, by key id, among what is `known` of key ids."""
+        there = self._store.all() if known is None else known
+        found = {k: self._store.read_lost(k, one.lost) for k, one in there.items() if one.lost >= 0}
         return {key_id: note for key_id, note in found.items() if note is not None}
 
     def _why(self, key_id: str, generation: int, is_ours: Callable[[str], bool]) -> str:

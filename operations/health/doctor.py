@@ -173,12 +173,13 @@ def _short(option: str) -> str:
 def _keys(runtime: Runtime, what: str) -> Iterator[Check | None]:
     now = runtime.clock()
     states = dict.fromkeys(("live", "ended", "destroyed"), 0)
-    infos, silent = runtime.ring.states(now)
+    known = runtime.ring.known()  # one look at the store for all of it
+    infos, silent = runtime.ring.states(now, known)
     for name, trouble in silent.items():
         # Nothing may be wrapped by it yet: then nothing that follows would ask it.
         yield Check(what, "wrong", f"the provider {name} cannot say what it holds: {trouble}",
                     "no new month begins, and none ends for good, until it answers")  # fmt: skip
-    for report in check_keys(runtime.ring, now, infos):
+    for report in check_keys(runtime.ring, now, infos, known):
         states[report.state] += 1
         found = Check(f"{what} {report.key_id}", "wrong", report.trouble, report.advice)
         yield found if report.trouble else None
@@ -186,7 +187,7 @@ def _keys(runtime: Runtime, what: str) -> Iterator[Check | None]:
             yield Check(f"{what} {report.key_id}", "warning",
                         f"lost and given up: what came in before {report.given_up:%Y-%m-%d %H:%M} UTC is unreadable",
                         "lethe certificates list has the certificate; the month ends as every other")  # fmt: skip
-    for said in give_up.said(runtime):
+    for said in give_up.said(runtime, known):
         note = f"{said.who} said at {said.since:%Y-%m-%d %H:%M} UTC that it is lost"
         yield Check(f"{what} {said.key_id}", "wrong", note,
                     f"lethe keys give-up {said.key_id} gives it up, with --withdraw it takes that back")  # fmt: skip
@@ -254,7 +255,7 @@ def _holds(runtime: Runtime, what: str) -> Iterator[Check]:
     active = holds.active()
     overdue = [h for h in active if h.overdue(now)]
     ending = [h for h in active if h.ends is not None and now >= h.ends - _ENDS_SOON]
-    for lost in coverage.known_differences(holds):
+    for lost in coverage.known_differences(holds, active):
         said = f"{lost.month}: it covered {lost.said} record(s), there are {lost.found}"
         yield Check(f"hold {lost.hold}", "wrong", said,
                     "something took records away that it keeps: bring the tables back from the backup")  # fmt: skip

@@ -32,9 +32,17 @@ class KeyReport:
     given_up: datetime | None = None
 
 
-def check_keys(ring: KeyRing, now: datetime, infos: Iterable[KeyInfo] | None = None) -> Iterator[KeyReport]:
-    """Try every month's keys, or those that `states` of the ring gave: nothing is taken from what is cached."""
-    known = ring.known()
+def check_keys(
+    ring: KeyRing,
+    now: datetime,
+    infos: Iterable[KeyInfo] | None = None,
+    known: Mapping[str, Known] | None = None,
+) -> Iterator[KeyReport]:
+    """Try every month's keys, or those that `states` of the ring gave: nothing is taken from what is cached.
+
+    `known`: what the ring had of every key id just now.
+    """
+    known = ring.known() if known is None else known
     for info in ring.states(now)[0] if infos is None else infos:
         yield _live(ring, info, known) if info.state == "live" else _over(ring, info, now, known)
 

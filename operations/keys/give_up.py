@@ -6,13 +6,14 @@ gives them up: where the service has accounts that has to be another person.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from lethe.keys.keeping.keystore import LossNote
+from lethe.keys.keeping.keystore import Known, LossNote
 from lethe.keys.keeping.loss import WAIT, Loss
 from lethe.keys.providers.choice import LOCAL
 from lethe.operations.asker import Asker, record
@@ -118,9 +119,10 @@ def give_up(runtime: Runtime, asker: Asker, key_id: str, reason: str) -> GivenUp
     return loss.begin(maintenance, month, found.generation, note)
 
 
-def said(runtime: Runtime) -> list[Said]:
-    """List what is said to be lost and is not given up."""
-    return [_said(key_id, note.why, note) for key_id, note in sorted(runtime.ring.losses.said().items())]
+def said(runtime: Runtime, known: Mapping[str, Known] | None = None) -> list[Said]:
+    """List what is said to be lost and is not given up, among what is `known` of key ids."""
+    noted = runtime.ring.losses.said(known)
+    return [_said(key_id, note.why, note) for key_id, note in sorted(noted.items())]
 
 
 def _begun(runtime: Runtime, month: Due) -> int | None:

@@ -6,7 +6,7 @@ files are the same is not looked at again, so that a sweep costs little; what ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -88,11 +88,11 @@ def check(warehouse: Warehouse, holds: Holds, ring: KeyRing, now: datetime) -> l
     return differences
 
 
-def known_differences(holds: Holds) -> list[Difference]:
-    """Return the differences that the last sweep noted, without looking again."""
+def known_differences(holds: Holds, active: Iterable[Hold]) -> list[Difference]:
+    """Return the differences of holds in force that the last sweep noted, without looking again."""
     return [
         Difference(hold.id, name, one["said"], one["found"])
-        for hold in holds.active()
+        for hold in active
         for name, one in sorted(_noted(holds.objects, hold).items())
         if one["found"] < one["said"]
     ]
