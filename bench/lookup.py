@@ -29,7 +29,7 @@ from lethe.operations.engines import open_engine
 from lethe.operations.engines.tasks import Cluster
 from lethe.operations.runtime import Runtime, system_clock
 from lethe.operations.settings import Settings
-from lethe.operations.window.lookup import lookup
+from lethe.operations.window.lookup import lookup, lookup_each
 from lethe.schemas.arrow import TABLES
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers.delta.files import write_files
@@ -127,6 +127,18 @@ def timed(runtime: Runtime, text: str) -> tuple[float, int]:
     return time.perf_counter() - start, len(found.records)
 
 
+def spent_on(runtime: Runtime, subjects: list[int]) -> float:
+    """Processor seconds of a look-up of several at once, the median of nine."""
+    who = Asker.of("bench", "F-1", "measured")
+    texts = ["+" + number(subject) for subject in subjects]
+    spent = []
+    for _ in range(9):
+        start = time.process_time()
+        lookup_each(runtime, who, texts)
+        spent.append(time.process_time() - start)
+    return sorted(spent)[4]
+
+
 def of_children() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
@@ -148,6 +160,11 @@ def measure(runtime: Runtime, folder: Path) -> None:
     )
     print(f"| warm process, 100 numbers nobody has | {percentiles(strange)} | {percentiles(SPENT)} |")
     print(f"| the first look-up of a process | {first * 1e3:.0f} | | | |", flush=True)
+    for whom, beyond in (("subjects", 0), ("numbers nobody has", SUBJECTS)):
+        one, fifty = (
+            spent_on(runtime, [chance.randrange(SUBJECTS) + beyond for _ in range(n)]) for n in (1, 50)
+        )
+        print(f"| fifty {whom} in one reading, of processor | {fifty / one:.1f} times one |", flush=True)
     fresh: list[float] = []
     cores: list[float] = []
     command = [

@@ -1,43 +1,51 @@
-"""Bloom filters of Parquet files, asked for single values without reading the rest.
+"""Bloom filters of Parquet files, asked for values without reading the rest.
 
 Format: Parquet "Bloom filter" specification, split block Bloom filters over xxHash64 (seed 0) of a value's plain bytes.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-_SALT: Final = (
-    0x47B6137B,
-    0x44974D91,
-    0x8824AD5B,
-    0xA2B7289D,
-    0x705495C7,
-    0x2DF1424B,
-    0x9EFC4947,
-    0x5C6BFB31,
+_SALT: Final = np.array(
+    [
+        0x47B6137B,
+        0x44974D91,
+        0x8824AD5B,
+        0xA2B7289D,
+        0x705495C7,
+        0x2DF1424B,
+        0x9EFC4947,
+        0x5C6BFB31,
+    ],
+    np.uint32,
 )
 _BLOCK: Final = 32
-_ALL: Final = slice(None)
-_MASK: Final = (1 << 64) - 1
-_P1, _P2, _P3 = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
-_P4, _P5 = 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5
+_AT_ONCE: Final = 1 << 14
+"""Values and row groups that are compared at one time, of some hundred bytes each."""
+_Hashes = npt.NDArray[np.uint64]
+_P1, _P2, _P3, _P4, _P5 = np.array(
+    [0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5],
+    np.uint64,
+)
 
 
-def hash_of(value: bytes) -> int:
-    """Compute xxHash64 of a value of 8 or 16 bytes: an integer's or a token's."""
-    mixed = (_P5 + len(value)) & _MASK
-    for (lane,) in struct.iter_unpack("<Q", value):
-        mixed ^= _rotated(lane * _P2 & _MASK, 31) * _P1 & _MASK
-        mixed = (_rotated(mixed, 27) * _P1 + _P4) & _MASK
-    mixed = (mixed ^ mixed >> 33) * _P2 & _MASK
-    mixed = (mixed ^ mixed >> 29) * _P3 & _MASK
-    return mixed ^ mixed >> 32
+def hashes_of(values: Sequence[bytes]) -> _Hashes:
+    """Compute xxHash64 of values of 8 or 16 bytes each, all of one size: integers or tokens."""
+    size = len(values[0]) if values else 8
+    lanes = np.frombuffer(b"".join(values), "<u8").reshape(len(values), size // 8)
+    mixed = np.full(len(values), _P5 + np.uint64(size), np.uint64)
+    for at in range(size // 8):  # numbers of 64 bits that wrap around, as the algorithm has them
+        mixed ^= _rotated(lanes[:, at] * _P2, 31) * _P1
+        mixed = _rotated(mixed, 27) * _P1 + _P4
+    mixed = (mixed ^ mixed >> np.uint64(33)) * _P2
+    mixed = (mixed ^ mixed >> np.uint64(29)) * _P3
+    hashes: _Hashes = mixed ^ mixed >> np.uint64(32)
+    return hashes
 
 
 class Filters:
@@ -53,12 +61,19 @@ class Filters:
         self._blocks = np.array(sizes, np.int64) // _BLOCK
         self._starts = np.array(ends, np.int64) - np.array(sizes, np.int64)
 
-    def may_hold(self, hashed: int, among: Sequence[int] | slice = _ALL) -> npt.NDArray[np.bool_]:
-        """Tell whether a value with this hash can be in each of the row groups, or in those `among` them."""
-        starts = self._starts[among] + ((hashed >> 32) * self._blocks[among] >> 32) * _BLOCK
+    def may_hold(self, hashes: _Hashes, groups: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Tell of each hash whether its value can be in the row group that stands beside it."""
+        held = np.empty(len(hashes), np.bool_)
+        for at in range(0, len(hashes), _AT_ONCE):
+            some = slice(at, at + _AT_ONCE)
+            held[some] = self._may_hold(hashes[some], groups[some])
+        return held
+
+    def _may_hold(self, hashes: _Hashes, groups: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        high = (hashes >> np.uint64(32)).astype(np.int64)
+        starts = self._starts[groups] + (high * self._blocks[groups] >> 32) * _BLOCK
         blocks = self._data[starts[:, None] + np.arange(_BLOCK)].view("<u4")
-        low = hashed & 0xFFFFFFFF
-        bits = np.array([1 << ((low * salt & 0xFFFFFFFF) >> 27) for salt in _SALT], np.uint32)
+        bits = np.uint32(1) << ((hashes.astype(np.uint32)[:, None] * _SALT) >> np.uint32(27))
         found: npt.NDArray[np.bool_] = ((blocks & bits) == bits).all(axis=1)
         return found
 
@@ -73,5 +88,5 @@ def _size(data: memoryview, at: int) -> int:
         at, shift = at + 1, shift + 7
 
 
-def _rotated(value: int, bits: int) -> int:
-    return (value << bits | value >> 64 - bits) & _MASK
+def _rotated(values: _Hashes, bits: int) -> _Hashes:
+    return values << np.uint64(bits) | values >> np.uint64(64 - bits)
