@@ -90,10 +90,14 @@ class Period(Body):
 
 
 class Sought(Period):
-    """What to analyse; `kinds` and `least` (communications) say which nodes the graph has."""
+    """What to analyse; `kinds` and `least` (communications) say which nodes the graph has.
+
+    `answer`: that of an analysis this session has just asked for, of which another view is made without a second look.
+    """
 
     kinds: list[Literal["person", "business", "account"]] = Field(["person", "business"], max_length=3)
     least: int = Field(1, ge=1, le=1_000_000)
+    answer: str = Field("", max_length=40)
 
 
 class Analysis(BaseModel):
@@ -101,6 +105,7 @@ class Analysis(BaseModel):
 
     `heat`: communications by weekday (Monday first) and hour, UTC. `people`: how each `P-…` is shown. `places`: where
     the nodes of the graph lie, in a square of 1 by 1. `restricted`: something is left out that a person has restricted.
+    `again`: made of the reading that `answer` names, and nothing more was read.
     """
 
     since: datetime
@@ -116,6 +121,8 @@ class Analysis(BaseModel):
     graph: Graph
     places: dict[str, tuple[float, float]]
     most_nodes: int = MOST_NODES
+    answer: str
+    again: bool
 
 
 class Wanted(Body):
@@ -228,7 +235,7 @@ def revoke(service: Here, who: Caller, case_id: Id, grant: Id) -> CaseDetail:
 def analysis(service: Here, who: Caller, case_id: Id, wanted: Sought) -> Analysis:
     """Read the communications of all targets of a case, in one audited look, and say what they have in common."""
     needs(Permission.LOOKUP)(who)
-    form = {"since": wanted.since, "until": wanted.until, "least": str(wanted.least)}
+    form = {"since": wanted.since, "until": wanted.until, "least": str(wanted.least), "answer": wanted.answer}
     looked = look(service, who, case_id, form)
     picture = drawn(service, who, looked, {**form, **dict.fromkeys(wanted.kinds, "yes")})
     events, targets = looked.read.events, looked.read.targets
@@ -245,6 +252,8 @@ def analysis(service: Here, who: Caller, case_id: Id, wanted: Sought) -> Analysi
         presets=presets.ask_all(events),
         graph=picture.graph,
         places=picture.places,
+        answer=looked.answer,
+        again=looked.again,
     )
 
 

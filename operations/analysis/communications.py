@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -63,6 +65,19 @@ class Read:
     missing: Mapping[str, str]
     entry: str
     """The time of the audit entry, which names it."""
+
+    def to_keep(self) -> dict[str, Any]:
+        """Write it in a form that can be kept for another view of the same reading (`Answers`)."""
+        told = io.BytesIO()
+        self.events.write_ipc_stream(told)
+        beside = {name: getattr(self, name) for name in ("targets", "rows", "restricted", "entry")}
+        events = b64encode(told.getvalue()).decode()
+        return {**beside, "events": events, "people": dict(self.people), "missing": dict(self.missing)}
+
+    @classmethod
+    def kept(cls, kept: Mapping[str, Any]) -> Read:
+        """Read what `to_keep` wrote."""
+        return cls(**{**kept, "events": pl.read_ipc_stream(b64decode(kept["events"]))})
 
 
 class _Named(str):

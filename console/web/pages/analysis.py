@@ -47,7 +47,9 @@ _SHOWN: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A case whose targets were read: under a grant, audited."""
+    """A case whose targets were read: under a grant, audited. `answer` names what is kept of it for another view;
+    `again` says that this one came from there.
+    """
 
     case: Case
     targets: list[Entry]
@@ -56,6 +58,8 @@ class Looked:
     read: Read
     asker: Asker
     grant: str
+    answer: str = ""
+    again: bool = False
 
 
 @router.post("/cases/{case_id}/analysis")
@@ -177,7 +181,10 @@ def _keys(targets: list[Entry]) -> dict[str, str]:
 def look(
     service: Service, who: SignedIn, case_id: str, form: dict[str, str], action: Action = Action.LOOKUP
 ) -> Looked:
-    """Read the communications of a case's targets: the grant first, then the look, whose audit entry is durable."""
+    """Read the communications of a case's targets: the grant first, then the look, whose audit entry is durable.
+
+    Another view of what this session has just read is made of that (`answer` in the form), and no second look.
+    """
     case = service.cases.get(who.person, case_id)
     targets = [e for e in service.cases.entries(who.person, case_id) if e.kind == "target"]
     if not targets:
@@ -185,12 +192,22 @@ def look(
     since, until = period(form, service)
     texts = [e.text for e in targets]
     wanted = Wanted(who.person.id, action, case.id, *service.window(since, until))
+    question = {"analysis": texts, "since": since.isoformat(), "until": until.isoformat()}
+    name = form.get("answer", "")
+    if (kept := service.answers.again(who, wanted, question, name)) is not None:
+        asker = service.asker(who.person, case)
+        return Looked(case, targets, since, until, Read.kept(kept["read"]), asker, kept["grant"], name, True)
+    standing = service.standing()
     grant = service.desk.use(who.person, wanted, texts)
     asker = service.asker(who.person, case)
     namer = service.cases.namer(who.person, case_id)
     read = communications(service.runtime, asker, texts, namer, since, until)
     service.desk.took_all(grant.id, read.rows)
-    return Looked(case, targets, since, until, read, asker, grant.id)
+    if action is not Action.LOOKUP:
+        return Looked(case, targets, since, until, read, asker, grant.id)
+    answer = {"read": read.to_keep(), "grant": grant.id}
+    name = service.answers.keep(who, wanted, grant.id, question, standing, answer)
+    return Looked(case, targets, since, until, read, asker, grant.id, name)
 
 
 def _shades(matrix: overview.Matrix) -> list[list[Any]]:

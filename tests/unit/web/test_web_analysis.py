@@ -9,6 +9,8 @@ from test_web_pages import case_of
 from web_site import HER, HIM, Browser, Site
 
 from lethe.operations.access.roles import Role
+from lethe.operations.asker import Asker
+from lethe.operations.rights.restrict import restrict
 from lethe.schemas.errors import ConfigurationError
 
 
@@ -42,6 +44,28 @@ def test_the_graph_stays_where_it_was_drawn(site: Site) -> None:
     assert len(first) == 2
     assert set(first) < set(second)
     assert "layout" not in browser.get(f"/cases/{case}")
+
+
+def test_a_filter_is_no_second_look(site: Site) -> None:
+    browser = site.signed_in("amal", Role.INVESTIGATOR)
+    case = case_with(browser, HER, HIM)
+    first = browser.post(f"/cases/{case}/analysis")
+    answer = re.search(r'name="answer" value="([^"]+)"', first)
+    assert answer
+    filtered = browser.post(f"/cases/{case}/analysis", answer=answer[1], person="yes")
+    assert "nothing more was read" in filtered
+    assert first[first.index('id="when"') :] == filtered[filtered.index('id="when"') :]
+    looks = [e for e in site.world.runtime.audit.entries() if e["action"] == "case.analyse"]
+    assert len(looks) == 1
+    assert "3 of 10,000" in browser.get(f"/cases/{case}"), "and no more rows are taken"
+    for other in ({"since": "2025-03-01"}, {"until": "2025-03-09"}):
+        assert "nothing more was read" not in browser.post(
+            f"/cases/{case}/analysis", answer=answer[1], **other
+        )
+    browser.post(f"/cases/{case}/entries", targets="+923009999999")
+    assert "nothing more was read" not in browser.post(f"/cases/{case}/analysis", answer=answer[1])
+    restrict(site.world.runtime, Asker.of("dora", "R-1", "asked"), HER)
+    assert "nothing more was read" not in browser.post(f"/cases/{case}/analysis", answer=answer[1])
 
 
 def test_nothing_is_analysed_without_an_entry(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
