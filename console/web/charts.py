@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from lethe.operations.analysis.overview import shades
+from lethe.operations.documents import languages
 
 WIDTH: Final = 960
 HEIGHT: Final = 96
@@ -59,7 +60,7 @@ def days(times: Sequence[datetime], since: datetime, until: datetime) -> Bars:
     ]
     busiest, n = max(counted.items(), key=lambda item: item[1])
     unit = "week of" if step.days == 7 else "day"
-    said = f"{len(times):,} communications between {min(times).date()} and {max(times).date()}; most on the {unit} {(first + busiest * step).date()}: {n:,}"  # noqa: E501
+    said = f"{languages.counted(len(times), 'communication')} between {min(times).date()} and {max(times).date()}; most on the {unit} {(first + busiest * step).date()}: {n:,}"  # noqa: E501
     return Bars(bars, labels, said)
 
 
@@ -98,5 +99,6 @@ def week(counts: list[list[int]]) -> Heat:
     day, hour = max(
         ((d, h) for d in range(7) for h in range(24)), key=lambda at: (counts[at[0]][at[1]], -at[0], -at[1])
     )
-    said = f"{total:,} communications by weekday and hour (UTC); most on {WEEKDAYS[day]} from {hour:02d}:00: {most:,}"
+    most_on = f"most on {WEEKDAYS[day]} from {hour:02d}:00: {most:,}"
+    said = f"{languages.counted(total, 'communication')} by weekday and hour (UTC); {most_on}"
     return Heat(cells, counts, said)

@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse
 from lethe import __version__
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
+from lethe.operations.documents.languages import counted
 
 _MENU: Final = (
     ("/", "Search", Permission.LOOKUP),
@@ -49,7 +50,7 @@ def _ago(value: timedelta | None) -> str:
     for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * size:
             return f"{seconds // size:,} {unit}"
-    return f"{seconds} seconds"
+    return counted(seconds, "second")
 
 
 def _number(value: Any) -> str:
@@ -78,6 +79,7 @@ _environment.filters["time"] = _time
 _environment.filters["clock"] = _clock
 _environment.filters["number"] = _number
 _environment.filters["ago"] = _ago
+_environment.filters["counted"] = counted
 _environment.filters["money"] = _money
 
 

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from lethe.operations.documents.languages import counted
+
 MOST_NODES: Final = 500
 KINDS: Final = ("person", "business", "account")
 WIDTH: Final = 960
@@ -239,9 +241,8 @@ def _drawn(node: Node, x: float, y: float, label: str, text: str) -> str:
         shape = f'<path {cls} d="M{x} {y - size:.1f}l{size} {size}l-{size} {size}l-{size} -{size}z"/>'
     else:
         shape = f'<path {cls} d="M{x} {y - size:.1f}l{size} {2 * size}h-{2 * size}z"/>'
-    return (
-        f"<g>{shape}<title>{escape(f'{label}: {node.total:,} communications, {node.kind}')}</title>{text}</g>"
-    )
+    told = escape(f"{label}: {counted(node.total, 'communication')}, {node.kind}")
+    return f"<g>{shape}<title>{told}</title>{text}</g>"
 
 
 def graphml(found: Graph, labels: Mapping[str, str]) -> str:

@@ -29,6 +29,7 @@ from lethe.operations.analysis.communications import Read
 from lethe.operations.asker import Asker, record
 from lethe.operations.case_files.check import VERSION, origin
 from lethe.operations.documents.blocks import Block, Heading, Picture, Table, Text, html, pdf
+from lethe.operations.documents.languages import counted
 from lethe.operations.documents.packed import packed
 from lethe.operations.proof.evidence import evidence
 from lethe.operations.proof.signer import signer_of
@@ -179,7 +180,7 @@ def _blocks(
                 ["Purpose", asker.purpose], ["Made by", asker.who], ["Made (UTC)", now],
                 ["Period (UTC)", f"{facts.since:%Y-%m-%d} to before {facts.until:%Y-%m-%d}"],
                 ["Grant, approved by a second person", facts.grant], ["Communications", events.height],
-                ["Evidence files", f"{proven:,}; none for {without:,} records"],
+                ["Evidence files", f"{proven:,}; none for {counted(without, 'record')}"],
             ],
         ),
         Text(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -65,6 +65,36 @@ def lookup_each(
 
     Raises `InputError` for more than can be asked at once, or for a text that is no value.
     """
+    return _each(runtime, asker, "lookup", texts, since, until, window.masked, {})
+
+
+def reveal_each(
+    runtime: Runtime,
+    asker: Asker,
+    texts: Sequence[str],
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[Communications]:
+    """Look up several values as `lookup_each` does, with the other parties in clear: a reveal of all at once.
+
+    Each audit entry, `reveal`, is about those who are shown, too. Raises `LetheError` for more records than the grant
+    of the asker has rows for.
+    """
+    told: dict[str, Subject] = {}
+
+    def clear(subject: Subject) -> str:
+        text = f"+{subject.value}" if subject.kind == "msisdn" else subject.value
+        told[text] = subject
+        return text
+
+    return _each(runtime, asker, "reveal", texts, since, until, clear, told)
+
+
+def _each(
+    runtime: Runtime, asker: Asker, action: str, texts: Sequence[str], since: datetime | None,
+    until: datetime | None, name: Callable[[Subject], str], clear: Mapping[str, Subject],
+) -> list[Communications]:  # fmt: skip
+    """Look up several values; `name` writes the other parties, `clear` holds those that it wrote in clear."""
     with runtime.traces.span("lethe.lookup") as span:
         asker.needs_reason()
         if not 0 < len(texts) <= MOST_VALUES:
@@ -78,20 +108,25 @@ def lookup_each(
         hidden = hidden_tokens(runtime, asker)
         shown = [[r for r in rows if not is_hidden(r, hidden)] for rows in found]
         once = {id(row): row for rows in shown for row in rows}
-        answers = {id(row): told for row, told in paired(runtime, list(once.values()), hidden, window.masked)}
+        answers = {id(row): told for row, told in paired(runtime, list(once.values()), hidden, name)}
         told: list[Communications] = []
         entries: list[dict[str, Any]] = []
         for (person, query), tokens, rows, seen in zip(people, asked, found, shown, strict=True):
             answer = _together([(row, answers[id(row)]) for row in seen if id(row) in answers])
             restricted = len(seen) < len(rows)
             entries.append({
-                "about": (*query.subjects, *_shown_beside(runtime, tokens, seen)), "messages": _messages(query),
+                "about": (
+                    *query.subjects, *_shown_beside(runtime, tokens, seen),
+                    *{clear[other] for a in answer if (other := a["counterpart"]) in clear},
+                ),
+                "messages": _messages(query),
                 "since": since, "until": until, "law": asker.law, "count": len(answer), "restricted": restricted,
                 "missing": sorted(tokens.missing),
             })  # fmt: skip
             told.append(Communications(answer, restricted, tokens.missing, not rows and person.unread_number))
         # Step 2
-        record_each(runtime, asker, "lookup", entries)
+        record_each(runtime, asker, action, entries)
+        asker.takes(sum(len(one.records) for one in told))
         span.count(
             values=len(texts), records=sum(len(one.records) for one in told),
             restricted=any(one.restricted for one in told),

@@ -64,6 +64,12 @@ def lookup_command(
     hold: Annotated[
         str | None, typer.Option("--hold", help="Ask what was set aside for the hold with this reference.")
     ] = None,
+    reveal_all: Annotated[
+        bool,
+        typer.Option(
+            "--reveal", help="Show the other parties in clear; the service asks a second person first."
+        ),
+    ] = False,
 ) -> None:
     """Every communication of a number, address or message id inside the window, newest first.
 
@@ -74,13 +80,15 @@ def lookup_command(
     invocation = shell(context)
     who, texts = asker(case, purpose, law), typed_each(values, lookup.MOST_VALUES)
     period = moment(since, "--since"), moment(until, "--until")
+    if hold is not None and reveal_all:
+        raise InputError("what is set aside for a hold is revealed one by one: lethe reveal RECORD")
     if hold is not None:
         if len(texts) != 1:
             raise InputError("give one value: what was set aside for a hold is looked up one by one")
         held = ask(invocation, lookup.lookup_held, who, texts[0], hold, *period)
         invocation.answer(_told(held), lambda: _show_held(invocation, held))
         return
-    each = ask(invocation, lookup.lookup_each, who, texts, *period)
+    each = ask(invocation, lookup.reveal_each if reveal_all else lookup.lookup_each, who, texts, *period)
     if len(each) > 1:
         told = [{"value": number, **one} for number, found in enumerate(each, 1) for one in _told(found)]
         invocation.answer(told, lambda: _show_each(invocation, each))

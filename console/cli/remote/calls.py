@@ -33,6 +33,7 @@ class Invocation(Protocol):
 
 ROUTES: Final[Mapping[str, tuple[str, str]]] = {
     "window.lookup.lookup_each": ("POST", "/api/lookup"),
+    "window.lookup.reveal_each": ("POST", "/api/reveals"),
     "window.lookup.lookup_held": ("POST", "/api/lookup/held"),
     "window.reveal.reveal": ("POST", "/api/reveal"),
     "detection.detect.detect": ("POST", "/api/detections"),

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import Response
 
-from lethe.console.web.calls._shared import REFUSALS, Asked, Instant, Text, by, told
+from lethe.console.web.calls._shared import OF_WEIGHT, REFUSALS, Asked, Instant, Text, by, told
 from lethe.console.web.security import Here
 from lethe.operations.access.gate import Wish
 from lethe.operations.access.grants import Action
@@ -28,6 +28,7 @@ Looker = Annotated[SignedIn, by(Permission.LOOKUP)]
 Revealer = Annotated[SignedIn, by(Permission.REVEAL)]
 Officer = Annotated[SignedIn, by(Permission.EXPORT)]
 _MOST: Final = 1_000
+_MOST_PEOPLE: Final = 50
 _MORE_ROWS: Final = "ask for more rows with lethe grants ask"
 
 
@@ -37,6 +38,15 @@ class LookUp(Asked):
     texts: list[Text] = Field(min_length=1, max_length=_MOST)
     since: Instant | None = None
     until: Instant | None = None
+
+
+class RevealAll(Asked):
+    """Whose communications are revealed, other parties in clear; of how many records it may tell."""
+
+    texts: list[Text] = Field(min_length=1, max_length=_MOST_PEOPLE)
+    since: Instant | None = None
+    until: Instant | None = None
+    rows: int = Field(1_000, ge=1, le=100_000)
 
 
 class LookUpHeld(Asked):
@@ -98,6 +108,15 @@ def look_up(service: Here, who: Looker, asked: LookUp) -> Response:
     found = lookup.lookup_each(service.runtime, passed.asker, asked.texts, asked.since, asked.until)
     service.desk.took_all(passed.grant, sum(len(one.records) for one in found), _MORE_ROWS)
     return told(found)
+
+
+@router.post("/reveals", response_model=list[lookup.Communications], responses=OF_WEIGHT)
+def show_all(service: Here, who: Revealer, asked: RevealAll) -> Response:
+    """Look values up with the other parties in clear, once a second person has approved exactly these."""
+    months = service.window(asked.since, asked.until)
+    wish = Wish(Action.BULK_REVEAL, asked.texts, asked.purpose, months=months, rows=asked.rows)
+    passed = service.enter(who.person, asked.case, wish)
+    return told(lookup.reveal_each(service.runtime, passed.asker, asked.texts, asked.since, asked.until))
 
 
 @router.post("/lookup/held", response_model=lookup.Communications, responses=REFUSALS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -18,7 +18,7 @@ from lethe.console.web.security import Form, Here, needs
 from lethe.console.web.service import Service
 from lethe.console.web.views import page
 from lethe.operations.access.cases import Case, Entry
-from lethe.operations.access.grants import PURPOSES, Action
+from lethe.operations.access.grants import PURPOSES, Action, RefusedError
 from lethe.operations.access.grants import Read as Wanted
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
@@ -27,9 +27,12 @@ from lethe.operations.analysis.communications import Read, communications
 from lethe.operations.analysis.graph import KINDS, Graph, graph, place, svg
 from lethe.operations.asker import Asker
 from lethe.operations.case_files.make import Facts, make
+from lethe.operations.window.ladders import ladders
+from lethe.operations.window.lookup import reveal_each
 from lethe.operations.window.reveal import Revealed, reveal
 from lethe.schemas.errors import InputError
 from lethe.schemas.position import Position
+from lethe.schemas.retention.calendar import Month
 
 router = APIRouter(include_in_schema=False)
 Looker = Annotated[SignedIn, Depends(needs(Permission.LOOKUP))]
@@ -95,6 +98,42 @@ def show(request: Request, service: Here, who: Revealer, case_id: str, form: For
     reason = form.get("reason", "")
     found = revealed(service, who, case, form.get("record", ""), reason)
     return page(request, "reveal.html", who, case=case, found=found, reason=reason)
+
+
+@router.post("/cases/{case_id}/grants/{grant}/reveal")
+def show_all(request: Request, service: Here, who: Revealer, case_id: str, grant: str) -> Response:
+    """Show every communication of whom a second person approved, with the other parties in clear."""
+    case = service.cases.get(who.person, case_id)
+    asked = [
+        a for a in service.desk.of(who.person, case_id, grant) if a.grant.scope.action is Action.BULK_REVEAL
+    ]
+    if not asked:
+        raise RefusedError("there is no such grant of yours")
+    [asked_for], now = asked, service.window()
+    scope, values = asked_for.grant.scope, list(asked_for.values)
+    if not values:
+        raise InputError("the grant says of nobody: ask for one that does, a number or address a line")
+    months = max(scope.first_month, now[0]), min(scope.last_month, now[1])
+    wanted = Wanted(who.person.id, Action.BULK_REVEAL, case.id, *months)
+    used, count = service.desk.use_once(who.person, wanted, values)
+    asker = replace(service.asker(who.person, case), count=count)
+    since, until = Month.parse(months[0]).start(), Month.parse(months[1]).plus(1).start()
+    found = reveal_each(service.runtime, asker, values, since, until)
+    records = [{"value": n, **record} for n, one in enumerate(found, 1) for record in one.records]
+    records.sort(key=lambda r: r["event_time"], reverse=True)
+    return page(
+        request,
+        "reveals.html",
+        who,
+        case=case,
+        values=values,
+        lines=ladders(records),
+        records=len(records),
+        restricted=any(one.restricted for one in found),
+        missing=sorted({key for one in found for key in one.missing}),
+        reason=asked_for.reason,
+        break_glass=used.break_glass,
+    )
 
 
 def revealed(service: Service, who: SignedIn, case: Case, record: str, reason: str) -> Revealed:

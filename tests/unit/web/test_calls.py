@@ -21,6 +21,7 @@ from lethe.schemas.errors import ConfigurationError
 LOOKS: list[tuple[str, dict[str, Any]]] = [
     ("/api/lookup", {"case": "F-1", "texts": [HER]}),
     ("/api/reveal", {"case": "F-1", "position": "{record}"}),
+    ("/api/reveals", {"case": "F-1", "texts": [HER]}),
     ("/api/evidence", {"case": "F-1", "position": "{record}"}),
     ("/api/detections", {"case": "F-1", "kinds": ["ait"], "month": "2025-03"}),
     ("/api/search", {"case": "{case}", "values": [HER]}),
@@ -51,7 +52,7 @@ class Caller:
         [found] = self._json("POST", "/api/lookup", {"case": "F-1", "texts": [HER]})
         self.record = found["records"][0]["record"]
         for path, body in LOOKS:
-            if path in ("/api/erasures", "/api/exports", "/api/holds"):
+            if path in ("/api/erasures", "/api/exports", "/api/holds", "/api/reveals"):
                 assert self.ask(path, body).status_code == 202
         for asked in site.service.desk.waiting(bela):
             site.service.desk.approve(bela, asked.grant.id, asked.digest)

@@ -27,7 +27,8 @@ CAPPED = {
     "/search", "/cases/{case_id}/search", "/api/search", "/api/lookup", "/api/lookup/held", "/disclosures",
     "/api/disclosures", "/cases/{case_id}/analysis", "/api/cases/{case_id}/analysis", "/cases/{case_id}/case-file",
     "/api/cases/{case_id}/case-file", "/detection", "/api/detection", "/api/detections", "/api/exports",
-    "/api/exports/files", "/api/holds/export", "/office/{case_id}/answer",
+    "/api/exports/files", "/api/holds/export", "/api/reveals",
+    "/cases/{case_id}/grants/{grant}/reveal", "/office/{case_id}/answer",
 }  # fmt: skip
 ONE_RECORD = {"/cases/{case_id}/reveal", "/api/cases/{case_id}/reveal", "/api/reveal", "/api/evidence"}
 NO_RECORD = {
@@ -184,11 +185,15 @@ def handed(desk: Desk) -> Any:
     return desk.call("/api/holds/export", case="A-1", reference="HC-1")
 
 
+def reveals(desk: Desk) -> Any:
+    return desk.call("/api/reveals", case="F-1", texts=[HER], rows=1 if not gate.ROWS else 2)
+
+
 @pytest.mark.parametrize(
     ("ask", "action"),
     [
         (detections, Action.DETECT), (board, Action.DETECT), (exports, Action.EXPORT), (letters, Action.EXPORT),
-        (handed, Action.HANDOVER),
+        (handed, Action.HANDOVER), (reveals, Action.BULK_REVEAL),
     ],
 )  # fmt: skip
 def test_what_is_done_once_tells_of_no_more_than_was_granted(

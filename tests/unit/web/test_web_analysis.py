@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from datetime import UTC, datetime
 
 import pytest
 from test_web_pages import case_of
@@ -10,6 +12,7 @@ from web_site import HER, HIM, Browser, Site
 
 from lethe.operations.access.roles import Role
 from lethe.operations.asker import Asker
+from lethe.operations.oversight import entries
 from lethe.operations.rights.restrict import restrict
 from lethe.schemas.errors import ConfigurationError
 
@@ -124,3 +127,37 @@ def test_the_detection_board_runs_under_a_case_of_fraud(site: Site) -> None:
     assert "2026-10" in browser.post("/detection", 400, case=case, **{**asked, "month": "x"})
     entries = [e for e in site.world.runtime.audit.entries() if e["action"] == "detect"]
     assert [(e["case"], e["kind"], e["month"]) for e in entries] == [("F-1", "ait", "2025-03")]
+
+
+CALLED = "+923217654321"
+
+
+def test_all_is_revealed_once_when_a_second_person_has_approved_exactly_that(site: Site) -> None:
+    call = {
+        "time": int(datetime(2025, 3, 11, 12, tzinfo=UTC).timestamp()), "method": "INVITE", "from_tag": "a",
+        "to_tag": "b", "callid": "c1", "sip_code": "200", "sip_reason": "OK", "src_user": HER, "dst_user": CALLED,
+        "src_domain": "sip.example.net", "dst_domain": "sip.example.net",
+    }  # fmt: skip
+    site.world.ingest([json.dumps(call).encode()], "kamailio/acc")
+    her, other = HER, CALLED
+    amal, bela = site.signed_in("amal", Role.INVESTIGATOR), site.signed_in("bela", Role.APPROVER)
+    case = case_with(amal, her)
+    amal.post(f"/cases/{case}/grants", action="bulk reveal", rows="50", values=her, reason="a ring of SIMs")
+    [asked] = site.service.desk.waiting(next(p for p in site.service.accounts.all() if p.name == "bela"))
+    path = f"/cases/{case}/grants/{asked.grant.id}/reveal"
+    assert other not in amal.post(path, 403)
+    assert path not in amal.get(f"/cases/{case}")
+    bela.post(f"/approvals/{asked.grant.id}", answer="approve", digest=asked.digest)
+    assert path in amal.get(f"/cases/{case}")
+    page = amal.post(path)
+    assert other in page
+    assert "a ring of SIMs" in page
+    entry = [e for e in site.world.runtime.audit.entries() if e["action"] == "reveal"][-1]
+    assert (entry["who"], entry["case"]) == ("amal", "F-1")
+    found = entries.disclosures(
+        site.world.runtime, Asker.of("dora", "R-1", "asked"), other, entries.Filter(), print
+    )
+    assert "reveal" in {e["action"] for e in found}, "whoever was shown beside finds it, too"
+    assert other not in amal.post(path, 403), "it is used up"
+    assert path not in amal.get(f"/cases/{case}")
+    site.signed_in("omar", Role.INVESTIGATOR).post(path, 403)
