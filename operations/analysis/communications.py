@@ -72,7 +72,8 @@ class Read:
         self.events.write_ipc_stream(told)
         beside = {name: getattr(self, name) for name in ("targets", "rows", "restricted", "entry")}
         events = b64encode(told.getvalue()).decode()
-        return {**beside, "events": events, "people": dict(self.people), "missing": dict(self.missing)}
+        people = {str(name): masked for name, masked in self.people.items()}
+        return {**beside, "events": events, "people": people, "missing": dict(self.missing)}
 
     @classmethod
     def kept(cls, kept: Mapping[str, Any]) -> Read:
