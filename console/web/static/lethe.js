@@ -27,6 +27,11 @@
     root.dataset.busy = "";
     document.getElementById("busy").textContent = "Looking through the window…";
   });
+  // Escape closes what was opened last around the focus, and leads back to what opened it.
+  document.addEventListener("keydown", (event) => {
+    const open = event.key === "Escape" && document.activeElement?.closest("details[open]");
+    if (open) { open.open = false; open.querySelector("summary").focus(); }
+  });
   addEventListener("pageshow", () => { delete root.dataset.busy; });
   // An answer is where one goes on reading, not the form above it.
   if (document.getElementById("found") && !location.hash) document.getElementById("found").focus();
