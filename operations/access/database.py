@@ -13,6 +13,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
@@ -48,7 +49,10 @@ class Database:
             ) from None
 
     def upgrade(self) -> None:
-        """Bring the schema to the newest version. Safe to call from every instance at its start."""
+        """Bring the schema to the newest version. Safe to call from every instance at its start.
+
+        Raises `ConfigurationError` for a database that cannot be, or is of a later release.
+        """
         try:
             with self.engine.begin() as connection:
                 if connection.dialect.name == "postgresql":
@@ -56,6 +60,10 @@ class Database:
                 config = _config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
+        except CommandError:  # it names a migration that this release has not got
+            raise ConfigurationError(
+                "the service's database is of a later release of Lethe: run that, or restore the backup from before it"
+            ) from None
         except SQLAlchemyError as error:
             raise ConfigurationError(
                 f"the service's database cannot be brought up to date: {type(error).__name__}; see serve.database"

@@ -89,15 +89,6 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     service.database.engine.dispose()
 
 
-def test_other_parties_are_shown_at_once_when_a_second_person_approved_it(office: Office) -> None:
-    amal, bela = office.at("amal"), office.at("bela")
-    amal.type("case", "open", "F-7", "--purpose", "fraud", "--title", "a ring")
-    look = ("lookup", HER, "--reveal", "--case", "F-7", "--purpose", "whom did she write to")
-    bela.type("approvals", "approve", amal.waiting(*look))
-    assert [r["account"] for r in amal.json(*look)] == ["acme", "acme"]
-    assert amal.waiting(*look), "once"
-
-
 def test_an_investigator_looks_up_reveals_and_proves(office: Office) -> None:
     amal = office.at("amal")
     assert amal.json("whoami")["roles"] == ["investigator"]
@@ -112,6 +103,7 @@ def test_an_investigator_looks_up_reveals_and_proves(office: Office) -> None:
     assert "2 communication(s) inside the window" in shown
     record = found[0]["record"]
     assert HER[1:] in amal.type("reveal", record, *why)
+    assert amal.waiting("lookup", HER, "--reveal", *why), "of everybody at once: a second person first"
     out = amal.home / "evidence.json"
     amal.type("evidence", record, *why, "--out", str(out))
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
