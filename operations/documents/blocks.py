@@ -151,7 +151,7 @@ def _html(block: Block, ways: Ways) -> str:
             f'<tr><th scope="row">{escape(name)}</th><td>{escape(ways.said(value))}</td></tr>'
             for name, value in block.rows
         )
-        return f'<div class="scroll"><table><tbody>{rows}</tbody></table></div>'
+        return f'<div class="scroll" tabindex="0"><table><tbody>{rows}</tbody></table></div>'
     head = "".join(f'<th scope="col">{escape(h)}</th>' for h in block.head)
     rows = "".join(
         "<tr>" + "".join(f"<td{_numeric(v)}>{escape(ways.said(v))}</td>" for v in row) + "</tr>"
@@ -159,7 +159,7 @@ def _html(block: Block, ways: Ways) -> str:
     )
     more = "".join(f"<p>{escape(text)}</p>" for text in _more(block, ways))
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    return f'<div class="scroll">{table}</div>{more}'
+    return f'<div class="scroll" tabindex="0">{table}</div>{more}'
 
 
 def _numeric(value: Any) -> str:

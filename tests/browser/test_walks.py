@@ -21,7 +21,7 @@ RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 
 
 def look(page: Page, name: str) -> None:
-    """Check a page by WCAG 2.2 AA in both themes; keep pictures of it where they are asked for."""
+    """Check a page by WCAG 2.2 AA in both themes and on a phone; keep pictures of it where they are asked for."""
     for theme in ("light", "dark"):
         page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
         page.wait_for_timeout(200)  # colours fade into each other
@@ -31,12 +31,15 @@ def look(page: Page, name: str) -> None:
     assert wide <= 1280, f"{name}: wider than its window"
     page.set_viewport_size({"width": 390, "height": 860})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390, f"{name}: wider than a phone"
+    found = Axe().run(page, options=RULES).response["violations"]
+    assert not found, (name, "phone", [(v["id"], [n["html"] for n in v["nodes"]]) for v in found])
     page.set_viewport_size({"width": 1280, "height": 860})
     if SHOTS:
         folder = Path(SHOTS)
         folder.mkdir(parents=True, exist_ok=True)
         for theme in ("light", "dark"):
             page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
+            page.wait_for_timeout(300)
             for width in (1280, 390):
                 page.set_viewport_size({"width": width, "height": 860})
                 page.screenshot(path=folder / f"{name}-{theme}-{width}.png", full_page=True)
@@ -136,6 +139,7 @@ def test_an_investigator_looks_for_inflated_traffic_and_makes_a_case_file(walker
     walker.sign_in("amal")
     walker.go("/cases")
     page.get_by_role("link", name="F-2043").click()
+    expect(page.get_by_role("button", name="Make and download")).to_be_visible()
     look(page, "case-file")
     with page.expect_download() as download:
         page.get_by_role("button", name="Make and download").click()
