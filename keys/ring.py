@@ -227,8 +227,19 @@ class KeyRing:
         """Return what is known of every month that is live at `now`, oldest first, in one look at the store.
 
         When the keys were made is not asked (`created` is None): on an object store that is a request for each.
+        Raises `ClockError` when a month is live by `now` alone: nobody could say what that month has.
         """
-        return [info for info, _ in self._infos(now) if info.state == "live"]
+        found = [info for info, _ in self._infos(now)]
+        if (used := self.used_ahead(now)) is not None:
+            for info in found:
+                if info.state == "ended" and now < info.ends <= used:
+                    raise _contradicted(now, used, info.key_id)
+        return [info for info in found if info.state == "live"]
+
+    def used_ahead(self, now: datetime) -> datetime | None:
+        """Return the latest time these keys were used at, if that is more than an hour later than `now`."""
+        latest = now if self._latest is None else self._latest.peek(now)
+        return latest if latest - now > _SKEW else None
 
     def open_each(self, months: Iterable[tuple[Month, int]]) -> None:
         """Open the keys of several months ahead, their wrapped secrets read side by side.
@@ -493,11 +504,7 @@ class KeyRing:
         if writes and clock < ends <= now:
             if now - clock <= _SKEW:
                 return now
-            raise ClockError(
-                f"the clock says {clock:%Y-%m-%d %H:%M} UTC, but these keys were used at {now:%Y-%m-%d %H:%M} "
-                f"UTC, when {key_id} had ended; set the clock, or if it is right now and was wrong then, remove "
-                "the file latest-time from the key directory"
-            )
+            raise _contradicted(clock, now, key_id)
         if now >= ends:
             self._forget_ended(now)
             raise ExpiredKeyError(
@@ -522,6 +529,14 @@ class KeyRing:
         if now.tzinfo is None:
             raise TypeError("the clock of a key ring gives instants with a time zone")
         return now
+
+
+def _contradicted(clock: datetime, used: datetime, key_id: str) -> ClockError:
+    return ClockError(
+        f"the clock says {clock:%Y-%m-%d %H:%M} UTC, but these keys were used at {used:%Y-%m-%d %H:%M} UTC, when "
+        f"{key_id} had ended; set the clock, or if it is right now and was wrong then, remove the file latest-time "
+        "from the key directory"
+    )
 
 
 def _checked_name(name: str) -> str:

@@ -225,6 +225,10 @@ def _clock(runtime: Runtime, what: str) -> Iterator[Check]:
     if newest is not None and newest > now + timedelta(minutes=5):
         yield Check(what, "wrong", f"{now:%Y-%m-%d %H:%M} UTC, but a commit was made at {newest:%Y-%m-%d %H:%M} UTC",
                     "set the clock before anything is expired")  # fmt: skip
+    elif (used := runtime.ring.used_ahead(now)) is not None:
+        yield Check(what, "wrong", f"{now:%Y-%m-%d %H:%M} UTC, but the keys were used at {used:%Y-%m-%d %H:%M} UTC",
+                    "set the clock; if it is right now and was wrong then, remove the file latest-time from the key "
+                    "directory")  # fmt: skip
     else:
         yield Check(what, "ok", f"{now:%Y-%m-%d %H:%M:%S} UTC")
 
