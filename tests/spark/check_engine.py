@@ -26,6 +26,7 @@ from retention_world import World, report
 
 from lethe.operations.compact import Asked, compact
 from lethe.operations.proof.verify import Wanted, verify
+from lethe.tiers.certificates import certificates
 from lethe.tiers.ledger import reconcile
 
 LETHE = str(Path(sys.executable).with_name("lethe"))
@@ -132,7 +133,14 @@ def world(tmp_path: Path) -> World:
 
 def run(world: World, cluster: Cluster, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run `lethe compact --engine spark` in a process of its own."""
-    command = [LETHE, "--config", str(world.folder / "lethe.toml"), "compact", "--whole", "--engine", "spark"]
+    return run_command(world, cluster, "compact", "--whole", "--engine", "spark", *arguments, **more)
+
+
+def run_command(
+    world: World, cluster: Cluster, *arguments: str, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own."""
+    command = [LETHE, "--config", str(world.folder / "lethe.toml")]
     return subprocess.run(
         [*command, *arguments], env=cluster.environment(**more), cwd=world.folder,
         capture_output=True, text=True, timeout=200,
@@ -164,6 +172,44 @@ def test_the_same_bytes_as_here_whoever_dies(world: World, cluster: Cluster) -> 
     assert reconcile.check(world.runtime.warehouse) == []
     assert len(world.found(HERS)) == 15
     nothing_is_left_of_anybody(world, cluster.folder)
+
+
+def test_an_erasure_comes_to_the_same_as_here_whoever_dies(tmp_path: Path, cluster: Cluster) -> None:
+    """The coordinator is killed when the originals are written anew; asked again, one certificate is for all of it."""
+    world = World(tmp_path / "erasing", integrity={"scope": "all"})
+    world.now = datetime.now(UTC)  # workers open keys, and have the clock of the machine
+    then = world.now - timedelta(days=40)
+    world.ingest(report(at, HERS if at % 5 == 0 else f"+92300{2_000_000 + at}", then) for at in range(40))
+    (world.folder / "lethe.toml").write_text(f'root = "{world.root}"\nkeys_dir = "{world.keys}"\n')
+    (world.folder / "people.txt").write_text(f"{HERS}\n")
+    copy = world.folder / "copy"
+    shutil.copytree(world.root, copy)
+    erasing = ("--from", "people.txt", "--yes")
+    here = run_command(world, cluster, "erase", *erasing)
+    assert here.returncode == 0, here.stderr[-2000:]
+    expected = window(world)
+    shutil.rmtree(world.root)
+    copy.rename(world.root)
+    there = ("--engine", "spark", "--address", cluster.address)
+    died = run_command(
+        world, cluster, "erase", *erasing, *there, LETHE_FAIL_POINT="erase.committed.originals"
+    )
+    assert died.returncode == -signal.SIGKILL, died.stderr[-2000:]
+    done = run_command(world, cluster, "erase", *erasing, *there)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert window(world) == expected
+    (certificate,) = certificates.every(world.runtime.objects)
+    assert (certificate["counts"]["identifiers"], certificate["counts"]["originals"]) == (8, 8)
+    assert world.found(HERS) == []
+    assert world.paths("_erasing") == world.paths("_forgetting") == []
+    nothing_is_left_of_anybody(world, cluster.folder)
+
+
+def window(world: World) -> dict[str, bytes]:
+    paths = [p for table in ("identifiers", "originals") for p in world.paths(table)]
+    return {
+        p: (world.root / p).read_bytes() for p in paths if p.endswith(".parquet") and "_delta_log" not in p
+    }
 
 
 def nothing_is_left_of_anybody(world: World, folder: Path) -> None:

@@ -6,6 +6,7 @@ says.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -61,11 +62,11 @@ def merge(world: World, whole: bool) -> None:
 class Model:
     """What there should be: per person the records in the window and those that wait in quarantine."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, make: Callable[..., World] = World) -> None:
         self.formats = folder / "formats"
         self.formats.mkdir()
         self.declare(DEMANDING)
-        self.world = World(folder / "world", formats_dir=self.formats)
+        self.world = make(folder / "world", formats_dir=self.formats)
         self.world.now = datetime(2025, 3, 20, tzinfo=UTC)
         self.world.runtime.warehouse.publish()
         self.archived, self.number = 0, 0
