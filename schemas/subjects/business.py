@@ -52,6 +52,7 @@ def business_address(text: str, longest: int = 11) -> BusinessAddress | None:
 _CARRIER: Final = re.compile(
     r"[^@]*[^@=#%!](?:[=#%]|_at_)(?:[a-z0-9-]+\.)+[a-z]{2,}(?![a-z0-9-])[^@]*@|(?:[a-z0-9-]+\.)+[a-z]{2,}![^@]+@"
 )
-# A name has a letter in it, in any script, and too few digits for a phone number or an id to hide in.
-_NAME: Final = re.compile(r"(?=.*[^\W\d_])[^\W_][\w &.+-]*")
+# A name has a letter in it, in any script, and too few digits for a phone number or an id to hide in; a handle has an
+# @ before it.
+_NAME: Final = re.compile(r"(?=.*[^\W\d_])@?[^\W_][\w &.+-]*")
 _NAME_DIGITS: Final = 6

@@ -129,9 +129,11 @@ def _changed(name: str, now: Column, before: Column, window: Profile, replayed: 
             continue
         if replayed and (high > 0.0 if share > high else low < 1.0):
             continue
-        found.append(
-            Change(name, _kind_of_share(name, which, share > high), f"{_band(low, high)}", f"{share:.1%}")
-        )
+        was, is_now = _band(low, high), f"{share:.1%}"
+        if name == REFUSED:  # its missing values are the records that were not refused
+            was, is_now = _band(1 - high, 1 - low), f"{1 - share:.1%}"
+            is_now += f": {_most(now.counts)}" if now.counts else ""
+        found.append(Change(name, _kind_of_share(name, which, share > high), was, is_now))
     if name in (AGE, DONE):
         return [*found, *_moved(name, now, before)]
     if name in NUMBERS:
@@ -338,15 +340,10 @@ def _carries(window: Profile, past: Mapping[str, Column], name: str, other: str)
 
 
 def _factor(ratio: float) -> str:
-    for named, words in (
-        (1000.0, "1000 times as much"),
-        (60.0, "60 times as much"),
-        (100.0, "100 times as much"),
-    ):
-        if abs(log2(ratio / named)) < 0.75:
-            return words
-        if abs(log2(ratio * named)) < 0.75:
-            return f"a {named:.0f}th"
+    size = max(ratio, 1 / ratio)
+    named = min((60, 100, 1000), key=lambda factor: abs(log2(size / factor)))
+    if abs(log2(size / named)) < 0.75:
+        return f"{named} times as much" if ratio > 1 else f"a {named}th"
     return f"{ratio:.1f} times as much" if ratio > 1 else f"{1 / ratio:.1f} times less"
 
 

@@ -183,6 +183,15 @@ def test_other_marks_in_a_sender_carry_nobody(sender: str) -> None:
     assert rows(done.metadata)[0]["sender"] == sender
 
 
+@pytest.mark.parametrize("channel", ["KAKAO_CHAT", "TELEGRAM", "LINE_ON"])
+def test_the_handle_of_a_business_is_its_address(channel: str) -> None:
+    message = {"sender": "xyz9JHsgQw", "destination": "@acme_shop", "channel": channel, "messageId": "m",
+               "receivedAt": "2026-11-10T16:20:47.850+0000", "event": "MO"}  # fmt: skip
+    done = Kit(now=NOW).process([json.dumps({"results": [message]}).encode()], "infobip/messages-inbound")
+    (row,) = rows(done.metadata)
+    assert (row["recipient"], row["redacted"]) == ("@acme_shop", None)
+
+
 def test_what_a_call_costs_in_all_is_that_of_a_call() -> None:
     done, _ = split({"from": "+923005550142", "to": "1002", "cost": 0.3, "currency": "USD"}, declared())
     assert rows(done.metadata)[0]["charge_basis"] == "call"
