@@ -68,8 +68,12 @@ def sweep(maintenance: MaintenanceContext, policy: RetentionPolicy) -> list[Outc
         each(lambda month=month, generation=generation: _give_up(maintenance, month, generation))  # type: ignore[misc]
     for ended in over:
         each(lambda ended=ended: _release(maintenance, ended))  # type: ignore[misc]
-    for finishing in erasure.finish_erasures(maintenance):
-        each(lambda finishing=finishing: _finished(*finishing()))  # type: ignore[misc]
+
+    def erasures() -> None:
+        for finishing in erasure.finish_erasures(maintenance):
+            each(lambda finishing=finishing: _finished(*finishing()))  # type: ignore[misc]
+
+    each(erasures)
     for table in _WINDOW_AND_ARCHIVE:
         each(lambda table=table: _delete_removed(maintenance, table))  # type: ignore[misc]
     # Step 3

@@ -243,6 +243,22 @@ def test_an_older_copy_of_the_directory_is_found_out_by_who_has_the_key(world: W
         give_up.give_up(world.runtime, BOB, KEY, "gone")
 
 
+@pytest.mark.parametrize("erasing", [False, True])
+def test_a_lost_key_of_one_month_keeps_no_other_from_being_forgotten(world: World, erasing: bool) -> None:
+    if erasing:  # one that died, whose notes cannot be opened: it waits, and the sweep says so
+        (world.root / "_erasing" / "erasure-x").mkdir(parents=True)
+        (world.root / "_erasing" / "erasure-x" / f"{APRIL}.12.people").write_bytes(b"notes")
+    lose(world)
+    world.now = datetime(2026, 4, 1, 1, tzinfo=UTC)
+    if erasing:
+        with pytest.raises(ConfigurationError, match="is not in"):
+            world.sweep(forced=True)
+    else:
+        assert {o.what: o.state for o in world.sweep(forced=True)}["2025-03.w12"] == "forgotten"
+    assert not (world.keys / "2025-03.w12.key").exists()
+    assert not [row for row in world.rows("identifiers") if row["month"] == "2025-03"]
+
+
 def test_rows_sealed_meanwhile_show_that_somebody_has_the_key(world: World) -> None:
     """By a worker of a former version, which knows no such note."""
     key = lose(world)
