@@ -30,6 +30,7 @@ _MOST_TIMES: Final = (
 )
 _VALUE: Final = r'(?:"((?:[^"\\]|\\.)*)"|([^{sep}]*))'
 _USUAL_64: Final = str.maketrans("-_", "+/")
+_IN_BRACKETS: Final = re.compile(r"\[([^\[\]]+)\]")  # a member in a form: `price[amount]`
 _LONG: Final = re.compile(rb"[0-9]{19}")
 Load = Callable[[bytes], Any]
 
@@ -245,7 +246,8 @@ def _line(value: bytes, fmt: Format) -> dict[str, Any]:
     if "=" not in text:
         raise Shapeless(Reason.WRONG_COLUMNS)
     if fmt.encoding == "form":
-        pairs = dict(reversed(parse_qsl(text, keep_blank_values=True, errors="replace")))
+        sent = parse_qsl(text, keep_blank_values=True, errors="replace")
+        pairs = {_IN_BRACKETS.sub(r".\1", name): value for name, value in reversed(sent)}
     else:
         pairs = _pairs(text, fmt.separator)
     if not pairs:

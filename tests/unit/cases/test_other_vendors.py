@@ -197,6 +197,14 @@ def test_what_a_call_costs_in_all_is_that_of_a_call() -> None:
     assert rows(done.metadata)[0]["charge_basis"] == "call"
 
 
+@pytest.mark.parametrize("name", ["price[amount]", "price%5Bamount%5D", "price.amount"])
+def test_members_in_brackets_of_a_form_are_declared_with_dots(name: str) -> None:
+    text = CALL.replace("HEAD", 'encoding = "form"').replace("END", PERSON)
+    fmt = formats.parse(text.replace('path = "cost"', 'path = "price.amount"'), "test.toml")
+    done, _ = split(f"at=1794873600&from=%2B923005550142&{name}=0.05&currency=EUR".encode(), fmt)
+    assert str(rows(done.metadata)[0]["charge"]) == "0.050000"
+
+
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
 def test_a_value_in_base64_is_unwrapped(encode: Any) -> None:
     """As Pub/Sub pushes it."""
