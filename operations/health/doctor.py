@@ -92,6 +92,9 @@ def _configuration(runtime: Runtime, what: str) -> Iterator[Check]:
     yield Check(
         what, "ok", f"{len(settings.sources)} source(s), warehouse {settings.root}, keys {settings.keys_dir}"
     )
+    for name in sorted(settings.lines.keys() - settings.sources.keys()):
+        yield Check(what, "warning", f"lines.{name} is set for no source of the worker: only files are read so",
+                    f"give a source that name, or take files in with `lethe ingest --source {name}`")  # fmt: skip
 
 
 def _reader(_: Runtime, what: str) -> Iterator[Check]:

@@ -12,6 +12,7 @@ sys.path.append(str(Path(__file__).parents[1] / "retention"))
 
 from retention_world import World
 
+from lethe.operations.health.doctor import _configuration
 from lethe.operations.intake.ingest import ingest
 from lethe.schemas.errors import InputError
 
@@ -60,3 +61,12 @@ def test_a_file_begun_under_one_source_does_not_go_on_under_another(tmp_path: Pa
         one.runtime.file_sources.note("file-x", "b")
     assert one.runtime.transform.rules.lines is not None
     assert one.runtime.transform.rules.lines("file-x").country == "PK"
+
+
+def test_settings_of_a_source_that_is_none_are_told(tmp_path: Path) -> None:
+    """A slip in the name would make everybody's own numbers people, without a word."""
+    one = world(tmp_path, {"calls": "asterisk/master"}, calls=PBX, cals=PBX)
+    fine, told = _configuration(one.runtime, "configuration")
+    assert (fine.state, told.state) == ("ok", "warning")
+    assert told.found.startswith("lines.cals ")
+    assert "--source cals" in told.advice
