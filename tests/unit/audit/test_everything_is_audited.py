@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeGuard
 
@@ -75,16 +76,18 @@ NO_ENTRY = {
 
 
 def use_cases() -> dict[str, bool]:
-    """Every public function that takes the runtime -> whether it writes an audit entry itself."""
+    """Every public function that takes the runtime -> whether it, or a private one it calls, writes an audit entry."""
     found: dict[str, bool] = {}
     for file in ROOT.rglob("*.py"):
         name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
-        for node in ast.parse(file.read_text("utf-8")).body:
+        body = ast.parse(file.read_text("utf-8")).body
+        private = {f.name: f for f in body if isinstance(f, ast.FunctionDef) and f.name.startswith("_")}
+        for node in body:
             if _is_use_case(node) and (name, node.name) not in {
                 ("asker", "record"),
                 ("asker", "record_each"),
             }:
-                found[f"{name}.{node.name}"] = any(map(_records, ast.walk(node)))
+                found[f"{name}.{node.name}"] = _records(node, private)
     return found
 
 
@@ -100,12 +103,16 @@ def _declared(name: str) -> str:
     return room if room in NO_ENTRY else name
 
 
-def _records(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id in {"record", "record_each"}
-    )
+def _records(function: ast.FunctionDef, private: Mapping[str, ast.FunctionDef]) -> bool:
+    called = {
+        node.func.id
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    if called & {"record", "record_each"}:
+        return True
+    others = {name: f for name, f in private.items() if f is not function}
+    return any(_records(others[name], others) for name in called & others.keys())
 
 
 def test_every_use_case_is_audited_or_says_why_not() -> None:
