@@ -8,6 +8,7 @@ import os
 import pwd
 import re
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -118,16 +119,43 @@ class Shell:
     def table(
         self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[str] = ()
     ) -> None:
-        """Print rows as a table; what is in them is text, whatever it looks like."""
+        """Print rows as a table; what is in them is text, whatever it looks like.
+
+        Where words or numbers would have to be broken to fit, each row is a paragraph of what is not empty or 0.
+        """
         from rich.table import Table
         from rich.text import Text
 
+        out = self.out
+        if not _fits(columns, rows, out.width):
+            self._paragraphs(title, columns, rows, out.width)
+            return
         table = Table(title=Text(title) if title else None, title_justify="left", header_style="bold")
         for column in columns:
             table.add_column(column, justify="right" if column in right else "left", overflow="fold")
         for row in rows:
             table.add_row(*(cell if isinstance(cell, Text) else Text(_text(cell)) for cell in row))
-        self.out.print(table)
+        out.print(table)
+
+    def _paragraphs(
+        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], width: int
+    ) -> None:
+        lines = textwrap.wrap(title, width)
+        for row in rows:
+            first, *rest = (_plain(cell) for cell in row)
+            lines.append(first)
+            # What belongs together is not parted: a name and its value, the words of a short one.
+            said = "   ".join(
+                f"{name} {text}".replace(" ", "\u00a0") if len(text) < 25 else f"{name}\u00a0{text}"
+                for name, text in zip(columns[1:], rest, strict=True)
+                if text not in ("", "0")
+            )
+            wrapped = textwrap.wrap(
+                said, width - 2, break_long_words=False, break_on_hyphens=False, fix_sentence_endings=False
+            )
+            lines += (f"  {line.strip(' ')}".replace("\u00a0", " ") for line in wrapped)
+        for line in lines:
+            self.line(line)
 
     def say(self, line: str, style: str | None = None) -> None:
         """Print one line for a person; with --json nothing is added to the JSON."""
@@ -138,6 +166,19 @@ class Shell:
         """Print one line as it is: a terminal may break it, but no name or number in it is folded."""
         if not self.json:
             self.out.print(escaped(text), soft_wrap=True)
+
+
+def _plain(cell: Any) -> str:
+    return str(cell) if hasattr(cell, "spans") else _text(cell)
+
+
+def _fits(columns: Sequence[str], rows: Sequence[Sequence[Any]], width: int) -> bool:
+    """Tell whether a table has room for the longest word of each column."""
+    longest = [max(map(len, name.split()), default=0) for name in columns]
+    for row in rows:
+        for at, cell in enumerate(row):
+            longest[at] = max(longest[at], *map(len, _plain(cell).split()), 0)
+    return sum(longest) + 3 * len(columns) + 1 <= width
 
 
 @contextmanager
