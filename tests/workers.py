@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -76,6 +78,14 @@ class Process:
         """The port of its metrics."""
         self.says("metrics on port ")
         return int(self.text().split("metrics on port ")[1].split('"')[0])
+
+    def ready(self) -> tuple[int, str]:
+        """Ask whether it is ready: the status, and what it says."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ready", timeout=5) as answer:
+                return answer.status, answer.read().decode().strip()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode().strip()
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""

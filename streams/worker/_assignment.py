@@ -82,9 +82,8 @@ class Assignments:
         """Begin what no broker answered for, if one does now. Not to be called from the library's own calls."""
         now = time.monotonic()
         if self.without_leader and now - self._asked >= _AGAIN_SECONDS:
-            with suppress(
-                KafkaException
-            ):  # by itself the library asks anew only for partitions it reads already
+            # By itself the library asks anew only for partitions it reads already.
+            with suppress(KafkaException):
                 consumer.list_topics(timeout=_AGAIN_SECONDS)
             consumer.incremental_assign(self.begin(consumer, sorted(self.without_leader), _AGAIN_SECONDS))
             self._asked = time.monotonic()

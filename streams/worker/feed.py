@@ -143,6 +143,14 @@ class Feed:
         """Tell whether the broker refuses the log-in."""
         return self._login.in_doubt
 
+    def trouble(self) -> str | None:
+        """Say of which partition no broker answers, if there is one."""
+        if not (missing := sorted(self._assignments.without_leader)):
+            return None
+        (topic, number), others = missing[0], len(missing) - 1
+        more = f", and {others} more" if others else ""
+        return f"no broker answers for topic {topic} partition {number}{more}"
+
     def partitions(self) -> list[Partition]:
         """Return the assigned partitions."""
         return list(self._assignments.partitions.values())

@@ -292,7 +292,7 @@ def _why_not_ready(
         return "the broker refuses the log-in"
     if pipeline.refused is not None:
         return f"the store refuses commits: {pipeline.refused}"
-    for side in (still, control, sweeps):
+    for side in (feed, still, control, sweeps):
         if side is not None and (why := side.trouble()) is not None:
             return why
     return None

@@ -79,8 +79,10 @@ def test_a_worker_that_is_given_a_partition_without_a_leader_waits_for_one(on) -
     cluster.kill(leader)
     worker = site.worker()
     worker.says("no broker answers for topic alone partition")
+    assert worker.ready() == (503, "no broker answers for topic alone partition 1")
     cluster.restart(leader)
     all_done(site)
+    assert worker.ready() == (200, "ready")
     assert worker.stop() == 0
     checked(site)
 

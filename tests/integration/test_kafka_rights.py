@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -13,7 +11,7 @@ from uuid import uuid4
 import pytest
 from brokers import Broker
 from secured import least_rights, log_in
-from workers import Process, Site, sites, traffic, until
+from workers import Site, sites, traffic, until
 
 from lethe.streams.worker.control_topic import REQUESTS, RESPONSES
 from lethe.testing.brokers.kafka.secured import SecuredKafka
@@ -53,14 +51,6 @@ def answered(site: Site, request: str, seconds: float = 60) -> None:
     )
 
 
-def ready(worker: Process) -> str:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{worker.port}/ready", timeout=5) as answer:
-            return str(answer.read().decode().strip())
-    except urllib.error.HTTPError as error:
-        return error.read().decode().strip()
-
-
 def test_a_worker_runs_with_the_least_rights_and_outlives_their_withdrawal(
     limited: tuple[Site, str], secured: SecuredKafka
 ) -> None:
@@ -69,7 +59,7 @@ def test_a_worker_runs_with_the_least_rights_and_outlives_their_withdrawal(
     worker = site.worker()
     until(lambda: site.root.exists() and site.archived() >= 200, 60, "records are archived")
     answered(site, ask(site))
-    assert ready(worker) == "ready"
+    assert worker.ready()[1] == "ready"
     requests, group = ("TOPIC", REQUESTS, "READ"), ("GROUP", f"{site.group}-control", "READ")
     for number, right in enumerate((requests, group)):
         secured.withdraw([right])
@@ -81,7 +71,7 @@ def test_a_worker_runs_with_the_least_rights_and_outlives_their_withdrawal(
         finally:
             secured.allow([right])
         answered(site, asked, 90)
-    until(lambda: ready(worker) == "ready", 40, "ready again")
+    until(lambda: worker.ready()[1] == "ready", 40, "ready again")
     lines = worker.text().count("\n")
     assert lines < 80, worker.text()
     secured.cluster.restart(1)

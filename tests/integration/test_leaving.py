@@ -4,18 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-import urllib.error
-import urllib.request
 
-from workers import Process, Site, traffic, until
-
-
-def ready(worker: Process) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{worker.port}/ready", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.HTTPError, OSError):
-        return False
+from workers import Site, traffic, until
 
 
 def test_a_worker_told_to_stop_under_load_commits_what_it_has_and_leaves_within_ten_seconds(
@@ -33,7 +23,7 @@ def test_a_worker_told_to_stop_under_load_commits_what_it_has_and_leaves_within_
     worker = site.worker(
         LETHE_FLUSH__SECONDS="10"
     )  # as it is delivered: more is in hand than with a short one
-    until(lambda: ready(worker), 60, "the worker is ready")
+    until(lambda: worker.ready()[0] == 200, 60, "the worker is ready")
     pouring = threading.Thread(target=pour)
     pouring.start()
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -15,14 +14,6 @@ from confluent_kafka import Producer
 from workers import Process, Site, traffic, until
 
 kafka = pytest.mark.needs_kafka
-
-
-def ready(worker: Process) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{worker.port}/ready", timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
 
 
 def metrics(worker: Process) -> str:
@@ -39,9 +30,9 @@ def test_a_partition_that_is_not_fetched_from_is_seen(site: Site, tmp_path: Path
     until(lambda: "not fetched" in worker.text(), 20, "nothing is fetched from here on")
     # Nothing waits: at rest it is well, for however long.
     time.sleep(5)
-    assert ready(worker)[0] == 200
+    assert worker.ready()[0] == 200
     site.produce(topic, traffic(30, seed=2))
-    status, said = until(lambda: (r := ready(worker))[0] == 503 and r, 40, "it says that it stands still")
+    status, said = until(lambda: (r := worker.ready())[0] == 503 and r, 40, "it says that it stands still")
     assert status == 503
     # The embedded broker counts the first message of the last batch alone.
     waiting = re.search(rf"{topic} partition 0: ([0-9]+) messages wait in Kafka and none was read", said)
@@ -51,7 +42,7 @@ def test_a_partition_that_is_not_fetched_from_is_seen(site: Site, tmp_path: Path
     assert f'lethe_partition_stands_still{{partition="0",stream="{topic}"}} 1.0' in metrics(worker)
     assert f'lethe_lag{{partition="0",stream="{topic}"}} {waiting[1]}.0' in metrics(worker)
     again.touch()
-    until(lambda: ready(worker)[0] == 200, 40, "it reads again")
+    until(lambda: worker.ready()[0] == 200, 40, "it reads again")
     until(lambda: site.archived() >= 80, 40, "what waited is in")
     assert "lethe_partition_stands_still{" not in metrics(worker)
     assert worker.stop() == 0
@@ -67,7 +58,7 @@ def test_a_slow_store_is_no_standstill(site: Site) -> None:
     for partition in range(2):
         site.produce(topic, traffic(600, seed=partition), partition)
     seen = []
-    until(lambda: seen.append(ready(worker)) or site.archived() >= 400, 90, "a third of it is in")
+    until(lambda: seen.append(worker.ready()) or site.archived() >= 400, 90, "a third of it is in")
     assert [said for _, said in seen if "wait in Kafka" in said] == []
 
 
@@ -80,7 +71,7 @@ def test_markers_of_transactions_do_not_wait(site: Site) -> None:
     )
     producer.init_transactions(20)
     worker = site.worker(altered={"unfetched": {"patience": 2, "look": 0.3}})
-    until(lambda: "metrics on port" in worker.text() and ready(worker)[0] == 200, 40, "it has its share")
+    until(lambda: "metrics on port" in worker.text() and worker.ready()[0] == 200, 40, "it has its share")
     for number in range(4):
         producer.begin_transaction()
         for _, value in traffic(5, seed=number):
@@ -89,5 +80,5 @@ def test_markers_of_transactions_do_not_wait(site: Site) -> None:
         producer.abort_transaction(10) if number % 2 else producer.commit_transaction(10)
     until(lambda: site.archived() >= 10, 40, "what was committed is in")
     threading.Event().wait(5)
-    assert ready(worker)[0] == 200
+    assert worker.ready()[0] == 200
     assert worker.stop() == 0
