@@ -87,6 +87,11 @@ class Process:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode().strip()
 
+    def metrics(self) -> str:
+        """Ask for its metrics, as Prometheus does."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+            return str(answer.read().decode())
+
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         self.popen.kill()

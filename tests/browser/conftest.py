@@ -75,8 +75,9 @@ def planted(numbers: list[str]) -> list[bytes]:
     ]  # fmt: skip
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    # No longer than a module: while it is there an event loop runs in this thread, and other tests begin their own.
     path = shutil.which("chromium")
     if path is None:
         pytest.exit("the pages are walked with Debian's chromium: apt-get install chromium", returncode=1)

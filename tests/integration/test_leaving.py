@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 
@@ -16,7 +17,7 @@ def test_a_worker_told_to_stop_under_load_commits_what_it_has_and_leaves_within_
 
     def pour() -> None:
         partition = 0
-        while not enough.is_set() and len(site.produced) < 90_000:
+        while not enough.wait(0.1) and len(site.produced) < 90_000:
             site.produce(topic, values, partition)
             partition = 1 - partition
 
@@ -27,7 +28,9 @@ def test_a_worker_told_to_stop_under_load_commits_what_it_has_and_leaves_within_
     pouring = threading.Thread(target=pour)
     pouring.start()
     try:
-        until(lambda: len(site.produced) >= 30_000, 60, "records pour in")
+        until(
+            lambda: not re.search(r"^lethe_records_waiting 0", worker.metrics(), re.M), 60, "records pour in"
+        )
         produced_before, told = len(site.produced), time.monotonic()
         status = worker.stop(30)
         took = time.monotonic() - told

@@ -5,20 +5,14 @@ from __future__ import annotations
 import re
 import threading
 import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 from brokers import unique_name
 from confluent_kafka import Producer
-from workers import Process, Site, traffic, until
+from workers import Site, traffic, until
 
 kafka = pytest.mark.needs_kafka
-
-
-def metrics(worker: Process) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{worker.port}/metrics", timeout=5) as answer:
-        return str(answer.read().decode())
 
 
 def test_a_partition_that_is_not_fetched_from_is_seen(site: Site, tmp_path: Path) -> None:
@@ -39,12 +33,12 @@ def test_a_partition_that_is_not_fetched_from_is_seen(site: Site, tmp_path: Path
     assert waiting is not None
     assert site.broker is not None
     assert int(waiting[1]) == (30 if site.broker.kind == "kafka" else 1)
-    assert f'lethe_partition_stands_still{{partition="0",stream="{topic}"}} 1.0' in metrics(worker)
-    assert f'lethe_lag{{partition="0",stream="{topic}"}} {waiting[1]}.0' in metrics(worker)
+    assert f'lethe_partition_stands_still{{partition="0",stream="{topic}"}} 1.0' in worker.metrics()
+    assert f'lethe_lag{{partition="0",stream="{topic}"}} {waiting[1]}.0' in worker.metrics()
     again.touch()
     until(lambda: worker.ready()[0] == 200, 40, "it reads again")
     until(lambda: site.archived() >= 80, 40, "what waited is in")
-    assert "lethe_partition_stands_still{" not in metrics(worker)
+    assert "lethe_partition_stands_still{" not in worker.metrics()
     assert worker.stop() == 0
     site.judge()
 
