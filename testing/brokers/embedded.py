@@ -195,8 +195,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with EmbeddedBroker(port=options.port, log=options.log, cluster_id=options.cluster_id) as broker:
             for name, partitions in wanted:
                 broker.create_topic(name, partitions)
+            asked = _asked_to_end()  # before it says so: whoever reads that may ask at once
             print(f"broker ready at {broker.bootstrap} (Ctrl-C stops it)", flush=True)
-            return _until_signal(broker)
+            return _until(asked, broker)
     except LetheError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -209,11 +210,16 @@ def _topic(text: str) -> tuple[str, int]:
     return name, int(partitions)
 
 
-def _until_signal(broker: EmbeddedBroker) -> int:
-    """Return 0 after SIGINT or SIGTERM, 1 if the broker ends by itself."""
+def _asked_to_end() -> threading.Event:
+    """Return what is set by SIGINT and SIGTERM."""
     asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked.set())
+    return asked
+
+
+def _until(asked: threading.Event, broker: EmbeddedBroker) -> int:
+    """Return 0 once it is asked, 1 if the broker ends by itself."""
     while not asked.wait(0.2):
         if not broker.running:
             print("error: the broker ended unexpectedly", file=sys.stderr)
