@@ -54,7 +54,7 @@ if "first_assignment" in altered:
     def refuse(self: Any, *arguments: Any) -> Any:
         raise RuntimeError("a stranger's text")
 
-    Assignments.start = refuse  # type: ignore[method-assign]
+    Assignments.begin = refuse  # type: ignore[method-assign]
 
 if "revocation" in altered:
 
