@@ -43,13 +43,13 @@ def main() -> None:
     """Work to the end of what is there and say how it went."""
     report = Path(sys.argv[1])
     assigned: list[tuple[float, float]] = []
-    start = Assignments.start
+    begin = Assignments.begin
 
-    def noted(self: Assignments, consumer: Any, topic: str, number: int) -> Any:
+    def noted(self: Assignments, *arguments: Any) -> Any:
         assigned.append((time.monotonic(), used()))
-        return start(self, consumer, topic, number)
+        return begin(self, *arguments)
 
-    Assignments.start = noted  # type: ignore[method-assign]
+    Assignments.begin = noted  # type: ignore[method-assign]
     read: list[float] = []
     deliver = Pipeline.deliver
 

@@ -10,6 +10,7 @@ from brokers import Broker
 from test_groups import QUICK, all_done, checked
 from workers import SMS, Site, sites, traffic, until
 
+from lethe.schemas.errors import TransientError
 from lethe.testing.brokers import topics
 from lethe.testing.brokers.kafka.cluster import KafkaCluster
 
@@ -69,14 +70,29 @@ def test_the_leader_of_a_partition_dies_and_another_node_takes_over(on) -> None:
     checked(site)
 
 
+def kill_leader(cluster: KafkaCluster, topic: str, partition: int) -> int:
+    """Kill the only node that has a partition, and return it once the others know that nobody leads it."""
+    leader = cluster.leader(topic, partition)
+    cluster.kill(leader)
+
+    def is_known() -> bool:
+        try:
+            cluster.leader(topic, partition)
+        except TransientError as error:
+            return "has no leader" in str(error)
+        return False
+
+    until(is_known, 60, "the others know that it is gone")
+    return leader
+
+
 def test_a_worker_that_is_given_a_partition_without_a_leader_waits_for_one(on) -> None:
     site, cluster = on(3)
     topics.create_topic(cluster.bootstrap, "alone", 3, None, replicas=1)
     site.sources["alone"] = SMS
     for partition in range(3):
         site.produce("alone", traffic(300, seed=partition), partition)
-    leader = cluster.leader("alone", 1)
-    cluster.kill(leader)
+    leader = kill_leader(cluster, "alone", 1)
     worker = site.worker()
     worker.says("no broker answers for topic alone partition")
     assert worker.ready() == (503, "no broker answers for topic alone partition 1")
@@ -91,8 +107,7 @@ def test_a_worker_that_waits_for_a_leader_stops_when_it_is_asked_to(on) -> None:
     site, cluster = on(3)
     topics.create_topic(cluster.bootstrap, "alone", 1, None, replicas=1)
     site.sources["alone"] = SMS
-    leader = cluster.leader("alone", 0)
-    cluster.kill(leader)
+    kill_leader(cluster, "alone", 0)
     worker = site.worker()
     worker.says("no broker answers for topic alone partition")
     assert worker.stop() == 0
