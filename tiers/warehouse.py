@@ -314,13 +314,13 @@ class Warehouse:
             waited = Waited()
             files = write_files(self.objects, "metadata", rows, name, _milliseconds(now))
             fail_point("metadata.written")
-            hashes = ledger.placed(hashes, files)
-            said = {ledger.COMMIT_INFO: json.dumps(ledger.entries(batches, hashes, now, self.ledger_key))}
+            placed = ledger.placed(hashes, files)
+            said = {ledger.COMMIT_INFO: json.dumps(ledger.entries(batches, placed, now, self.ledger_key))}
             if self._try_commit(self.metadata, files, {s: r.last for s, r in ranges.items()}, said):
                 if waited.too_long():
                     write_files(self.objects, "metadata", rows, name, _milliseconds(now))
                 fail_point("metadata.committed")
-                return hashes
+                return placed
             self._check_follows(ranges)
         raise FencedError(
             "metadata: other writers commit the same topic-partitions all the time", frozenset(ranges)

@@ -20,6 +20,7 @@ from lethe.tiers.commit import ledger_entries
 from lethe.tiers.delta import files as delta_files
 from lethe.tiers.delta.rewrite import files_of
 from lethe.tiers.evidence import unchanged
+from lethe.tiers.warehouse import Warehouse
 
 PLAIN, MIXED = "cdr.plain", "cdr.mixed"
 
@@ -68,6 +69,24 @@ def both(world: World) -> list[tuple[str, str]]:
 def outside(path: Path) -> int:
     """The number of a row out of scope in a file."""
     return next(n for n, row in enumerate(read(path).to_pylist()) if row["integrity_hash"] is None)
+
+
+def test_a_commit_that_came_second_says_once_in_which_files_its_rows_are(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another writer was quicker: the same rows are committed anew."""
+    tried, first = Warehouse._try_commit, [True]
+
+    def quicker(self: Warehouse, handle: Any, *arguments: Any) -> bool:
+        if handle.name == "metadata" and first and first.pop():
+            return False
+        return tried(self, handle, *arguments)
+
+    in_scope, outside_scope, as_written = counted(world)
+    monkeypatch.setattr(Warehouse, "_try_commit", quicker)
+    world.feed(PLAIN, 80, 9, pakistan=0.0)
+    assert not first
+    assert counted(world) == (in_scope, outside_scope + 80, as_written + 80)
 
 
 def test_rows_of_files_as_they_were_written_are_not_read(
