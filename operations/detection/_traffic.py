@@ -37,11 +37,11 @@ class Burst:
     """Hours in which an account sends far more than at the same hour of its other days.
 
     Columns: account, hour (the first), hours, messages, expected, probability (the least), failures (share), reads_as.
-    The hours of a burst have 40
-    messages or more, four times the median of that hour of the day, and a Poisson tail of twice that median below 0.01
-    over all hours tested: traffic varies by more than chance. Hours that follow on each other are one burst. An hour in
-    which three accounts or more, and a quarter of those that send, go so far beyond their usual is a rush of
-    everybody's and no account's burst.
+
+    The hours of a burst have 40 messages or more, four times the median of that hour of the day, and a Poisson tail of
+    twice that median below 0.01 over all hours tested: traffic varies by more than chance. Hours that follow on each
+    other are one burst. An hour in which three accounts or more, and a quarter of those that send, go so far beyond
+    their usual is a rush of everybody's and no account's burst.
 
     A burst reads as a campaign, and comes after those that do not, when it is one that somebody planned and paced: four
     hours or more, of which those between the first and the last are each within half of their mean, and no more

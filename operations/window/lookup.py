@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -88,6 +88,12 @@ def reveal_each(
         return text
 
     return _each(runtime, asker, "reveal", texts, since, until, clear, told)
+
+
+def newest_first(answers: Iterable[Communications]) -> list[dict[str, Any]]:
+    """Return the records of the answers to several values, newest first, each with the number of its `value` from 1."""
+    records = [{**record, "value": n} for n, one in enumerate(answers, 1) for record in one.records]
+    return sorted(records, key=lambda record: record["event_time"], reverse=True)
 
 
 def _each(

@@ -28,7 +28,7 @@ from lethe.operations.analysis.graph import KINDS, Graph, graph, place, svg
 from lethe.operations.asker import Asker
 from lethe.operations.case_files.make import Facts, make
 from lethe.operations.window.ladders import ladders
-from lethe.operations.window.lookup import reveal_each
+from lethe.operations.window.lookup import newest_first, reveal_each
 from lethe.operations.window.reveal import Revealed, reveal
 from lethe.schemas.errors import InputError
 from lethe.schemas.position import Position
@@ -119,8 +119,7 @@ def show_all(request: Request, service: Here, who: Revealer, case_id: str, grant
     asker = replace(service.asker(who.person, case), count=count)
     since, until = Month.parse(months[0]).start(), Month.parse(months[1]).plus(1).start()
     found = reveal_each(service.runtime, asker, values, since, until)
-    records = [{"value": n, **record} for n, one in enumerate(found, 1) for record in one.records]
-    records.sort(key=lambda r: r["event_time"], reverse=True)
+    records = newest_first(found)
     return page(
         request,
         "reveals.html",

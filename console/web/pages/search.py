@@ -26,7 +26,7 @@ from lethe.operations.access.grants import PURPOSES, Action, Read
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
 from lethe.operations.window.ladders import ORDERS, ladders, ordered
-from lethe.operations.window.lookup import lookup_each
+from lethe.operations.window.lookup import lookup_each, newest_first
 from lethe.schemas.errors import InputError
 from lethe.schemas.retention.calendar import Month, first_instant, first_open_month
 
@@ -155,19 +155,17 @@ def look(service: Service, who: SignedIn, question: Question) -> Looked:
     grant = service.desk.use(who.person, question.read, question.values)
     asker = service.asker(who.person, question.case)
     standing = service.standing()
-    records: list[dict[str, Any]] = []
-    restricted = unread = False
-    missing: set[str] = set()
     answers = lookup_each(service.runtime, asker, question.values, question.since, question.until)
-    for number, answer in enumerate(answers, 1):
-        restricted |= answer.restricted
-        unread |= answer.unread_number
-        missing |= set(answer.missing)
-        records += [{**record, "value": number} for record in answer.records]
-    records.sort(key=lambda r: r["event_time"], reverse=True)
+    records = newest_first(answers)
     given = service.desk.took(grant.id, len(records))
     return Looked(
-        records[:given], len(records) - given, restricted, unread, sorted(missing), standing, grant.id
+        records[:given],
+        len(records) - given,
+        any(answer.restricted for answer in answers),
+        any(answer.unread_number for answer in answers),
+        sorted({key for answer in answers for key in answer.missing}),
+        standing,
+        grant.id,
     )
 
 
