@@ -84,7 +84,6 @@ _AMOUNT: Final = r"""
     \s* (?P<after>[−-])? \s* (?P<last>CURRENCY)? \s* (?P<close>\))?
 """
 _CURRENCY: Final = r"[^\W\d_]{1,4}[.$₵]?|[^\w\s.,'’()+−-]"
-
 _PLAIN: Final = re.compile(r"[+-]?[0-9]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?")
 
 

@@ -151,10 +151,8 @@ def _convert(
     if converted.bad is not None:
         if converted.reason:
             if spec.type == "decimal":
-                text = frame.get_column(spec.path)
-                rejections.add(
-                    converted.bad & undeclared(text, spec.decimal_mark), Reason.AMOUNT_FORM, spec.path
-                )
+                doubtful = frame.get_column(spec.path).set(~converted.bad, None)
+                rejections.add(undeclared(doubtful, spec.decimal_mark), Reason.AMOUNT_FORM, spec.path)
             rejections.add(converted.bad, converted.reason, spec.path)
         else:
             kept.withheld.update({(spec.path, name): converted.bad for name in converted.columns})
