@@ -12,9 +12,8 @@ read to be compared (ADR 19):
     file = 0x04 ‖ number of months ‖ held* ‖ 0x03 ‖ part*
     held = month (4 bytes) ‖ rows ‖ rows of any kind in the data file ‖ SHA-256 of the data file (32 bytes)
 
- A row costs two bytes, and its part of
-one hash. Nothing is salted: whoever guesses all rows of a group can tell that he is right. Specified in
-docs/integrity.md, section 4.
+A row costs two bytes, and its part of one hash. Nothing is salted: whoever guesses all rows of a group can tell that he
+is right. Specified in docs/integrity.md, section 4.
 """
 
 from __future__ import annotations

@@ -145,8 +145,8 @@ def _carry_out(maintenance: MaintenanceContext, begun: UnderWay, spread: Spread 
 
     1. In each partition: preserve what holds cover, note how many rows may go, then rewrite the quarantine, message
        ids of others that name the person, the pages, records of usage data (first who else is named in them) and, last,
-       the identifiers, a commit each. The pages lead to those
-       message ids and the identifiers lead to pages, so each goes when nothing needs it any more.
+       the identifiers, a commit each. The pages lead to those message ids and the identifiers lead to pages, so each
+       goes when nothing needs it any more.
     2. Look again, until nothing is found: a worker may have added records. What comes in later is not erased.
     3. Delete the files that held the rows. From here on no version of a table leads to them. Delete what no table
        names and has the person in it; a file that a writer may be about to commit stays, which the certificate says.

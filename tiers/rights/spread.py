@@ -43,6 +43,7 @@ FOLDER: Final = "_erasing"
 _BYTES: Final = 64 << 20
 """Size of the files that a task looks through, or more where one is larger."""
 _NOBODY: Final = Positions()
+_PEOPLE: Final = "people"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +182,6 @@ class Notes:
     def remove(self) -> None:
         """Remove every note of this erasure."""
         self.objects.delete(*self.objects.list(f"{FOLDER}/{self.work}"))
-
-
-_PEOPLE: Final = "people"
 
 
 def noted(objects: Objects, parts: Iterable[Part]) -> dict[str, tuple[Subject, ...]]:
