@@ -19,8 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from brokers import Broker
+from brokers import Broker, unique_name
 from checker import Checker, Message, Verdict
+from confluent_kafka import Producer
 
 from lethe.operations.settings import Settings
 from lethe.streams.broker.topics import Streams, identify
@@ -215,6 +216,20 @@ class Site:
         self.broker.produce(topic, [value for _, value in values], partition=partition)
         for offset, (label, value) in enumerate(values, start):
             self.remember(topic, partition, offset, value, label)
+
+    def transactions(self, topic: str, number: int, each: int) -> None:
+        """Write transactions of some records each to partition 0; every second one is taken back."""
+        assert self.broker is not None
+        producer = Producer(
+            {"bootstrap.servers": self.broker.bootstrap, "transactional.id": unique_name("writer")}
+        )
+        producer.init_transactions(20)
+        for at in range(number):
+            producer.begin_transaction()
+            for _, value in traffic(each, seed=at):
+                producer.produce(topic, value, partition=0)
+            producer.flush(10)
+            producer.abort_transaction(10) if at % 2 else producer.commit_transaction(10)
 
     def remember(
         self, stream: str, partition: int, offset: int, value: bytes | None, label: str = "good"

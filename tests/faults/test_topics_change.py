@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from brokers import Broker, running_broker, unique_name
+from brokers import Broker, running_broker
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
@@ -229,16 +229,7 @@ def test_holes_of_aborted_transactions_are_accounted_for(site: Site) -> None:
     site.variables["LETHE_FLUSH__BATCH"] = "20"  # holes within batches and between them
     topic = site.topic()
     assert site.broker is not None
-    producer = Producer(
-        {"bootstrap.servers": site.broker.bootstrap, "transactional.id": unique_name("writer")}
-    )
-    producer.init_transactions(20)
-    for number in range(6):
-        producer.begin_transaction()
-        for _, value in traffic(50, seed=number):
-            producer.produce(topic, value, partition=0)
-        producer.flush(10)
-        producer.abort_transaction(10) if number % 2 else producer.commit_transaction(10)
+    site.transactions(topic, 6, 50)
     read = site.broker.read(topic, **{"isolation.level": "read_committed"})
     for message in read:
         site.remember(topic, 0, message.offset(), message.value())

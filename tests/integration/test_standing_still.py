@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-from brokers import unique_name
-from confluent_kafka import Producer
 from workers import Site, traffic, until
 
 kafka = pytest.mark.needs_kafka
@@ -59,19 +57,9 @@ def test_a_slow_store_is_no_standstill(site: Site) -> None:
 @kafka
 def test_markers_of_transactions_do_not_wait(site: Site) -> None:
     topic = site.topic()
-    assert site.broker is not None
-    producer = Producer(
-        {"bootstrap.servers": site.broker.bootstrap, "transactional.id": unique_name("writer")}
-    )
-    producer.init_transactions(20)
     worker = site.worker(altered={"unfetched": {"patience": 2, "look": 0.3}})
     until(lambda: "metrics on port" in worker.text() and worker.ready()[0] == 200, 40, "it has its share")
-    for number in range(4):
-        producer.begin_transaction()
-        for _, value in traffic(5, seed=number):
-            producer.produce(topic, value, partition=0)
-        producer.flush(10)
-        producer.abort_transaction(10) if number % 2 else producer.commit_transaction(10)
+    site.transactions(topic, 4, 5)
     until(lambda: site.archived() >= 10, 40, "what was committed is in")
     threading.Event().wait(5)
     assert worker.ready()[0] == 200
