@@ -93,7 +93,7 @@ aarch64: setup ## Compile the wheel for aarch64 and run it under QEMU (Debian or
 	tests/integration/aarch64.sh $(BIN)/python
 
 .PHONY: contracts
-contracts: setup $(VENV)/contracts/.installed ## Write docs/contracts anew, and hold a real warehouse against them
+contracts: setup tools $(VENV)/contracts/.installed ## Write docs/contracts anew, and hold a real warehouse against them
 	$(BIN)/python -m lethe.deploy.contracts docs/contracts
 	$(BIN)/python -m pytest -p no:cacheprovider tests/unit/deploy/check_contracts.py
 

@@ -15,6 +15,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -36,11 +37,19 @@ from lethe.tiers.delta.files import write_files
 
 MONTHS = 13
 CHUNK = 500_000
-SUBJECTS = 1_000_000
-LOOKUPS, FRESH = 500, 20
-SPENT: list[float] = []
-"""Processor time of each look-up in this process: what it costs where nobody else computes."""
+FLUSH, WAITING = 60_000, 8
+"""Rows that a worker flushes at once, and how many such files of the newest month are not merged."""
+HITS = 20
+"""Rows of an ordinary subject, on average: a number of some rows a month belongs to fewer than one in twenty."""
+BUSY, ONCE = 1_000, 1_000
+"""Subjects of some 500 rows each, and subjects of one row each, planted among the others."""
+BUSY_HITS = 500
+FIRST_BUSY, FIRST_ONCE, NOBODY = 500_000_000, 600_000_000, 700_000_000
+LOOKUPS, FRESH, COLD = (int(os.environ.get(f"BENCH_{name}", usual)) for name, usual in
+                        (("LOOKUPS", 500), ("FRESH", 20), ("COLD", 20)))  # fmt: skip
 PARTITIONS = 12
+PER_SECOND = 12_000
+BOTH = ("identifiers", "metadata")
 
 
 def number(subject: int) -> str:
@@ -56,19 +65,56 @@ def months() -> list[Month]:
     return [this.plus(at - MONTHS + 1) for at in range(MONTHS)]
 
 
-def make(runtime: Runtime, rows: int) -> None:
-    """Write each month in chunks, subjects drawn at random, one row in the archive for each."""
+def ordinary(rows: int) -> int:
+    return max(1, rows // HITS)
+
+
+def stamps(micros: np.ndarray | pa.Array) -> pa.Array:
+    return pa.array(micros).cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
+
+
+def subjects_of(chance: np.random.Generator, count: int, rows: int, once: int) -> tuple[np.ndarray, int]:
+    """Draw the subjects of a chunk: ordinary ones, and the planted ones in their share of all rows."""
+    drawn = chance.integers(0, ordinary(rows), count)
+    busy = round(count * min(BUSY * BUSY_HITS, rows // 4) / rows)
+    drawn[:busy] = FIRST_BUSY + chance.integers(0, BUSY, busy)
+    singles = min(-(-count * ONCE // rows), FIRST_ONCE + ONCE - once)
+    drawn[busy : busy + singles] = once + np.arange(singles)
+    chance.shuffle(drawn)
+    return drawn, once + singles
+
+
+def nothing_more(chance: np.random.Generator, count: int) -> dict[str, pa.Array]:  # noqa: ARG001
+    return {}
+
+
+def make(
+    runtime: Runtime,
+    rows: int,
+    written: list[Month],
+    chunk: int = CHUNK,
+    only: tuple[str, ...] = BOTH,
+    draw: Callable[[np.random.Generator, int, int, int], tuple[np.ndarray, int]] = subjects_of,
+    more: Callable[[np.random.Generator, int], dict[str, pa.Array]] = nothing_more,
+    offset: int = 0,
+) -> None:
+    """Write each month in chunks, subjects drawn at random, one row in the archive for each, from an offset on.
+
+    Where only the archive is made, reports come in the order in which they were done, most within seconds of what they
+    are of and one of sixty a day later, as those of `lethe generate`; times drawn at random in the month take more.
+    `draw`: the subjects of a chunk; `more`: columns of its archive rows.
+    """
     chance = np.random.default_rng(7)
-    tables = {name: runtime.warehouse.table(name) for name in ("identifiers", "metadata")}
-    offset = 0
-    for month in months():
+    tables = {name: runtime.warehouse.table(name) for name in only}
+    once = FIRST_ONCE
+    for month in written:
         keys = runtime.ring.keys_for(month, 12, create=True)
-        left = rows // MONTHS
+        left = rows // len(written)
         while left > 0:
-            count = min(CHUNK, left)
+            count = min(chunk, left)
             left -= count
-            drawn = pl.Series(chance.integers(0, SUBJECTS, count))
-            values = pl.select("923" + drawn.cast(pl.String).str.zfill(9)).to_series()
+            drawn, once = draw(chance, count, rows, once)
+            values = pl.select("923" + pl.Series(drawn).cast(pl.String).str.zfill(9)).to_series()
             place = {
                 "stream": pa.repeat("cdr.sms-report", count),
                 "partition": pa.array((np.arange(count) % PARTITIONS).astype(np.int32)),
@@ -78,7 +124,14 @@ def make(runtime: Runtime, rows: int) -> None:
             offset += count
             times = month.start() + timedelta(hours=1)
             when = pa.array(int(times.timestamp() * 1e6) + chance.integers(0, 6_000_000, count) * 100_000)
-            when = when.cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
+            done = pa.nulls(count, pa.timestamp("us", "UTC"))
+            if only != BOTH:
+                came = np.arange(offset - count, offset) * 1_000 // PER_SECOND
+                done_at = int(times.timestamp() * 1e3) + 3 * 86_400_000 + came
+                took = (2_000 * (0.3 + chance.random(count) ** 3 * 3.7)).astype(np.int64)
+                took[chance.integers(0, 60, count) == 0] += 86_400_000
+                done, when = stamps(done_at * 1_000), pa.array((done_at - took) * 1_000)
+            when = stamps(when)
             identifiers = {
                 **place, "event_time": when, "role": pa.repeat("recipient", count),
                 "kind": pa.repeat("msisdn", count),
@@ -89,7 +142,7 @@ def make(runtime: Runtime, rows: int) -> None:
                 ),
             }  # fmt: skip
             metadata = {
-                **place, "event_time": when, "channel": pa.repeat("sms", count),
+                **place, "event_time": when, "done_time": done, "channel": pa.repeat("sms", count),
                 "direction": pa.repeat("outbound", count),
                 "account": names("account-", chance.zipf(1.5, count) % 300),
                 "sender": names("BRAND", chance.zipf(1.5, count) % 500),
@@ -97,9 +150,11 @@ def make(runtime: Runtime, rows: int) -> None:
                 "route": names("route-", chance.integers(0, 40, count)),
                 "parts": pa.array(chance.integers(1, 4, count).astype(np.int32)),
                 "status_group": pa.repeat("DELIVERED", count), "format": pa.repeat("infobip/sms-report", count),
-                "format_version": pa.array(np.ones(count, np.int32)),
+                "format_version": pa.array(np.ones(count, np.int32)), **more(chance, count),
             }  # fmt: skip
-            for name, columns in (("identifiers", identifiers), ("metadata", metadata)):
+            for name, columns in zip(BOTH, (identifiers, metadata), strict=True):
+                if name not in only:
+                    continue
                 columns |= {
                     "month": pa.repeat(str(month), count),
                     "window_months": pa.array(np.full(count, 12, np.int32)),
@@ -119,24 +174,51 @@ def percentiles(times: list[float]) -> str:
     return f"{ordered[len(ordered) // 2] * 1e3:.0f} | {ordered[int(len(ordered) * 0.95)] * 1e3:.0f}"
 
 
-def timed(runtime: Runtime, text: str) -> tuple[float, int]:
-    """Seconds and hits of a look-up; the processor's seconds are kept beside."""
+WHO = Asker.of("bench", "F-1", "measured")
+
+
+def drawn_of(kind: str, rows: int, chance: random.Random) -> str:
+    """Return a number of one kind of subject: of `busy`, `ordinary` and `once` there are records, of `nobody` none."""
+    subject = {
+        "nobody": lambda: NOBODY + chance.randrange(10_000_000),
+        "once": lambda: FIRST_ONCE + chance.randrange(ONCE // 2),
+        "ordinary": lambda: chance.randrange(ordinary(rows)),
+        "busy": lambda: FIRST_BUSY + chance.randrange(BUSY),
+    }[kind]()
+    return "+" + number(subject)
+
+
+def forget(folder: Path) -> None:
+    """Put the warehouse's files out of the page cache, as far as nobody has them mapped."""
+    for path in (folder / "warehouse").rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def timed(
+    runtime: Runtime, text: str, since: datetime | None = None, until: datetime | None = None
+) -> tuple[float, float, int]:
+    """Seconds of the wall, of the processor (all threads) and hits of a look-up."""
     start, spent = time.perf_counter(), time.process_time()
-    found = lookup(runtime, Asker.of("bench", "F-1", "measured"), text)
-    SPENT.append(time.process_time() - spent)
-    return time.perf_counter() - start, len(found.records)
+    found = lookup(runtime, WHO, text, since, until)
+    return time.perf_counter() - start, time.process_time() - spent, len(found.records)
 
 
-def spent_on(runtime: Runtime, subjects: list[int]) -> float:
-    """Processor seconds of a look-up of several at once, the median of nine."""
-    who = Asker.of("bench", "F-1", "measured")
-    texts = ["+" + number(subject) for subject in subjects]
-    spent = []
-    for _ in range(9):
-        start = time.process_time()
-        lookup_each(runtime, who, texts)
-        spent.append(time.process_time() - start)
-    return sorted(spent)[4]
+def row(what: str, measured: list[tuple[float, float, int]]) -> None:
+    hits = sorted(count for _, _, count in measured)
+    walls, cores = [wall for wall, _, _ in measured], [core for _, core, _ in measured]
+    print(
+        f"| {what} | {len(measured)} | {hits[0]} - {hits[-1]} | {percentiles(walls)} | {percentiles(cores)} |",
+        flush=True,
+    )
+
+
+def spent_on(runtime: Runtime, texts: list[str]) -> float:
+    """Processor seconds of a look-up of several at once."""
+    start = time.process_time()
+    lookup_each(runtime, WHO, texts)
+    return time.process_time() - start
 
 
 def of_children() -> float:
@@ -144,29 +226,8 @@ def of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def measure(runtime: Runtime, folder: Path) -> None:
-    chance = random.Random(11)
-    subjects = [chance.randrange(SUBJECTS) for _ in range(LOOKUPS)]
-    first, _ = timed(runtime, "+" + number(chance.randrange(SUBJECTS)))
-    SPENT.clear()
-    known = [timed(runtime, "+" + number(s)) for s in subjects]
-    spent = percentiles(SPENT)
-    SPENT.clear()
-    hits = sorted(count for _, count in known)
-    strange = [timed(runtime, "+" + number(SUBJECTS + s))[0] for s in subjects[:100]]
-    mine = percentiles([t for t, _ in known])
-    print(
-        f"| warm process, {LOOKUPS} subjects, {hits[0]} to {hits[-1]} hits | {mine} | {spent} |", flush=True
-    )
-    print(f"| warm process, 100 numbers nobody has | {percentiles(strange)} | {percentiles(SPENT)} |")
-    print(f"| the first look-up of a process | {first * 1e3:.0f} | | | |", flush=True)
-    for whom, beyond in (("subjects", 0), ("numbers nobody has", SUBJECTS)):
-        one, fifty = (
-            spent_on(runtime, [chance.randrange(SUBJECTS) + beyond for _ in range(n)]) for n in (1, 50)
-        )
-        print(f"| fifty {whom} in one reading, of processor | {fifty / one:.1f} times one |", flush=True)
-    fresh: list[float] = []
-    cores: list[float] = []
+def started(folder: Path, text: str) -> tuple[float, float, int]:
+    """Look a number up with the command, its start included."""
     command = [
         sys.executable,
         "-m",
@@ -174,19 +235,58 @@ def measure(runtime: Runtime, folder: Path) -> None:
         "--config",
         str(folder / "lethe.toml"),
         "--json",
-        "lookup",
     ]
-    for _ in range(FRESH):
-        start, spent_before = time.perf_counter(), of_children()
-        asked = [*command, "+" + number(chance.randrange(SUBJECTS)), "--case", "F-1", "--purpose", "measured"]
-        done = subprocess.run(asked, capture_output=True, text=True, check=True)
-        fresh.append(time.perf_counter() - start)
-        cores.append(of_children() - spent_before)
-        assert isinstance(json.loads(done.stdout), list)
-    print(
-        f"| `lethe lookup`, process start included | {percentiles(fresh)} | {percentiles(cores)} |",
-        flush=True,
-    )
+    start, before = time.perf_counter(), of_children()
+    asked = [*command, "lookup", text, "--case", "F-1", "--purpose", "measured"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=True)
+    return time.perf_counter() - start, of_children() - before, len(json.loads(done.stdout))
+
+
+def measure(runtime: Runtime, folder: Path, rows: int) -> None:
+    chance = random.Random(11)
+    kinds = ("nobody", "once", "ordinary", "busy")
+    first = timed(runtime, drawn_of("ordinary", rows, chance))
+    row("the first look-up of a process", [first])
+    for kind in kinds:
+        row(
+            f"running process, {kind}", [timed(runtime, drawn_of(kind, rows, chance)) for _ in range(LOOKUPS)]
+        )
+    newest = months()[-1].start()
+    filled = [m for m in months() if (folder / "warehouse" / "metadata" / f"month={m}").is_dir()]
+    for last in (len(filled), 6, 3, 1):
+        since = filled[-last].start() if filled else newest
+        few = [timed(runtime, drawn_of("ordinary", rows, chance), since) for _ in range(LOOKUPS // 4)]
+        row(f"running process, ordinary, `--since` {last} month(s) back", few)
+    for first_months in (len(filled), 6, 3, 1):
+        until = filled[first_months - 1].plus(1).start() if filled else newest
+        few = [timed(runtime, drawn_of("ordinary", rows, chance), until=until) for _ in range(LOOKUPS // 4)]
+        row(f"running process, ordinary, `--until` the end of {first_months} month(s)", few)
+    for kind in kinds[:1] + kinds[2:]:
+        cold = []
+        for _ in range(COLD):
+            forget(folder)
+            cold.append(timed(runtime, drawn_of(kind, rows, chance)))
+        row(f"running process, cold page cache, {kind}", cold)
+    for kind in kinds:
+        row(
+            f"process start included, {kind}",
+            [started(folder, drawn_of(kind, rows, chance)) for _ in range(FRESH)],
+        )
+    cold = []
+    for _ in range(COLD // 2):
+        forget(folder)
+        cold.append(started(folder, drawn_of("ordinary", rows, chance)))
+    row("process start included, cold page cache, ordinary", cold)
+    for kind in ("ordinary", "nobody"):
+        spent = {
+            n: sorted(spent_on(runtime, [drawn_of(kind, rows, chance) for _ in range(n)]) for _ in range(9))[
+                4
+            ]
+            for n in (1, 50)
+        }
+        print(f"fifty of {kind} in one reading, of processor: {spent[50] * 1e3:.0f} ms, "
+              f"{spent[50] / spent[1]:.1f} times one", flush=True)  # fmt: skip
+    print(f"memory at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB", flush=True)
 
 
 def main() -> None:
@@ -198,7 +298,7 @@ def main() -> None:
     runtime = Runtime(settings, system_clock)
     if not (folder / "made").exists():
         start, spent = time.perf_counter(), time.process_time()
-        make(runtime, rows)
+        make(runtime, rows, months())
         seconds, cores = time.perf_counter() - start, time.process_time() - spent
         print(f"made: {2 * rows / seconds:,.0f} rows/s, {2 * rows / cores:,.0f} a core", flush=True)
         start, spent = time.perf_counter(), time.process_time()
@@ -212,14 +312,20 @@ def main() -> None:
         print(f"compacted: {written / seconds:,.0f} rows/s, {written / cores:,.0f} a core; "
               f"{sum(m.bytes_before for m in merges):,} bytes became {sum(m.bytes_after or 0 for m in merges):,}; "
               f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB at most", flush=True)  # fmt: skip
+        # As between two merges of a month that is being written.
+        make(
+            runtime, WAITING * FLUSH, months()[-1:], FLUSH, offset=rows,
+            draw=lambda chance, count, _rows, _once: subjects_of(chance, count, rows, FIRST_ONCE + ONCE),
+        )  # fmt: skip
         (folder / "made").touch()
+        (folder / "rows").write_text(str(rows))
     for table in ("identifiers", "metadata"):
         parts = overview(runtime, Asked((table,)))
         print(f"{table}: {sum(p.rows for p in parts):,} rows, {sum(p.files for p in parts)} files, "
               f"{sum(p.bytes for p in parts) / max(1, sum(p.rows for p in parts)):.1f} bytes a row")  # fmt: skip
     print(f"load average {os.getloadavg()[0]:.1f}")
-    print("| look-up | p50 ms | p95 ms | of processor p50 | p95 |\n|---|---|---|---|---|", flush=True)
-    measure(Runtime(settings, system_clock), folder)
+    print("| look-up | n | hits | p50 ms | p95 ms | of processor p50 | p95 |\n|---|---|---|---|---|---|---|")
+    measure(Runtime(settings, system_clock), folder, rows)
 
 
 if __name__ == "__main__":

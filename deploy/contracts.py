@@ -56,6 +56,7 @@ _CONTENT: Final = {
     "csv": "text/csv",
     "form": "application/x-www-form-urlencoded",
     "combined": "text/plain",
+    "lines": "text/plain",
 }
 _WORDS: Final = {"channel": CHANNELS, "direction": DIRECTIONS, "status_group": STATUS_GROUPS}
 _KEYS: Final = {"metadata": ("stream", "partition", "offset", "index"), "ledger": ("source", "first_offset")}

@@ -75,9 +75,10 @@ class Journal:
 
         1. Open the journal at its checkpoint, unless it is open. It must continue the one that `memory` has: of a
            journal that is gone, cut back or put back nothing more is signed.
-        2. Put the bundle of entries, again for each entry: whoever appends beside finds each in his way. A crash from
-           here on leaves entries that no checkpoint speaks of: whoever comes next knows them by their signatures and
-           takes them in before his own.
+        2. Put the bundle with all of them where that with one more belongs: whoever appends beside finds it in his
+           way. While the checkpoint is still the one of step 1, it is the only one that goes on from there, and is put
+           where it belongs. A crash from here on leaves entries that no checkpoint speaks of: whoever comes next knows
+           them by their signatures and takes all of them in before his own.
         3. Put the tiles of hashes. A crash leaves some that the next one puts again.
         4. Swap in the signed checkpoint. Where somebody else's is there by now, ours may have been taken in with it.
         5. Note the checkpoint in `memory`: from here on no entry can be cut off without a trace. A crash before
@@ -102,10 +103,8 @@ class Journal:
             # Step 2
             new: list[bytes] = []
             try:
-                for at in waiting:
-                    self._put_entry(state, new, texts[at])
-                    numbers[at] = state.size + len(new) - 1
-                self._publish(state, new, now)
+                ends = self._put_entries(state, new, texts, waiting, numbers)
+                self._publish(state, new, ends, now)
             except FencedError:
                 continue
             except IntegrityError:
@@ -170,28 +169,56 @@ class Journal:
     def _entry(self, number: int, text: bytes) -> bytes:
         return self._signer.endorse(_message(self.origin, number, text)) + text
 
-    def _put_entry(self, state: _State, new: list[bytes], text: bytes) -> None:
-        """Put an entry after the `new` ones, and after those that others left; adds all of them."""
-        while True:
+    def _put_entries(
+        self,
+        state: _State,
+        new: list[bytes],
+        texts: Sequence[bytes],
+        waiting: Sequence[int],
+        numbers: list[int],
+    ) -> set[str]:
+        """Put the entries that wait, after those that others left; adds all of them to `new`, and their `numbers`.
+
+        Returns the unfinished files on the way, which are replaced once all is published. Raises `FencedError` when
+        others have published meanwhile.
+        """
+        ends: set[str] = set()
+        while waiting:
             number = state.size + len(new)
             bundle = [*state.bundle, *new][number // WIDTH * WIDTH - (state.size - len(state.bundle)) :]
-            entry = self._entry(number, text)
-            path = tile_path(ENTRIES, number // WIDTH, len(bundle) + 1)
+            some = waiting[: WIDTH - len(bundle)]
+            mine = [self._entry(number + at, texts[which]) for at, which in enumerate(some)]
+            first = tile_path(ENTRIES, number // WIDTH, len(bundle) + 1)
             try:
-                self._store.put(path, encode_bundle([*bundle, entry]))
-                new.append(entry)
-                return
+                self._store.put(first, encode_bundle([*bundle, *mine]))
+                for at, which in enumerate(some):
+                    numbers[which] = number + at
+                added, waiting = mine, waiting[len(some) :]
             except IntegrityError:
-                found = decode_bundle(self._store.get(path) or b"")
-                if found[:-1] != bundle or len(found) != len(bundle) + 1:
-                    raise
-                check_entry(self._signer.history, self.origin, number, found[-1])
-                new.append(found[-1])
+                added = self._in_the_way(first, bundle, number)
+            if len(added) > 1:
+                if self._store.get(CHECKPOINT) != state.signed:
+                    raise FencedError(f"others have appended to the log {self.origin}")
+                whole = tile_path(ENTRIES, number // WIDTH, len(bundle) + len(added))
+                self._store.put(whole, encode_bundle([*bundle, *added]))
+                ends.add(first)
+            new += added
+            ends |= _unfinished(state.size + len(new))
+        return ends
 
-    def _publish(self, state: _State, new: list[bytes], now: int) -> None:
+    def _in_the_way(self, path: str, bundle: list[bytes], number: int) -> list[bytes]:
+        """Return the entries from `number` on that others have put after a bundle, each with its signature checked."""
+        found = decode_bundle(self._store.get(path) or b"")
+        if found[: len(bundle)] != bundle or not len(bundle) < len(found) <= WIDTH:
+            raise IntegrityError(f"{path} is there already and does not continue the log {self.origin}")
+        for at, entry in enumerate(found[len(bundle) :], number):
+            check_entry(self._signer.history, self.origin, at, entry)
+        return found[len(bundle) :]
+
+    def _publish(self, state: _State, new: list[bytes], ends: set[str], now: int) -> None:
         """Publish entries that were put, and bring `state` up to date: steps 3 to 6 of `append`."""
         # Step 3
-        before = _unfinished(state.size)
+        before = _unfinished(state.size) | ends
         for path, tile in grow(state.size, state.edge, [merkle.leaf_hash(entry) for entry in new]):
             self._store.put(path, tile)
         # Step 4
@@ -201,8 +228,6 @@ class Journal:
         # Step 5
         remember(self._memory, self._signer.history, self.origin, note)
         # Step 6
-        for adopted in range(1, len(new)):
-            before |= _unfinished(state.size + adopted)
         self._store.delete(*sorted(before - _unfinished(checkpoint.size)))
         state.bundle = [*state.bundle, *new][
             (checkpoint.size // WIDTH) * WIDTH - (state.size - len(state.bundle)) :
@@ -228,10 +253,15 @@ class JournalRead:
 
     def texts(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
         """Yield number and text of each entry from `start` on; raises `IntegrityError` for one that is not signed."""
+        for number, entry in self.entries(start):
+            yield number, check_entry(self.history, self.log.origin, number, entry)
+
+    def entries(self, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Yield number and entry, with its signature, from `start` on; authenticated by the checkpoint alone."""
         for number in range(start, self.log.size):
             entry = self.entry(number)
             if entry is not None:
-                yield number, check_entry(self.history, self.log.origin, number, entry)
+                yield number, entry
 
 
 def read_journal(reader: Reader, history: KeyHistory, origin: str, noted: bytes | None) -> JournalRead | None:

@@ -3,6 +3,8 @@
     ledger.key            the key under which commits are authenticated, and from which version of the table on
     log.signed/<name>     the checkpoint that was signed or seen last for each log, named by the hash of its origin
     audit.signed/<name>   the same for the journals of the audit
+    certificates.signed/  the same for the deletion certificates
+    service.marks/        how far the service's database had come (`lethe.operations.health.watermark`)
 
 A warehouse without its log looks like one that never had any. So what was signed is remembered here: a log never goes
 back behind it. And what a commit says of itself is authenticated here: a log never takes in what nobody committed.

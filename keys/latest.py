@@ -14,6 +14,10 @@ from lethe.schemas.errors import ConfigurationError
 NAME: Final = "latest-time"
 _STEP: Final = timedelta(hours=1)
 """How far the time on disk may lie behind within a month. At the turn of a month, when windows end, it does not."""
+ADVICE: Final = (
+    f"set the clock; if it is right now and was wrong then, remove the file {NAME} from the key directory"
+)
+"""What to do where keys were used at a later time than a clock says."""
 
 
 class LatestTime:

@@ -15,9 +15,10 @@ from typing import Final, Literal
 
 from lethe.keys.blobs import Blobs
 from lethe.keys.keeping.keystore import Keystore, Known, base_id, kek_id
-from lethe.keys.keeping.loss import Losses
+from lethe.keys.keeping.loss import Losses, given_up_name
 from lethe.keys.keeping.wrapped import Wrapped
-from lethe.keys.latest import LatestTime
+from lethe.keys.kept import KeptNames
+from lethe.keys.latest import ADVICE, LatestTime
 from lethe.keys.memory import forbid_dumps
 from lethe.keys.monthkeys import MonthKeys, new_secret
 from lethe.keys.providers.choice import Providers
@@ -63,6 +64,7 @@ class KeyInfo:
     `destroy` has work left. `destroyed`: nothing is left. `created` is None when only a key-encryption key is
     there (a crash in the middle of making the month) or what was written about it is damaged. `given_up`: until when
     records were sealed that nobody can open, because the key was lost and given up (`lethe.keys.keeping.loss`).
+    `marked`: the warehouse has a mark that they were destroyed or given up, which is not believed (see `KeyRing`).
     """
 
     month: Month
@@ -72,6 +74,7 @@ class KeyInfo:
     created: datetime | None
     ends: datetime
     given_up: datetime | None = None
+    marked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,11 @@ class KeyRing:
     by it (and later generations of the same secret, see `lethe.keys.keeping.keystore`); and, once destruction was
     decided, `_keys/ID.destroyed.json`, which is never removed.
 
+    These are files of the warehouse: whoever writes there can lay down such a mark, or one that a secret was given up
+    (`lethe.keys.keeping.loss`). For a month that is live, one is believed when `endings` has that it was decided with
+    these keys, or when the secret opens no more; else the month goes on, and the mark is named (`KeyInfo.marked`). No
+    mark keeps a secret: that is what its provider does, and the calendar.
+
     `clock` gives the present instant with a time zone and is asked on every call: an ended month is refused
     at the very instant of `window_end`, cached or not, swept or not. Safe to use from several threads. What
     was handed out stays usable: ask for keys once per batch.
@@ -126,12 +134,17 @@ class KeyRing:
         clock: Callable[[], datetime],
         begin: Callable[[KeyRing, Month, int], None] | None = None,
         latest: LatestTime | None = None,
+        restrictions: KeptNames | None = None,
+        endings: KeptNames | None = None,
     ) -> None:
         forbid_dumps()
+        self.restrictions = restrictions or KeptNames(None, "restrictions")
+        """The names of the restrictions in force, kept where the keys are."""
         self._latest = latest
         self._providers = provider if isinstance(provider, Providers) else Providers.only(provider)
         self._store = Keystore(blobs)
-        self.losses = Losses(self._providers, blobs)
+        self._endings = endings or KeptNames(None, "endings")
+        self.losses = Losses(self._providers, blobs, self._endings)
         self._clock = clock
         self._begin = begin
         self._begun: set[str] = set()
@@ -188,6 +201,29 @@ class KeyRing:
         with self._lock:
             return self._open(_checked_name(name), create)
 
+    def still_held(self, names: Iterable[str]) -> dict[str, MonthKeys]:
+        """Return those of named keys that a provider still holds, although they are marked as destroyed, by name.
+
+        The mark is a file of the warehouse: whoever writes there can lay one down, and it is true only once the key is
+        gone from its provider. One look at the providers for all. Raises as `named` does, and `IntegrityError` where a
+        provider holds a key whose wrapped secret is gone, which no destruction leaves behind.
+        """
+        asked = {_checked_name(name) for name in names}
+        if not asked:
+            return {}
+        with self._lock:
+            held, silent = self._held()
+            if silent and asked - held:
+                raise TransientError(next(iter(silent.values())))
+            known = self._store.all() if asked & held else {}
+            found = {}
+            for name in sorted(asked & held):
+                if name not in known or not known[name].usable:
+                    raise IntegrityError(f"a provider holds the key {name}, but its wrapped secret is gone")
+                with suppress(ExpiredKeyError):  # its provider still lists it, and opens nothing with it
+                    found[name] = MonthKeys(name, self._secret(name, known[name].usable[-1]))
+            return found
+
     def probe(
         self, month: Month, window_months: int = WINDOW_MONTHS, known: Mapping[str, Known] | None = None
     ) -> None:
@@ -209,7 +245,9 @@ class KeyRing:
         While a provider does not answer, a month that is marked as destroyed counts as `ended`: nobody can tell.
         """
         infos = self._infos(now)
-        created = [self._store.created(info.key_id, destroyed) for info, destroyed in infos]
+        created = [
+            self._store.created(info.key_id, destroyed and not info.marked) for info, destroyed in infos
+        ]
         return [replace(info, created=at) for (info, _), at in zip(infos, created, strict=True)]
 
     def states(
@@ -238,7 +276,7 @@ class KeyRing:
 
     def used_ahead(self, now: datetime) -> datetime | None:
         """Return the latest time these keys were used at, if that is more than an hour later than `now`."""
-        latest = now if self._latest is None else self._latest.peek(now)
+        latest = self._peek(now)
         return latest if latest - now > _SKEW else None
 
     def open_each(self, months: Iterable[tuple[Month, int]]) -> None:
@@ -285,7 +323,7 @@ class KeyRing:
         known: Mapping[str, Known] | None = None,
     ) -> builtins.list[tuple[KeyInfo, bool]]:
         """Return every month that ever had keys, oldest first, and whether they are marked as destroyed."""
-        now = now if self._latest is None else self._latest.peek(now)
+        now = self._peek(now)
         self._forget_ended(now)
         known = self._store.all() if known is None else known
         ids, silent = held or self._held()
@@ -361,34 +399,73 @@ class KeyRing:
     def _open(self, key_id: str, create: bool, known: Mapping[str, Known] | None = None) -> MonthKeys:
         """Open keys that are there, or make them first.
 
-        1. Refuse what is marked as destroyed.
+        1. Refuse what is marked as destroyed, unless it is in doubt whether that is so. Then step 3 tells.
         2. If there is no wrapped secret, make one (`_make`). One that was given up is followed by another only once
            all that it had sealed is out of the tables (`begin_anew`).
         3. Read the newest, unwrap it, derive the keys: one way for those just made, those another worker made in a
            race, and those made a year ago. What cannot be opened again is never used.
         """
         mine = self._store.known(key_id) if known is None else known.get(key_id, Known(False, ()))
-        if mine.destroyed:
+        doubtful = self._in_doubt(key_id, mine)
+        if mine.destroyed and not doubtful:
             self._refuse_destroyed(key_id)
+        usable = mine.usable or (mine.generations if doubtful else ())
         try:
             if not mine.generations:
                 if not create:
                     raise UnknownKeyError(f"there are no keys {key_id}: nothing was sealed under them")
                 self._make(key_id)
-            elif not mine.usable:
-                raise TransientError(
-                    f"the keys {key_id} are being given up: lethe keys give-up {key_id} ends it"
-                )
-            keys = MonthKeys(key_id, self._secret(key_id, (mine.usable or (0,))[-1]))
-        except LetheError:
+            elif not usable:
+                raise _being_given_up(key_id)
+            keys = MonthKeys(key_id, self._secret(key_id, (usable or (0,))[-1]))
+        except LetheError as error:
+            if doubtful and isinstance(error, TransientError):
+                raise
             # Whatever failed, if somebody destroyed the keys meanwhile then that is why.
             self._refuse_destroyed(key_id)
+            if doubtful and not mine.usable:
+                raise _being_given_up(key_id) from None
             raise
         if mine.lost in mine.usable:
             log.warning("%s was said to be lost and opens here: the note is withdrawn", key_id)
             with suppress(LetheError):  # whoever only reads may not; another one will
                 self._store.withdraw_lost(key_id, mine.lost)
         return keys
+
+    def _in_doubt(self, key_id: str, known: Known) -> bool:
+        """Tell whether a mark says that keys have ended which may not have: a live month's, and not decided here.
+
+        Named keys are none of these: who needs them asks `still_held`.
+        """
+        if not known.generations or not (known.destroyed or not known.usable):
+            return False
+        match = _MONTH_KEY_ID.fullmatch(key_id)
+        if match is None:
+            return False
+        if self._peek(self._now()) >= window_end(Month.parse(match[1]), int(match[2])):
+            return False
+        decided = self._endings.names()
+        if known.destroyed and key_id in decided:
+            return False
+        return bool(known.usable) or given_up_name(key_id, known.given_up) not in decided
+
+    def _opens_although_marked(self, key_id: str, known: Known, now: datetime) -> bool:
+        """Tell whether keys that are marked as destroyed or given up open all the same, or may.
+
+        The lock is not needed.
+        """
+        if not self._in_doubt(key_id, known):
+            return False
+        lease = self._cache.get(key_id)
+        if lease is not None and now < lease.renew:
+            return True
+        try:
+            self._secret(key_id, (known.usable or known.generations)[-1])
+        except TransientError:
+            return True  # nobody can tell, and who asks for its keys is told so
+        except LetheError:
+            return False
+        return True
 
     def _secret(self, key_id: str, generation: int, wrapped: Wrapped | None = None) -> Secret:
         """Unwrap a generation of a secret; if it moved to another provider meanwhile, the one that came after."""
@@ -443,7 +520,9 @@ class KeyRing:
     def _destroy(self, key_id: str) -> None:
         """Destroy keys. Doing all of it again after a crash is safe, whatever the step.
 
-        1. Mark them as destroyed, for ever. From here on no worker opens or makes them.
+        1. Note with the keys that a month's are being destroyed, then mark them as destroyed, for ever. From here on
+           no worker opens or makes them: the mark would not be believed without the note while the month is live, by
+           whatever clock, and its key is there.
         2. Destroy the key-encryption keys of every generation, in every provider: a key that moved may have left one
            behind. From here on no one can open them, backups of the warehouse included. After a crash before this
            the keys show as `ended`, so the next sweep comes back to them. One provider that is away does not keep the
@@ -453,6 +532,8 @@ class KeyRing:
         """
         with self._lock:
             try:
+                if _MONTH_KEY_ID.fullmatch(key_id):
+                    self._endings.keep(key_id)
                 self._store.mark_destroyed(key_id, self._now())
                 known = self._store.known(key_id)
                 failed: LetheError | None = None
@@ -477,6 +558,10 @@ class KeyRing:
         places += self._store.keks(key_id, known)
         return list(dict.fromkeys(places))
 
+    def held(self, prefix: str) -> set[str]:
+        """List the named keys, such as `hold.ID`, of which a provider that answers holds one."""
+        return {key_id for key_id in self._held()[0] if key_id.startswith(prefix)}
+
     def _held(self) -> tuple[set[str], dict[str, str]]:
         """Return the key ids of which a provider holds a key, and by name why a provider did not answer."""
         held, silent = set[str](), dict[str, str]()
@@ -492,11 +577,14 @@ class KeyRing:
         key_id, month, window_months = match[0], Month.parse(match[1]), int(match[2])
         ends = window_end(month, window_months)
         state: Literal["live", "ended", "destroyed"] = "live" if now < ends else "ended"
-        if known.destroyed:
+        marked = held and self._opens_although_marked(key_id, known, now)
+        if known.destroyed and not marked:
             state = "ended" if held or known.generations else "destroyed"
-        given_up = self._store.read_given_up(key_id, known.given_up) if known.given_up >= 0 else None
+        given_up = None
+        if known.given_up >= 0 and (known.usable or not marked):
+            given_up = self._store.read_given_up(key_id, known.given_up)
         until = None if given_up is None else given_up.at
-        return KeyInfo(month, window_months, key_id, state, None, ends, until)
+        return KeyInfo(month, window_months, key_id, state, None, ends, until, marked)
 
     def _refuse_ended(self, key_id: str, ends: datetime, writes: bool = False) -> datetime:
         clock = self._now()
@@ -521,6 +609,9 @@ class KeyRing:
             if now >= lease.ends:
                 self._cache.pop(key_id, None)
 
+    def _peek(self, now: datetime) -> datetime:
+        return now if self._latest is None else self._latest.peek(now)
+
     def _at_least(self, now: datetime) -> datetime:
         return now if self._latest is None else self._latest.at_least(now)
 
@@ -534,9 +625,12 @@ class KeyRing:
 def _contradicted(clock: datetime, used: datetime, key_id: str) -> ClockError:
     return ClockError(
         f"the clock says {clock:%Y-%m-%d %H:%M} UTC, but these keys were used at {used:%Y-%m-%d %H:%M} UTC, when "
-        f"{key_id} had ended; set the clock, or if it is right now and was wrong then, remove the file latest-time "
-        "from the key directory"
+        f"{key_id} had ended; {ADVICE}"
     )
+
+
+def _being_given_up(key_id: str) -> TransientError:
+    return TransientError(f"the keys {key_id} are being given up: lethe keys give-up {key_id} ends it")
 
 
 def _checked_name(name: str) -> str:

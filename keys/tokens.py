@@ -72,12 +72,25 @@ def subject_token(keys: MonthKeys, kind: str, value: str) -> bytes:
 
 def tokens_each(keys: MonthKeys, subjects: Sequence[tuple[str, str]]) -> list[bytes]:
     """Return the tokens of some subjects (kind, value), with one cipher for all of them. Raises as `subject_token`."""
+    return tokens_from(keys, blocks_of(subjects))
+
+
+def blocks_of(subjects: Sequence[tuple[str, str]]) -> bytes:
+    """Return the blocks of some subjects (kind, value), 16 bytes each: of them each month's tokens are made.
+
+    Not encrypted: they are never kept. Raises as `subject_token`.
+    """
     blocks = bytearray()
     for kind, value in subjects:
         code = KIND_CODES.get(kind)
         if code is None:
             raise ValueError(_UNKNOWN_KIND)
         blocks += _subject_block(code, _utf8(value))
+    return bytes(blocks)
+
+
+def tokens_from(keys: MonthKeys, blocks: bytes) -> list[bytes]:
+    """Return the tokens of a month for blocks that `blocks_of` made, with one cipher for all of them."""
     tokens = bytes(_encrypt(keys.token_key, blocks)) if blocks else b""
     return [tokens[at : at + TOKEN_BYTES] for at in range(0, len(tokens), TOKEN_BYTES)]
 
@@ -171,12 +184,57 @@ def reverse_numbers(keys: MonthKeys, tokens: pa.FixedSizeBinaryArray) -> npt.NDA
     numbers = np.empty(len(tokens), np.uint64)
     words = np.frombuffer(plain, "<u8", 2 * len(tokens)).reshape(-1, 2)
     for at in range(0, len(tokens), _IN_CACHE):
-        numbers[at : at + _IN_CACHE] = _numbers(words[at : at + _IN_CACHE])
+        numbers[at : at + _IN_CACHE] = _usual_numbers(words[at : at + _IN_CACHE])
     return numbers
 
 
 _IN_CACHE: Final = 1 << 14
 _PLACES: Final = np.array([10**n for n in range(16)], np.uint64)
+
+
+_ZEROS: Final = np.uint64(0x3030303030303030)
+_KIND_AND_ZEROS: Final = np.uint64(0x3030303030303000 + KIND_CODES["msisdn"])
+_TOPS: Final = np.uint64(0x8080808080808080)
+
+
+def _usual_numbers(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Do what `_numbers` does, in half the time where every number has seven digits or more."""
+    first, last = words[:, 0] - _KIND_AND_ZEROS, words[:, 1]  # a zero stands in the place of the kind
+    filled = np.bitwise_count(((last & ~_TOPS) + ~_TOPS) & _TOPS)
+    # Digits are moved to the end of the word; a NUL before one of them leaves what is none.
+    empty = ((8 - filled) << 3).astype(np.uint64)
+    ended = last << empty
+    ended -= _ZEROS << empty
+    wrong = first + (_PAST | np.uint64(0x7F))  # of the kind nothing but zero is right
+    wrong |= first
+    wrong |= ended + _PAST
+    wrong |= ended
+    wrong |= last
+    wrong &= _TOPS
+    value = _value(first)
+    value *= _PLACES[filled]
+    value += _value(ended)
+    if wrong.any():
+        others = wrong != 0
+        value[others] = _numbers(words[others])
+    return value
+
+
+_PAST: Final = np.uint64(0x7676767676767676)
+"""What no digit (0 to 9) comes to the top bit of its byte with, and all other numbers below 128 do."""
+
+
+def _value(digits: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Read eight digits of a word, the first one in the lowest byte. What is given is written over."""
+    digits *= np.uint64(2561)
+    digits >>= np.uint64(8)
+    digits &= np.uint64(0x00FF00FF00FF00FF)
+    digits *= np.uint64(6553601)
+    digits >>= np.uint64(16)
+    digits &= np.uint64(0x0000FFFF0000FFFF)
+    digits *= np.uint64(42949672960001)
+    digits >>= np.uint64(32)
+    return digits
 
 
 def _numbers(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

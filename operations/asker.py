@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lethe.operations.runtime import Runtime
+from lethe.operations.audit.naming import IN_A_ROW, may_name_somebody
 from lethe.schemas.errors import InputError
-from lethe.schemas.subjects.addresses import Subject
+
+if TYPE_CHECKING:  # a client of a service says who asks, and has nothing to run
+    from lethe.operations.runtime import Runtime
+    from lethe.schemas.subjects.addresses import Subject
 
 _LONGEST_NAME = 200
 _LONGEST_REASON = 500
@@ -49,6 +52,20 @@ class Asker:
             request,
             source,
         )
+
+    def names_nobody(self) -> Asker:
+        """Return it; raises `InputError` for a case, a purpose or a reason of law that holds a number or an address.
+
+        The audit keeps them for good. References of cases have digits of their own: ten in a row are taken for a
+        number, and eight behind a plus.
+        """
+        said = filter(None, (self.case, self.purpose, self.law))
+        if any(may_name_somebody(text, in_a_row=IN_A_ROW) for text in said):
+            raise InputError(
+                "the audit keeps case, purpose and reason of law for good: write them without anybody's number or "
+                "address (no @, no ten digits in a row)"
+            )
+        return self
 
     def needs_reason(self) -> None:
         """Raise `InputError` unless there are a case and a purpose: nobody looks into the window without."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from lethe.operations.engines.tasks import Cluster, file_of
 from lethe.operations.runtime import Runtime
@@ -83,9 +84,11 @@ def compact(
     """Merge what is due, table by table, until nothing is; workers, look-ups and other maintenance go on meanwhile.
 
     1. Finish the merges that a crash has left.
-    2. Plan from the table as it is, and merge; again, until nothing is due or `go_on` says no.
+    2. Plan from the table as it is, and merge; again, until nothing is due or `go_on` says no. On a cluster the files
+       of all merges due are written together: one alone has mostly fewer than there are workers.
     3. Write a checkpoint, so that opening the table reads none of the commits of the merged files.
-    4. Delete the old files of merges that are an hour old.
+    4. Note in the ledger, which comes after the archive, that what was merged there needs no look again.
+    5. Delete the old files of merges that are an hour old.
 
     A merge that fails keeps no other from being made; its error is raised at the end.
     """
@@ -95,9 +98,11 @@ def compact(
         try:
             table = Table(runtime.objects, name, runtime.storage)
             jobs.check_table(table)
-            _compact(runtime, table, asked, _execute(runtime, cluster), done, failures, on_merge, go_on)
+            _compact(runtime, table, asked, cluster, done, failures, on_merge, go_on)
             if any(merge.table == name for merge in done):
                 table.write_checkpoint()
+                if name == "metadata":
+                    runtime.warehouse.pass_over()
             jobs.tidy(runtime.objects, table, runtime.clock())
         except LetheError as error:
             failures.append(error)
@@ -111,7 +116,7 @@ def _compact(
     runtime: Runtime,
     table: Table,
     asked: Asked,
-    execute: jobs.Execute,
+    cluster: Cluster | None,
     done: list[Merge],
     failures: list[LetheError],
     on_merge: Callable[[Merge], None],
@@ -126,18 +131,52 @@ def _compact(
             due = [job for job in _due(runtime, table, asked) if job.id not in tried]
         if not due:
             return
+        together = _Together(runtime, table, cluster, due if len(due) > 1 else ())
         for job in due:
             if not go_on():
                 return
             tried.add(job.id)
             try:
-                note = jobs.run(runtime.objects, table, job, execute, runtime.clock)
+                note = together.merged(job)
             except LetheError as error:
                 failures.append(error)
                 continue
             if note is not None:
                 done.append(_merge(job, note.outputs))
                 on_merge(done[-1])
+
+
+class _Together:
+    """Jobs whose files are all given to a cluster at once; each is committed as soon as its own are written.
+
+    Where one fails, each of the rest is done by itself, which tells whose fault it is; what was written of it is
+    written again, the same bytes.
+    """
+
+    def __init__(self, runtime: Runtime, table: Table, cluster: Cluster | None, due: Sequence[Job]) -> None:
+        self._runtime, self._table, self._cluster = runtime, table, cluster
+        self._begun: dict[str, jobs.Begun] = {}
+        self._files: Iterator[Any] = iter(())
+        if cluster is None or not due:
+            return
+        try:
+            begun = [one for job in due if (one := jobs.begin(runtime.objects, table, job)) is not None]
+        except LetheError:
+            return
+        self._begun = {one.note.job.id: one for one in begun}
+        self._files = cluster.map("compact", [task.to_json() for one in begun for task in one.tasks])
+
+    def merged(self, job: Job) -> jobs.Note | None:
+        """Merge the files of a job, those of its turn; raises as `jobs.run` does."""
+        runtime, table = self._runtime, self._table
+        if (begun := self._begun.pop(job.id, None)) is not None:
+            try:
+                files = [file_of(raw) for raw in islice(self._files, len(begun.tasks))]
+            except LetheError:
+                self._begun.clear()
+            else:
+                return jobs.finish(runtime.objects, table, begun.note, files, runtime.clock)
+        return jobs.run(runtime.objects, table, job, _execute(runtime, self._cluster), runtime.clock)
 
 
 def due(runtime: Runtime, asked: Asked) -> list[Merge]:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lethe.keys.anchors import Anchors
+from lethe.keys.blobs import Blobs
 from lethe.keys.files import explained, is_bare
+from lethe.keys.kept import KeptNames
 from lethe.keys.latest import LatestTime
 from lethe.keys.providers.choice import LOCAL, Providers
 from lethe.keys.providers.local import LocalProvider
@@ -31,6 +33,7 @@ from lethe.tiers.store.objects import Objects, open_objects
 from lethe.tiers.warehouse import Warehouse
 
 if TYPE_CHECKING:  # what splits records costs a look-up more to import than all the rest
+    from lethe.streams.transform.decode.registry import Registry
     from lethe.streams.transform.transform import Transform
     from lethe.tiers.maintenance import Kept
 
@@ -60,10 +63,15 @@ class Runtime:
 
             formats.use_directory(self.settings.formats_dir)
 
+    @property
+    def is_far(self) -> bool:
+        """Whether the warehouse is in an object store, where each request takes its time."""
+        return "://" in self.settings.root.removeprefix("file://")
+
     def has_warehouse(self) -> bool:
         """Tell whether there is a warehouse where the settings say. Makes nothing, no folder either."""
         root = self.settings.root
-        if "://" not in root.removeprefix("file://"):
+        if not self.is_far:
             with explained(f"cannot look for a warehouse at {root}"):
                 return (Path(root.removeprefix("file://")) / "metadata" / "_delta_log").is_dir()
         return bool(self.objects.list("metadata/_delta_log"))
@@ -81,9 +89,15 @@ class Runtime:
     @cached_property
     def ring(self) -> KeyRing:
         """The key ring. The key directory is made only together with a new warehouse."""
+        return self.ring_on(self.objects)
+
+    def ring_on(self, blobs: Blobs) -> KeyRing:
+        """Return a ring whose wrapped keys are read from `blobs`."""
         carry = partial(restrictions.carry, self.objects)
         latest = LatestTime(self.settings.keys_dir)
-        return KeyRing(self.providers, self.objects, self.clock, carry, latest)
+        kept = KeptNames(self.settings.keys_dir, "restrictions")
+        endings = KeptNames(self.settings.keys_dir, "endings")
+        return KeyRing(self.providers, blobs, self.clock, carry, latest, kept, endings)
 
     @cached_property
     def providers(self) -> Providers:
@@ -168,6 +182,11 @@ class Runtime:
         """Open the tables once more, with handles of their own, for another thread."""
         return Warehouse(self.objects, self.storage, self.clock, self.anchors)
 
+    @property
+    def certificate_anchors(self) -> Anchors:
+        """What is kept with the keys of the deletion certificates that were signed."""
+        return Anchors(self.settings.keys_dir, signed_in="certificates.signed")
+
     @cached_property
     def anchors(self) -> Anchors:
         """What is kept with the keys of what was committed and signed."""
@@ -192,6 +211,15 @@ class Runtime:
         return FileSources(self.objects)
 
     @cached_property
+    def registry(self) -> Registry | None:
+        """The schema registry, if there is one; `ConfigurationError` where its library is missing."""
+        if self.settings.registry_url is None:
+            return None
+        from lethe.streams.transform.decode.registry import Registry  # an extra that few installations need
+
+        return Registry({"url": self.settings.registry_url})
+
+    @cached_property
     def transform(self) -> Transform:
         """What turns batches into rows."""
         from lethe.streams.transform.split.split import Rules
@@ -209,11 +237,4 @@ class Runtime:
             if settings.residence is None
             else SiteFile(settings.residence, read_residence, time.monotonic),
         )
-        registry = None
-        if settings.registry_url is not None:
-            from lethe.streams.transform.decode.registry import (
-                Registry,  # here: an extra that few installations need
-            )
-
-            registry = Registry({"url": settings.registry_url})
-        return Transform(self.ring, rules, settings.limits.record_bytes, self.clock, registry)
+        return Transform(self.ring, rules, settings.limits.record_bytes, self.clock, self.registry)

@@ -28,6 +28,7 @@ DEFAULT_SOURCES = {
 }
 
 _LONGEST_ORIGIN: Final = 255
+_BROKER: Final = re.compile(r"(?:[^\s:;/\[\]]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
 def _words(scope: object) -> object:
@@ -48,6 +49,18 @@ def _countries(scope: str | tuple[str, ...]) -> None:
 def _web(url: str | None) -> None:
     if url is not None and not url.startswith(("https://", "http://")):
         raise ValueError("an http or https URL")
+
+
+def _brokers(bootstrap: object) -> object:
+    """Read a list of brokers as people write it: spaces, and a comma too many."""
+    if not isinstance(bootstrap, str):
+        return bootstrap
+    return ",".join(broker for each in bootstrap.split(",") if (broker := each.strip()))
+
+
+def _addresses(bootstrap: str) -> None:
+    if not all(_BROKER.fullmatch(broker) for broker in bootstrap.split(",")):
+        raise ValueError("HOST:PORT, or several with commas between")
 
 
 def _topics(sources: Mapping[str, str]) -> None:
@@ -75,7 +88,9 @@ class Kafka(Section):
     oauth_token_file: Path | None = setting(
         default=None, description="a file with a token somebody else keeps fresh"
     )
-    oauth_url: str | None = setting(default=None, description="token service, asked with client credentials")
+    oauth_url: str | None = setting(
+        default=None, check=_web, description="token service, asked with client credentials"
+    )
     oauth_client_id: str | None = None
     oauth_client_secret: Secret | None = None
     oauth_client_secret_file: Path | None = None
@@ -106,8 +121,6 @@ class Kafka(Section):
         if self.sasl_mechanism == "OAUTHBEARER":
             if (self.oauth_token_file is None) == (self.oauth_url is None):
                 raise ValueError("OAUTHBEARER needs either oauth_token_file or oauth_url")
-            if self.oauth_url is not None and not self.oauth_url.startswith(("https://", "http://")):
-                raise ValueError("oauth_url is an https or http URL")
         elif self.sasl_username is None or (self.sasl_password is None and self.sasl_password_file is None):
             raise ValueError("sasl_username and sasl_password (or sasl_password_file) are needed")
 
@@ -145,7 +158,7 @@ class Integrity(Section):
         description="name of the log in checkpoints and keys",
     )
     timestamp_url: str | None = setting(
-        default=None, description="RFC 3161 authority; none: checkpoints are not time-stamped"
+        default=None, check=_web, description="RFC 3161 authority; none: checkpoints are not time-stamped"
     )
     timestamp_seconds: float = setting(default=3_600.0, ge=1)
     timestamp_roots: Path | None = setting(
@@ -154,13 +167,10 @@ class Integrity(Section):
 
     def check(self) -> None:
         """Check that time stamps can be verified."""
-        if self.timestamp_url is not None:
-            if not self.timestamp_url.startswith(("https://", "http://")):
-                raise ValueError("timestamp_url is an http or https URL")
-            if self.timestamp_roots is None:
-                raise ValueError(
-                    "timestamp_url needs timestamp_roots: who it is shows in its root certificate alone"
-                )
+        if self.timestamp_url is not None and self.timestamp_roots is None:
+            raise ValueError(
+                "timestamp_url needs timestamp_roots: who it is shows in its root certificate alone"
+            )
 
 
 class Identity(Section):
@@ -311,7 +321,7 @@ class Settings(Section):
         default=None,
         description="where exports asked for by message are written; default: `exports` beside the keys",
     )
-    bootstrap: str = setting(default="localhost:9092", min_length=1)
+    bootstrap: str = setting(default="localhost:9092", reads=_brokers, check=_addresses)
     sources: dict[str, str] = setting(
         default_factory=lambda: dict(DEFAULT_SOURCES), check=_topics, description="topic -> format"
     )

@@ -4,8 +4,9 @@
 an exception in the first assignment callback; `revocation`: one in every revocation callback; `no_revoke`: the feed is
 never told that partitions were taken away (`fenced`: and reads them again, as after a fenced commit); `stall`: seconds
 for which the feed's thread calls nobody after its first batch; `fenced`: so many commits find that another worker was
-first; `unfetched`: after its first batch the feed's partitions are not fetched from until the file `until` is there
-(without one they are), and a standstill is seen after `patience` seconds by looks `look` seconds apart.
+first; `unfetched`: after its first batch the feed's partitions are not fetched from while they are assigned
+(`partition`), by this consumer (`consumer`), or until the file `until` is there (`ever`); and a standstill is seen
+after `patience` seconds by looks `look` seconds apart.
 """
 
 from __future__ import annotations
@@ -89,22 +90,30 @@ if "unfetched" in altered:
     how = altered["unfetched"]
     Standstill.patience, Standstill.look_seconds = how["patience"], how["look"]
     step, hand_on = feed.Feed._step, feed.Feed._hand_over
-    paused: list[Any] = []
+    paused: list[Any] = []  # consumers
 
     def unfetched(self: Any, partitions: Any) -> None:
         hand_on(self, partitions)
-        if "until" in how and not paused:
-            paused.extend(self._consumer.assignment())
-            self._consumer.pause(paused)
+        if "for" in how and not paused:
+            paused.append(self._consumer)
+            self._consumer.pause(self._consumer.assignment())
             print("not fetched", flush=True)
 
+    def again(consumer: Any) -> None:
+        if how.get("for") == "ever" or (how.get("for") == "consumer" and consumer in paused):
+            act = consumer.resume if Path(how.get("until", "")).is_file() else consumer.pause
+            act(consumer.assignment())
+
     def step_on(self: Any) -> None:
-        if paused and Path(how["until"]).exists():
-            self._consumer.resume(paused)
-            how.pop("until")
-            paused.clear()
+        if paused:
+            again(self._consumer)
         step(self)
 
+    def restarted(self: Any, consumer: Any, source: str) -> None:
+        restart(self, consumer, source)
+        again(consumer)
+
+    restart, Assignments.restart = Assignments.restart, restarted  # type: ignore[method-assign]
     feed.Feed._hand_over = unfetched  # type: ignore[method-assign]
     feed.Feed._step = step_on  # type: ignore[method-assign]
 

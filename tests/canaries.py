@@ -23,6 +23,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from transform_kit import NOW
+from written_lines import fitting_line
 
 from lethe.schemas.declaration.fields import Condition, FieldSpec
 from lethe.schemas.declaration.format import Format, bare
@@ -53,6 +54,7 @@ _TIMES = {
     "epoch_us": "1790848800000000",
     "yymmddhhmm": "2610011000",
     "iso_or_epoch_s": "2026-10-01 10:00:00",
+    "syslog": "2026-10-01T10:00:00.000+00:00",
 }
 
 
@@ -209,6 +211,8 @@ def record(
         said = defaultdict(lambda: "-", {k: v.replace('"', '\\"') for k, v in texts.items()})
         seen = '"{method} {path} {protocol}" {status} {bytes} "{referer}" "{agent}"'
         return ("{address} {identity} {user} [{time}] " + seen).format_map(said).encode()
+    if fmt.encoding == "lines":
+        return fitting_line(fmt, texts, given)
     if fmt.encoding == "form":
         return urlencode({**texts, spelt(): spelt()}).encode()
     document: dict[str, Any] = {}

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from written_lines import log_line
+
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.declaration.format import Format, bare
 from lethe.streams.transform.decode.reshape import records
@@ -65,6 +67,8 @@ def written(fmt: Format, record: dict[str, Any]) -> bytes:
         return (
             '{address} {identity} {user} [{time}] "{method} {path} {protocol}" {status} {bytes} "{referer}" "{agent}"'
         ).format_map(said).encode(errors="replace").replace(b"\n", b" ")  # fmt: skip
+    if fmt.encoding == "lines":
+        return log_line(fmt, {name: "" if v is None else str(v) for name, v in record.items()})
     if fmt.encoding == "form":
         return urlencode(record, errors="replace").encode()
     for path in reversed(fmt.unwrap):

@@ -19,6 +19,7 @@ from lethe.keys.ring import KeyRing
 from lethe.schemas.arrow import WINDOW_TABLES
 from lethe.schemas.errors import FencedError, TransientError, UnknownOutcomeError
 from lethe.schemas.transformed import TransformedBatch
+from lethe.schemas.words import counted
 from lethe.tiers.commit import clock_check, declarations
 from lethe.tiers.commit import ledger_entries as ledger
 from lethe.tiers.commit.ledger_entries import Hashed
@@ -146,6 +147,10 @@ class Warehouse:
         self.metadata.reload()
         return self.metadata.transaction(source)
 
+    def now(self) -> datetime:
+        """Return the present instant, by the clock it was opened with."""
+        return self._clock()
+
     def forgotten(self) -> bool:
         """Tell whether any month's window has been dropped from this warehouse."""
         return any(path.endswith(".destroyed.json") for path in self.objects.list("_keys"))
@@ -263,7 +268,7 @@ class Warehouse:
         )
         if moved:
             raise FencedError(
-                f"{len(moved)} topic-partition(s) went on elsewhere since they were read here", moved
+                f"{counted(len(moved), 'topic-partition')} went on elsewhere since they were read here", moved
             )
 
     def _commit_window(
@@ -353,9 +358,18 @@ class Warehouse:
         self.metadata.reload()
         self._derive_ledger()
 
-    def _derive_ledger(self) -> None:
-        """Return the same up to the newest metadata commit this handle has seen; whoever made a later one derives
-        that.
+    def pass_over(self) -> None:
+        """Derive the ledger, and note in it that the commits so far, merges too, need not be read again for that.
+
+        A crash before it leaves commits to be read by whoever derives next.
+        """
+        self.metadata.reload()
+        self._derive_ledger(note=True)
+
+    def _derive_ledger(self, note: bool = False) -> None:
+        """Derive it up to the newest metadata commit this handle has seen; whoever made a later one derives that.
+
+        `note`: even where no commit has said anything.
         """
         self.ledger.add_missing_columns()  # it looks at the newest version: not between a look and its commit
         for _ in range(_TRIES):
@@ -363,7 +377,7 @@ class Warehouse:
             done = self.ledger.transaction(_PUBLISHED)
             newest = self.metadata.version
             said, whole = self._said_since(-1 if done is None else done)
-            if not said and whole:
+            if not said and whole and not (note and done != newest):
                 return
             files = (
                 write_files(

@@ -259,11 +259,17 @@ def _said(error: exceptions.UsageError) -> str | None:
     if error.message.startswith("Got unexpected extra"):
         return "There are more arguments than the command takes: put a value with spaces into quotes."
     if error.message.startswith("No such command"):
-        meant = get_close_matches(_quoted(error.message), COMMANDS, 1)
-        return "There is no such command" + (
-            f"; did you mean {meant[0]}?" if meant else "; --help lists them."
-        )
+        there = sorted(_commands(error))
+        meant = get_close_matches(_quoted(error.message), there, 1)
+        listed = "--help lists them" if there == sorted(COMMANDS) else f"there are {', '.join(there)}"
+        return "There is no such command" + (f"; did you mean {meant[0]}?" if meant else f"; {listed}.")
     return None
+
+
+def _commands(error: exceptions.UsageError) -> set[str]:
+    """Return the commands of the group that was called."""
+    group = None if error.ctx is None else error.ctx.command
+    return set(group.commands) if isinstance(group, TyperGroup) and group.commands else set(COMMANDS)
 
 
 def _options(error: exceptions.NoSuchOption) -> set[str]:
@@ -280,6 +286,9 @@ def _quoted(message: str) -> str:
 
 
 def _kind(error: exceptions.BadParameter) -> str | None:
-    """Name what a parameter takes, such as INTEGER RANGE."""
+    """Name what a parameter takes, such as INTEGER or the numbers from which to which."""
+    least, most = getattr(error.param, "min", None), getattr(error.param, "max", None)
+    if least is not None:
+        return f"a number from {least:,}" + (" on" if most is None else f" to {most:,}")
     shown = getattr(error.param, "display_type", None)
     return None if shown is None or error.ctx is None else str(shown(error.ctx))

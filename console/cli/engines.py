@@ -26,10 +26,10 @@ def spread(
     invocation: Shell, engine: str, address: str | None, workers: int | None
 ) -> Iterator[Callable[[str, Sequence[Any]], Iterator[Any]] | None]:
     """Open an engine as `cluster` does, or none: then it is done in this process, which tells how far it is."""
-    here = engine == "local" and workers is None
+    here = engine == "local" and workers is None and address is None
     if invocation.server is not None and not here:
         raise InputError(
-            "an engine runs where the warehouse is; give no --engine or --workers with LETHE_SERVER"
+            "an engine runs where the warehouse is; give no --engine, --address or --workers with LETHE_SERVER"
         )
     if here:
         yield None

@@ -5,16 +5,14 @@ from __future__ import annotations
 import getpass
 import logging
 import os
-import pwd
 import re
+import signal
 import sys
-import textwrap
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -22,7 +20,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import orjson
 import typer
 
-from lethe.schemas.errors import ConfigurationError, InputError, LetheError
+from lethe.console.cli._writing import as_csv, escaped, fits, jsonable, paragraphs, text_of
+from lethe.console.cli.who import terminal, who
+from lethe.schemas.errors import ConfigurationError, InputError, Interrupted, LetheError
 from lethe.schemas.retention.calendar import instant
 
 if TYPE_CHECKING:  # each costs the help a part of a second: imported where it is used
@@ -38,8 +38,6 @@ if TYPE_CHECKING:  # each costs the help a part of a second: imported where it i
 FAILED = 1
 WRONG_USAGE = 2
 INTERRUPTED = 130
-LOGIN: Final = Path("/proc/self/loginuid")
-_NO_LOGIN: Final = 2**32 - 1
 NOTHING_CHANGED: Final = "nothing was changed"
 
 
@@ -108,10 +106,10 @@ class Shell:
     def answer(self, value: Any, show: Callable[[], None]) -> None:
         """Print a value as JSON or CSV, or let `show` print it for a person."""
         if self.csv:
-            sys.stdout.write(_as_csv(value))
+            sys.stdout.write(as_csv(value))
         elif self.json:
             sys.stdout.write(
-                orjson.dumps(value, default=_jsonable, option=orjson.OPT_INDENT_2).decode() + "\n"
+                orjson.dumps(value, default=jsonable, option=orjson.OPT_INDENT_2).decode() + "\n"
             )
         else:
             show()
@@ -127,35 +125,16 @@ class Shell:
         from rich.text import Text
 
         out = self.out
-        if not _fits(columns, rows, out.width):
-            self._paragraphs(title, columns, rows, out.width)
+        if not fits(columns, rows, out.width):
+            for line in paragraphs(title, columns, rows, out.width):
+                self.line(line)
             return
         table = Table(title=Text(title) if title else None, title_justify="left", header_style="bold")
         for column in columns:
             table.add_column(column, justify="right" if column in right else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(cell if isinstance(cell, Text) else Text(_text(cell)) for cell in row))
+            table.add_row(*(cell if isinstance(cell, Text) else Text(text_of(cell)) for cell in row))
         out.print(table)
-
-    def _paragraphs(
-        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], width: int
-    ) -> None:
-        lines = textwrap.wrap(title, width)
-        for row in rows:
-            first, *rest = (_plain(cell) for cell in row)
-            lines.append(first)
-            # What belongs together is not parted: a name and its value, the words of a short one.
-            said = "   ".join(
-                f"{name} {text}".replace(" ", "\u00a0") if len(text) < 25 else f"{name}\u00a0{text}"
-                for name, text in zip(columns[1:], rest, strict=True)
-                if text not in ("", "0")
-            )
-            wrapped = textwrap.wrap(
-                said, width - 2, break_long_words=False, break_on_hyphens=False, fix_sentence_endings=False
-            )
-            lines += (f"  {line.strip(' ')}".replace("\u00a0", " ") for line in wrapped)
-        for line in lines:
-            self.line(line)
 
     def say(self, line: str, style: str | None = None) -> None:
         """Print one line for a person; with --json nothing is added to the JSON."""
@@ -166,19 +145,6 @@ class Shell:
         """Print one line as it is: a terminal may break it, but no name or number in it is folded."""
         if not self.json:
             self.out.print(escaped(text), soft_wrap=True)
-
-
-def _plain(cell: Any) -> str:
-    return str(cell) if hasattr(cell, "spans") else _text(cell)
-
-
-def _fits(columns: Sequence[str], rows: Sequence[Sequence[Any]], width: int) -> bool:
-    """Tell whether a table has room for the longest word of each column."""
-    longest = [max(map(len, name.split()), default=0) for name in columns]
-    for row in rows:
-        for at, cell in enumerate(row):
-            longest[at] = max(longest[at], *map(len, _plain(cell).split()), 0)
-    return sum(longest) + 3 * len(columns) + 1 <= width
 
 
 @contextmanager
@@ -355,10 +321,10 @@ def parse_month(text: str) -> Month:
 
 
 def asker(case: str | None = None, purpose: str | None = None, law: str | None = None) -> Asker:
-    """Say who asks at this keyboard, for which case and why."""
+    """Say who asks at this keyboard, for which case and why; `InputError` where that names somebody."""
     from lethe.operations.asker import Asker
 
-    return Asker.of(who(), case, purpose, law, source=terminal())
+    return Asker.of(who(), case, purpose, law, source=terminal()).names_nobody()
 
 
 def at_a_terminal() -> bool:
@@ -375,8 +341,22 @@ def agree(invocation: Shell, yes: bool, what: str, word: str) -> None:
         return
     if invocation.json or not at_a_terminal():
         raise typer.BadParameter(f"nothing was done: {what}; without a terminal add --yes to agree")
-    if typer.prompt(f"{what}. Type {word} to agree", default="", show_default=False).strip() != word:
+    if prompt(f"{what}. Type {word} to agree") != word:
         raise typer.Abort
+
+
+def prompt(question: str) -> str:
+    """Ask at the terminal and return the answer without blanks around it; raises `Abort` where the input ends.
+
+    Raises `Interrupted` for Ctrl-C: whatever the command does, at a question it has not begun.
+    """
+    signal.siginterrupt(signal.SIGINT, True)
+    try:
+        return str(typer.prompt(question, default="", show_default=False)).strip()
+    except typer.Abort as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise Interrupted(NOTHING_CHANGED) from None
+        raise
 
 
 def typed(value: str) -> str:
@@ -389,9 +369,13 @@ def typed(value: str) -> str:
     return secret("Value (not shown): ")
 
 
-def secret(prompt: str) -> str:
+def secret(question: str) -> str:
     """Read what nobody else is to see: from a prompt, or a line of standard input, its end included."""
-    return getpass.getpass(prompt) if sys.stdin.isatty() else sys.stdin.readline(4096)
+    signal.siginterrupt(signal.SIGINT, True)
+    try:
+        return getpass.getpass(question) if sys.stdin.isatty() else sys.stdin.readline(4096)
+    except KeyboardInterrupt:
+        raise Interrupted(NOTHING_CHANGED) from None
 
 
 def read_file(path: Path) -> bytes:
@@ -432,84 +416,3 @@ def typed_each(values: Sequence[str], most: int) -> list[str]:
             while len(found) <= most and (line := sys.stdin.readline(4096)):
                 found += [line.strip()] if line.strip() else []
     return found
-
-
-def who() -> str:
-    """Return the user this process runs as, and who logged in where that is another: `root (login amal)`.
-
-    Both are the system's own word. No variable is asked: a person can set those to any name.
-    """
-    user, login = os.getuid(), _login()
-    return _name(user) if login is None or login == user else f"{_name(user)} (login {_name(login)})"
-
-
-def terminal() -> str | None:
-    """Return the name of the terminal the command was given at, such as `/dev/pts/3`; None where there is none."""
-    for stream in (0, 2):
-        with suppress(OSError):
-            return os.ttyname(stream)
-    return None
-
-
-def _login() -> int | None:
-    """Return who logged in, as the kernel keeps it through `su` and `sudo`; None for a service or another system."""
-    try:
-        found = int(LOGIN.read_text())
-    except (OSError, ValueError):
-        return None
-    return None if found == _NO_LOGIN else found
-
-
-def _name(user: int) -> str:
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:  # a container may run as a number that no line of its passwd names
-        return f"uid {user}"
-
-
-def _as_csv(value: Any) -> str:
-    """Write a list of rows as CSV, its columns those that some row has; wrong usage for what is no list."""
-    from lethe.schemas.csv_text import csv_of
-
-    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
-        raise typer.BadParameter("--csv is for lists; this command answers something else: --json")
-    columns = list(dict.fromkeys(name for row in value for name in row))
-    return csv_of(columns, ({n: _flat(v) for n, v in row.items()} for row in value)).decode()
-
-
-def _flat(value: Any) -> Any:
-    """Write what holds several values as JSON: a cell holds one."""
-    return orjson.dumps(value, default=_jsonable).decode() if isinstance(value, dict | list) else value
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, set | frozenset):
-        return sorted(value)
-    return str(value)
-
-
-_CONTROL: Final = {c: f"\\x{c:02x}" for c in (*range(9), *range(11, 32), *range(127, 160))}
-_CONTROL.update({c: f"\\u{c:04x}" for c in (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))})
-
-
-def escaped(text: str) -> str:
-    """Write control characters and marks of direction as escapes: a value must not steer the terminal."""
-    return text.translate(_CONTROL)
-
-
-def _text(cell: Any) -> str:
-    if cell is None:
-        return ""
-    if isinstance(cell, bool):
-        return "yes" if cell else "no"
-    if isinstance(cell, int):
-        return f"{cell:,}"
-    if isinstance(cell, datetime):
-        return cell.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return escaped(str(cell))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
@@ -16,7 +18,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.responses import Response
 
 from lethe import __version__
-from lethe.console.web import api, calls, case_api, health
+from lethe.console.web import api, calls, case_api, health, refused
 from lethe.console.web.housekeeping import housekeeping
 from lethe.console.web.pages import (
     account,
@@ -33,10 +35,11 @@ from lethe.console.web.pages import (
     sign_in,
     terminal,
 )
-from lethe.console.web.security import SetupNeeded, SignInNeeded, headers
+from lethe.console.web.security import SetupNeeded, SignInNeeded, headers, service_of, session_cookie
 from lethe.console.web.service import Service
-from lethe.console.web.views import page
+from lethe.console.web.views import is_api, refusal
 from lethe.operations.access.grants import RefusedError, WaitingError
+from lethe.operations.access.sessions import SignedIn
 from lethe.schemas.errors import LetheError, TransientError
 
 logger = logging.getLogger("lethe.web")
@@ -92,17 +95,21 @@ def make_app(service: Service) -> FastAPI:
     return app
 
 
-def _sign_in(request: Request, _error: Exception) -> Response:
-    if _is_api(request):
+async def _sign_in(request: Request, _error: Exception) -> Response:
+    if is_api(request):
         return JSONResponse({"error": "sign in first"}, 401)
-    response = RedirectResponse("/sign-in", 303)
+    if request.method == "POST" and session_cookie(request):
+        refused.genuine(request)  # the cookie comes along from this site's own pages alone
+        response: Response = sign_in.lost(request, await refused.typed(request))
+    else:
+        response = RedirectResponse("/sign-in", 303)
     sign_in.come_back(request, response)
     return response
 
 
 def _set_up(request: Request, error: Exception) -> Response:
     """Send a browser to its own account; a program is told."""
-    if _is_api(request):
+    if is_api(request):
         return JSONResponse({"error": str(error)}, 403)
     return RedirectResponse("/account", 303)
 
@@ -113,25 +120,36 @@ def _waits(_request: Request, error: Exception) -> Response:
     return JSONResponse({"waiting": error.grant, "told": str(error)}, 202)
 
 
-def _told(request: Request, error: Exception) -> Response:
+async def _told(request: Request, error: Exception) -> Response:
     """Answer with what went wrong and what to do: these texts are written for people and name nobody."""
     status = 403 if isinstance(error, RefusedError) else 503 if isinstance(error, TransientError) else 400
-    return _answer(request, status, str(error))
+    return await _refused(request, status, str(error))
 
 
-def _invalid(request: Request, error: Exception) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  (what it is registered for)
     fields = sorted({str(e["loc"][-1]) for e in error.errors()})
-    return _answer(request, 422, f"wrong or missing: {', '.join(fields)}")
+    return await _refused(request, 422, f"wrong or missing: {', '.join(fields)}")
 
 
-def _http(request: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, AnyHTTPException)  # noqa: S101  (what it is registered for)
     told = error.detail if isinstance(error, HTTPException) else _TOLD.get(error.status_code, "refused")
-    answer = _answer(request, error.status_code, told)
+    answer = await _refused(request, error.status_code, told)
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
     return answer
+
+
+async def _refused(request: Request, status: int, what: str) -> Response:
+    """Show a form that was refused again, as it was typed; anything else is answered with what was wrong alone."""
+    if is_api(request):
+        return refusal(request, status, what)
+    found = await refused.again(request, status, what)
+    if found is not None:
+        return found
+    reader = await run_in_threadpool(_reader, request)
+    return refusal(request, status, what, reader, await refused.typed(request))
 
 
 async def _last_resort(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -139,6 +157,7 @@ async def _last_resort(request: Request, call: Callable[[Request], Awaitable[Res
 
     A fault that got past here would be printed by the server, text and all.
     """
+    request.scope.setdefault("state", {})  # what is noted further in is seen here
     try:
         return await call(request)
     except Exception as error:  # noqa: BLE001  (the last resort)
@@ -146,14 +165,11 @@ async def _last_resort(request: Request, call: Callable[[Request], Awaitable[Res
         logger.error(
             "unexpected %s at %s:%d in %s", kind, Path(frame.filename).name, frame.lineno, frame.name
         )
-        return _answer(request, 500, f"unexpected {kind}; nothing more was done")
+        return refusal(request, 500, f"unexpected {kind}; nothing more was done", typed=refused.read(request))
 
 
-def _answer(request: Request, status: int, told: str) -> Response:
-    if _is_api(request):
-        return JSONResponse({"error": told}, status)
-    return page(request, "error.html", None, status=status, told=told)
-
-
-def _is_api(request: Request) -> bool:
-    return request.url.path.startswith("/api/")
+def _reader(request: Request) -> SignedIn | None:
+    """Say who is told, so that the way on is beside it; nobody, where that cannot be asked either."""
+    with suppress(LetheError):
+        return service_of(request).sessions.who(session_cookie(request))
+    return None

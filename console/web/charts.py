@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from lethe.operations.analysis.overview import shades
-from lethe.operations.documents import languages
+from lethe.schemas import words
 
 WIDTH: Final = 960
 HEIGHT: Final = 96
@@ -60,7 +60,7 @@ def days(times: Sequence[datetime], since: datetime, until: datetime) -> Bars:
     ]
     busiest, n = max(counted.items(), key=lambda item: item[1])
     unit = "week of" if step.days == 7 else "day"
-    said = f"{languages.counted(len(times), 'communication')} between {min(times).date()} and {max(times).date()}; most on the {unit} {(first + busiest * step).date()}: {n:,}"  # noqa: E501
+    said = f"{words.counted(len(times), 'communication')} between {min(times).date()} and {max(times).date()}; most on the {unit} {(first + busiest * step).date()}: {n:,}"  # noqa: E501
     return Bars(bars, labels, said)
 
 
@@ -100,5 +100,5 @@ def week(counts: list[list[int]]) -> Heat:
         ((d, h) for d in range(7) for h in range(24)), key=lambda at: (counts[at[0]][at[1]], -at[0], -at[1])
     )
     most_on = f"most on {WEEKDAYS[day]} from {hour:02d}:00: {most:,}"
-    said = f"{languages.counted(total, 'communication')} by weekday and hour (UTC); {most_on}"
+    said = f"{words.counted(total, 'communication')} by weekday and hour (UTC); {most_on}"
     return Heat(cells, counts, said)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from lethe.console.web.service import Service
 from lethe.schemas.errors import LetheError
+from lethe.schemas.words import counted
 
 logger = logging.getLogger("lethe.web")
 EVERY: Final = 600.0
@@ -45,5 +46,5 @@ def _rounds(service: Service, every: float, end: threading.Event) -> None:
             logger.error("what is over could not be ended, it is tried again: %s", type(error).__name__)
         else:
             if ended:
-                logger.info("%d request(s) ended thirty days after their answer", len(ended))
+                logger.info("%s ended thirty days after the answer", counted(len(ended), "request"))
         end.wait(every)

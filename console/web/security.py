@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import hmac
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import PlainTextResponse
 from starlette.responses import Response
 
+from lethe.console.web.refused import genuine, sent
 from lethe.console.web.service import SOURCE, Service
+from lethe.console.web.views import refusal
 from lethe.operations.access.accounts import Due
-from lethe.operations.access.roles import Permission
+from lethe.operations.access.roles import Permission, roles_with
 from lethe.operations.access.sessions import LONGEST, SignedIn, session_name
+from lethe.operations.audit.naming import IN_ALL, may_name_somebody
 from lethe.schemas.errors import LetheError
 
 logger = logging.getLogger("lethe.web")
 
 COOKIE: Final = "lethe_session"
 _MOST_BYTES: Final = 262_144
+_LONGEST_PATH: Final = 200
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -71,10 +76,20 @@ def _refused(request: Request) -> None:
     try:
         found = service.sessions.who(token_of(request))
         if found is not None:
-            what = f"{request.method} {request.url.path}"
+            what = f"{request.method} {_place(request)}"
             service.audit({"who": found.person.name, "action": "refused", "what": what})
     except LetheError as error:
         logger.error("a refusal is not in the audit: %s", error)
+
+
+def _place(request: Request) -> str:
+    """Give the path that was asked for, without what somebody may have put in it in the place of an id."""
+    path = request.url.path
+    parts = (
+        "…" if may_name_somebody(part, in_all=IN_ALL) and not _UUID.fullmatch(part) else part
+        for part in path.split("/")
+    )
+    return "/".join(parts)[:_LONGEST_PATH]
 
 
 def bounded(request: Request, what: str = "") -> None:
@@ -99,11 +114,12 @@ async def headers(request: Request, call: Callable[[Request], Awaitable[Response
     """Refuse what is too large and set the headers of every answer; only files that never change are stored."""
     length = request.headers.get("content-length", "0")
     if "transfer-encoding" in request.headers:  # in pieces without end, of which nobody says the size
-        return PlainTextResponse("say how long the request is: Content-Length", 411)
-    if not (length.isascii() and length.isdigit()) or int(length) > _MOST_BYTES:
-        return PlainTextResponse("the request is too large", 413)
-    SOURCE.set(_source(request))
-    response = await call(request)
+        response = refusal(request, 411, "say how long the request is: Content-Length")
+    elif not (length.isascii() and length.isdigit()) or int(length) > _MOST_BYTES:
+        response = refusal(request, 413, "that is too much at once: go back, and send less of it")
+    else:
+        SOURCE.set(_source(request))
+        response = await call(request)
     if response.status_code == 403:
         await run_in_threadpool(_refused, request)
     for name, value in _HEADERS.items():
@@ -140,8 +156,10 @@ def needs(*permissions: Permission) -> Callable[[SignedIn], SignedIn]:
         if who.person.due is not None:
             raise SetupNeeded(who.person.due)
         if not who.person.may() & set(permissions):
-            named = " or ".join(permissions)
-            raise HTTPException(403, f"this page is for others: it needs the permission {named}")
+            named = ", ".join(sorted(roles_with(permissions)))
+            raise HTTPException(
+                403, f"your roles do not open this: it is for {named}; an administrator gives roles"
+            )
         return who
 
     return check
@@ -149,10 +167,10 @@ def needs(*permissions: Permission) -> Callable[[SignedIn], SignedIn]:
 
 async def form(request: Request, who: Who) -> dict[str, str]:
     """Read a form whose token is the session's; 403 otherwise, so that no other site can send it."""
-    fields = await request.form(max_fields=50, max_files=0)
-    values = {name: str(value) for name, value in fields.items()}
+    values = dict(await sent(request))
     if not hmac.compare_digest(values.pop("csrf", "").encode(), who.csrf.encode()):
-        raise HTTPException(403, "this form is too old: go back, load the page again, and send it once more")
+        raise HTTPException(403, "this form is too old: look at it on its page, and send it once more")
+    genuine(request)
     return values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -21,13 +22,16 @@ from lethe.operations.access.sessions import Sessions
 from lethe.operations.access.signed_requests import RequestKeys
 from lethe.operations.asker import Asker
 from lethe.operations.health.verified import Verifications
+from lethe.operations.health.watermark import Watermark
 from lethe.operations.office.office import Office
 from lethe.operations.office.requests import Requests
 from lethe.operations.oversight.shared import SharedDisclosures
 from lethe.operations.runtime import Runtime
 from lethe.operations.window.answers import Answers
 from lethe.operations.window.visibility import standing
+from lethe.schemas.words import counted
 
+logger = logging.getLogger("lethe.web")
 SOURCE: Final[ContextVar[str | None]] = ContextVar("lethe_source", default=None)
 """Where the request that is being answered comes from: an address, and the session if there is one."""
 
@@ -52,6 +56,7 @@ class Service:
     devices: Devices = field(init=False)
     request_keys: RequestKeys = field(init=False)
     verifications: Verifications = field(init=False)
+    watermark: Watermark = field(init=False)
     identity: IdentityProvider | None = field(init=False, default=None)
     tries: Tries = field(default_factory=lambda: Tries(20, 60.0))
     """Sign-ins by address: of this instance alone; accounts are locked in the database, for all of them."""
@@ -76,13 +81,27 @@ class Service:
         self.gate = Gate(self.cases, self.desk, clock)
         self.devices = Devices(self.database, clock)
         self.request_keys = RequestKeys(self.database, ring, clock)
+        self.watermark = Watermark(self.database, self.runtime.settings.keys_dir, ring, clock)
 
     @classmethod
     def open(cls, runtime: Runtime) -> Service:
         """Open the service's database and bring it up to date."""
         database = Database(runtime.settings.serve.url(runtime.settings.keys_dir))
         database.upgrade()
-        return cls(runtime, database)
+        service = cls(runtime, database)
+        service.settle()
+        return service
+
+    def settle(self) -> None:
+        """End what has ended since, where the database is an older copy of itself; audited, and logged."""
+        done = self.watermark.settle(self.audit)
+        if done is not None:
+            logger.warning(
+                "the service's database is an older copy: %s, %s, %s, %s and %s were ended in it; lethe users "
+                "open opens an account",
+                counted(done.sessions, "session"), counted(done.grants, "grant"), counted(done.accounts, "account"),
+                counted(done.cases, "case"), counted(done.keys, "key of requests", "keys of requests"),
+            )  # fmt: skip
 
     def window(self, since: datetime | None = None, until: datetime | None = None) -> tuple[str, str]:
         """Give the months a look is into: those asked for, or the whole window."""
@@ -90,6 +109,7 @@ class Service:
 
     def tidy(self) -> list[str]:
         """End what is over by itself: requests thirty days after their answer. Return their references; audited."""
+        self.settle()
         ended = self.requests.end_due()
         for reference in ended:
             self.audit({"who": "-", "action": "request.end", "case": reference})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any, Final
 
 from fastapi import Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from lethe import __version__
+from lethe.console.web.filled import written
 from lethe.operations.access.roles import Permission
-from lethe.operations.access.sessions import SignedIn
-from lethe.operations.documents.languages import counted
+from lethe.operations.access.sessions import IDLE, SignedIn
+from lethe.schemas.words import counted
 
 _MENU: Final = (
     ("/", "Search", Permission.LOOKUP),
@@ -68,6 +70,12 @@ def _money(value: Decimal | None) -> str:
     return "–" if value is None else f"{value:,.6f}"
 
 
+def _sentence(value: object) -> str:
+    """Write what an error says as a sentence of a page."""
+    text = str(value).rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 _environment: Final = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
@@ -81,6 +89,7 @@ _environment.filters["number"] = _number
 _environment.filters["ago"] = _ago
 _environment.filters["counted"] = counted
 _environment.filters["money"] = _money
+_environment.filters["sentence"] = _sentence
 
 
 def page(
@@ -90,9 +99,44 @@ def page(
     may = who.person.may() if who is not None else frozenset()
     menu = dict.fromkeys((path, title) for path, title, permission in _MENU if permission in may)
     text = _environment.get_template(template).render(
-        who=who, menu=menu, path=request.url.path, version=__version__, may={p.value for p in may}, **values
-    )
+        who=who, menu=menu, path=request.url.path, version=__version__, may={p.value for p in may},
+        idle=int(IDLE.total_seconds()), **values,
+    )  # fmt: skip
     return HTMLResponse(text, status)
+
+
+def is_api(request: Request) -> bool:
+    """Tell whether a program asks, and not a browser."""
+    return request.url.path.startswith("/api/")
+
+
+def refusal(
+    request: Request,
+    status: int,
+    what: str,
+    reader: SignedIn | None = None,
+    typed: Mapping[str, str] | None = None,
+) -> Response:
+    """Say what went wrong, to a program or on a page, which shows `typed` again."""
+    if is_api(request):
+        return JSONResponse({"error": what}, status)
+    return page(request, "error.html", reader, status=status, told=what, typed=written(typed or {}))
+
+
+def part(template: str, **values: Any) -> str:
+    """Render a part of a page."""
+    return _environment.get_template(template).render(**values)
+
+
+_EVERYBODYS: Final = {"/account", "/terminal"}
+PLACES: Final = frozenset(path for path, _, _ in _MENU) - {"/"} | _EVERYBODYS
+"""Where somebody can be led back to after they signed in."""
+
+
+def opens(who: SignedIn, path: str) -> bool:
+    """Tell whether a place opens for somebody."""
+    may = who.person.may()
+    return path in _EVERYBODYS or any(path == p and needed in may for p, _, needed in _MENU)
 
 
 def home_of(who: SignedIn) -> str:

@@ -17,6 +17,9 @@ ROLES: Final = {
     "destination": ("recipient", "callee", "destination"),
 }
 
+_IGNORES_CASE: Final = re.compile(r"\(\?[a-z]*i")
+_NO_I: Final = str.maketrans("\u0130\u0131", "\u05d0\u05d1")  # letters that have no case
+
 
 class _Twice:
     """What stands where a name was given twice: nobody can say which of the values counts."""
@@ -72,9 +75,19 @@ def _holds(record: Any, condition: Mapping[str, Any], encoded: bool) -> bool | N
     if not text:
         return None
     if "matches" in condition:
-        return re.search(condition["matches"], text) is not None
+        return _matches(condition["matches"], text)
     name = "is" if "is" in condition else "is_not"
     return (text.lower() in [word.strip().lower() for word in condition[name]]) is (name == "is")
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Tell whether a pattern is found in a text, as the kernel does.
+
+    Without regard to case Python takes the Turkish İ and ı for an i, Unicode's simple case folding does not.
+    """
+    if _IGNORES_CASE.search(pattern):
+        pattern, text = pattern.translate(_NO_I), text.translate(_NO_I)
+    return re.search(pattern, text) is not None
 
 
 def pointer(path: str) -> str:

@@ -846,10 +846,18 @@ def _true_of(record: Any, asked: Object, percent: bool) -> bool | None:
     if text == "":
         return None
     if "matches" in asked:
-        return bool(re.search(asked["matches"], text))
+        return _matches(asked["matches"], text)
     positive = "is" in asked
     listed = {word.strip().lower() for word in asked["is" if positive else "is_not"]}
     return (text.lower() in listed) is positive
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Find a pattern; where case does not matter, a Turkish İ or ı is still no i (Python thinks it is)."""
+    if re.search(r"\(\?[a-z]*i", pattern):
+        turkish = str.maketrans("\u0130\u0131", "\u05d0\u05d1")  # letters that have no case
+        pattern, text = pattern.translate(turkish), text.translate(turkish)
+    return bool(re.search(pattern, text))
 
 
 AMBIGUOUS = object()

@@ -16,6 +16,7 @@ from typing import Final
 
 from lethe.keys.blobs import Blobs
 from lethe.keys.keeping.keystore import Keystore, Known, LossNote, kek_id
+from lethe.keys.kept import KeptNames
 from lethe.keys.providers.choice import Providers
 from lethe.schemas.errors import (
     ConfigurationError,
@@ -29,6 +30,11 @@ WAIT: Final = timedelta(hours=3)
 """From the note to the end: an hour that keys stay in memory, an hour that clocks may differ, and a sweep between."""
 
 
+def given_up_name(key_id: str, generation: int) -> str:
+    """Name what is noted with the keys when a secret is given up."""
+    return f"{key_id}.g{generation}.given-up"
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
     """A secret that is lost: its newest generation, and why it opens no more, as a person reads it."""
@@ -40,9 +46,10 @@ class Loss:
 class Losses:
     """Prove losses, note them, and mark secrets as given up."""
 
-    def __init__(self, providers: Providers, blobs: Blobs) -> None:
+    def __init__(self, providers: Providers, blobs: Blobs, endings: KeptNames) -> None:
         self._providers = providers
         self._store = Keystore(blobs)
+        self._endings = endings
 
     def prove(self, key_id: str, is_ours: Callable[[str], bool] = lambda _: False) -> Loss:
         """Return why a live secret opens no more. Nothing is changed.
@@ -78,8 +85,30 @@ class Losses:
         self._store.withdraw_lost(key_id, known.lost)
         return True
 
+    def decide(self, key_id: str, generation: int) -> None:
+        """Note with the keys that a secret is being given up: by that `give_up` knows its own.
+
+        Raises `LetheError` when a secret of that key id opens, `TransientError` when a provider does not answer.
+        """
+        if given_up_name(key_id, generation) in self._endings.names():
+            return
+        for each in self._store.known(key_id).generations:
+            if self._opens(key_id, each):
+                raise LetheError(f"the keys {key_id} open: nothing is lost")
+        self._endings.keep(given_up_name(key_id, generation))
+
     def give_up(self, key_id: str, generation: int, note: LossNote) -> None:
-        """Mark a secret as given up, for ever; from here on nobody opens it, wherever its key comes back."""
+        """Mark a secret as given up, for ever; from here on nobody opens it, wherever its key comes back.
+
+        Raises `IntegrityError` when nobody has decided so with these keys: that somebody had is only said in the
+        warehouse, and what is given up is deleted, with a certificate.
+        """
+        if given_up_name(key_id, generation) not in self._endings.names():
+            raise IntegrityError(
+                f"the warehouse says that {key_id} is being given up, which nobody has begun with this key directory. "
+                f"If it is lost, lethe keys give-up {key_id}; if not, somebody laid that down: remove its folder in "
+                "_forgetting/"
+            )
         self._store.mark_given_up(key_id, generation, note)
         self._store.withdraw_lost(key_id, generation)
 
@@ -88,6 +117,19 @@ class Losses:
         there = self._store.all() if known is None else known
         found = {k: self._store.read_lost(k, one.lost) for k, one in there.items() if one.lost >= 0}
         return {key_id: note for key_id, note in found.items() if note is not None}
+
+    def _opens(self, key_id: str, generation: int, only: str | None = None) -> bool:
+        """Tell whether a secret opens, in the provider `only` if one is named; raises `TransientError`."""
+        try:
+            wrapped = self._store.read(key_id, generation)
+            if wrapped is None or only not in (None, wrapped.provider):
+                return False
+            self._providers.get(wrapped.provider).unwrap(kek_id(key_id, generation), wrapped.wrapped)
+        except TransientError:
+            raise
+        except LetheError:
+            return False
+        return True
 
     def _why(self, key_id: str, generation: int, is_ours: Callable[[str], bool]) -> str:
         kek = kek_id(key_id, generation)
@@ -127,15 +169,8 @@ class Losses:
         for key_id, known in self._store.all().items():
             if key_id == but or known.destroyed or not known.usable:
                 continue
-            try:
-                wrapped = self._store.read(key_id, known.usable[-1])
-                if wrapped is not None and wrapped.provider == name:
-                    provider.unwrap(kek_id(key_id, known.usable[-1]), wrapped.wrapped)
-                    return
-            except TransientError:
-                raise
-            except LetheError:
-                continue
+            if self._opens(key_id, known.usable[-1], name):
+                return
         raise ConfigurationError(
             f"no other key of this warehouse opens in {provider.describe()}: nothing shows that it is the right one; "
             "mount or restore it; if all its keys are lost, docs/operations.md (Disaster) says how to begin anew"

@@ -153,6 +153,8 @@ class AzureProvider:
                 f"the key {key_id} in {self.describe()} may leave the vault (exportable): its destruction would not be "
                 "final; remove it, a new one is made"
             )
+        if found.get("attributes", {}).get("enabled") is False:
+            raise ConfigurationError(f"the key {key_id} in {self.describe()} is disabled: enable it there")
         return dict(found["key"])
 
     def _found(self, key_id: str) -> dict[str, Any] | None:

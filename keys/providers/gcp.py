@@ -116,7 +116,8 @@ class GcpProvider:
         return f"Google Cloud KMS, {self._ring}"
 
     def _usable(self, key_id: str) -> None:
-        states = [version["state"] for version in self._versions(key_id)]
+        versions = self._versions(key_id)
+        states = [version["state"] for version in versions]
         if not states:
             raise ConfigurationError(
                 f"the key {key_id} is not in {self.describe()}: check that this is the key ring of this warehouse"
@@ -128,6 +129,15 @@ class GcpProvider:
             )
         if "DESTROYED" in states:
             raise ExpiredKeyError(f"the key {key_id} was destroyed; nothing brings it back")
+        if any(version.get("importJob") for version in versions):
+            raise ConfigurationError(
+                f"the key {key_id} in {self.describe()} was imported: whoever has its material can bring it back, so "
+                "that destroying it would not be final; move its month with lethe keys migrate"
+            )
+        if others := sorted({*states} - {"ENABLED"}):
+            raise ConfigurationError(
+                f"a version of the key {key_id} in {self.describe()} is {', '.join(others)}: enable it there"
+            )
 
     def _versions(self, key_id: str) -> builtins.list[dict[str, Any]]:
         answer = self._ask("GET", f"{self._path(key_id)}/cryptoKeyVersions?pageSize=1000", known=(404,))

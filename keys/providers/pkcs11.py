@@ -155,6 +155,14 @@ class Pkcs11Provider:
                     f"the key {key_id} in {self.describe()} can leave the token, so that destroying it would not be "
                     "final: destroy it if nothing was sealed under it, or move its month with lethe keys migrate"
                 )
+            if not (
+                key[Attribute.LOCAL] and key[Attribute.NEVER_EXTRACTABLE] and key[Attribute.ALWAYS_SENSITIVE]
+            ):
+                raise ConfigurationError(
+                    f"the key {key_id} in {self.describe()} was not made in the token, or could leave it once: whoever "
+                    "has its value can bring it back, so that destroying it would not be final; destroy it if nothing "
+                    "was sealed under it, or move its month with lethe keys migrate"
+                )
         return keys[0]
 
     def _keys(self, session: Any, key_id: str) -> builtins.list[Any]:

@@ -132,6 +132,11 @@ class VaultProvider:
                 f"the key {key_id} in {self.describe()} may be exported or backed up in plain text, so that deleting "
                 "it would not be final: move its month with lethe keys migrate, or delete it if nothing was sealed"
             )
+        if key.get("imported_key"):
+            raise ConfigurationError(
+                f"the key {key_id} in {self.describe()} was imported: whoever has its material can bring it back, so "
+                "that deleting it would not be final; move its month with lethe keys migrate"
+            )
         if key.get("type") != _TYPE or key.get("derived"):
             raise ConfigurationError(f"the key {key_id} in {self.describe()} is not of type {_TYPE}")
         return key

@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import Final
 
 import pyotp
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from lethe.keys.ring import KeyRing
 from lethe.keys.sealing import open_value, seal_value
 from lethe.operations.access import tables
 from lethe.operations.access.database import Database
-from lethe.operations.access.grants import RefusedError
+from lethe.operations.access.grants import LIVE, RefusedError, State
 from lethe.operations.access.passwords import check_chosen, hash_password, is_password
 from lethe.operations.access.roles import Permission, Role, permissions
-from lethe.schemas.errors import LetheError
+from lethe.schemas.errors import InputError, LetheError
 
 KEY: Final = "service"
 FIRST_LASTS: Final = timedelta(hours=24)
@@ -35,6 +35,7 @@ FIRST_LASTS: Final = timedelta(hours=24)
 _MOST_FAILURES: Final = 10
 _LOCKED: Final = timedelta(minutes=15)
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@-]{0,119}")
+_LONGEST_SHOWN: Final = 60
 _STEP: Final = 30
 _WRONG: Final = "name, password or code is wrong, or the account is locked for a while"
 
@@ -75,6 +76,29 @@ class Person:
         return frozenset() if self.disabled or self.due else permissions(self.roles)
 
 
+class Standing(StrEnum):
+    """Whether somebody can sign in to an account just now, and if not, what keeps them out."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    LOCKED = "locked"
+    FIRST = "first password"  # handed over, and not exchanged for one of their own yet
+    ENDED = "first password ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An account as whoever keeps accounts sees it. `until`: the end of a lock, or of a first password.
+
+    `local`: it signs in with a password of this service.
+    """
+
+    person: Person
+    standing: Standing
+    until: datetime | None
+    local: bool
+
+
 class Accounts:
     """The accounts in a database. `clock` gives the present instant in UTC."""
 
@@ -99,13 +123,16 @@ class Accounts:
         """
         name = name.strip().lower()
         if not _NAME.fullmatch(name):
-            raise LetheError(
+            raise InputError(
                 "a name has up to 120 of a-z, 0-9 and . _ @ -, and begins with a letter or digit"
             )
+        display = " ".join(display.split()) or name
+        if len(display) > _LONGEST_SHOWN:
+            raise InputError(f"what they are shown as has up to {_LONGEST_SHOWN} characters")
         row = tables.Account(
             id=str(uuid.uuid4()),
             name=name,
-            display=(display.strip() or name)[:200],
+            display=display,
             roles=",".join(sorted(role.value for role in set(roles))),
             password=None if password is None else hash_password(password),
             provisional=self._clock() + FIRST_LASTS if first and password is not None else None,
@@ -116,7 +143,7 @@ class Accounts:
         )
         with self._database.begin() as session:
             if session.scalar(select(tables.Account.id).where(tables.Account.name == name)):
-                raise LetheError("there is an account of that name already")
+                raise InputError("there is an account of that name already")
             session.add(row)
         return person_of(row)
 
@@ -128,22 +155,54 @@ class Accounts:
                 for row in session.scalars(select(tables.Account).order_by(tables.Account.name))
             ]
 
-    def set_roles(self, account: str, roles: Iterable[Role]) -> None:
-        """Give an account these roles and no others; they count from its next request on."""
+    def listed(self) -> list[Listed]:
+        """List every account by name, with what keeps its holder out."""
+        now = self._clock()
         with self._database.begin() as session:
-            _row(session, account).roles = ",".join(sorted(role.value for role in set(roles)))
+            rows = session.scalars(select(tables.Account).order_by(tables.Account.name))
+            return [_listed(row, now) for row in rows]
+
+    def set_roles(self, account: str, roles: Iterable[Role]) -> None:
+        """Give an account these roles and no others; they count from its next request on.
+
+        Raises `RefusedError` where nobody would be left to keep accounts.
+        """
+        wanted = frozenset(roles)
+        with self._database.begin(ends=True) as session:
+            if Role.ADMINISTRATOR not in wanted:
+                _keep_an_administrator(session, account)
+            _row(session, account).roles = ",".join(sorted(role.value for role in wanted))
 
     def disable(self, account: str, disabled: bool = True) -> None:
-        """Close (or open) an account; its sessions end at once."""
-        with self._database.begin() as session:
+        """Close (or open) an account; its sessions end at once, and when it is closed its grants and requests.
+
+        Raises `RefusedError` where nobody would be left to keep accounts.
+        """
+        with self._database.begin(ends=True) as session:
+            if disabled:
+                _keep_an_administrator(session, account)
             _row(session, account).disabled = disabled
             session.execute(delete(tables.Session).where(tables.Session.account == account))
+            if disabled:  # whoever is let in again asks again
+                revoke_grants(session, tables.GrantRow.person == account)
+
+    def unlock(self, account: str) -> None:
+        """Let somebody whose account was locked by wrong passwords or codes try again at once."""
+        with self._database.begin() as session:
+            row = _row(session, account)
+            row.failures, row.locked_until = 0, None
 
     def set_password(self, account: str, password: str) -> None:
-        """Give an account a new first password, for a day, and end its sessions."""
+        """Give an account a new first password, for a day, and end its sessions; its second factor stays.
+
+        Raises `InputError` for one that signs in through the identity provider.
+        """
         hashed = hash_password(password)
-        with self._database.begin() as session:
-            give_first_password(session, _row(session, account), hashed, self._clock())
+        with self._database.begin(ends=True) as session:
+            row = _row(session, account)
+            if row.password is None:
+                raise InputError("this account signs in through the identity provider: there is no password")
+            give_first_password(session, row, hashed, self._clock())
 
     def has_password(self, account: str) -> bool:
         """Tell whether somebody signs in by a password of this service."""
@@ -169,7 +228,7 @@ class Accounts:
 
     def change_password(self, account: str, password: str) -> None:
         """Give an account the password its holder has chosen; raises `LetheError` for one that is easily guessed."""
-        with self._database.begin() as session:
+        with self._database.begin(ends=True) as session:
             row = _row(session, account)
             if row.password is None:
                 raise LetheError("this account signs in through the identity provider: there is no password")
@@ -193,7 +252,7 @@ class Accounts:
 
     def confirm_totp(self, account: str, code: str) -> None:
         """Turn the second factor on after the first right code."""
-        with self._database.begin() as session:
+        with self._database.begin(ends=True) as session:
             row = _row(session, account)
             secret = self._totp(row)
             if secret is None or (step := _step_of(secret[1:], code, row.totp_step, self._clock())) is None:
@@ -286,6 +345,13 @@ def person_of(row: tables.Account, demand: Demand = Demand.CHOICE) -> Person:
     return Person(row.id, row.name, row.display, roles, row.disabled, enrolled, due)
 
 
+def revoke_grants(session: Session, *whose: ColumnElement[bool]) -> int:
+    """Revoke the grants that may still open something, and requests that wait; return how many there were."""
+    live = update(tables.GrantRow).where(tables.GrantRow.state.in_(LIVE), *whose)
+    revoked = session.execute(live.values(state=State.REVOKED.value))
+    return int(revoked.rowcount)  # type: ignore[attr-defined]
+
+
 def give_first_password(session: Session, row: tables.Account, hashed: str, now: datetime) -> None:
     """Give an account a password (hashed) that signs in for a day, in a transaction, and end its sessions."""
     row.password, row.provisional = hashed, now + FIRST_LASTS
@@ -298,6 +364,29 @@ def _row(session: Session, account: str) -> tables.Account:
     if row is None:
         raise LetheError("there is no such account")
     return row
+
+
+def _keep_an_administrator(session: Session, account: str) -> None:
+    """Refuse to take the last open administrator away; two who close each other at once are one after the other."""
+    keepers = session.scalars(
+        select(tables.Account)
+        .where(tables.Account.disabled.is_(False), tables.Account.roles.contains(Role.ADMINISTRATOR.value))
+        .order_by(tables.Account.id)
+        .with_for_update()
+    ).all()
+    if [row.id for row in keepers] == [account]:
+        raise RefusedError("nobody would be left to keep accounts: make somebody else an administrator first")
+
+
+def _listed(row: tables.Account, now: datetime) -> Listed:
+    standing, until = Standing.OPEN, None
+    if row.disabled:
+        standing = Standing.CLOSED
+    elif _is_locked(row, now):
+        standing, until = Standing.LOCKED, row.locked_until
+    elif row.provisional is not None:
+        standing, until = Standing.ENDED if _has_ended(row, now) else Standing.FIRST, row.provisional
+    return Listed(person_of(row), standing, until, row.password is not None)
 
 
 def _is_locked(row: tables.Account, now: datetime) -> bool:

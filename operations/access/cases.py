@@ -23,7 +23,8 @@ from lethe.operations.access.accounts import Person
 from lethe.operations.access.database import Database
 from lethe.operations.access.grants import PURPOSES, RefusedError
 from lethe.operations.access.roles import Permission
-from lethe.schemas.errors import LetheError
+from lethe.operations.audit.naming import IN_ALL, may_name_somebody
+from lethe.schemas.errors import InputError, LetheError
 
 MOST_TARGETS: Final = 50
 LOOK: Final = "look"
@@ -70,6 +71,16 @@ class Look:
     at: datetime
 
 
+def checked_reference(text: str) -> str:
+    """Read a reference, which the audit keeps for good and which therefore names nobody; raises `InputError`."""
+    reference = " ".join(text.split())
+    if not _REFERENCE.fullmatch(reference) or may_name_somebody(reference, in_all=IN_ALL):
+        raise InputError(
+            "a reference has up to 80 letters, digits (8 at most: it must be nobody's number) and . _ / # -"
+        )
+    return reference
+
+
 class Cases:
     """The cases in a database. Each belongs to the person who opened it; nobody else opens what it holds."""
 
@@ -82,11 +93,7 @@ class Cases:
         """Open a case; its reference is known nowhere else and names nobody."""
         if Permission.CASES not in person.may():
             raise RefusedError("your roles do not include cases")
-        reference = " ".join(reference.split())
-        if not _REFERENCE.fullmatch(reference) or sum(map(str.isdigit, reference)) > 8:
-            raise LetheError(
-                "a reference has up to 80 letters, digits (8 at most: it must be nobody's number) and . _ / # -"
-            )
+        reference = checked_reference(reference)
         if purpose not in PURPOSES:
             raise LetheError(f"purpose: one of {', '.join(sorted(PURPOSES))}")
         case_id = str(uuid.uuid4())
@@ -148,7 +155,7 @@ class Cases:
 
     def end(self, case_id: str) -> None:
         """Close a case whoever it belongs to, in the steps of `close`: what ends by itself, when its time has come."""
-        with self._database.begin() as session:
+        with self._database.begin(ends=True) as session:
             row = session.get(tables.Case, case_id)
             if row is None:
                 raise RefusedError("there is no such case")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -14,11 +14,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, update
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.orm.exc import StaleDataError
 
+from lethe.operations.access import tables
 from lethe.schemas.errors import ConfigurationError, LetheError, TransientError
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -30,10 +31,15 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self.ended: Callable[[], None] = lambda: None
+        """Called after each transaction that ended something."""
 
     @contextmanager
-    def begin(self) -> Iterator[Session]:
+    def begin(self, ends: bool = False) -> Iterator[Session]:
         """Give a transaction: committed at the end, rolled back on any exception.
+
+        `ends`: it ends something that an older copy would bring back; that is counted in it, and told after it
+        (`lethe.operations.health.watermark`). A crash between the two leaves it to the next end, or the next start.
 
         Raises `TransientError` when the database does not answer, `LetheError` when somebody was quicker; the
         database's own text may quote values and is not passed on.
@@ -41,12 +47,16 @@ class Database:
         try:
             with self._sessions.begin() as session:
                 yield session
+                if ends:
+                    session.execute(update(tables.Mark).values(number=tables.Mark.number + 1))
         except OperationalError:
             raise TransientError("the service's database does not answer; try again") from None
         except (IntegrityError, StaleDataError):
             raise LetheError(
                 "somebody else has just changed the same: look again, and repeat what is left"
             ) from None
+        if ends:
+            self.ended()
 
     def upgrade(self) -> None:
         """Bring the schema to the newest version. Safe to call from every instance at its start.

@@ -149,7 +149,7 @@ class Desk:
         self._decide(approver, grant_id, State.REFUSED, digest)
 
     def _decide(self, approver: Person, grant_id: str, state: State, digest: str) -> None:
-        with self._database.begin() as session:
+        with self._database.begin(ends=True) as session:
             row = _locked(session, grant_id)
             check_approval(grant_of(row), approver.id, approver.may(), digest)
             self._audit({"who": approver.name, "action": f"grant.{state}", "grant": grant_id})
@@ -160,7 +160,7 @@ class Desk:
 
     def revoke(self, person: Person, grant_id: str) -> None:
         """Take a grant back: its owner's own, or anybody's for whoever approves."""
-        with self._database.begin() as session:
+        with self._database.begin(ends=True) as session:
             row = _locked(session, grant_id)
             if row.person != person.id and Permission.APPROVE not in person.may():
                 raise RefusedError("there is no such grant of yours")
@@ -378,7 +378,8 @@ class Desk:
 def _within(most: int, rows: int) -> None:
     if rows > most:
         raise RefusedError(
-            f"these are {rows:,} records, and the grant has rows for {most:,}: ask for more rows, or for less at once"
+            f"these are {rows:,} records, and the grant has rows for {most:,} and is used up by this: ask for one with "
+            "more rows, or of a shorter period"
         )
 
 

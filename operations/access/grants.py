@@ -68,6 +68,9 @@ class State(StrEnum):
     REVOKED = "revoked"
 
 
+LIVE: Final = (State.REQUESTED.value, State.APPROVED.value)
+"""States in which a grant may still open something; when its owner's account is closed it is revoked."""
+
 NEEDS: Final = {
     Action.LOOKUP: Permission.LOOKUP,
     Action.REVEAL: Permission.REVEAL,

@@ -101,7 +101,7 @@ class Recoveries:
                 "nobody else has asked for it, or not within a day: an administrator asks first"
             )
         password = secrets.token_urlsafe(12)
-        with self._database.begin() as session:
+        with self._database.begin(ends=True) as session:
             row = session.get(tables.Account, account, with_for_update=True)
             asked = session.get(tables.Recovery, account, with_for_update=True)
             if row is None or asked is None:

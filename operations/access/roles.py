@@ -76,6 +76,11 @@ _MAY: Final[dict[Role, frozenset[Permission]]] = {
 }
 
 
+def roles_with(wanted: Iterable[Permission]) -> list[Role]:
+    """List the roles that have one of these permissions."""
+    return [role for role in Role if _MAY[role] & set(wanted)]
+
+
 def permissions(roles: Iterable[Role]) -> frozenset[Permission]:
     """Collect what an account with these roles may do; nothing without a role."""
     return frozenset().union(*(_MAY[role] for role in roles))

@@ -102,7 +102,7 @@ class Sessions:
 
     def end_others(self, account: str, token: str | None) -> None:
         """End every session of an account but the one of the token."""
-        with self._database.begin() as session:
+        with self._database.begin(ends=True) as session:
             session.execute(
                 delete(tables.Session).where(
                     tables.Session.account == account, tables.Session.id != _digest(token or "")
@@ -112,7 +112,7 @@ class Sessions:
     def end(self, token: str | None) -> None:
         """End a session."""
         if token:
-            with self._database.begin() as session:
+            with self._database.begin(ends=True) as session:
                 session.execute(delete(tables.Session).where(tables.Session.id == _digest(token)))
 
 

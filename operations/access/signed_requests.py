@@ -103,7 +103,7 @@ class RequestKeys:
 
     def revoke(self, key_id: str) -> None:
         """Revoke a key: what it signs from now on is refused, and what waits in the topic, too."""
-        with self._database.begin() as session:
+        with self._database.begin(ends=True) as session:
             row = session.get(tables.RequestKey, key_id)
             if row is None:
                 raise InputError("there is no such key; lethe users keys list shows them")

@@ -208,6 +208,15 @@ class Verification(Base):
     told: Mapped[str] = mapped_column(String(1000))
 
 
+class Mark(Base):
+    """How many things were ended in this database; one row. `id` is made with it, and is in every copy of it."""
+
+    __tablename__ = "mark"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer)
+
+
 class Recovery(Base):
     """A lost second factor that an administrator asks to take off an account; a second person does it, by `ends`."""
 

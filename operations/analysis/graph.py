@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from lethe.operations.documents.languages import counted
+from lethe.schemas.words import counted
 
 MOST_NODES: Final = 500
 KINDS: Final = ("person", "business", "account")
@@ -161,7 +161,8 @@ def svg(
 ) -> str:
     """Draw a placed graph; shapes tell kinds apart as colours do. `labels` by node name.
 
-    A page brings its own style, by class; `standalone` a drawing that is looked at alone.
+    A page brings its own style, by class, and what moves among the nodes by keyboard: each says where it lies and how
+    it is called, each link which nodes it joins. `standalone`: a drawing that is looked at alone.
     """
     spots = {
         n.name: (round(x * WIDTH, 1), round(y * HEIGHT, 1))
@@ -172,20 +173,27 @@ def svg(
         f"Link graph: {len(found.nodes):,} nodes, {len(found.links):,} links. The table below says the same."
     )
     head = ' xmlns="http://www.w3.org/2000/svg"' if standalone else ""
-    out = [f'<svg{head} viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label={quoteattr(said)}>']
+    role = "img" if standalone else "group"
+    out = [f'<svg{head} viewBox="0 0 {WIDTH} {HEIGHT}" role="{role}" aria-label={quoteattr(said)}>']
+    numbers = {node.name: n for n, node in enumerate(found.nodes)}
     out += [_STYLE] * standalone
     for a, b, n in found.links:
         (x1, y1), (x2, y2) = spots[a], spots[b]
         wide = round(min(1 + 0.9 * math.log2(n), 7), 1)
+        ends = "" if standalone else f' data-ends="{numbers[a]} {numbers[b]}"'
         title = f"{labels.get(a, a)} and {labels.get(b, b)}: {n:,}"
         out.append(
-            f'<line class="link" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke-width="{wide}">'
+            f'<line class="link"{ends} x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke-width="{wide}">'
             f"<title>{escape(title)}</title></line>"
         )
     texts = _labelled(found, spots, labels)
     for node in reversed(found.nodes):  # targets lie on top
         label = labels.get(node.name, node.name)
-        out.append(_drawn(node, *spots[node.name], label, texts.get(node.name, "")))
+        x, y = spots[node.name]
+        number = numbers[node.name]
+        stop = f'id="node-{number}" data-at="{x} {y}" tabindex="{-1 if number else 0}"'
+        reached = f' {stop} role="img" aria-label={quoteattr(_told(node, label))}'
+        out.append(_drawn(node, x, y, label, texts.get(node.name, ""), "" if standalone else reached))
     return "".join([*out, "</svg>"])
 
 
@@ -230,7 +238,11 @@ def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, 
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _drawn(node: Node, x: float, y: float, label: str, text: str) -> str:
+def _told(node: Node, label: str) -> str:
+    return f"{label}: {counted(node.total, 'communication')}, {node.kind}"
+
+
+def _drawn(node: Node, x: float, y: float, label: str, text: str, reached: str) -> str:
     size = _size(node)
     cls = f'class="node {node.kind}"'
     if node.kind == "target":
@@ -241,8 +253,7 @@ def _drawn(node: Node, x: float, y: float, label: str, text: str) -> str:
         shape = f'<path {cls} d="M{x} {y - size:.1f}l{size} {size}l-{size} {size}l-{size} -{size}z"/>'
     else:
         shape = f'<path {cls} d="M{x} {y - size:.1f}l{size} {2 * size}h-{2 * size}z"/>'
-    told = escape(f"{label}: {counted(node.total, 'communication')}, {node.kind}")
-    return f"<g>{shape}<title>{told}</title>{text}</g>"
+    return f"<g{reached}>{shape}<title>{escape(_told(node, label))}</title>{text}</g>"
 
 
 def graphml(found: Graph, labels: Mapping[str, str]) -> str:

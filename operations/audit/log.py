@@ -31,7 +31,15 @@ from typing import Any, Final
 
 import orjson
 
-from lethe.integrity.journal import AT_ONCE, MAX_TEXT, Journal, JournalRead, read_journal
+from lethe.integrity.journal import (
+    AT_ONCE,
+    MAX_TEXT,
+    SIGNATURE,
+    Journal,
+    JournalRead,
+    check_entry,
+    read_journal,
+)
 from lethe.integrity.log.checkpoint import Checkpoint
 from lethe.integrity.log.note import Note
 from lethe.integrity.log.signing import Signer
@@ -54,6 +62,12 @@ _WHAT: Final = "the audit log's key file"
 _MOST: Final = 10_000
 _ID_BYTES: Final = 16
 Damage = Callable[[str], None]
+Wanted = Callable[[Mapping[str, Any]], bool]
+
+
+def every(_entry: Mapping[str, Any]) -> bool:
+    """Want any entry."""
+    return True
 
 
 @dataclass(frozen=True)
@@ -124,10 +138,11 @@ class AuditLog:
             return False
         return True
 
-    def entries(self, on_damage: Damage | None = None) -> Iterator[dict[str, Any]]:
-        """Yield every entry, oldest first, each one checked: `log` and `number` name it, `log` is None in the old file.
+    def entries(self, on_damage: Damage | None = None, wanted: Wanted = every) -> Iterator[dict[str, Any]]:
+        """Yield the entries that are wanted, oldest first: `log` and `number` name one, `log` is None in the old file.
 
-        With `on_damage` that is told what is missing or altered, and what can be read all the same is yielded; else
+        All that is read is authenticated by the signed checkpoints, and what is yielded by its own signature too. With
+        `on_damage` that is told what is missing or altered, and what can be read all the same is yielded; else
         `IntegrityError` is raised.
         """
 
@@ -138,48 +153,29 @@ class AuditLog:
 
         if self.earlier is not None and self.earlier.is_ours():
             try:
-                for entry in self.earlier.entries():
-                    yield {"log": None, **entry}
+                yield from (
+                    e for e in ({"log": None, **entry} for entry in self.earlier.entries()) if wanted(e)
+                )
             except IntegrityError as error:
                 damaged(error)
         signer = self.signer()
         if signer is None:
             return
-        journals = [self._read(signer, number, damaged) for number in self.numbers(signer)]
-        yield from _each_once(heapq.merge(*journals, key=_order))
-
-    def newest(self, limit: int, on_damage: Damage) -> tuple[list[dict[str, Any]], int]:
-        """Return the newest entries, newest first, at most `limit`, and how many there are in all.
-
-        Only the ends of the journals are read; `on_damage` is told what is not as it was.
-        """
-        signer = self.signer()
-        if signer is None:
-            return [], 0
-        found: list[dict[str, Any]] = []
-        total = 0
-        for number in self.numbers(signer):
-            read = self.opened(signer, number, lambda error: on_damage(str(error)))
-            if read is None:
-                continue
-            total += read.log.size
-            try:
-                for at, text in read.texts(max(0, read.log.size - limit)):
-                    found.append({"log": number, "number": at, **parsed(read, at, text)})
-            except IntegrityError as error:
-                on_damage(str(error))
-        found.sort(key=_order, reverse=True)
-        return list(_each_once(iter(found)))[:limit], total
+        journals = [self._read(signer, number, damaged, wanted) for number in self.numbers(signer)]
+        yield from each_once(heapq.merge(*journals, key=order))
 
     def _read(
-        self, signer: Signer, number: int, damaged: Callable[[IntegrityError], None]
+        self, signer: Signer, number: int, damaged: Callable[[IntegrityError], None], wanted: Wanted
     ) -> Iterator[dict[str, Any]]:
         read = self.opened(signer, number, damaged)
         if read is None:
             return
         try:
-            for at, text in read.texts():
-                yield {"log": number, "number": at, **parsed(read, at, text)}
+            for at, signed in read.entries():
+                entry = {"log": number, "number": at, **parsed(read, at, signed[SIGNATURE:])}
+                if wanted(entry):
+                    check_entry(read.history, read.log.origin, at, signed)
+                    yield entry
         except IntegrityError as error:
             damaged(error)
 
@@ -345,11 +341,12 @@ class AuditLog:
             raise kind(f"the audit log {self.place} cannot be {done}: {why}{hint}") from None
 
 
-def _order(entry: dict[str, Any]) -> tuple[str, int, int]:
+def order(entry: Mapping[str, Any]) -> tuple[str, int, int]:
+    """Return what entries are in order by: their time, then where they stand."""
     return entry["time"], entry["log"], entry["number"]
 
 
-def _each_once(entries: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def each_once(entries: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield entries in the order of their times, and of those that say the same under one id the first."""
     time, there = "", dict[str, list[dict[str, Any]]]()
     for entry in entries:

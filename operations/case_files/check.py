@@ -22,6 +22,7 @@ from lethe.schemas.errors import IntegrityError
 VERSION: Final = 1
 _MOST_FILES: Final = 10_000
 _MOST_BYTES: Final = 1 << 30
+_PACKED: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _SIGNED: Final = frozenset({"manifest.json", "signature.json"})
 
 
@@ -94,6 +95,8 @@ def _unpacked(data: bytes) -> dict[str, bytes]:
             names = packed.namelist()
             if len(names) > _MOST_FILES or len(set(names)) != len(names):
                 raise IntegrityError("the ZIP holds too many files, or one name twice")
+            if any(info.compress_type not in _PACKED for info in packed.infolist()):
+                raise IntegrityError("the ZIP is packed in a way that no case file is")
             files, room = {}, _MOST_BYTES
             for name in names:
                 with packed.open(name) as file:

@@ -27,9 +27,10 @@ from lethe.integrity.log.checkpoint import Checkpoint
 from lethe.operations.analysis import graph, overview, presets
 from lethe.operations.analysis.communications import Read
 from lethe.operations.asker import Asker, record
+from lethe.operations.audit.log import every
+from lethe.operations.audit.paging import Wish, page
 from lethe.operations.case_files.check import VERSION, origin
 from lethe.operations.documents.blocks import Block, Heading, Picture, Table, Text, html, pdf
-from lethe.operations.documents.languages import counted
 from lethe.operations.documents.packed import packed
 from lethe.operations.proof.evidence import evidence
 from lethe.operations.proof.signer import signer_of
@@ -38,6 +39,7 @@ from lethe.operations.window.visibility import RestrictedError
 from lethe.schemas.csv_text import csv_lines
 from lethe.schemas.errors import IntegrityError
 from lethe.schemas.position import Position
+from lethe.schemas.words import counted
 
 MOST_EVIDENCE: Final = 100
 _NEWEST: Final = 2_000
@@ -122,7 +124,7 @@ def _evidence(runtime: Runtime, asker: Asker, read: Read) -> tuple[dict[str, byt
 def _audit_numbers(runtime: Runtime, asker: Asker) -> list[dict[str, Any]]:
     """Name the audit entries of this person under this case, among the newest 2,000: journal, number, time, action."""
     damage: list[str] = []
-    entries, _ = runtime.audit.newest(_NEWEST, damage.append)
+    entries = page(runtime.audit, Wish(every, _NEWEST, _NEWEST), damage.append).entries
     return [
         {name: e[name] for name in ("log", "number", "time", "action")}
         for e in reversed(entries)

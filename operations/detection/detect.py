@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Final
 
 import pyarrow as pa
@@ -11,17 +12,26 @@ import pyarrow as pa
 from lethe.keys.monthkeys import MonthKeys
 from lethe.keys.ring import UNREADABLE
 from lethe.operations.asker import Asker, record
-from lethe.operations.detection._blocks import ait_blocks, blocks
-from lethe.operations.detection._numbers import PATTERNS, search
+from lethe.operations.detection._ait import Ait
+from lethe.operations.detection._blocks import MOST_SHOWN
+from lethe.operations.detection._otp import Otp
+from lethe.operations.detection._pattern import search
+from lethe.operations.detection._recycled import Recycled
 from lethe.operations.detection._traffic import Burst, Grey
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import ExpiredKeyError, InputError
 from lethe.schemas.retention.calendar import Month
+from lethe.tiers.detection.columns import Seen, rows_in, unseen
 from lethe.tiers.detection.month_rows import MonthRows, archive_batches
 
 LEAST: Final = 10
-MOST_SHOWN: Final = 500
 RECYCLED_MONTHS: Final = 3
+READINGS: Final = {"ait": 3, "otp": 2, "recycled": 2}
+"""How often the numbers of a month are read for a pattern, where all it finds can be held; `ait` reads charges too."""
+Progress = Callable[[int, int], None]
+"""Is told how many records were read, and of how many."""
+PATTERNS: Final[dict[str, type[Ait | Otp | Recycled]]] = {p.kind: p for p in (Ait, Otp, Recycled)}
+"""Those that need numbers."""
 
 KINDS: Final = {
     "ait": "Artificially inflated traffic: blocks of adjacent numbers one account floods.",
@@ -63,12 +73,18 @@ class Found:
 
 
 def detect(
-    runtime: Runtime, asker: Asker, kinds: Sequence[str], month: Month, least: int = LEAST
+    runtime: Runtime,
+    asker: Asker,
+    kinds: Sequence[str],
+    month: Month,
+    least: int = LEAST,
+    progress: Progress | None = None,
 ) -> list[Found]:
     """Look for patterns in a month whose window is open; `least`: so many numbers a block has that is shown.
 
     All patterns share one pass over the archive and two over the numbers. `recycled` looks at the two months before as
-    well, as far as their windows are open.
+    well, as far as their windows are open. `progress` is told how many records were read so far, and of how
+    many: those of each reading. There are more where what was found is too much to hold, and looked at in parts.
 
     Raises `InputError` for a kind there is none of, fewer than 5 numbers a block, or a month whose window has ended,
     and `LetheError` for more blocks than the asker's grant has rows for.
@@ -83,7 +99,8 @@ def detect(
         raise InputError(f"a pattern is one of {', '.join(KINDS)}")
     if least < 5:
         raise InputError("a block that is shown has 5 numbers or more: of fewer, one could be told")
-    found = {**_of_traffic(runtime, kinds, month), **_of_numbers(runtime, kinds, month, least)}
+    seen = unseen if progress is None else _added(progress, planned(runtime, kinds, month))
+    found = {**_of_traffic(runtime, kinds, month, seen), **_of_numbers(runtime, kinds, month, least, seen)}
     # Step 3
     for kind in kinds:
         rows, hidden = len(found[kind].rows), found[kind].hidden
@@ -93,7 +110,36 @@ def detect(
     return [found[kind] for kind in kinds]
 
 
-def _of_traffic(runtime: Runtime, kinds: Sequence[str], month: Month) -> dict[str, Found]:
+def planned(runtime: Runtime, kinds: Sequence[str], month: Month) -> int:
+    """Say how many records are read for patterns, those of each reading, by what the tables say of their files."""
+    if not runtime.has_warehouse():
+        return 0
+    archive, window = runtime.warehouse.metadata, runtime.warehouse.window["identifiers"]
+    months = [month.plus(-n) for n in range(RECYCLED_MONTHS if "recycled" in kinds else 1)]
+    archived, named = rows_in(archive, months), rows_in(window, months)
+    rows = archived[0] if set(kinds) & {Burst.kind, Grey.kind} else 0
+    if readings := max((READINGS[k] for k in kinds if k in ("ait", "otp")), default=0):
+        rows += archived[0] * (2 if "ait" in kinds else 1) + named[0] * readings
+    if "recycled" in kinds:
+        rows += sum(archived) + sum(named) * READINGS["recycled"]
+    return rows
+
+
+def _added(progress: Progress, planned: int) -> Seen:
+    """Return what adds up rows that several threads read, and tells how many there were, of how many."""
+    done = 0
+    lock = Lock()
+
+    def seen(rows: int) -> None:
+        nonlocal done
+        with lock:
+            done += rows
+            progress(done, max(done, planned))
+
+    return seen
+
+
+def _of_traffic(runtime: Runtime, kinds: Sequence[str], month: Month, seen: Seen) -> dict[str, Found]:
     """Look for the patterns that need the archive alone."""
     patterns = [p() for p in (Burst, Grey) if p.kind in kinds]
     if not patterns:
@@ -104,42 +150,40 @@ def _of_traffic(runtime: Runtime, kinds: Sequence[str], month: Month) -> dict[st
         for pattern in patterns:
             pattern.count(batch)
 
-    read = archive_batches(runtime.warehouse, month, columns, visit)
+    read = archive_batches(runtime.warehouse, month, columns, visit, seen)
     return {
         p.kind: Found(p.kind, str(month), p.found().to_dicts()[:MOST_SHOWN], LIMITS[p.kind], read)
         for p in patterns
     }
 
 
-def _of_numbers(runtime: Runtime, kinds: Sequence[str], month: Month, least: int) -> dict[str, Found]:
+def _of_numbers(
+    runtime: Runtime, kinds: Sequence[str], month: Month, least: int, seen: Seen
+) -> dict[str, Found]:
     """Look for the patterns that need numbers: `ait` and `otp` in the month, `recycled` in those before too."""
     found = {}
     wanted = [k for k in kinds if k in PATTERNS]
     for some, months in ((["ait", "otp"], 1), (["recycled"], RECYCLED_MONTHS)):
         mine = [k for k in some if k in wanted]
         if mine:
-            found.update(_searched(runtime, mine, month, months, least))
+            found.update(_searched(runtime, mine, month, months, least, seen))
     return found
 
 
 def _searched(
-    runtime: Runtime, kinds: Sequence[str], month: Month, back: int, least: int
+    runtime: Runtime, kinds: Sequence[str], month: Month, back: int, least: int, seen: Seen
 ) -> dict[str, Found]:
     months, keys, missing = _keys(runtime, month, back)
     columns = list(dict.fromkeys(c for k in kinds for c in PATTERNS[k].columns))
-    coded = [MonthRows.read(runtime.warehouse, m, columns, months[0]) for m in months]
-    patterns = [PATTERNS[k](coded, len(kinds)) for k in kinds]
+    coded = [MonthRows.read(runtime.warehouse, m, columns, months[0], seen) for m in months]
+    patterns = [PATTERNS[k](coded, least, len(kinds)) for k in kinds]
     search(patterns, keys)
+    read = sum(c.rows for c in coded)
     answers = {}
     for pattern in patterns:
-        records = pattern.records()
-        if pattern.kind == "ait":
-            rows, hidden = ait_blocks(pattern.found, records, coded[-1], least)
-        else:
-            rows, hidden = blocks(pattern.found, records, coded, least)
-        read = sum(c.rows for c in coded)
+        rows, hidden = pattern.answer()
         answers[pattern.kind] = Found(
-            pattern.kind, str(month), rows[:MOST_SHOWN], LIMITS[pattern.kind], read, hidden, missing
+            pattern.kind, str(month), rows, LIMITS[pattern.kind], read, hidden, missing
         )
     return answers
 

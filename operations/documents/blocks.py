@@ -35,11 +35,15 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table, its first rows; the CSV files have all. `facts`: its first column names what the second says."""
+    """A table, its first rows; the CSV files have all. `facts`: its first column names what the second says.
+
+    `hidden`: how many rows it has besides `rows`, of a table of which nobody holds all.
+    """
 
     head: Sequence[str]
     rows: Sequence[Sequence[Any]]
     facts: bool = False
+    hidden: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +172,7 @@ def _numeric(value: Any) -> str:
 
 def _more(block: Table, ways: Ways) -> list[str]:
     """Say how many rows are not shown, if any are not."""
-    rest = len(block.rows) - ways.rows
+    rest = len(block.rows) + block.hidden - ways.rows
     return [ways.more(rest)] if rest > 0 else []
 
 

@@ -31,6 +31,8 @@ def open_engine(name: str, address: str | None = None, workers: int | None = Non
     `address`: of the cluster, for those that have one. `workers`: processes of the engine on this machine.
     """
     if name == "local":
+        if address is not None:
+            raise ConfigurationError("an address is that of a cluster; say which: --engine dask or spark")
         from lethe.operations.engines.local import Local
 
         return Local(workers)

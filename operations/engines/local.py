@@ -23,29 +23,36 @@ class Local:
         self._pool: ProcessPoolExecutor | None = None
 
     def map(self, work: Callable[[str], str], texts: Sequence[str]) -> Iterator[str]:
-        """Run `work` on each text, in order of the texts; raises `TransientError` when processes die all the time."""
+        """Run `work` on each text and yield what came of it, in order of the texts, while the others still run.
+
+        Raises `TransientError` when processes die all the time.
+        """
         if min(self._workers, len(texts)) < 2:
             yield from map(work, texts)
             return
         done: dict[int, str] = {}
+        at = 0
         for _ in range(_TRIES):
             begun: dict[int, Future[str]] = {}
             try:
                 pool = self._open()
-                begun = {at: pool.submit(work, text) for at, text in enumerate(texts) if at not in done}
-                for at, future in begun.items():
-                    done[at] = future.result()
+                begun = {n: pool.submit(work, texts[n]) for n in range(at, len(texts)) if n not in done}
+                while at < len(texts):
+                    answer = done.pop(at) if at in done else begun[at].result()
+                    at += 1
+                    yield answer
             except BrokenProcessPool:
-                ended = {at: f for at, f in begun.items() if f.done() and f.exception() is None}
-                done |= {at: f.result() for at, f in ended.items()}
+                ended = {n: f for n, f in begun.items() if n >= at and f.done() and f.exception() is None}
+                done |= {n: f.result() for n, f in ended.items()}
                 self.close()
                 continue
             except BaseException:  # what is left has not to be done any more
-                for future in begun.values():
+                left = [future for future in begun.values() if not future.done()]
+                for future in left:
                     future.cancel()
-                self.close(wait=False)
+                if left:
+                    self.close(wait=False)
                 raise
-            yield from (done[at] for at in range(len(texts)))
             return
         raise TransientError("worker processes die all the time; is there memory enough? Run it again")
 

@@ -1,3 +1,3 @@
 """What says how the installation is."""
 
-__all__ = ["boards", "doctor", "ledger", "verified"]
+__all__ = ["boards", "doctor", "ledger", "verified", "watermark"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 import pyarrow.compute as pc
 
@@ -13,6 +13,8 @@ from lethe.keys.files import is_bare, is_shared, refuse_open
 from lethe.keys.memory import locked
 from lethe.operations.health import _probes
 from lethe.operations.health._bounded import SECONDS, Check, bounded, hanging
+from lethe.operations.health._clock import clock
+from lethe.operations.health._seen_keys import Marked, SeenKeys
 from lethe.operations.keys import give_up
 from lethe.operations.keys.check import check_keys
 from lethe.operations.oversight.verify import verify_ends
@@ -22,8 +24,9 @@ from lethe.operations.proof.signing import history_of
 from lethe.operations.runtime import Runtime
 from lethe.schemas.compiled import native
 from lethe.schemas.declaration import format as formats
-from lethe.schemas.errors import LetheError
+from lethe.schemas.errors import ConfigurationError, LetheError
 from lethe.schemas.sections import Secret
+from lethe.schemas.words import counted
 from lethe.tiers.delta.rewrite import files_of
 from lethe.tiers.evidence.log_state import log_states
 from lethe.tiers.evidence.log_store import published_history
@@ -31,11 +34,14 @@ from lethe.tiers.holds import coverage
 from lethe.tiers.holds.holds import Holds
 from lethe.tiers.replay.lease import begun
 from lethe.tiers.retention import clock_guard as clockguard
+from lethe.tiers.rights import restrictions
 
 __all__ = ["Check", "Probe", "checks"]
 
 
 _ENDS_SOON: Final = timedelta(days=7)
+_LOGS_READ: Final = 2
+"""How many logs of an object store are read of those that are known to be complete."""
 
 Probe = Callable[[Runtime], Iterator[Check]]
 """Looks at something outside and yields what it found; raises `LetheError` with what is wrong."""
@@ -90,8 +96,15 @@ def _configuration(runtime: Runtime, what: str) -> Iterator[Check]:
     for name in settings.sources.values():
         formats.get(name)
     yield Check(
-        what, "ok", f"{len(settings.sources)} source(s), warehouse {settings.root}, keys {settings.keys_dir}"
+        what,
+        "ok",
+        f"{counted(len(settings.sources), 'source')}, warehouse {settings.root}, keys {settings.keys_dir}",
     )
+    for opened in (lambda: runtime.registry, lambda: runtime.traces):
+        try:
+            opened()
+        except ConfigurationError as error:  # a library that is not installed
+            yield Check(what, "wrong", str(error))
     for name in sorted(settings.lines.keys() - settings.sources.keys()):
         yield Check(what, "warning", f"lines.{name} is set for no source of the worker: only files are read so",
                     f"give a source that name, or take files in with `lethe ingest --source {name}`")  # fmt: skip
@@ -164,7 +177,7 @@ def _impatient(runtime: Runtime) -> Runtime:
     """Return a runtime that waits for an object store a few seconds once, where the commands try for minutes."""
     options = {name: Secret(value) for name, value in _IMPATIENCE.items()}
     storage = {n: v for n, v in runtime.settings.storage.items() if _short(n) not in options} | options
-    if "://" not in runtime.settings.root.removeprefix("file://"):
+    if not runtime.is_far:
         return runtime
     return Runtime(runtime.settings.replaced(storage=storage), runtime.clock)
 
@@ -176,13 +189,15 @@ def _short(option: str) -> str:
 def _keys(runtime: Runtime, what: str) -> Iterator[Check | None]:
     now = runtime.clock()
     states = dict.fromkeys(("live", "ended", "destroyed"), 0)
-    known = runtime.ring.known()  # one look at the store for all of it
-    infos, silent = runtime.ring.states(now, known)
+    seen = _seen(runtime)
+    ring = runtime.ring if seen is None else runtime.ring_on(seen)
+    known = ring.known()  # one look at the store for all of it
+    infos, silent = ring.states(now, known)
     for name, trouble in silent.items():
         # Nothing may be wrapped by it yet: then nothing that follows would ask it.
         yield Check(what, "wrong", f"the provider {name} cannot say what it holds: {trouble}",
                     "no new month begins, and none ends for good, until it answers")  # fmt: skip
-    for report in check_keys(runtime.ring, now, infos, known):
+    for report in check_keys(ring, now, infos, known):
         states[report.state] += 1
         found = Check(f"{what} {report.key_id}", "wrong", report.trouble, report.advice)
         yield found if report.trouble else None
@@ -190,6 +205,8 @@ def _keys(runtime: Runtime, what: str) -> Iterator[Check | None]:
             yield Check(f"{what} {report.key_id}", "warning",
                         f"lost and given up: what came in before {report.given_up:%Y-%m-%d %H:%M} UTC is unreadable",
                         "lethe certificates list has the certificate; the month ends as every other")  # fmt: skip
+    if seen is not None:
+        seen.keep()
     for said in give_up.said(runtime, known):
         note = f"{said.who} said at {said.since:%Y-%m-%d %H:%M} UTC that it is lost"
         yield Check(f"{what} {said.key_id}", "wrong", note,
@@ -201,6 +218,13 @@ def _keys(runtime: Runtime, what: str) -> Iterator[Check | None]:
         )
     else:
         yield Check(what, "ok", f"{_providers(runtime)}: {text}")
+
+
+def _seen(runtime: Runtime) -> SeenKeys | None:
+    """Return what keeps wrapped keys from being read again that lie as they were; None on a disk."""
+    if not runtime.is_far:
+        return None
+    return SeenKeys(cast(Marked, runtime.objects), runtime.settings.keys_dir)
 
 
 def _providers(runtime: Runtime) -> str:
@@ -215,32 +239,16 @@ def _warehouse(runtime: Runtime, _: str) -> Iterator[Check]:
         files = files_of(table)
         many = len(files) > 2_000
         yield Check(
-            f"table {name}", "warning" if many else "ok", f"version {table.version}, {len(files):,} file(s)",
+            f"table {name}", "warning" if many else "ok", f"version {table.version}, {counted(len(files), 'file')}",
             "many small files make look-ups slow; compact the table" if many else "",
         )  # fmt: skip
-
-
-def _clock(runtime: Runtime, what: str) -> Iterator[Check]:
-    now = runtime.clock()
-    warehouse = runtime.warehouse
-    times = warehouse.ledger.dataset().to_table(columns=["committed_time"])
-    newest = pc.max(times.column("committed_time")).as_py() if times.num_rows else None
-    if newest is not None and newest > now + timedelta(minutes=5):
-        yield Check(what, "wrong", f"{now:%Y-%m-%d %H:%M} UTC, but a commit was made at {newest:%Y-%m-%d %H:%M} UTC",
-                    "set the clock before anything is expired")  # fmt: skip
-    elif (used := runtime.ring.used_ahead(now)) is not None:
-        yield Check(what, "wrong", f"{now:%Y-%m-%d %H:%M} UTC, but the keys were used at {used:%Y-%m-%d %H:%M} UTC",
-                    "set the clock; if it is right now and was wrong then, remove the file latest-time from the key "
-                    "directory")  # fmt: skip
-    else:
-        yield Check(what, "ok", f"{now:%Y-%m-%d %H:%M:%S} UTC")
 
 
 def _ledger(runtime: Runtime, what: str) -> Iterator[Check]:
     rows = runtime.warehouse.ledger.dataset().to_table(columns=["records", "rejected", "gap"])
     records, rejected = (int(pc.sum(rows.column(c)).as_py() or 0) for c in ("records", "rejected"))
     gaps = rows.num_rows - rows.column("gap").null_count
-    text = f"{records:,} records, {rejected:,} rejected, {gaps} accepted gap(s)"
+    text = f"{records:,} records, {rejected:,} rejected, {counted(gaps, 'accepted gap')}"
     if records and rejected > records / 100:
         yield Check(what, "warning", text, "more than 1 % rejected: `lethe quarantine list` says why")
     else:
@@ -263,19 +271,33 @@ def _holds(runtime: Runtime, what: str) -> Iterator[Check]:
     overdue = [h for h in active if h.overdue(now)]
     ending = [h for h in active if h.ends is not None and now >= h.ends - _ENDS_SOON]
     for lost in coverage.known_differences(holds, active):
-        said = f"{lost.month}: it covered {lost.said} record(s), there are {lost.found}"
+        said = f"{lost.month}: it covered {counted(lost.said, 'record')}, there are {lost.found}"
         yield Check(f"hold {lost.hold}", "wrong", said,
                     "something took records away that it keeps: bring the tables back from the backup")  # fmt: skip
+    for key in sorted(runtime.ring.held("hold.") - {h.key for h in active}):
+        advice = "bring its folder of _holds back from the backup, unless a process died as it was placed"
+        yield Check(
+            f"hold {key.removeprefix('hold.')}", "warning", "its key is there, and no hold has it", advice
+        )
     if ending:
-        names = ", ".join(h.reference for h in ending[:5])
+        names = ", ".join(h.id for h in ending[:5])
         yield Check(what, "warning", f"{names}: released by the sweep within a week",
                     "`lethe hold extend` gives a hold more days")  # fmt: skip
     text = f"{len(active)} in force, {len(overdue)} overdue for review"
     if overdue:
-        names = ", ".join(h.reference for h in overdue[:5])
+        names = ", ".join(h.id for h in overdue[:5])  # an order's reference is none of the operator's
         yield Check(what, "warning", text, f"review {names}; `lethe hold extend` or `lethe hold release`")
     else:
         yield Check(what, "ok", text)
+
+
+def _restrictions(runtime: Runtime, what: str) -> Iterator[Check]:
+    kept = len(runtime.ring.restrictions.names())
+    if lost := restrictions.missing(runtime.objects, runtime.ring):
+        yield Check(what, "wrong", f"of {kept} in force {len(lost)} cannot be found: look-ups show nothing",
+                    "bring _restrictions back from the backup; a look-up says what to do without one")  # fmt: skip
+    else:
+        yield Check(what, "ok", f"{kept} in force")
 
 
 def _retention(runtime: Runtime, what: str) -> Iterator[Check]:
@@ -292,7 +314,11 @@ def _retention(runtime: Runtime, what: str) -> Iterator[Check]:
 
 
 def _integrity_log(runtime: Runtime, what: str) -> Iterator[Check]:
-    """Check that every log is there, up to date and stamped. Only their ends: `lethe verify` looks at all."""
+    """Check that every log is there, up to date and stamped. Only their ends: `lethe verify` looks at all.
+
+    In an object store the ends of some are read, by chance, where what is kept with the keys says that nothing is
+    missing: of hundreds of logs each costs some requests.
+    """
     settings = runtime.settings.integrity
     stamp_roots(settings)
     if load_signer(runtime.settings.keys_dir) is None and published_history(runtime.objects) is None:
@@ -303,13 +329,16 @@ def _integrity_log(runtime: Runtime, what: str) -> Iterator[Check]:
         yield Check(what, "warning", f"the keys sign as {history.name}, integrity.log_name says {settings.log_name}",
                     "a log keeps its name for ever; set integrity.log_name back")  # fmt: skip
     late = timedelta(seconds=2 * settings.timestamp_seconds) if settings.timestamp_url else None
-    states = list(log_states(runtime.warehouse, history, runtime.clock(), late))
+    few = _LOGS_READ if runtime.is_far else None
+    states = list(log_states(runtime.warehouse, history, runtime.clock(), late, few))
     for state in states:
         if state.trouble:
             yield Check(f"{what} {state.name}", "wrong", state.trouble, "lethe verify says what was altered")
     behind = [s for s in states if s.behind and not s.trouble]
     unstamped = [s for s in states if s.unstamped]
-    said = f"{len(states)} log(s), {sum(s.entries for s in states):,} commit(s)"
+    said = f"{counted(len(states), 'log')}, {counted(sum(s.entries for s in states), 'commit')}"
+    if (left := sum(not s.read for s in states)) > 0:
+        said += f" ({len(states) - left} read by chance, {left} as signed here last)"
     if behind:
         yield Check(what, "warning", f"{said}; {len(behind)} of them behind the ledger",
                     "a running worker publishes what is missing; so does its next start")  # fmt: skip
@@ -327,7 +356,7 @@ def _audit_ends(runtime: Runtime, what: str) -> Iterator[Check]:
         yield Check(
             what, "wrong", finding, "lethe audit verify says all; bring the audit back from its backup"
         )
-    said = f"{done.entries:,} entries in {done.logs} log(s)"
+    said = f"{done.entries:,} entries in {counted(done.logs, 'log')}"
     if done.logs and not done.anchors:
         yield Check(what, "warning", f"{said}; no anchor of it in the warehouse",
                     "a running worker makes one, so does lethe ingest")  # fmt: skip
@@ -340,11 +369,12 @@ _IMPATIENCE: Final = {"timeout": "8s", "connect_timeout": "4s", "max_retries": "
 _OF_A_WAREHOUSE: Final = (
     ("keys", _keys),
     ("warehouse", _warehouse),
-    ("clock", _clock),
+    ("clock", clock),
     ("ledger", _ledger),
     ("replay", _replay),
     ("integrity log", _integrity_log),
     ("audit entries", _audit_ends),
     ("holds", _holds),
+    ("restrictions", _restrictions),
     ("retention", _retention),
 )

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.declaration.format import Declaration, Format, formats_of
+from lethe.schemas.words import counted
 from lethe.streams.transform.decode.reshape import Shapeless, records
 
 _DEEPEST: Final = 12
@@ -67,14 +68,14 @@ def better(lines: Sequence[bytes], name: str) -> str | None:
     best = max(others, key=lambda other: others[other].score, default=None)
     if best is not None and others[best].score > max(own.score * _BETTER, _GOOD):
         return (
-            f"the first {len(lines)} record(s) fit {best} better than {name}: {_percent(others[best])}, not "
+            f"the first {counted(len(lines), 'record')} fit {best} better than {name}: {_percent(others[best])}, not "
             f"{_percent(own)}; give --format {best}, or --as-declared if {name} is meant"
         )
     empty = own.filled < _HARDLY or (own.filled < _FILLED and own.explained < _GOOD)
     if own.read and empty:
         return (
-            f"the first {len(lines)} record(s) leave most fields of {name} empty: {_percent(own)}; give another "
-            "--format, or --as-declared if it is meant"
+            f"the first {counted(len(lines), 'record')} leave most fields of {name} empty: {_percent(own)}; give "
+            "another --format, or --as-declared if it is meant"
         )
     return None
 

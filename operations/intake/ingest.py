@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
@@ -26,6 +27,7 @@ import zstandard
 
 from lethe.keys.ring import KeyRing
 from lethe.operations.intake.fit import better
+from lethe.operations.intake.received import received, remembered, says_no_year
 from lethe.operations.lines import FILE, source_for
 from lethe.operations.proof.publisher import publish_now
 from lethe.operations.runtime import Runtime
@@ -34,6 +36,7 @@ from lethe.operations.telemetry.lineage import Lineage
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import Interrupted, LetheError
 from lethe.schemas.transformed import Counts, TransformedBatch
+from lethe.schemas.words import counted
 from lethe.streams.transform.batch import LOAD_BYTES, Batch, Source
 from lethe.tiers.commit.ledger_entries import Hashed
 from lethe.tiers.ledger.reconcile import CLOSED
@@ -57,6 +60,7 @@ class Ingested:
     stream: str
     already: int = 0
     counts: Counts = field(default_factory=Counts)
+    received: date | None = None  # up to when its records were received, where their times say no year
     log_error: str | None = (
         None  # what kept the integrity log from being published; the records are committed
     )
@@ -69,13 +73,15 @@ def ingest(
     on_bytes: Callable[[int], None] | None = None,
     as_declared: bool = False,
     source_name: str | None = None,
+    day_received: date | None = None,
 ) -> Ingested:
     """Split a file of records and commit it; `on_bytes` is told how many bytes of the file have been read.
 
     Raises `LetheError` when the file cannot be read and, unless it is to be taken `as_declared`, when its first records
     fit another declaration better or leave most of this one empty: what is taken in wrong has to be taken out again.
     Interrupted, it goes on behind its last commit the next time. `source_name`: of the source whose settings (`lines`)
-    hold; without it those of the only source that has the format.
+    hold; without it those of the only source that has the format. `day_received`: up to which the records were
+    received, for times that say no year; `InputError` where the year cannot be known without it (`intake.received`).
     """
     fmt = formats.get(format_name)
     content = _Content(path)
@@ -93,7 +99,18 @@ def ingest(
             raise LetheError(f"{path}: {why}")
     if line is not None and line in settings.lines and done is None:
         runtime.file_sources.note(stream, line)
+    up_to = None
+    if day_received is not None or says_no_year(fmt):
+        up_to = remembered(
+            runtime.objects, stream, path, day_received,
+            lambda: received(
+                path, fmt, lambda: _batches(content, source, 0, settings.flush.batch, None), day_received,
+                runtime.clock(),
+            ),
+        )  # fmt: skip
     report = Ingested(path, source.stream, already=0 if done is None else done + 1)
+    report.received = None if up_to is None else up_to.up_to.date()
+    received_ms = -1 if up_to is None else up_to.milliseconds
     pending: list[TransformedBatch] = []
     hashes: list[Hashed] = []
     commits = Commits(runtime.traces, Lineage(settings, runtime.clock))
@@ -113,7 +130,9 @@ def ingest(
 
     try:
         with closing(commits), ThreadPoolExecutor(settings.threads, thread_name_prefix="split") as pool:
-            for batch in _batches(content, source, report.already, settings.flush.batch, on_bytes):
+            for batch in _batches(
+                content, source, report.already, settings.flush.batch, on_bytes, received_ms
+            ):
                 waiting.append(pool.submit(runtime.transform.process, batch, fmt))
                 flush(settings.flush.records, settings.flush.megabytes * 1_000_000)
             while waiting:
@@ -122,7 +141,7 @@ def ingest(
     except KeyboardInterrupt:
         known = report.already + report.counts.messages
         raise Interrupted(
-            f"{path}: {known} line(s) of it are in, or more, and the same command goes on behind them"
+            f"{path}: {counted(known, 'line')} of it or more came in, and the same command goes on behind them"
         ) from None
     warehouse.quality.save()
     _publish(runtime, hashes, report)
@@ -240,6 +259,7 @@ def _batches(
     skip: int,
     size: int,
     on_bytes: Callable[[int], None] | None,
+    received_ms: int = -1,
 ) -> Iterator[Batch]:
     """Make batches of lines from line `skip` on; a line's number, from 0, is its offset."""
     sequence, first = 0, skip
@@ -252,7 +272,7 @@ def _batches(
             last=number + len(lines) - 1,
             offsets=np.arange(number, number + len(lines), dtype=np.int64),
             values=list(lines),
-            received_ms=np.full(len(lines), -1, np.int64),
+            received_ms=np.full(len(lines), received_ms, np.int64),
             bytes=sum(map(len, lines)),
         )
         sequence, first = sequence + 1, number + len(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any, Final
 
 from lethe.operations.asker import Asker, record
@@ -12,6 +13,7 @@ from lethe.operations.intake import replay as replays
 from lethe.operations.intake.replay import NO_DECLARATION, NO_ENVELOPE, Replayed, Wanted
 from lethe.operations.runtime import Runtime
 from lethe.operations.window.visibility import RestrictedError, hides_value
+from lethe.schemas.errors import InputError
 from lethe.schemas.position import Position
 from lethe.streams.transform.batch import EXPLAINED
 from lethe.tiers.window import lookup, quarantine
@@ -53,6 +55,17 @@ class Shown:
 def explained(reason: str) -> str:
     """Explain a reason of rejection in a sentence."""
     return _EXPLAINED.get(reason, reason)
+
+
+def check_reason(reason: str | None) -> None:
+    """Raise `InputError` for a reason that nothing is rejected for."""
+    if reason is not None and reason not in _EXPLAINED:
+        meant = get_close_matches(reason, _EXPLAINED, 1)
+        raise InputError(
+            f"nothing is rejected for that reason; did you mean {meant[0]}?"
+            if meant
+            else f"nothing is rejected for that reason; there are {', '.join(sorted(_EXPLAINED))}"
+        )
 
 
 def listed(runtime: Runtime, reason: str | None, format_name: str | None, limit: int) -> list[Listed]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import orjson
 from lethe.integrity.evidence.parties import swapped_roles
 from lethe.keys.providers.local import LocalProvider
 from lethe.keys.ring import KeyRing
+from lethe.operations.intake.received import Received, received
 from lethe.schemas.declaration.format import FieldSpec, Format, canonical
 from lethe.schemas.declaration.vocabulary import OTHER_END
 from lethe.schemas.retention.calendar import Month
@@ -63,18 +64,19 @@ class Outcome:
     fields: list[Placed] = field(repr=False)
 
 
-def try_out(values: list[bytes | None], fmt: Format, folder: Path) -> list[Outcome]:
-    """Split sample values under the longest retention there is, so that old samples keep their identifiers."""
+def try_out(
+    values: list[bytes | None], fmt: Format, folder: Path, up_to: Received | None = None
+) -> list[Outcome]:
+    """Split sample values under the longest retention there is, so that old samples keep their identifiers.
+
+    `up_to`: when the last of them were received, where their times say no year (`received_of`).
+    """
     now = datetime.now(UTC)
     ring = KeyRing(
         LocalProvider.initialise(folder / "keys"), open_objects(str(folder / "warehouse"), {}), lambda: now
     )
     rules = Rules(RetentionPolicy(window_months=120, archive_years=100), "none", timedelta(days=1))
-    count = len(values)
-    batch = Batch(
-        Source("sample", 0, "sample/0", fmt.name), 0, 1, 0, count - 1, np.arange(count, dtype=np.int64), values,
-        np.full(count, -1, np.int64),
-    )  # fmt: skip
+    batch = _batch(values, fmt, -1 if up_to is None else up_to.milliseconds)
     found = Transform(ring, rules, _LIMIT, lambda: now).process(batch, fmt)
     people = {
         (r["offset"], r["index"], r["role"]) for r in found.identifiers.to_pylist() if r["token"] is not None
@@ -105,6 +107,19 @@ def try_out(values: list[bytes | None], fmt: Format, folder: Path) -> list[Outco
         place = (row["offset"], row["index"])
         outcomes.append(Outcome(_name(*place), row["reason"], row["detail"], {}, None, []))
     return sorted(outcomes, key=lambda o: [int(part) for part in o.record.split("/")])
+
+
+def received_of(path: str, values: list[bytes | None], fmt: Format, day: date | None) -> Received | None:
+    """Say up to when the records of a sample were received, as `lethe ingest` would; None where all say their year."""
+    return received(path, fmt, lambda: [_batch(values, fmt, -1)], day, datetime.now(UTC))
+
+
+def _batch(values: list[bytes | None], fmt: Format, received_ms: int) -> Batch:
+    count = len(values)
+    return Batch(
+        Source("sample", 0, "sample/0", fmt.name), 0, 1, 0, count - 1, np.arange(count, dtype=np.int64), values,
+        np.full(count, received_ms, np.int64),
+    )  # fmt: skip
 
 
 def _name(offset: int, index: int | None) -> str:

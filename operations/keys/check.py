@@ -60,6 +60,13 @@ def _live(ring: KeyRing, info: KeyInfo, known: Mapping[str, Known]) -> KeyReport
             f"without a copy, lethe keys give-up {info.key_id}",
             info.given_up,
         )  # fmt: skip
+    if info.marked:
+        return KeyReport(
+            info.key_id, info.state, True, None, "it is marked as destroyed or given up, which nobody did: it opens",
+            f"the mark is not believed; remove _keys/{info.key_id}.destroyed.json or "
+            f"_keys/{info.key_id}.gN.given-up, whichever is there, and find out who can write there",
+            info.given_up,
+        )  # fmt: skip
     return KeyReport(info.key_id, info.state, True, None, given_up=info.given_up)
 
 
@@ -77,8 +84,18 @@ def _over(ring: KeyRing, info: KeyInfo, now: datetime, known: Mapping[str, Known
             info.key_id, info.state, opens, None, f"nobody can tell whether it is gone: {error}",
             "the provider must answer before its destruction counts",
         )  # fmt: skip
-    late = now - info.ends
-    if info.state == "destroyed" and gone is None:
+    late = (ring.used_ahead(now) or now) - info.ends
+    if late < timedelta() and info.state == "ended":
+        # No sweep does that, and the mark is a plain file of the warehouse.
+        trouble = "it is marked as destroyed before its window has ended; its key is there and does not open"
+        advice = (
+            f"find out who did; if _keys/{info.key_id}.json is missing or damaged, bring it back from the warehouse's "
+            "backup: the month opens again"
+        )
+    elif late < timedelta():
+        trouble = "its key was destroyed before its window has ended"
+        advice = "no sweep does that: find out who did; what the window had of the month is gone"
+    elif info.state == "destroyed" and gone is None:
         trouble, advice = "a provider still holds it, or can bring it back", "lethe expire destroys it again"
     elif info.state == "ended" and late > LATE:
         what = "still opens" if opens else "is still held"

@@ -89,6 +89,7 @@ def give_up(runtime: Runtime, asker: Asker, key_id: str, reason: str) -> GivenUp
     maintenance = maintenance_context(runtime)
     if (generation := _begun(runtime, month)) is not None:
         record(runtime, asker, "keys.give-up", key=key_id, reason=reason, goes_on=True)
+        runtime.ring.losses.decide(key_id, generation)
         return loss.finish(maintenance, month, generation)
     # Step 1
     losses = runtime.ring.losses

@@ -7,7 +7,7 @@ and what was done. Other people stay masked, as in the export it is made from.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Final
@@ -144,18 +144,18 @@ def _held_data(say: _Letter, content: Mapping[str, Any]) -> list[Block]:
     records = content["records"]
     blocks: list[Block] = [Heading(say("h_what"))]
     if records:
-        times = [datetime.fromisoformat(r["event_time"]) for r in records]
+        first, last, counted = _counted(records)
         blocks += [
             Text(say("what")),
             Text(
                 say(
                     "count",
                     count=len(records),
-                    first=say.language.date(min(times)),
-                    last=say.language.date(max(times)),
+                    first=say.language.date(first),
+                    last=say.language.date(last),
                 )
             ),
-            _months(say, records),
+            _months(say, counted),
             Heading(say("h_long")),
             Text(say("long")),
         ]
@@ -174,11 +174,23 @@ def _held_data(say: _Letter, content: Mapping[str, Any]) -> list[Block]:
     return blocks + _looks(say, content["looked_at"])
 
 
-def _months(say: _Letter, records: Sequence[Mapping[str, Any]]) -> Table:
-    """Count the records by month and by the dates until which they are kept."""
-    counted = Counter(
-        (r["event_time"][:7], r["identifiers_kept_until"], r["metadata_kept_until"]) for r in records
-    )
+def _counted(
+    records: Iterable[Mapping[str, Any]],
+) -> tuple[datetime, datetime, Counter[tuple[str, str, str]]]:
+    """Return the first and the last time of records, and count them by month and the dates until which they are kept.
+
+    One of them is held at a time: there may be more than memory holds. `ValueError` for none.
+    """
+    counted, times = Counter[tuple[str, str, str]](), list[datetime]()
+    for r in records:
+        counted[r["event_time"][:7], r["identifiers_kept_until"], r["metadata_kept_until"]] += 1
+        time = datetime.fromisoformat(r["event_time"])
+        times = [min(*times, time), max(*times, time)] if times else [time, time]
+    return min(times), max(times), counted
+
+
+def _months(say: _Letter, counted: Counter[tuple[str, str, str]]) -> Table:
+    """Say how many records there are by month and by the dates until which they are kept."""
     rows = [
         [
             say.language.year_month(month),
@@ -255,12 +267,12 @@ def _records(say: _Letter, records: Sequence[Mapping[str, Any]]) -> list[Block]:
             *(", ".join(dict.fromkeys(i["value"] for i in r[n])) for n in ("identifiers", "other_parties")),
             r["metadata"].get("country"),
         ]
-        for r in records
+        for r in records[:_ROWS]
     ]
     return [
         Heading(say("h_records")),
         Text(say("records")),
-        Table([say(name) for name in head], rows),
+        Table([say(name) for name in head], rows, hidden=len(records) - len(rows)),
         Text(say("files")),
     ]
 

@@ -6,10 +6,11 @@ what is approved for one person opens nothing of another.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import IO, Any, Final
 
 from lethe.operations.access.accounts import Person
 from lethe.operations.access.cases import Case
@@ -17,13 +18,16 @@ from lethe.operations.access.desk import Desk
 from lethe.operations.access.gate import window_months
 from lethe.operations.access.grants import MOST_ROWS, Action, Grant, Read
 from lethe.operations.asker import Asker, record
-from lethe.operations.documents.packed import packed
+from lethe.operations.documents.packed import Content, pack
 from lethe.operations.office import answer as letters
 from lethe.operations.office.requests import Dossier, Requests
 from lethe.operations.rights import erase, export, restrict
 from lethe.operations.runtime import Runtime
-from lethe.schemas.errors import InputError
+from lethe.schemas.errors import InputError, LetheError
 from lethe.schemas.retention.calendar import Month
+
+_SPACED: Final = 4
+"""How much larger a copy is as people read it than as it is kept, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +126,25 @@ class Office:
         words: str = "",
         refused: bool = False,
         names: bool = False,
-    ) -> bytes:
+    ) -> IO[bytes]:
         """Make the answer in a language: a ZIP of the letter and, of an access request, the data beside it.
+
+        It is a file without a name on the disk of the installation, as a hold's is that is handed over, which ends with
+        its being closed: there may be more data than memory holds. Raises `LetheError` when the disk refuses.
 
         The copy needs an approved grant; a letter about what was done needs none, and holds nothing of the window.
         `names`: tell whose each look was. It is in the audit before it is returned.
         """
         words = words.strip()[:4000]
         dossier = self.requests.get(person, case_id)
-        asker, content, files = self.asker(person, dossier.case), None, dict[str, bytes]()
+        asker, content, most = self.asker(person, dossier.case), None, 0
+        files: dict[str, Content] = {}
         if dossier.request.kind == "access" and not refused:
             grant = self._use(person, dossier, Action.EXPORT)
             copy = export.export_all(self.runtime, asker, dossier.about, names=names)
             self.desk.took_all(grant.id, copy.records, "have more rows approved")
-            content, files = copy.content, copy.files()
+            content, most = copy.content, _SPACED * copy.size
+            files |= copy.parts()
         if words != dossier.words:
             self.requests.keep(person, case_id, "words", words)
         facts = letters.Facts(
@@ -149,7 +158,18 @@ class Office:
         now = self.runtime.clock()
         files |= letters.files(content, facts, language, self.runtime.settings.office, now)
         record(self.runtime, asker, "request.answer", what=dossier.request.kind, language=language)
-        return packed(files)
+        return self._packed(files, most)
+
+    def _packed(self, files: Mapping[str, Content], most: int) -> IO[bytes]:
+        place = self.runtime.exports
+        try:
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+            out = tempfile.TemporaryFile(dir=place)  # noqa: SIM115  (closed by who sends it)
+            pack(files, out, most)
+            out.seek(0)
+        except OSError as error:
+            raise LetheError(f"{place} cannot be written: {error.strerror}") from None
+        return out
 
     def may(self, person: Person, dossier: Dossier, action: Action) -> str | None:
         """Say how far a grant of weight is: its state, `ended` where it has, or None where none was asked for."""

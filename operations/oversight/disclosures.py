@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
 from lethe.operations.runtime import Runtime
@@ -45,7 +45,7 @@ def about(
     records: Collection[str] = (),
     on_damage: Callable[[str], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the audit entries that are about a person, oldest first, each one checked; damage is as in `entries`.
+    """Yield the audit entries that are about a person, oldest first; damage is as in `entries`.
 
     `records`: names of records that the window holds of the person: entries about one record name it, not whom it is
     of. `window_tokens`: the person's tokens of live months, which entries of earlier releases hold.
@@ -53,13 +53,15 @@ def about(
     now = runtime.clock()
     months: dict[str, frozenset[str]] = {}
     old, names = frozenset(window_tokens), frozenset(records)
-    for entry in runtime.audit.entries(on_damage):
+
+    def is_about(entry: Mapping[str, Any]) -> bool:
         month = entry["time"][:7]
         if month not in months:
             months[month] = frozenset(runtime.audit_tokens.of_month(month, now, subjects))
-        if (
+        return (
             not months[month].isdisjoint(entry.get("subjects") or ())
             or not old.isdisjoint(entry.get("tokens") or ())
             or entry.get("record") in names
-        ):
-            yield entry
+        )
+
+    yield from runtime.audit.entries(on_damage, is_about)

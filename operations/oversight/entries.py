@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from lethe.operations.asker import Asker, record
+from lethe.operations.audit.paging import Page, Wish, page
 from lethe.operations.oversight.disclosures import about
 from lethe.operations.runtime import Runtime
 from lethe.operations.window.identify import identify
@@ -28,6 +29,10 @@ COLUMNS: Final = (
 )
 
 
+MOST_LOOKED_AT: Final = 100_000
+"""Entries read for one page: less than half a second of a processor."""
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which entries are wanted: all that are given must be so; `since` <= time < `until`."""
@@ -38,7 +43,7 @@ class Filter:
     since: datetime | None = None
     until: datetime | None = None
 
-    def matches(self, entry: dict[str, Any]) -> bool:
+    def matches(self, entry: Mapping[str, Any]) -> bool:
         """Tell whether an entry is wanted. `action` also stands for those that begin with it and a dot."""
         action = str(entry.get("action"))
         return (
@@ -53,7 +58,21 @@ class Filter:
 def listed(runtime: Runtime, wanted: Filter, on_damage: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     """Yield the entries that are wanted, oldest first, each one checked; `on_damage` is told what is not as it was."""
     runtime.has_key_directory()  # an empty mount point has no entries
-    return (shown(e) for e in runtime.audit.entries(on_damage) if wanted.matches(e))
+    return map(shown, runtime.audit.entries(on_damage, wanted.matches))
+
+
+def newest(
+    runtime: Runtime, wanted: Filter, after: Mapping[int, int], limit: int, on_damage: Callable[[str], None]
+) -> Page:
+    """Return a page of the entries that are wanted, newest first, at most `limit`; `after` says where to go on.
+
+    At most `MOST_LOOKED_AT` entries are looked at for it. Entries of an earlier release's file are not among them.
+    """
+    runtime.has_key_directory()
+    wish = Wish(wanted.matches, limit, MOST_LOOKED_AT, wanted.since, wanted.until, after)
+    found = page(runtime.audit, wish, on_damage)
+    found.entries = [shown(e) for e in found.entries]
+    return found
 
 
 def disclosures(
@@ -75,6 +94,6 @@ def disclosures(
     return found
 
 
-def shown(entry: dict[str, Any]) -> dict[str, Any]:
+def shown(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return an entry without its tokens, which say nothing to a person."""
     return {k: v for k, v in entry.items() if k not in ("subjects", "tokens", "previous")}

@@ -1,7 +1,8 @@
 """Compare archive rows with what the declaration of their format makes of their originals, inside the window.
 
-A row that was forged before it was signed is proven like any other: only its original shows it. Nothing of an original
-leaves this module but names of columns, so no audit entry is written.
+A row that was forged before it was signed is proven like any other: only its original shows it. Whom the window's rows
+name is compared as well (module `named`). Nothing of an original leaves this module but names of columns, so no audit
+entry is written.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lethe.integrity.evidence.build import row_to_json
 from lethe.integrity.rows.hashes import integrity_hash, salt
 from lethe.integrity.verify.findings import Finding, Kind
+from lethe.operations.proof.named import Named
 from lethe.operations.runtime import Runtime
 from lethe.schemas.arrow import METADATA
 from lethe.schemas.declaration import format as formats
@@ -76,9 +80,13 @@ def compare_originals(
         if (months[0] and part.month < months[0]) or (months[1] and part.month > months[1]):
             continue
         chosen = part.rows if stream is None else part.rows & (pc.field("stream") == stream)
+        named = Named(runtime.warehouse.window["identifiers"], part)
         for page in select_each(originals, chosen):
-            yield from _page(runtime, part, page, report)
+            yield from _page(runtime, part, page, report, named)
+            if named.full:
+                yield from named.compare()
             tick(report.rows)
+        yield from named.compare()
 
 
 def differences(runtime: Runtime, original: Original, row: Mapping[str, Any]) -> list[str]:
@@ -89,13 +97,23 @@ def differences(runtime: Runtime, original: Original, row: Mapping[str, Any]) ->
     declared = _declared(runtime, (row["format"], row["format_version"]), Compared())
     if declared is None:
         return []
-    made = _made(runtime, declared, [original])[0]
+    made = _made(runtime, declared, [original], [row])[0]
     if made is None:
         return ["all"]
-    return _differ(row_to_json(pa.Table.from_pylist([made], schema=METADATA)), row, _CERTAIN)
+    return _differ(row_to_json(pa.Table.from_pylist([made.row], schema=METADATA)), row, _CERTAIN)
 
 
-def _page(runtime: Runtime, part: Part, page: Mapping[str, Any], report: Compared) -> Iterator[Finding]:
+@dataclass(slots=True)
+class _Made:
+    """What a declaration makes of one original: its archive row, and the rows of whom it names."""
+
+    row: dict[str, Any]
+    names: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _page(
+    runtime: Runtime, part: Part, page: Mapping[str, Any], report: Compared, named: Named
+) -> Iterator[Finding]:
     topic_partition = page["stream"], page["partition"]
     offsets = page["first_offset"], page["last_offset"]
     rows = archive_rows(runtime.warehouse, topic_partition, part.month, *offsets)
@@ -120,8 +138,12 @@ def _page(runtime: Runtime, part: Part, page: Mapping[str, Any], report: Compare
             report.unknown += len(some)
             continue
         report.rows += len(some)
-        for (position, _, _), made in zip(some, _made(runtime, declared, some), strict=True):
-            yield from _compared(position, made, known[position.offset, position.index])
+        theirs = [known[position.offset, position.index] for position, _, _ in some]
+        all_made = _made(runtime, declared, some, theirs)
+        for (position, _, _), row, made in zip(some, theirs, all_made, strict=True):
+            yield from _compared(position, None if made is None else made.row, row)
+            if made is not None:
+                named.add(position, made.names)
 
 
 def _compared(
@@ -142,27 +164,45 @@ def _differ(made: Mapping[str, Any] | None, row: Mapping[str, Any], columns: Seq
     return [name for name in columns if (made or {}).get(name) != row.get(name)]
 
 
-def _made(runtime: Runtime, declared: Format, some: Sequence[Original]) -> list[dict[str, Any] | None]:
-    """Return the archive row of each original, None for one of which there is none."""
-    found: list[dict[str, Any] | None] = [None] * len(some)
+def _made(
+    runtime: Runtime, declared: Format, some: Sequence[Original], rows: Sequence[Mapping[str, Any]]
+) -> list[_Made | None]:
+    """Return what is made of each original, None where that is no archive row; `rows` are those that there are."""
+    found: list[_Made | None] = [None] * len(some)
     for form in _FORMS:
         mine = [at for at, one in enumerate(some) if one[1] == form]
         if mine:
             # The canonical form is that of one record, taken out of its value and its envelope.
             fmt = declared if form == "received" else plain(declared).model_copy(update={"envelope": None})
-            for at, row in _rows(runtime, fmt, [some[at] for at in mine]).items():
+            times = np.array([_latest_ms(rows[at]) for at in mine], np.int64)
+            for at, row in _rows(runtime, fmt, [some[at] for at in mine], times).items():
                 found[mine[at]] = row
     return found
 
 
-def _rows(runtime: Runtime, fmt: Format, some: Sequence[Original]) -> dict[int, dict[str, Any]]:
+def _latest_ms(row: Mapping[str, Any]) -> int:
+    """Return the latest of a row's own times, in milliseconds since 1970.
+
+    A time that says no year is of the one in which it came. When that was is not in an original: what it says is held
+    against the year that the row has, which the log proves.
+    """
+    times = [row[name] for name in ("event_time", "done_time") if row.get(name) is not None]
+    instants = [datetime.fromisoformat(time) if isinstance(time, str) else time for time in times]
+    return int(max(instants).timestamp() * 1000)
+
+
+def _rows(
+    runtime: Runtime, fmt: Format, some: Sequence[Original], received_ms: npt.NDArray[np.int64]
+) -> dict[int, _Made]:
     position, count = some[0][0], len(some)
     source = Source(position.stream, position.partition, f"originals/{position.stream}", fmt.name)
-    now = np.full(count, int(runtime.clock().timestamp() * 1000), np.int64)
     values: list[bytes | None] = [value for _, _, value in some]
-    batch = Batch(source, 0, 0, 0, count - 1, np.arange(count, dtype=np.int64), values, now)
-    made: pa.Table = runtime.transform.process(batch, fmt).metadata
-    return {row["offset"]: row for row in made.to_pylist()}
+    batch = Batch(source, 0, 0, 0, count - 1, np.arange(count, dtype=np.int64), values, received_ms)
+    made = runtime.transform.process(batch, fmt)
+    rows = {row["offset"]: _Made(row) for row in made.metadata.to_pylist()}
+    for name in made.identifiers.to_pylist():
+        rows[name["offset"]].names.append(name)
+    return rows
 
 
 def _declared(runtime: Runtime, kind: tuple[str, int], report: Compared) -> Format | None:

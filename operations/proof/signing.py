@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lethe.integrity.log.signing import KeyHistory
+from lethe.operations.asker import Asker, record
 from lethe.operations.proof.publisher import publication_of
 from lethe.operations.proof.signer import load_signer, rotate_signer, signer_of
 from lethe.operations.runtime import Runtime
@@ -35,8 +36,12 @@ def make_keys(runtime: Runtime) -> KeyHistory:
     return signer.history
 
 
-def rotate_keys(runtime: Runtime, on_log: Callable[[int, int | None], None]) -> KeyHistory:
-    """Hand over to new signing keys and sign every log again; `on_log` is told how many of how many are done."""
+def rotate_keys(runtime: Runtime, asker: Asker, on_log: Callable[[int, int | None], None]) -> KeyHistory:
+    """Hand over to new signing keys and sign every log again; `on_log` is told how many of how many are done.
+
+    Who did it is in the audit before; the log itself says when.
+    """
+    record(runtime, asker, "keys.rotate")
     signer = rotate_signer(runtime.settings.keys_dir, runtime.clock())
     publication_of(runtime).sign_again(on_log)
     return signer.history

@@ -76,10 +76,11 @@ def verify(file: bytes, keys: Sequence[VerifierKey]) -> None:
 
 def verify_all(runtime: Runtime, keys: Sequence[VerifierKey]) -> int:
     """Verify every certificate and that none is missing; return how many there are, or raise `IntegrityError`."""
-    return certificates.verify_all(runtime.objects, keys) if keys else 0
+    return certificates.verify_all(runtime.objects, keys, runtime.certificate_anchors) if keys else 0
 
 
 def _what(what: dict[str, Any]) -> str:
     if "months" in what:
-        return "one person, months " + ", ".join(m["month"] for m in what["months"])
+        months = [m["month"] for m in what["months"]]
+        return f"one person, {'month' if len(months) == 1 else 'months'} {', '.join(months)}"
     return str(what.get("month") or what.get("hold") or what.get("stream"))

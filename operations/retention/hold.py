@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from lethe.operations.asker import Asker, record
+from lethe.operations.audit.naming import BEHIND_A_PLUS, may_name_somebody
 from lethe.operations.retention.sweep import registrar
 from lethe.operations.runtime import Runtime
 from lethe.operations.window.identify import identify
 from lethe.schemas.errors import InputError, LetheError
+from lethe.schemas.subjects.addresses import Subject
 from lethe.tiers.holds import coverage
 from lethe.tiers.holds.holds import Holds
 from lethe.tiers.holds.release import finish_release
@@ -116,6 +118,10 @@ def place(runtime: Runtime, asker: Asker, order: Order) -> Placed:
         raise InputError("--review lies in the future")
     countries = runtime.settings.line_countries
     subjects = tuple(s for text in order.people for s in identify(text, countries).candidates)
+    if any(_names_somebody(text, subjects) for text in (authority, reference)):
+        raise InputError(
+            "the audit keeps authority and reference for good: write them without anybody's number or address"
+        )
     scope = Scope(subjects, tuple(order.accounts), tuple(order.messages), order.since, order.until)
     ends = None if order.days is None else now + timedelta(days=order.days)
     basis: Literal["order", "claims"] = "claims" if order.claims else "order"
@@ -238,6 +244,15 @@ def _to_release(holds: Holds, reference: str) -> tuple[str, str]:
         raise LetheError("this hold has been released already")
     hold = holds.find(reference)
     return hold.id, hold.reference
+
+
+def _names_somebody(text: str, subjects: Sequence[Subject]) -> bool:
+    """Tell whether a text has an address, a number with its plus, or whom the order is about, in it.
+
+    References of courts have many digits of their own, so a count of them says nothing.
+    """
+    in_all = BEHIND_A_PLUS if "+" in text else None
+    return may_name_somebody(text, in_all=in_all, subjects=subjects)
 
 
 def _holds(runtime: Runtime) -> Holds:

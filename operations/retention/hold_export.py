@@ -99,14 +99,23 @@ def export_packed(runtime: Runtime, asker: Asker, reference: str) -> Packed:
         produced = export(runtime, asker, reference, folder / "hold")
         asker.takes(produced.records)
         with zipfile.ZipFile(folder / "hold.zip", "x", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
-            for path in sorted((folder / "hold").rglob("*")):
-                if path.is_file():
-                    packed.write(path, path.relative_to(folder / "hold"))
+            for name in _files_of(folder / "hold"):
+                packed.write(folder / "hold" / name, name)
         shutil.rmtree(folder / "hold")
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return Packed(produced, folder / "hold.zip")
+
+
+def _files_of(folder: Path, inside: str = "") -> Iterator[str]:
+    """Yield the files below a folder by their paths in it, in order; of names alone, there are two for each record."""
+    for name in sorted(path.name for path in (folder / inside).iterdir()):
+        path = f"{inside}{name}"
+        if (folder / path).is_dir():
+            yield from _files_of(folder, f"{path}/")
+        else:
+            yield path
 
 
 def check_new(folder: Path) -> None:

@@ -14,6 +14,7 @@ from lethe.operations.compact import compact_for
 from lethe.operations.proof.signer import signer_of
 from lethe.operations.runtime import Runtime
 from lethe.schemas.errors import LetheError
+from lethe.schemas.words import counted
 from lethe.tiers.certificates.certificates import Registrar
 from lethe.tiers.maintenance import Kept, MaintenanceContext
 from lethe.tiers.retention.expiry import Outcome, due_months
@@ -29,7 +30,7 @@ _MERGING: Final = 1_200.0
 
 def registrar(runtime: Runtime) -> Registrar:
     """Say who signs the deletion certificates. The key directory is looked at first: a missing one is an error."""
-    return Registrar(runtime.objects, signer_of(runtime))
+    return Registrar(runtime.objects, signer_of(runtime), runtime.certificate_anchors)
 
 
 def maintenance_context(
@@ -101,11 +102,14 @@ def _run_sweep(runtime: Runtime) -> list[Outcome] | None:
         if outcome.state == "differs":
             found = "none that can be counted" if outcome.rows < 0 else f"{outcome.rows}"
             log.error(
-                "%s: it covered %d record(s), there are %s; lethe doctor", outcome.what, outcome.said, found
+                "%s: it covered %s, there are %s; lethe doctor",
+                outcome.what,
+                counted(outcome.said, "record"),
+                found,
             )
             continue
         log.info(
-            "%s: %s, %d file(s), %d row(s), %d record(s) held", outcome.what, outcome.state, outcome.files,
+            "%s: %s; files: %d, rows: %d, records held: %d", outcome.what, outcome.state, outcome.files,
             outcome.rows, outcome.held,
         )  # fmt: skip
     try:
@@ -113,5 +117,5 @@ def _run_sweep(runtime: Runtime) -> list[Outcome] | None:
     except LetheError as error:  # what was forgotten is forgotten; small files only make look-ups slow
         log.error("compaction: %s", error)
     else:
-        log.info("%d group(s) of files merged", len(merges))
+        log.info("%s of files merged", counted(len(merges), "group"))
     return outcomes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from lethe.operations.asker import Asker, record
+from lethe.operations.documents.packed import Content, parts_of
 from lethe.operations.oversight import disclosures
 from lethe.operations.retention.sweep import maintenance_context
 from lethe.operations.runtime import Runtime
 from lethe.operations.window.identify import identify
 from lethe.schemas.errors import LetheError
 from lethe.tiers.rights import subject_export
+from lethe.tiers.rights.spool import Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,19 @@ class Export:
             self.content[part] for part in ("records", "rejected_records", "mentioned_in", "held_by_law")
         )
 
+    @property
+    def size(self) -> int:
+        """How many bytes the records of the copy are, about, as JSON without white space."""
+        records = self.content["records"]
+        return records.size if isinstance(records, Spool) else 0
+
     def files(self) -> dict[str, bytes]:
         """Write it out as files by name: JSON for machines, CSV for people."""
         return subject_export.as_files(self.content)
+
+    def parts(self) -> dict[str, Iterator[bytes]]:
+        """Write it out as `files` does, each in parts of about a record: all of it need not be in memory."""
+        return subject_export.as_parts(self.content)
 
 
 def export(
@@ -84,7 +96,7 @@ def export_all(
     return Export(content)
 
 
-def write_files(folder: Path, files: Mapping[str, bytes]) -> list[str]:
+def write_files(folder: Path, files: Mapping[str, Content]) -> list[str]:
     """Write the files of an export for their owner alone and return their paths: all of them, or none.
 
     Raises `LetheError` when the disk refuses.
@@ -98,7 +110,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> list[str]:
         # Step 1
         for part, data in zip(made.values(), files.values(), strict=True):
             with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(data)
+                file.writelines(parts_of(data))
         # Step 2
         for path, part in made.items():
             part.replace(path)

@@ -57,10 +57,12 @@ class Door:
     def asker(self, request: Mapping[str, Any], request_id: str, signer: Person | None) -> Asker:
         """Return in whose name a request is done, once it has passed the gate.
 
-        Raises `RefusedError`, or `WaitingError` while a second person has to approve it.
+        Raises `RefusedError`, `WaitingError` while a second person has to approve it, and `InputError` for a case that
+        names somebody.
         """
         if signer is None:
-            return Asker.of(request.get("who") or SOURCE, request.get("case") or _CASE, request=request_id)
+            said = Asker.of(request.get("who") or SOURCE, request.get("case") or _CASE, request=request_id)
+            return said.names_nobody()
         return _passed(self._office[1], signer, request, request_id)
 
 
@@ -71,6 +73,7 @@ def _office(runtime: Runtime) -> tuple[RequestKeys, Gate]:
         from lethe.operations.access.desk import Desk
         from lethe.operations.access.gate import Gate
         from lethe.operations.access.signed_requests import RequestKeys
+        from lethe.operations.health.watermark import Watermark
     except ImportError:
         raise ConfigurationError(
             "requests are signed here (requests.signed), which needs the service's packages: pip install 'lethe[serve]'"
@@ -78,6 +81,7 @@ def _office(runtime: Runtime) -> tuple[RequestKeys, Gate]:
     serve, ring, clock = runtime.settings.serve, runtime.ring, runtime.clock
     database = Database(serve.url(runtime.settings.keys_dir))
     database.upgrade()
+    Watermark(database, runtime.settings.keys_dir, ring, clock).check()
 
     def audit(entry: Mapping[str, Any]) -> None:
         runtime.audit.append({"source": SOURCE, **entry}, clock())

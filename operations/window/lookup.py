@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from lethe.operations.asker import Asker, record, record_each
 from lethe.operations.runtime import Runtime
+from lethe.operations.window.communications import MOST_VALUES, Communications
 from lethe.operations.window.identify import Person, identify
 from lethe.operations.window.visibility import Hidden, hidden_people, hidden_tokens, hides_held, is_hidden
 from lethe.schemas.arrow import METADATA
@@ -20,22 +20,16 @@ from lethe.schemas.subjects.addresses import Subject
 from lethe.tiers.window import lookup as window
 from lethe.tiers.window.usage import usage_of
 
-MOST_VALUES: Final = 1_000
-"""How many values are looked up at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Communications:
-    """What was found, newest first: per record its name, role and kind of the person, the other party and the row of
-    the archive. `restricted`: there are others, which are not shown.
-    """
-
-    records: list[dict[str, Any]]
-    restricted: bool = False
-    missing: dict[str, str] = field(default_factory=dict)
-    """Months that could not be looked through although their window is open: key id -> why."""
-    unread_number: bool = False
-    """Nothing was found, and the text looks like a number without being one that can be read."""
+__all__ = [
+    "MOST_VALUES",
+    "Communications",
+    "lookup",
+    "lookup_each",
+    "lookup_held",
+    "newest_first",
+    "paired",
+    "reveal_each",
+]
 
 
 def lookup(

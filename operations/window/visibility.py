@@ -7,13 +7,12 @@ from typing import Any, Final
 
 from lethe.operations.asker import Asker
 from lethe.operations.runtime import Runtime
+from lethe.operations.window.communications import RESTRICTED
 from lethe.schemas.errors import LetheError
 from lethe.schemas.position import Position
 from lethe.schemas.subjects.addresses import Subject
 from lethe.tiers.rights import restrictions
 from lethe.tiers.window.lookup import Query
-
-RESTRICTED = "restricted: this person's records are not shown; --law TEXT with a reason of law shows them"
 
 Hidden = set[tuple[str, int, bytes]]
 """Tokens of restricted people: (month, window in months, token)."""

@@ -36,7 +36,7 @@ FieldPath = Annotated[
 RoleName = Annotated[str, StringConstraints(pattern=r"^[a-z_]{2,24}$")]
 TimeFormat = Literal[
     "iso", "rfc2822", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns", "iso_or_epoch_s", "yymmddhhmm",
-    "yyyymmddhhmmss", "dmy", "mdy",
+    "yyyymmddhhmmss", "dmy", "mdy", "syslog",
 ]  # fmt: skip
 
 ArchiveType = Literal[
@@ -82,8 +82,8 @@ class Condition(Declared):
     """Holds when the text of a field is (or is not) one of some words, or matches a pattern; or any or all of several.
 
     Words are compared without regard to case and surrounding space. `matches` is a regular expression in the syntax
-    common to Python and Rust; it finds its match anywhere unless it is anchored. `present`: whether
-    the field holds anything but space.
+    common to Python and Rust; it finds its match anywhere unless it is anchored. Of a field that is empty neither
+    can be said. `present`: whether the field holds anything but space.
     """
 
     field: FieldPath | None = None

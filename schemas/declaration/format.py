@@ -10,6 +10,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from difflib import get_close_matches
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -30,6 +31,7 @@ from lethe.schemas.declaration.fields import (
     Rule,
     Swap,
 )
+from lethe.schemas.declaration.lines import MOST_PATTERNS, LinePattern, check_lines
 from lethe.schemas.errors import ConfigurationError
 
 NAME: Final = r"^[a-z0-9-]{1,60}/[a-z0-9-]{1,60}$"
@@ -63,10 +65,14 @@ class Format(Declared):
     version: int = Field(ge=1)
     title: str = Field(max_length=200)
     data: Literal["communication", "usage"] = "communication"
-    encoding: Literal["json", "csv", "pairs", "form", "combined"] = "json"
+    encoding: Literal["json", "csv", "pairs", "form", "combined", "lines"] = "json"
     columns: tuple[str, ...] = Field((), max_length=500)  # csv: the names of the columns, in order
     optional_columns: int = Field(0, ge=0, le=400)  # csv: how many of the last ones a line may lack
     headings: bool = False  # csv: lines that name the columns or their types may stand among the others
+    lines: tuple[LinePattern, ...] = Field((), max_length=MOST_PATTERNS)  # lines: what a record looks like
+    skip_lines: tuple[LinePattern, ...] = Field(
+        (), max_length=MOST_PATTERNS
+    )  # lines that are no communication
     separator: str = Field(
         " ", min_length=1, max_length=1
     )  # between pairs, or columns of csv (a comma for " ")
@@ -154,6 +160,10 @@ class Format(Declared):
             raise ValueError(
                 "the fields of csv are among its `columns`, each named once, without an envelope"
             )
+        if (self.encoding == "lines") != bool(self.lines) or (self.skip_lines and not self.lines):
+            raise ValueError('encoding = "lines", and only it, has patterns in `lines`')
+        if self.lines:
+            check_lines(self.lines, self.skip_lines, paths)
         if self.encoding == "combined" and not paths <= set(COMBINED_COLUMNS):
             raise ValueError(f"the fields of a combined line are among {', '.join(COMBINED_COLUMNS)}")
 
@@ -433,10 +443,15 @@ def known() -> dict[str, Declaration]:
 
 
 def get(name: str) -> Declaration:
-    """Return a declaration by name; raises `ConfigurationError` listing what there is."""
+    """Return a declaration by name; raises `ConfigurationError` that names the one that was meant, or all there are."""
     found = _added.get(name) or builtin().get(name)
     if found is None:
         shown = f" {name!r}" if _NAME.fullmatch(name) else " of that name"
+        meant = get_close_matches(name, known(), 1)
+        if meant:
+            raise ConfigurationError(
+                f"no format{shown}; did you mean {meant[0]}? `lethe formats list` shows all"
+            )
         raise ConfigurationError(f"no format{shown}; known formats: {', '.join(known())}")
     return found
 

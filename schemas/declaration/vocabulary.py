@@ -52,10 +52,14 @@ CODE_PATTERNS: Final[dict[str, str]] = {
     "enhanced": r"[245]\.[0-9]{1,3}\.[0-9]{1,3}",  # status of a mail server, RFC 3463
 }
 CODE_MAX_LENGTH: Final = 64
-CODES: Final = frozenset({"account", "application", "sender", "route", "network", "status", "error"})
+CODES: Final = frozenset(
+    {"account", "application", "sender", "recipient", "route", "network", "status", "error"}
+)
 """Columns that never end empty for what stands there: what may not be shown gets a stand-in of the month."""
 MADE_KEY: Final = r"[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
 """Keys that a machine made."""
+PLATFORM_ID: Final = rf"[0-9]{{16,20}}|[A-Z]{{1,2}}[0-9a-f]{{32}}|{MADE_KEY}"
+"""What a platform calls an account of a business (Instagram, Messenger, LINE, Apple): no number has so many digits."""
 KEY_SHAPE: Final = (
     f"{CODE_PATTERNS['name']}|{CODE_PATTERNS['number']}|{MADE_KEY}"
     r"|[0-9]{1,8}|[0-9]{1,4}[A-Za-z_.-]+(?:[0-9]{1,4}[A-Za-z_.-]*){0,2}|[A-Za-z][A-Za-z_.-]*[0-9]{5,8}(?:-[A-Za-z]+[0-9]{0,2})?"

@@ -18,7 +18,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote
@@ -46,6 +46,8 @@ NUMBERED: Final = frozenset(
 )  # where bare digits are a phone number; elsewhere an id
 
 EMAIL: Final = r"^[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[a-z0-9](?:[a-z0-9.-]{0,252}[a-z0-9])?$"
+HOST_WITH_PORT: Final = r"^([^:\[\]]+|\[[^\]]*\]):[0-9]{1,5}$"
+"""The host is the first group."""
 _NESTED: Final = 6  # schemes and brackets around one another
 _SIP: Final = re.compile(r"sips?:(?:([^@?>]+)@)?([^;?>\s]+)(.*)", re.IGNORECASE | re.DOTALL)
 _JID: Final = re.compile(  # of a device of somebody, too
@@ -54,8 +56,18 @@ _JID: Final = re.compile(  # of a device of somebody, too
 _PLMN: Final = re.compile(r"(\+?[0-9][0-9 ().-]{6,24})/TYPE=PLMN(?:@.*)?", re.IGNORECASE)  # 3GPP TS 23.140
 NUMBERS_WITH_HOST: Final = ("@s.whatsapp.net", "@c.us", "/type=plmn")
 """Marks of what looks like an e-mail address and is a number."""
-_SCHEMES: Final = frozenset({"sms", "smsto", "mms", "mmsto", "callto", "fax", "imessage"})
-_MAIL_TYPE: Final = re.compile(r"rfc822\s*;\s*|@[^@:\s]+:", re.IGNORECASE)  # RFC 3464; a route of RFC 5321
+_SCHEMES: Final = frozenset(
+    # and labels: of Twilio's clients, of numbers in CDRs, `urn:tel:`
+    "sms smsto mms mmsto callto fax imessage client user phone mobile msisdn e164 e.164 urn".split()
+)
+_CALLING: Final = re.compile(
+    r"4:(\+[0-9]{7,15})"
+)  # Azure Communication Services and Teams, of a telephone number
+_MAIL_TYPE: Final = re.compile(  # RFC 3464; Exchange; a route of RFC 5321
+    r"rfc822\s*;\s*|smtp\s*[:;]\s*|@[^@:\s]+:", re.IGNORECASE
+)
+_CHANNEL: Final = re.compile(r"(?:SIP|PJSIP|IAX2|Local)/([^/@\s]+)@[^@]*", re.IGNORECASE)  # of Asterisk
+_GROUP: Final = re.compile(r"[^:\"<>@,;]{1,64}:([^;]*@.*);\s*", re.DOTALL)  # RFC 5322
 _COMMENT: Final = re.compile(r"\s*\([^()@]*\)$")  # RFC 5322
 _CONTEXT: Final = re.compile(r";phone-context=\+([0-9]{1,3})(?![0-9])", re.IGNORECASE)
 _IN_BRACKETS: Final = re.compile(r"<([^<>]+)>\s*(?:;.*)?$")
@@ -67,8 +79,11 @@ _AROUND_IP: Final = re.compile(
 )
 _PADDED: Final = re.compile(r"(?:[0-9]{3}\.){3}[0-9]{3}", re.ASCII)
 _PORT: Final = re.compile(r"([0-9.]+):[0-9]{1,5}|\[([0-9a-fA-F:.]+)\]:[0-9]{1,5}", re.ASCII)
-_HOST_PORT: Final = re.compile(r"^([^:\[\]]+|\[[^\]]*\]):[0-9]{1,5}$", re.ASCII)
-_LISTED: Final = re.compile(r"[,;\n]")
+_LISTED: Final = (  # what stands between quotes is one piece; marks that are part of addresses separate the last
+    re.compile(r"(?:\"(?:[^\"\\]|\\.)*\"|[^,;\n])+"), re.compile(r"[^|]+"), re.compile(r"[^<>]+(?!.*>)"),
+)  # fmt: skip
+_FEW_DIGITS: Final = 5  # of which there are more in an address than in a name
+_MARKS: Final = "\"'`“”‘’«»()[]{}<>,; "
 _QUOTED: Final = re.compile(r"^'([^']+)'$|^\"([^\"@]+)\"$")
 
 
@@ -181,6 +196,8 @@ def _without(prefixes: tuple[str, ...], text: str) -> str:
 
 def _user(text: str) -> str:
     """Return who is named by a URI or behind a name, as far as it may be what was dialled; "" otherwise."""
+    if match := _CHANNEL.fullmatch(text):
+        return match[1]
     if match := _IN_BRACKETS.search(text):
         text = match[1].strip()
     elif ":" not in text:
@@ -195,23 +212,41 @@ def _user(text: str) -> str:
 
 
 def several(text: str, how: Reading) -> list[Subject]:
-    """Read a text that may hold several addresses: a list with commas or semicolons, or JSON.
+    """Read a text that may hold several addresses: a list with commas, semicolons, `|` or `<` (Plivo), or JSON.
 
     Of JSON it is a text, a list, or what a member `to`, `email` or `address` holds. Empty where it is none of these.
     """
     text = cleaned(text)
     if text.startswith(("{", "[")):
         try:
-            parts = list(_texts(orjson.loads(text)))
+            return _all_of(_texts(orjson.loads(text)), how)
         except orjson.JSONDecodeError:
             return []
-    else:
-        parts = _LISTED.split(text)
-        if len(parts) < 2:
+    if group := _GROUP.fullmatch(text):
+        return _all_of(_LISTED[0].findall(group[1]), how)
+    for pieces in _LISTED:
+        parts = pieces.findall(text)
+        if len(parts) > 1 and (found := _all_of(parts, how)):
+            return found
+    return []
+
+
+def _all_of(parts: Iterable[str], how: Reading) -> list[Subject]:
+    """Read the pieces of a list: none where one fits no kind, unless it begins a name with a comma in it."""
+    known: list[Subject] = []
+    begun = False
+    for one in parts:
+        subject = read(one, how) if one.strip() else None
+        if subject is None:
+            continue
+        if subject.kind != "opaque" and (not begun or "<" in one):
+            known.append(subject)
+            begun = False
+        elif begun or "@" in one or sum(map(str.isdigit, one)) >= _FEW_DIGITS:
             return []
-    known = [subject for one in parts if one.strip() and (subject := read(one, how))]
-    # One piece that fits no kind, and the whole is something else: a name with a comma in it.
-    return known if known and all(subject.kind != "opaque" for subject in known) else []
+        else:
+            begun = True  # `Khan, Ayesha <ayesha@example.org>`
+    return [] if begun else known
 
 
 def _texts(node: Any, depth: int = 0) -> Iterator[str]:
@@ -253,6 +288,8 @@ def _by_shape(text: str, depth: int = 0) -> Subject:
         return Subject("msisdn", canonical_number(match[1]))
     if number := international(text):
         return Subject("msisdn", number)
+    if match := _CALLING.fullmatch(text):
+        return _by_shape(match[1], depth + 1)
     if (match := _PLMN.fullmatch(text)) and (number := international(match[1])):
         return Subject("msisdn", number)
     if (
@@ -270,11 +307,23 @@ def _by_shape(text: str, depth: int = 0) -> Subject:
         return _by_shape(bare, depth + 1) if bare else Subject("opaque", text)
     if colon and scheme in CHAT_CHANNELS and (name := text[len(scheme) + 1 :].strip()):
         return _on_channel(name, scheme, depth)
-    if (match := _IN_BRACKETS.search(text)) and (inner := match[1].strip()):
-        return _by_shape(inner, depth + 1)
+    if (match := _IN_BRACKETS.search(text)) and match[1].strip(_MARKS):
+        return _by_shape(match[1].strip(), depth + 1)
     if match := _SIP.match(text):
         return _sip(match[1], match[2].lower(), match[3].lower())
-    return _email(text) or _ip(text) or Subject("opaque", text)
+    return _email(text) or _ip(text) or _without_marks(text, depth) or Subject("opaque", text)
+
+
+def _without_marks(text: str, depth: int) -> Subject | None:
+    """Read a number between marks that an export or a paste left behind: half a pair of quotes, a bracket, a comma.
+
+    A number alone: a name between marks is another name, and what is no whole number stays as it is written.
+    """
+    bare = _COMMENT.sub("", text).strip(_MARKS)
+    if not bare or bare == text or not bare.startswith(("+", "00")):
+        return None
+    found = _by_shape(bare, depth + 1)
+    return found if found.kind == "msisdn" else None
 
 
 def _sip(user: str | None, host: str, parameters: str) -> Subject:
@@ -282,7 +331,7 @@ def _sip(user: str | None, host: str, parameters: str) -> Subject:
 
     A port says how to reach somebody, not who it is.
     """
-    host = _HOST_PORT.sub(r"\1", host)
+    host = re.sub(HOST_WITH_PORT, r"\1", host)
     if not user:
         return Subject("sip", host)
     bare = user.split(";")[0].split(":")[0].strip()

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from lethe.schemas.declaration.vocabulary import PLATFORM_ID
 from lethe.schemas.subjects.addresses import CHAT_CHANNELS, EMAIL, MAX_LENGTH
 from lethe.schemas.subjects.numbers import international
 
 
 @dataclass(frozen=True, slots=True)
 class BusinessAddress:
-    """A business's own address: `kind` is short_code, number, alphanumeric or email."""
+    """A business's own address: `kind` is short_code, number, alphanumeric, email or chat (an id of a platform)."""
 
     kind: str
     address: str
@@ -24,8 +25,8 @@ class BusinessAddress:
 def business_address(text: str, longest: int = 11) -> BusinessAddress | None:
     """Read a business's address; None if the text is no address that the archive may keep.
 
-    Numbers lose their `+`, spaces and channel prefix. `longest` bounds alphanumeric names. The display name in front of
-    an e-mail address is free text and is left out.
+    Numbers lose their `+`, spaces and channel prefix. `longest` bounds alphanumeric names and ids of platforms. The
+    display name in front of an e-mail address is free text and is left out.
     """
     text = unicodedata.normalize("NFC", text[:MAX_LENGTH]).strip()
     if match := re.search(r"<([^<>]+)>$", text):
@@ -42,12 +43,15 @@ def business_address(text: str, longest: int = 11) -> BusinessAddress | None:
     lowered = text.lower()
     if len(text) <= 254 and re.match(EMAIL, lowered) and not _CARRIER.match(lowered):
         return BusinessAddress("email", lowered)
+    if len(text) <= longest and _PLATFORM.fullmatch(text):
+        return BusinessAddress("chat", text)
     few_digits = sum(c.isdigit() for c in text) <= _NAME_DIGITS
     if len(text) <= longest and few_digits and _NAME.fullmatch(text):
         return BusinessAddress("alphanumeric", text)
     return None
 
 
+_PLATFORM: Final = re.compile(PLATFORM_ID)
 # VERP, SRS and relays write the address of somebody else into the local part, whoever is in the row.
 _CARRIER: Final = re.compile(
     r"[^@]*[^@=#%!](?:[=#%]|_at_)(?:[a-z0-9-]+\.)+[a-z]{2,}(?![a-z0-9-])[^@]*@|(?:[a-z0-9-]+\.)+[a-z]{2,}![^@]+@"

@@ -27,7 +27,8 @@ WORDS: Final = frozenset(
 _ALONE: Final = frozenset(re.sub(r"[\W_]", "", word) for word in WORDS) - {""} | frozenset(
     # What telephones and switches show, and what programs write where they have nothing.
     "outofarea nocallerid callerid calleridunavailable calleridwithheld userunavailable notprovided notset undefined "
-    "nil nan payphone coinlinepayphone coinline interactionwithotherservice unterdrückt privat numeroprivado "
+    "nil nan undisclosedrecipients undisclosedrecipient recipientlistnotshown "
+    "payphone coinlinepayphone coinline interactionwithotherservice unterdrückt privat numeroprivado "
     "desconhecido sconosciuto numerosconosciuto privénummer onbekend неизвестно скрытыйномер 非通知 非通知設定 "
     "表示圏外 公衆電話 通知不可能 未知号码 未知 隐藏号码 발신번호표시제한 مجهول".split()
 )

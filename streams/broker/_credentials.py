@@ -82,7 +82,7 @@ class Credentials:
             ) from None
         except (OSError, KeyError, TypeError, orjson.JSONDecodeError) as error:
             raise TransientError(
-                f"kafka.oauth_url: no token ({type(error).__name__}); does the token service answer?"
+                f"kafka.oauth_url: no token ({_why(error)}); does the token service answer?"
             ) from None
         lives = found.get("expires_in")
         return token, time.time() + lives if isinstance(lives, int | float) else _expiry(token)
@@ -149,6 +149,19 @@ class Credentials:
             else:
                 found |= {"sasl.username": kafka.sasl_username, "sasl.password": self.password()}
         return {name: value for name, value in found.items() if value is not None}
+
+
+def _why(error: Exception) -> str:
+    """Say why a token service gave no token, in words of ours: an answer may hold anything."""
+    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
+        error = error.reason
+    if isinstance(error, TimeoutError):
+        return f"none within {_TOKEN_SECONDS:.0f} s"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return "its answer is none of OAuth 2.0"
 
 
 def _secret(name: str, given: Secret | None, file: Path | None) -> str | None:

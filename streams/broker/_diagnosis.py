@@ -15,13 +15,15 @@ from typing import Any, Final
 
 from confluent_kafka import KafkaError
 
-from lethe.operations.settings import Settings
+from lethe.operations.settings import Kafka, Settings
 from lethe.schemas.errors import ConfigurationError, LetheError, TransientError
 from lethe.streams.broker._credentials import Credentials
 
 _PROBE_SECONDS: Final = 2.0
 _REFUSED: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
-_NOISE: Final = re.compile(r"^\S+?://\S+?: |^\S+/(?:bootstrap|[0-9]+): | \(after \d+ms in state \w+[^)]*\)")
+_NOISE: Final = re.compile(
+    r"^\S+?://\S+?: |^\S+/(?:bootstrap|[0-9]+): | \(after \d+ms in state \w+(?:[^()]|\([^()]*\))*\)"
+)
 
 
 class Heard(logging.Handler):
@@ -115,14 +117,15 @@ def _probe(settings: Settings) -> str | None:
         try:
             with socket.create_connection((host, int(port)), _PROBE_SECONDS) as plain:
                 if wants_tls:
-                    return _handshake(plain, host, Credentials(settings.kafka).ssl_context())
+                    return _handshake(plain, host, settings.kafka)
                 return _speaks_tls(plain)
         except (OSError, ValueError):
             continue
     return None
 
 
-def _handshake(plain: socket.socket, host: str, context: ssl.SSLContext) -> str | None:
+def _handshake(plain: socket.socket, host: str, kafka: Kafka) -> str | None:
+    context = Credentials(kafka).ssl_context()
     try:
         with context.wrap_socket(plain, server_hostname=host):
             return None
@@ -133,11 +136,15 @@ def _handshake(plain: socket.socket, host: str, context: ssl.SSLContext) -> str 
                 f"its certificate is not made out to the host {host}; name the broker as its certificate does"
             )
         if error.verify_code in (18, 19, 20, 21):  # self-signed, or of an issuer that is not known
+            if kafka.ssl_ca_file is None:
+                return "its certificate is of an authority that this machine does not know; set kafka.ssl_ca_file"
             return "its certificate is of an authority that kafka.ssl_ca_file does not hold"
         return f"its certificate is not accepted: {reason}"
     except ssl.SSLError as error:
         if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF_WHILE_READING"):
             return "its listener does not speak TLS; check kafka.security_protocol and the port"
+        return None
+    except TimeoutError:  # it accepts and says nothing, whatever it speaks
         return None
     except OSError:
         return "its listener does not speak TLS; check kafka.security_protocol and the port"

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from datetime import datetime
 from typing import Final
 
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin._config import ConfigResource
-from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo, OffsetSpec
 
 from lethe.operations.settings import Settings
 from lethe.streams.broker.client import Admin
+from lethe.tiers.commit.clock_check import time_of_stamp
 
 _SECONDS: Final = 5.0
 earliest_of: Final[Callable[[], OffsetSpec]] = OffsetSpec.earliest
 latest_of: Final[Callable[[], OffsetSpec]] = OffsetSpec.latest
+newest_of: Final[Callable[[], OffsetSpec]] = OffsetSpec.max_timestamp
 
 
 def kept(settings: Settings, places: Collection[str]) -> dict[str, dict[str, int | None]]:
@@ -52,6 +55,21 @@ def ends(settings: Settings) -> dict[tuple[str, int], int]:
 
     A topic that there is not (yet) is left out. Raises `TransientError` when the broker does not answer.
     """
+    return {place: int(info.offset) for place, info in _of_each(settings, latest_of).items()}
+
+
+def newest_stamp(settings: Settings) -> datetime | None:
+    """Ask for the latest time stamp of a message in the configured source topics; None where none is told.
+
+    Raises `TransientError` when the broker does not answer.
+    """
+    stamps = [time_of_stamp(int(info.timestamp)) for info in _of_each(settings, newest_of).values()]
+    return max((stamp for stamp in stamps if stamp is not None), default=None)
+
+
+def _of_each(
+    settings: Settings, what: Callable[[], OffsetSpec]
+) -> dict[tuple[str, int], ListOffsetsResultInfo]:
     admin = Admin(settings)
     admin.reach()
     try:
@@ -62,10 +80,8 @@ def ends(settings: Settings) -> dict[tuple[str, int], int]:
             if topic in known
             for number in known[topic].partitions
         ]
-        offsets = admin.client.list_offsets(
-            {place: latest_of() for place in places}, request_timeout=_SECONDS
-        )
-        return {(p.topic, p.partition): int(f.result(_SECONDS).offset) for p, f in offsets.items()}
+        offsets = admin.client.list_offsets({place: what() for place in places}, request_timeout=_SECONDS)
+        return {(p.topic, p.partition): f.result(_SECONDS) for p, f in offsets.items()}
     except (KafkaException, TimeoutError) as error:
         raise admin.failed(error) from None
 

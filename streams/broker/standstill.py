@@ -1,4 +1,7 @@
-"""Whether partitions are read from: one with messages waiting of which none is read shows in readiness and metrics.
+"""Whether partitions are read from: one with messages waiting of which none is read is begun anew, and shows.
+
+It shows in readiness, log and metrics. What is done about it is bounded: each way to begin anew once, then it is only
+said; the same again an hour later.
 
 The library knows the end of a partition as its last fetch brought it, so a consumer that fetches nothing sees no lag.
 Here the broker is asked where partitions end, by a client of its own.
@@ -9,8 +12,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol
 
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
@@ -24,6 +28,8 @@ from lethe.streams.transform.batch import Source
 log = logging.getLogger("lethe.feed")
 
 _MISSED_LOOKS: Final = 3
+_AGAIN_SECONDS: Final = 3_600.0  # after which all ways to begin anew may be tried again
+_HELPLESS: Final = "start this worker again"
 _THE_END: Final[Callable[[], OffsetSpec]] = OffsetSpec.latest
 
 Place = tuple[str, int]
@@ -46,10 +52,31 @@ class Read(Protocol):
         """The offset behind all that was read of it."""
 
 
+class Shown(Protocol):
+    """Where it is seen: the worker's metrics."""
+
+    def standing_still(self, partitions: Iterable[Place]) -> None:
+        """Show which partitions stand still."""
+
+    def begun_anew(self, how: str) -> None:
+        """Count one that is begun anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """A way to begin partitions anew: its name as a metric's label, what is said of it, and what does it."""
+
+    how: str
+    said: str
+    begin: Callable[[Sequence[Source]], None]
+
+
 class Standstill:
     """Which assigned partitions stand still: messages wait, there is room, and for five minutes none was read.
 
-    A broker that does not answer, a process that slept and a pipeline without room begin the time anew.
+    A broker that does not answer, a process that slept and a pipeline without room begin the time anew. Each way of
+    `mends` is tried in turn, five minutes apart. They read from where the tables stand, so nothing is lost or doubled
+    by them.
     """
 
     patience: ClassVar = 300.0
@@ -60,11 +87,12 @@ class Standstill:
         settings: Settings,
         assigned: Callable[[], Iterable[Read]],
         has_room: Callable[[], bool],
-        show: Callable[[Iterable[Place]], None],
+        shown: Shown,
+        mends: Sequence[Mend] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settings, self._assigned, self._has_room, self._show = settings, assigned, has_room, show
-        self._clock = clock
+        self._settings, self._assigned, self._has_room = settings, assigned, has_room
+        self._shown, self._mends, self._clock = shown, mends, clock
         self._admin: Admin | None = None
         self._looked = clock()
         self._over = threading.Event()
@@ -73,16 +101,18 @@ class Standstill:
         # How many messages wait: of partitions not read since the look before, and of those that stand still.
         self._behind: dict[Place, int] = {}
         self._still: dict[Place, int] = {}
+        # How many ways to begin a partition anew were tried, and when the last one.
+        self._tried: dict[Place, tuple[int, float]] = {}
 
     def trouble(self) -> str | None:
-        """Say which partition stands still, if one does."""
+        """Say which partition stands still, if one does, and what is done about it."""
         if not self._still:
             return None
-        (stream, number), waiting = min(self._still.items())
+        place, waiting = min(self._still.items())
         more = f", and {len(self._still) - 1} more" if len(self._still) > 1 else ""
         return (
-            f"{stream} partition {number}{more}: {waiting} messages wait in Kafka and none was read for "
-            f"{self.patience / 60:.0f} minutes; start this worker again"
+            f"{place[0]} partition {place[1]}{more}: {waiting} messages wait in Kafka and none was read for "
+            f"{self.patience / 60:.0f} minutes; {self._said(self._tried.get(place, (0, 0.0))[0])}"
         )
 
     def lag(self) -> dict[tuple[str, int], int]:
@@ -112,28 +142,51 @@ class Standstill:
         except (KafkaException, LetheError, TimeoutError):
             self._admin, self._since = None, {}  # that shows elsewhere
             return
-        room, since, behind = self._has_room(), {}, {}
+        room, since, behind = self._has_room(), dict[Place, tuple[int, float]](), dict[Place, int]()
+        sources = dict[Place, Source]()
         for partition in self._assigned():
             place, read = (partition.source.stream, partition.source.partition), partition.read_to
             waiting = ends.get((partition.topic, partition.source.partition), 0) - read
             known, at = self._since.get(place, (-1, now))
-            stays = read == known and waiting > 0
+            # One that was begun anew may be further back than it was: that is not yet read from.
+            stays = waiting > 0 and (read == known or (place in self._still and read < known))
             since[place] = (read, at if stays and room else now)
+            sources[place] = partition.source
             if stays:
                 behind[place] = waiting
         self._since, self._behind = since, behind
         self._tell({place: behind[place] for place in behind if now - since[place][1] >= self.patience})
+        self._mend(now, {place: sources[place] for place in self._still})
 
     def _tell(self, still: dict[Place, int]) -> None:
-        for stream, number in still.keys() - self._still.keys():
-            log.error(
-                "%s/%d: %d messages wait in Kafka and none was read for %d s, although there is room; start this "
-                "worker again", stream, number, still[stream, number], self.patience,
-            )  # fmt: skip
-        for stream, number in self._still.keys() - still.keys():
+        for stream, number in (self._still.keys() - still.keys()) & self._since.keys():
             log.info("%s/%d no longer stands still", stream, number)
         self._still = still
-        self._show(still)
+        self._shown.standing_still(still)
+
+    def _mend(self, now: float, still: Mapping[Place, Source]) -> None:
+        """Begin partitions anew in the next way that was not tried of late, and say so; at last only say it."""
+        due = dict[int, list[Source]]()
+        for place, source in still.items():
+            tried, at = self._tried.get(place, (0, float("-inf")))
+            if now - at >= _AGAIN_SECONDS:
+                tried = 0
+            if now - at < self.patience or tried > len(self._mends):
+                continue
+            self._tried[place] = (tried + 1, now)
+            due.setdefault(tried, []).append(source)
+            log.error(
+                "%s/%d: %d messages wait in Kafka and none was read for %d s, although there is room; %s",
+                *place, self._still[place], now - self._since[place][1], self._said(tried + 1),
+            )  # fmt: skip
+        for tried, sources in due.items():
+            if tried < len(self._mends):
+                self._shown.begun_anew(self._mends[tried].how)
+                self._mends[tried].begin(sources)
+
+    def _said(self, tried: int) -> str:
+        """Return what is said when so many ways were tried, or had nothing left to try."""
+        return self._mends[tried - 1].said if 0 < tried <= len(self._mends) else _HELPLESS
 
     def _ends(self, places: Iterable[Place]) -> dict[Place, int]:
         """Ask for the last stable offset of each partition: what is read is what was committed by its producer."""

@@ -129,6 +129,7 @@ class Reason:
     TOO_OLD: Final = "too_old"
     UNKNOWN_KIND: Final = "unknown_kind"
     WRONG_COLUMNS: Final = "wrong_columns"
+    LINE_FORM: Final = "line_form"
     NO_SCHEMA: Final = "no_schema"
     NOT_DECODED: Final = "not_decoded"
     NO_COMMUNICATION: Final = "no_communication"
@@ -159,6 +160,7 @@ EXPLAINED: Final[dict[str, str]] = {
     Reason.TOO_OLD: "the event is older than the archive keeps",
     Reason.UNKNOWN_KIND: "no declared format goes with the message",
     Reason.WRONG_COLUMNS: "the line has another number of columns than the declaration says",
+    Reason.LINE_FORM: "the line fits none of the declaration's `lines`",
     Reason.NO_SCHEMA: "the schema registry does not know the schema the value names",
     Reason.NO_COMMUNICATION: "the declaration skips such records: signalling, or a line of headings",
     Reason.NOT_DECODED: "the value does not fit the schema it names",

@@ -27,6 +27,7 @@ from lethe.streams.transform.decode.registry import Registry, unframed
 from lethe.streams.transform.seal.seal import reject_all, seal
 from lethe.streams.transform.split.rules import Rules
 from lethe.streams.transform.split.split import Split, split
+from lethe.streams.transform.split.yearless import with_years
 from lethe.streams.transform.split_by_batch import transformed
 
 _TABLES = {
@@ -102,7 +103,7 @@ class Transform:
         raise AssertionError("unreachable")
 
     def _parts(self, load: Load, fmt: Format, now: datetime) -> tuple[Split, list[Reject]]:
-        decoded = decode(load.values, fmt, self.max_bytes)
+        decoded = with_years(decode(load.values, fmt, self.max_bytes), fmt, load, now)
         line = self.rules.lines(load.batches[0].source.stream) if self.rules.lines else ANY_LINE
         parts = split(decoded, fmt, self.rules, now, line)
         return parts, decoded.rejects + parts.rejects

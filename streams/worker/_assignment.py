@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from lethe.schemas.errors import GapError
+from lethe.schemas.errors import GapError, TransientError
 from lethe.streams.broker.topics import Streams
 from lethe.streams.transform.batch import Source
 from lethe.streams.worker._partition import Partition
@@ -24,7 +24,20 @@ log = logging.getLogger("lethe.feed")
 _ANSWER_SECONDS: Final = 15.0  # for all partitions of one assignment: well below max.poll.interval.ms
 _AGAIN_SECONDS: Final = 1.0  # between two tries, and for one of them
 _SAID_SECONDS: Final = 60.0
-_REFUSED: Final = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART})
+REFUSED: Final = {
+    KafkaError._FATAL: "see its log, then start again",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "its user needs READ and DESCRIBE on the topic (docs/kafka.md)",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "its user needs READ on the group (docs/kafka.md)",
+    KafkaError.UNKNOWN_TOPIC_OR_PART: "was the topic deleted?",
+}
+"""Answers of a broker that end a worker, and what to do about each."""
+
+
+def refusal(error: KafkaError, about: str) -> TransientError:
+    """Say what the broker refuses, and what to do about it."""
+    return TransientError(
+        f"the broker refuses {about}: {error.name()}; {REFUSED.get(error.code(), REFUSED[KafkaError._FATAL])}"
+    )
 
 
 class Listener(Protocol):
@@ -63,7 +76,7 @@ class Assignments:
         """Begin partitions, (topic, number) each; return where to fetch those from that a broker answers for.
 
         The others are kept in `without_leader`: a broker that goes takes some seconds to be followed by another. Raises
-        `GapError` when a topic no longer has the offset, unless gaps are accepted, and `KafkaException` when a topic is
+        `GapError` when a topic no longer has the offset, unless gaps are accepted, and `TransientError` when a topic is
         gone or may not be read.
         """
         found, until = [], time.monotonic() + seconds
@@ -73,8 +86,8 @@ class Assignments:
                 self.without_leader.discard((topic, number))
             except KafkaException as failed:
                 error: KafkaError = failed.args[0]
-                if error.fatal() or error.code() in _REFUSED:
-                    raise
+                if error.fatal() or error.code() in REFUSED:
+                    raise refusal(error, f"topic {topic}") from None
                 self._put_aside(topic, number, error)
         return found
 
@@ -142,7 +155,9 @@ class Assignments:
                     continue
                 log.warning("reading %s/%d again from the table", partition.source.stream, number)
                 consumer.incremental_unassign([TopicPartition(topic, number)])
-                consumer.incremental_assign(self.begin(consumer, [(topic, number)]))
+                begun = self.begin(consumer, [(topic, number)])
+                consumer.incremental_assign(begun)
+                consumer.resume(begun)  # the library keeps a pause over both
 
     def out_of_range(self, consumer: Any, topic: str, number: int) -> None:
         """Start a partition again whose position the broker does not have: it lost records at one end or the other.

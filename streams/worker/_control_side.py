@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from lethe.operations.settings import Settings
 from lethe.schemas.errors import LetheError
-from lethe.streams.broker.client import Login
+from lethe.streams.broker.client import Admin, Login
 from lethe.streams.worker.app import make_control_app, settle
 
 log = logging.getLogger("lethe.control")
@@ -26,6 +26,10 @@ _JOIN_SECONDS: Final = 120.0  # a group that is not at rest may take two session
 _DEAD_SECONDS: Final = 3.0  # Faust ends its fetcher itself at each rebalance, and starts it again
 _PAUSES: Final = (5.0, 10.0, 20.0, 40.0, 60.0)
 _PATIENT_SECONDS: Final = 30.0
+_RIGHTS: Final = {
+    "TopicAuthorizationFailedError": "needs READ on lethe.requests and the leader's topic",
+    "GroupAuthorizationFailedError": "needs READ on the group of the control side",
+}
 
 
 class ControlSide:
@@ -89,20 +93,32 @@ class ControlSide:
                 return None
             now = time.monotonic()
             if starting.done() and starting.exception() is not None:
-                return _reason(starting.exception())
+                return await asyncio.to_thread(self._diagnosed, starting.exception())
             if not starting.done() and now - begun > _JOIN_SECONDS:
                 return "the group did not take this worker in"
             fetcher = app._fetcher
             if app.crashed or fetcher.crashed:
                 dead_since = dead_since or now
                 if now - dead_since > _DEAD_SECONDS:
-                    return _reason(fetcher.crash_reason or app.crash_reason)
+                    reason = fetcher.crash_reason or app.crash_reason
+                    return await asyncio.to_thread(self._diagnosed, reason)
             else:
                 dead_since = None
                 if starting.done():
                     self._up()
             await asyncio.sleep(_LOOK_SECONDS)
         return None
+
+    def _diagnosed(self, error: BaseException | None) -> str:
+        """Say why the application ended. Its library tells no certificate from a password: the feed's does."""
+        if isinstance(error, LetheError):
+            return str(error)  # ours, such as of a store that did not answer a sweep
+        if type(error).__name__ not in _RIGHTS:
+            try:
+                Admin(self._settings).reach()
+            except LetheError as known:
+                return str(known)
+        return _reason(error)
 
     def _up(self) -> None:
         self._down_since = None
@@ -128,9 +144,5 @@ class ControlSide:
 def _reason(error: BaseException | None) -> str:
     """Name what ended the application: the library's class of error says it, and its text may quote anything."""
     name = "no reason given" if error is None else type(error).__name__
-    rights = {
-        "TopicAuthorizationFailedError": "needs READ on lethe.requests and the leader's topic",
-        "GroupAuthorizationFailedError": "needs READ on the group of the control side",
-        "KafkaConnectionError": "cannot connect",
-    }.get(name)
+    rights = _RIGHTS.get(name)
     return name if rights is None else f"{name}: the broker's user {rights} (docs/kafka.md)"

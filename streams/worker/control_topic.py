@@ -33,6 +33,7 @@ from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
 from lethe.operations.window.identify import identify
 from lethe.schemas.errors import InputError, LetheError, TransientError
+from lethe.schemas.words import counted
 from lethe.streams.broker.topics import create
 from lethe.streams.worker._memory import give_back
 from lethe.streams.worker.metrics import Metrics
@@ -145,7 +146,7 @@ class Desk:
             }
         copy = export.export(runtime, asker, text)
         try:
-            files = export.write_files(runtime.exports / request_id, copy.files())
+            files = export.write_files(runtime.exports / request_id, copy.parts())
         except LetheError as error:
             raise LetheError(
                 f"{error}; exports_dir names the folder: set one that workers may write to"
@@ -194,7 +195,7 @@ def _wrong(request: Mapping[str, Any]) -> str | None:
     except InputError as error:
         return f"subject: {error}"
     if unknown := set(request) - _FIELDS:
-        return f"{len(unknown)} field(s) that no request has; there are {', '.join(sorted(_FIELDS))}"
+        return f"{counted(len(unknown), 'field')} that no request has; there are {', '.join(sorted(_FIELDS))}"
     if not all(isinstance(value, str) for value in request.values()):
         return "all fields are texts"
     return None

@@ -23,20 +23,15 @@ from lethe.schemas.errors import LetheError, TransientError
 from lethe.streams.broker.client import Login, client_options, make_client
 from lethe.streams.broker.topics import Streams
 from lethe.streams.transform.batch import LOAD_BYTES, Batch
-from lethe.streams.worker._assignment import Assignments, Listener
+from lethe.streams.worker._assignment import REFUSED, Assignments, Listener, refusal
 from lethe.streams.worker._partition import Partition, Portion, runs
 
 log = logging.getLogger("lethe.feed")
 
-_FATAL: Final = {
-    KafkaError._FATAL: "see its log, then start again",
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "its user needs READ and DESCRIBE on the topic (docs/kafka.md)",
-    KafkaError.GROUP_AUTHORIZATION_FAILED: "its user needs READ on the group (docs/kafka.md)",
-    KafkaError.UNKNOWN_TOPIC_OR_PART: "was the topic deleted?",
-}
 _LAG_SECONDS: Final = 2.0
 _CHECK_SECONDS: Final = 5.0
 _PATIENCE_SECONDS: Final = 20.0
+_LONGEST_PATIENCE: Final = 640.0
 _SILENT_SECONDS: Final = 2.0  # how long the thread may not call the broker while there is no room
 _SILENT_WHEN_FULL: Final = 60.0  # the same while much is held: well below max.poll.interval.ms
 
@@ -69,7 +64,8 @@ class Feed:
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._portion = Portion(settings.flush.batch)
         self._linger = min(0.5, settings.flush.seconds / 4)
-        self._restarts_asked = 0  # counted by whoever asks, in one thread
+        self._asking = threading.Lock()
+        self._restarts_asked = 0  # counted by whoever asks
         self._restarts_begun = 0  # counted by the feed's thread
         self._handing_over = False  # what was read has left its partition and is not noted by the sink yet
         self.settled = threading.Event()  # the group has given this worker its share, be it nothing
@@ -78,7 +74,8 @@ class Feed:
         self._login = Login(settings)
         self._lag: dict[tuple[str, int], int] = {}
         self._lag_heard = 0.0
-        self._waited_since = time.monotonic()
+        self._waited_since, self._patience = time.monotonic(), _PATIENCE_SECONDS
+        self._not_checked = ""  # why topics could not be checked, as last said
 
     def run(self) -> None:
         """Consume until stopped; a fatal error is left in `error`."""
@@ -108,9 +105,12 @@ class Feed:
         """Use a password or certificate that was rotated; end when the log-in stays refused."""
         if self._login.rotated():
             log.info("the broker's credentials have changed: joining the group again with the new ones")
-            self._consumer.close()
-            self._connect()
+            self._join_anew()
         self.error = self.error or self._login.refused()
+
+    def _join_anew(self) -> None:
+        self._consumer.close()
+        self._connect()
 
     def stop(self) -> None:
         """Ask the thread to leave the group and end."""
@@ -118,8 +118,13 @@ class Feed:
 
     def restart(self, source: str) -> None:
         """Drop what is held of a source and read it again from the table's position, if it is still assigned."""
-        self._restarts_asked += 1  # first: what is to be read again is not at its end
+        with self._asking:
+            self._restarts_asked += 1  # first: what is to be read again is not at its end
         self._jobs.put(lambda: self._restart_asked(source))
+
+    def join_anew(self) -> None:
+        """Leave the group and join it again by a new consumer; everything is read again from the table's positions."""
+        self._jobs.put(self._join_anew)
 
     def publish_offsets(self, done: Mapping[str, int]) -> None:
         """Tell Kafka the last offset done of each source, for lag monitoring."""
@@ -219,8 +224,8 @@ class Feed:
     def _warn_of_waiting(self) -> None:
         """Warn that the group takes long to give this worker its share: nothing else shows why nothing happens."""
         now = time.monotonic()
-        if not self.settled.is_set() and now - self._waited_since >= _PATIENCE_SECONDS:
-            self._waited_since = now
+        if not self.settled.is_set() and now - self._waited_since >= self._patience:
+            self._waited_since, self._patience = now, min(2 * self._patience, _LONGEST_PATIENCE)
             log.warning(
                 "still waiting for a share of the partitions: the group %s is not at rest; is another member of it "
                 "dead or stuck? It is given up after its session time-out",
@@ -234,8 +239,11 @@ class Feed:
             self._topics_checked = now
             try:
                 self._same()
+                self._not_checked = ""
             except TransientError as error:
-                log.info("%s", error)
+                if self._not_checked != str(error):
+                    self._not_checked = str(error)
+                    log.info("%s", error)
 
     def _sort_in(self, messages: list[Any]) -> int:
         """Give messages to their partitions, a run at a time; return how many bytes they have."""
@@ -274,11 +282,9 @@ class Feed:
                 self._assignments.out_of_range(self._consumer, message.topic(), message.partition())
             except LetheError as lost:
                 self.error = lost
-        elif error.fatal() or error.code() in _FATAL:
-            about = f" topic {message.topic()}" if message.topic() else f" group {self._settings.kafka.group}"
-            self.error = TransientError(
-                f"the broker refuses{about}: {error.name()}; {_FATAL.get(error.code(), _FATAL[KafkaError._FATAL])}"
-            )
+        elif error.fatal() or error.code() in REFUSED:
+            topic, group = message.topic(), self._settings.kafka.group
+            self.error = refusal(error, f"topic {topic}" if topic else f"group {group}")
         else:
             log.warning("broker: %s", error.name())
 
@@ -364,6 +370,8 @@ class Feed:
 
 
 def _unexpected(where: str, error: BaseException) -> LetheError:
+    if isinstance(error, KafkaException) and error.args[0].code() in REFUSED:
+        return refusal(error.args[0], where)
     log.error("%s failed", where, exc_info=error)
     what = error.args[0].name() if isinstance(error, KafkaException) else type(error).__name__
     return TransientError(f"{where} failed: {what}; start again")

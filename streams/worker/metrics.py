@@ -51,6 +51,10 @@ class Metrics:
             "lethe_partition_stands_still", "Partitions with messages waiting of which none is read, 1 each",
             ["stream", "partition"], registry=self.registry,
         )  # fmt: skip
+        self._anew = Counter(
+            "lethe_standstills_begun_anew", "Times partitions that stood still were begun anew", ["how"],
+            registry=self.registry,
+        )  # fmt: skip
         self._holds = Gauge(
             "lethe_holds",
             "Legal holds in force, of them overdue for review, and months of which one has fewer records than before",
@@ -100,6 +104,8 @@ class Metrics:
             self._commits.labels(outcome)
         for outcome in ("ok", "failed"):
             self._sweeps.labels(outcome)
+        for how in ("assigned", "joined"):
+            self._anew.labels(how)
 
     def holds(self, in_force: int, overdue: int, differing: int) -> None:
         """Show legal holds, as the last sweep saw them; `differing`: months of which one lost records."""
@@ -172,6 +178,10 @@ class Metrics:
         self._still.clear()
         for stream, partition in partitions:
             self._still.labels(stream, str(partition)).set(1)
+
+    def begun_anew(self, how: str) -> None:
+        """Note that what stood still is begun anew: its partitions `assigned` again, or the group `joined` again."""
+        self._anew.labels(how).inc()
 
     def quality(self, found: Iterable[Found]) -> None:
         """Show what differs now from the past of its format."""

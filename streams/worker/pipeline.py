@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final, Protocol
@@ -105,6 +105,11 @@ class Pipeline:
         self._in_flight.delivered(load)
         self._taken = self._put(load)
         return self._taken
+
+    def begin_anew(self, sources: Iterable[Source]) -> None:
+        """Read sources again from where the tables stand. May be called from any thread."""
+        for source in sources:
+            self._read_again(source.id, f"{source.stream}/{source.partition} stood still")
 
     # -- the agents' side ------------------------------------------------------------------------------------
 

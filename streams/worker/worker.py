@@ -23,7 +23,7 @@ from lethe.operations.telemetry.lineage import Lineage
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import LetheError
 from lethe.schemas.transformed import TransformedBatch
-from lethe.streams.broker.standstill import Standstill
+from lethe.streams.broker.standstill import Mend, Standstill
 from lethe.streams.broker.topics import StillTheSame, Streams, identify
 from lethe.streams.transform.batch import Batch
 from lethe.streams.worker._control_side import ControlSide
@@ -118,7 +118,11 @@ class Worker:
         if attach is not None:
             control = ControlSide(settings, lambda app: attach(app, self.metrics))
         sweeps = Sweeps(self.runtime, self.metrics) if control is not None else None
-        still = Standstill(settings, feed.partitions, lambda: pipeline.has_room, self.metrics.standing_still)
+        mends = (
+            Mend("assigned", "it is begun anew where the tables stand", pipeline.begin_anew),
+            Mend("joined", "the group is joined anew", lambda _: feed.join_anew()),
+        )
+        still = Standstill(settings, feed.partitions, lambda: pipeline.has_room, self.metrics, mends)
         health = HealthServer(
             settings.metrics_host, settings.metrics_port, self.metrics,
             lambda: _why_not_ready(feed, pipeline, still, control, sweeps),

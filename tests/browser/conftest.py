@@ -10,7 +10,7 @@ from datetime import timedelta
 import orjson
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from service_thread import serving
 from walker import NOW, PASSWORD, PEOPLE, Site, Walker
 
@@ -21,6 +21,8 @@ from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
 from lethe.testing.traffic import generate
 from lethe.testing.traffic.fraud import fraud
+
+expect.set_options(timeout=30_000)  # as long as a click waits: the machine may have much else to do
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,7 @@ FOCUSED = """() => {
 
 def tabbed(page: Page, name: str) -> list[dict[str, Any]]:
     """Press Tab from the top of a page until the focus leaves it; judge every stop."""
+    page.wait_for_load_state()
     controls = page.evaluate(CONTROLS)
     page.evaluate(
         "() => { document.activeElement?.blur(); getSelection().removeAllRanges(); scrollTo(0, 0) }"
@@ -57,8 +58,44 @@ def tabbed(page: Page, name: str) -> list[dict[str, Any]]:
     return stops
 
 
+def graph_by_arrows(page: Page) -> None:
+    """Walk the link graph from its first target: every node is reached by arrows, and says whom it is linked with."""
+    nodes = page.locator("figure.graph [data-at]")
+    expect(page.locator("figure.graph [data-at][tabindex='0']")).to_have_count(1)
+    page.locator("#node-0").focus()
+    picked = page.locator("[data-picked]")
+    expect(picked).to_contain_text("target. Linked with")
+    reached, new = {"node-0"}, ["node-0"]
+    while new:
+        at = new.pop()
+        for key in ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"):
+            page.locator(f"#{at}").focus()
+            page.keyboard.press(key)
+            there = page.evaluate("() => document.activeElement.id")
+            if there not in reached:
+                reached.add(there)
+                new.append(there)
+    assert len(reached) == nodes.count() > 3
+    page.keyboard.press("End")
+    last = page.locator(":focus")
+    expect(last).to_have_attribute("id", f"node-{nodes.count() - 1}")
+    expect(last).to_have_attribute("tabindex", "0")
+    expect(picked).to_contain_text(str(last.get_attribute("aria-label")))
+    links = page.locator(
+        f"figure.graph [data-ends$=' {nodes.count() - 1}'], figure.graph [data-ends^='{nodes.count() - 1} ']"
+    )
+    expect(page.locator("figure.graph .link.near")).to_have_count(links.count())
+    page.keyboard.press("Home")
+    expect(page.locator("#node-0")).to_be_focused()
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => !document.activeElement.closest('figure.graph svg')"), (
+        "Tab leads out of the graph"
+    )
+
+
 def skips(page: Page, name: str) -> None:
     """Take the first stop, which leads past the menu, and see that the next one is within the page itself."""
+    page.wait_for_load_state()
     page.evaluate(
         "() => { document.body.tabIndex = -1; document.body.focus(); document.body.removeAttribute('tabindex') }"
     )
@@ -123,6 +160,7 @@ def test_a_case_is_worked_on_by_keyboard_alone(walker: Walker) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Side by side")).to_be_visible()
     tabbed(page, "analysis")
+    graph_by_arrows(page)
     table = page.locator("#links summary")
     table.focus()
     page.keyboard.press("Enter")

@@ -46,3 +46,4 @@ class Walker:
         self.page.get_by_label("Name").fill(name)
         self.page.get_by_label("Password").fill(PASSWORD)
         self.page.get_by_role("button", name="Sign in").click()
+        self.page.wait_for_load_state()  # a click waits only until the answer begins

@@ -106,6 +106,63 @@ def test_a_commit_that_lands_behind_a_checkpoint_is_not_taken_for_one(
     assert Table(objects, "originals", {}).transaction("mine") == 7
 
 
+class CleanedBeforeSync:
+    """Objects whose log others clean just before a commit that was seen in it is made durable."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects, self._left = objects, True
+        self.root = objects.root
+        self.synced: list[str] = []
+
+    def sync(self, path: str) -> bool:
+        if self._left:
+            self._left = False
+            others_move_on(self._objects, 3)
+        there = self._objects.sync(path)
+        if there:
+            self.synced.append(path)
+        return there
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._objects, name)
+
+
+def test_a_commit_of_others_that_is_cleaned_away_before_its_sync_stops_nobody(objects: Objects) -> None:
+    """They were first with the version that this writer was to create, and it has been read."""
+    Table(objects, "originals", {})
+    cleaned = CleanedBeforeSync(objects)
+    mine = Table(cleaned, "originals", {})  # type: ignore[arg-type]
+    append(objects, Table(objects, "originals", {}), 1, "first")
+    try:
+        append(objects, mine, 7, "mine")
+    except FencedError:  # its own landed behind the checkpoint
+        mine.reload()
+        assert mine.transaction("mine") is None
+        append(objects, mine, 7, "mine")
+    assert numbers(objects) == [1, 7, 1_000, 1_001, 1_002]
+    assert "originals/_delta_log/_last_checkpoint" in cleaned.synced
+
+
+def test_a_replacement_that_is_cleaned_away_before_its_sync_counts(objects: Objects) -> None:
+    """The checkpoint that stands in its place holds it, and is made durable."""
+    from lethe.tiers.delta.rewrite import files_of, replace
+
+    append(objects, Table(objects, "originals", {}), 1, "mine")
+    cleaned = CleanedBeforeSync(objects)
+    table = Table(cleaned, "originals", {})  # type: ignore[arg-type]
+    replace(table, files_of(table), files(objects, 2), 1, "merged")
+    assert numbers(objects) == [2, 1_000, 1_001, 1_002]
+    assert "originals/_delta_log/_last_checkpoint" in cleaned.synced
+
+
+def test_a_commit_that_is_gone_without_a_checkpoint_is_told(objects: Objects) -> None:
+    table = Table(objects, "originals", {})
+    append(objects, table, 1, "mine")
+    objects.delete(log_path("originals", 1))
+    with pytest.raises(UnknownOutcomeError, match="was there and is gone"):
+        table.sync(0)
+
+
 def test_a_follower_does_not_believe_a_commit_in_the_past(objects: Objects) -> None:
     """A writer died after such a creation: what it left behind is no commit for anybody."""
     Table(objects, "originals", {})

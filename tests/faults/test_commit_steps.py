@@ -47,7 +47,8 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Site]:
             found[point] = Site(directories[point])
             running[point] = ingesting(found[point], f"{point}:2")
         for point, process in running.items():
-            assert process.wait(60) == -signal.SIGKILL, (point, found[point].processes[0].text())
+            # As long as it takes: six start at once, and nothing is measured here. The suite's own limit stays.
+            assert process.wait() == -signal.SIGKILL, (point, found[point].processes[0].text())
     return found
 
 
@@ -83,8 +84,8 @@ def test_killed_again_and_again_at_the_same_and_at_the_next_step(tmp_path: Path)
     site = Site(tmp_path)
     points = "identifiers.committed", "originals.written", "identifiers.committed:2", "metadata.written"
     for point in (*points, "ledger.written"):
-        assert ingesting(site, point).wait(60) == -signal.SIGKILL, point
-    assert ingesting(site, "none").wait(60) == 0, site.processes[-1].text()
+        assert ingesting(site, point).wait() == -signal.SIGKILL, point
+    assert ingesting(site, "none").wait() == 0, site.processes[-1].text()
     assert "LETHE_FAIL_POINT" not in os.environ
     stream = site.checker().rows("ledger", ["stream"])[0]["stream"]
     for offset, (label, value) in enumerate(VALUES):

@@ -130,7 +130,7 @@ def test_a_worker_stops_at_the_end_of_what_was_there_while_more_is_coming(site: 
     producer.start()
     try:
         for _ in range(2):
-            site.drain(seconds=60)
+            site.drain()
     finally:
         over.set()
         producer.join()

@@ -10,6 +10,7 @@ import pytest
 from brokers import Broker, unique_name
 from confluent_kafka import Consumer, KafkaError, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
+from workers import until
 
 from lethe.testing.brokers import topics
 from lethe.testing.brokers.kafka.cluster import KafkaCluster
@@ -18,13 +19,6 @@ from lethe.testing.brokers.kafka.cluster import KafkaCluster
 def admin(broker: Broker) -> AdminClient:
     # To be kept in a variable: an answer never arrives at a client that was collected meanwhile.
     return AdminClient({"bootstrap.servers": broker.bootstrap})
-
-
-def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-        time.sleep(0.05)
 
 
 def consume(consumer: Consumer, count: int, seconds: float = 20) -> list[Any]:

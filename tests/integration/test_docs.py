@@ -22,6 +22,10 @@ DOCS = [path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != OW
 GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
 FENCE = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 RUNS_ON = ("worker", "serve")
+MAIL = (
+    b"Mar 30 17:44:53 mx1 postfix/smtp[1]: 4XyZ1A2b3C: to=<jane.doe@example.org>, relay=mx.example.org[192.0.2.7]:25, "
+    b"delay=1.2, delays=0.1/0/0.5/0.6, dsn=2.0.0, status=sent (250 2.0.0 Ok)\n"
+)
 ELSEWHERE = (
     "lethe case-file verify",  # test_case_file.py: it takes a case, its targets and a second person
     *(
@@ -58,6 +62,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "lethe ingest records.ndjson --format infobip/sms-report",
     ):
         subprocess.run(shlex.split(command), cwd=home, env=env, check=True, capture_output=True, timeout=90)
+    (home / "mail.log").write_bytes(MAIL)
     return home
 
 

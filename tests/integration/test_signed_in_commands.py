@@ -8,6 +8,7 @@ import ssl
 import stat
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,15 +46,23 @@ class Office:
     def __init__(self, folder: Path, url: str, ca_file: Path, world: World, service: Service) -> None:
         self.folder, self.url, self.ca_file, self.world, self.service = folder, url, ca_file, world, service
         self.count = 0
+        self.machines: dict[str, Machine] = {}
 
     def machine(self, trusts: bool = True) -> Machine:
         self.count += 1
         return Machine(self.folder / f"home{self.count}", self.url, self.ca_file if trusts else None)
 
-    def at(self, name: str) -> Machine:
+    def new(self, name: str) -> Machine:
+        """Sign somebody in at a machine of their own."""
         machine = self.machine()
         machine.sign_in(name, PASSWORD)
         return machine
+
+    def at(self, name: str) -> Machine:
+        """Go to the machine where somebody is signed in: an address may sign in twenty times a minute."""
+        if name not in self.machines:
+            self.machines[name] = self.new(name)
+        return self.machines[name]
 
     @contextmanager
     def browser(self, name: str) -> Iterator[httpx.Client]:
@@ -90,7 +99,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 
 
 def test_an_investigator_looks_up_reveals_and_proves(office: Office) -> None:
-    amal = office.at("amal")
+    amal = office.new("amal")
     assert amal.json("whoami")["roles"] == ["investigator"]
     amal.type("case", "open", "F-1", "--purpose", "fraud", "--title", "SIM swap")
     assert [c["reference"] for c in amal.json("case", "list")] == ["F-1"]
@@ -100,7 +109,7 @@ def test_an_investigator_looks_up_reveals_and_proves(office: Office) -> None:
     here = amal.json("lookup", "-", *why, typed=f"{HER}\n{HIM}\n")
     assert [r["value"] for r in here] == [1, 1, 2]
     shown = amal.type("lookup", HER, *why)
-    assert "2 communication(s) inside the window" in shown
+    assert "2 communications inside the window" in shown
     record = found[0]["record"]
     assert HER[1:] in amal.type("reveal", record, *why)
     out = amal.home / "evidence.json"
@@ -141,7 +150,7 @@ def test_what_weighs_waits_for_a_second_person_and_is_done_once(office: Office) 
     assert cara.waiting("erase", HIM, "--yes", *why) == request, "it is asked for once"
     [asked] = bela.json("approvals", "list")
     assert (asked["values"], asked["person"], asked["reason"]) == ([HIM], "cara", "asked by letter")
-    assert "needs the permission approve" in cara.type("approvals", "approve", request, status=1)
+    assert "it is for approver" in cara.type("approvals", "approve", request, status=1)
     bela.type("approvals", "approve", request[:8])
     cara.waiting("erase", HER, "--yes", *why)  # what was approved is one person, not another
     done = cara.json("erase", HIM, "--yes", *why)
@@ -212,9 +221,12 @@ def test_a_hold_is_placed_shown_extended_and_released_by_two(office: Office) -> 
         "manifest.json"
     } == set(manifest["files"])
     assert all(stat.S_IMODE(p.stat().st_mode) == 0o600 for p in folder.rglob("*") if p.is_file())
-    assert list(office.world.runtime.exports.iterdir()) == [], (
-        "nothing of it stays on the installation's disk"
-    )
+    # The service takes its copy away once it has sent the last byte, which is after whoever reads has it.
+    for _ in range(600):
+        if not (left := list(office.world.runtime.exports.iterdir())):
+            break
+        threading.Event().wait(0.05)
+    assert left == [], "nothing of it stays on the installation's disk"
     assert "is not empty" in amal.type(*handed, status=2)
     release = ("hold", "release", "HC-7", "--yes", "--case", "A-1")
     bela.type("approvals", "approve", amal.waiting(*release))
@@ -233,7 +245,7 @@ def test_auditors_verify_and_list_and_are_given_no_identifier(office: Office) ->
     assert "count where the installation is" in dora.type("verify", "--originals", status=2)
     assert dora.type("verify", "--key", "no key at all", status=1)
     refused = dora.type("audit", "disclosures", HER, "--case", "F-1", "--purpose", "why", status=1)
-    assert "needs the permission export" in refused
+    assert "it is for privacy officer" in refused
     cara = office.at("cara")
     cara.type("case", "open", "R-3", "--purpose", "person")
     cara.type("lookup", HER, "--case", "R-3", "--purpose", "asked by the person")
@@ -251,13 +263,13 @@ def test_default_deny_for_each_role(office: Office) -> None:
         ("case", "list"),
         ("approvals", "list"),
     ):
-        assert "needs the permission" in emil.type(*words, status=1)
+        assert "your roles do not open this" in emil.type(*words, status=1)
     # Another's case does not exist for one.
     amal, cara = office.at("amal"), office.at("cara")
     amal.type("case", "open", "F-9", "--purpose", "fraud")
     said = amal.json("policy", "explain", HER, "2026-02-28")
     assert said["countries"] == ["PK"]
-    assert "needs the permission" in emil.type("policy", "explain", HER, "2026-02-28", status=1)
+    assert "your roles do not open this" in emil.type("policy", "explain", HER, "2026-02-28", status=1)
     said = cara.type("lookup", HER, "--case", "F-9", "--purpose", "curious", status=1)
     assert "there is no such case of yours" in said
 
@@ -299,7 +311,7 @@ def test_a_second_factor_is_asked_for_in_the_terminal(office: Office) -> None:
 
 
 def test_sessions_end_with_sign_out_and_with_the_account(office: Office) -> None:
-    amal = office.at("amal")
+    amal = office.new("amal")
     token = next(amal.home.rglob("session-*.json"))
     kept = token.read_bytes()
     amal.type("logout")
@@ -309,7 +321,7 @@ def test_sessions_end_with_sign_out_and_with_the_account(office: Office) -> None
     token.chmod(0o600)
     assert "the session has ended: lethe login" in amal.type("whoami", status=1)
     gast = office.service.accounts.add("gast", "Gast", [Role.AUDITOR], PASSWORD).id
-    machine = office.at("gast")
+    machine = office.new("gast")
     office.service.accounts.disable(gast)
     assert "the session has ended: lethe login" in machine.type("whoami", status=1)
 
@@ -332,7 +344,7 @@ def test_former_versions_of_tls_are_refused(office: Office) -> None:
 
 
 def test_a_token_that_others_can_read_is_not_used(office: Office) -> None:
-    amal = office.at("amal")
+    amal = office.new("amal")
     token = next(amal.home.rglob("session-*.json"))
     token.chmod(0o640)
     assert "not for its owner alone" in amal.type("whoami", status=1)

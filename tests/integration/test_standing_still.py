@@ -1,4 +1,4 @@
-"""A worker that fetches nothing while messages wait says so; one at rest or behind transactions' markers does not."""
+"""A worker that fetches nothing while messages wait says so and mends it; one at rest or behind markers does not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ def test_a_partition_that_is_not_fetched_from_is_seen(site: Site, tmp_path: Path
     topic = site.topic()
     site.produce(topic, traffic(50))
     again = tmp_path / "again"
-    worker = site.worker(altered={"unfetched": {"patience": 4, "look": 0.5, "until": str(again)}})
+    worker = site.worker(
+        altered={"unfetched": {"patience": 2, "look": 0.3, "for": "ever", "until": str(again)}}
+    )
     until(lambda: site.archived() >= 50, 60, "what was there is in")
     until(lambda: "not fetched" in worker.text(), 20, "nothing is fetched from here on")
     # Nothing waits: at rest it is well, for however long.
@@ -37,6 +39,28 @@ def test_a_partition_that_is_not_fetched_from_is_seen(site: Site, tmp_path: Path
     until(lambda: worker.ready()[0] == 200, 40, "it reads again")
     until(lambda: site.archived() >= 80, 40, "what waited is in")
     assert "lethe_partition_stands_still{" not in worker.metrics()
+    assert worker.stop() == 0
+    site.judge()
+
+
+@pytest.mark.parametrize(
+    ("lasts", "mended"),
+    [("partition", {"assigned": 1, "joined": 0}), ("consumer", {"assigned": 1, "joined": 1})],
+)
+def test_it_is_begun_anew_and_nothing_is_lost_or_doubled(
+    site: Site, lasts: str, mended: dict[str, int]
+) -> None:
+    topic = site.topic(partitions=2)
+    worker = site.worker(altered={"unfetched": {"patience": 3, "look": 0.3, "for": lasts}})
+    site.produce(topic, traffic(50))
+    until(lambda: site.archived() >= 50, 60, "what was there is in")
+    worker.says("not fetched")
+    for partition in range(2):
+        site.produce(topic, traffic(30, seed=2 + partition), partition)
+    until(lambda: site.archived() >= 110, 60, "what waited is in")
+    for how, times in mended.items():
+        assert f'lethe_standstills_begun_anew_total{{how="{how}"}} {times}.0' in worker.metrics()
+    until(lambda: worker.ready()[0] == 200, 40, "it is ready again")
     assert worker.stop() == 0
     site.judge()
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -143,7 +144,7 @@ def run_command(
     command = [LETHE, "--config", str(world.folder / "lethe.toml")]
     return subprocess.run(
         [*command, *arguments], env=cluster.environment(**more), cwd=world.folder,
-        capture_output=True, text=True, timeout=200,
+        capture_output=True, text=True, timeout=900,
     )  # fmt: skip
 
 
@@ -155,13 +156,11 @@ def merged(world: World) -> dict[str, bytes]:
 
 def test_the_same_bytes_as_here_whoever_dies(world: World, cluster: Cluster) -> None:
     """The coordinator is killed when the first tables' files are written; who comes next ends what it began."""
-    copy = world.folder / "copy"
-    shutil.copytree(world.root, copy)
+    copy = world.copied("copy")
     compact(world.runtime, Asked(whole=True))
     here = merged(world)
     assert len(here) == 4
-    shutil.rmtree(world.root)
-    copy.rename(world.root)
+    world.restored(copy)
     died = run(world, cluster, "--address", cluster.address, LETHE_FAIL_POINT="compact.performed:2")
     assert died.returncode == -signal.SIGKILL, died.stderr[-2000:]
     assert len(merged(world)) == 2
@@ -182,14 +181,12 @@ def test_an_erasure_comes_to_the_same_as_here_whoever_dies(tmp_path: Path, clust
     world.ingest(report(at, HERS if at % 5 == 0 else f"+92300{2_000_000 + at}", then) for at in range(40))
     (world.folder / "lethe.toml").write_text(f'root = "{world.root}"\nkeys_dir = "{world.keys}"\n')
     (world.folder / "people.txt").write_text(f"{HERS}\n")
-    copy = world.folder / "copy"
-    shutil.copytree(world.root, copy)
+    copy = world.copied("copy")
     erasing = ("--from", "people.txt", "--yes")
     here = run_command(world, cluster, "erase", *erasing)
     assert here.returncode == 0, here.stderr[-2000:]
     expected = window(world)
-    shutil.rmtree(world.root)
-    copy.rename(world.root)
+    world.restored(copy)
     there = ("--engine", "spark", "--address", cluster.address)
     died = run_command(
         world, cluster, "erase", *erasing, *there, LETHE_FAIL_POINT="erase.committed.originals"
@@ -202,6 +199,37 @@ def test_an_erasure_comes_to_the_same_as_here_whoever_dies(tmp_path: Path, clust
     assert (certificate["counts"]["identifiers"], certificate["counts"]["originals"]) == (8, 8)
     assert world.found(HERS) == []
     assert world.paths("_erasing") == world.paths("_forgetting") == []
+    nothing_is_left_of_anybody(world, cluster.folder)
+
+
+def test_verification_and_adjustments_come_to_the_same_as_here(world: World, cluster: Cluster) -> None:
+    """Both as commands, here and on the cluster: the same answer, and the same rows in the month's list."""
+    world.now = datetime.now(UTC)  # workers open keys, and have the clock of the machine
+    then = world.now - timedelta(days=40)
+    for again in range(2):
+        world.ingest(
+            report(200 + at, f"+92300{3_000_000 + at}", then + timedelta(seconds=at))
+            for at in range(0, 40, 1 + 9 * again)
+        )
+    (world.folder / "lethe.toml").write_text(
+        f'root = "{world.root}"\nkeys_dir = "{world.keys}"\nintegrity.scope = "all"\n'
+    )
+    copy = world.copied("copy")
+    told: dict[str, list[Any]] = {"verify": [], "adjustments": []}
+    lists = []
+    for there in ((), ("--engine", "spark", "--address", cluster.address)):
+        world.restored(copy)
+        for command in (("adjustments", "run"), ("verify",)):
+            done = run_command(world, cluster, "--json", *command, *there)
+            assert done.returncode == 0, done.stderr[-2000:]
+            told[command[0]].append(json.loads(done.stdout))
+        found = world.rows("adjustments")
+        lists.append([{n: v for n, v in row.items() if n != "found_time"} for row in found])
+    assert told["adjustments"][0] == told["adjustments"][1]
+    assert sum(month["new"] for month in told["adjustments"][0]) == 4
+    assert lists[0] == lists[1] != []
+    assert told["verify"][0] == told["verify"][1]
+    assert (told["verify"][0]["ok"], told["verify"][0]["rows"]) == (True, 194)
     nothing_is_left_of_anybody(world, cluster.folder)
 
 

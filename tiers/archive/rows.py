@@ -25,12 +25,13 @@ from lethe.integrity.verify.row_batch import extent
 from lethe.schemas.arrow import TIMESTAMP, file_schema
 from lethe.schemas.errors import LetheError
 from lethe.schemas.retention.calendar import Month
+from lethe.tiers.compaction.layout import Contents, Notes, place_of
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.places import in_utc, open_parquet, schema_of
 from lethe.tiers.delta.rewrite import BROKEN, files_of
 from lethe.tiers.delta.table import Table
 from lethe.tiers.ledger.commits import TopicPartition
-from lethe.tiers.store.objects import Objects
+from lethe.tiers.store.objects import Objects, opened
 
 _SCHEMA: Final = file_schema("metadata")
 _STRINGS: Final = [f.name for f in _SCHEMA if pa.types.is_string(f.type)]
@@ -68,6 +69,7 @@ class Archive:
     scoped: set[tuple[str, TopicPartition]] = field(default_factory=set)
     """Files of whose rows of a topic-partition only those in scope are read: others are known to be as logged."""
     _open: OrderedDict[str, pq.ParquetFile] = field(default_factory=OrderedDict, init=False)
+    _notes: dict[str, Notes | None] = field(default_factory=dict, init=False)
     _held: OrderedDict[tuple[str, int, TopicPartition], pa.Table] = field(
         default_factory=OrderedDict, init=False
     )
@@ -179,6 +181,7 @@ class Archive:
         try:
             parquet = self._parquet(group.file)
             table = in_utc(parquet.read_row_group(group.number), parquet)
+            self._compare_notes(group, parquet, table)
             if not group.alone:
                 here = pc.and_(
                     pc.equal(table["stream"], topic_partition[0]),
@@ -198,11 +201,25 @@ class Archive:
             self._held.popitem(last=False)
         return table
 
+    def _compare_notes(self, group: Group, parquet: pq.ParquetFile, rows: pa.Table) -> None:
+        """Find a merged file that notes of its rows what they are not: a look-up believes it."""
+        path = group.file.path
+        if path not in self._notes:
+            said = Contents.decode(parquet.metadata.metadata) if place_of(path) is not None else None
+            self._notes[path] = None if said is None else Notes(said, _SCHEMA)
+        notes = self._notes[path]
+        if notes is not None and not notes.hold_of(group.number, rows):
+            self._found(
+                Kind.ALTERED, group.file, "what it notes of its rows is not what they are; look-ups show it"
+            )
+
     def _parquet(self, file: DataFile) -> pq.ParquetFile:
         known = self._open.get(file.path)
         if known is None:
             if self.local:
-                source = pa.memory_map(self.objects.url(f"metadata/{file.path}"))
+                path = self.objects.url(f"metadata/{file.path}")
+                opened(Path(path)).close()  # of a pipe or a device nothing is read, and nobody waits for it
+                source = pa.memory_map(path)
             else:
                 data = self.objects.get(f"metadata/{file.path}")
                 if data is None:
@@ -212,7 +229,8 @@ class Archive:
             known = open_parquet(source, None, _STRINGS)
             self._open[file.path] = known
             while len(self._open) > _OPEN_FILES:
-                self._open.popitem(last=False)
+                closed, _ = self._open.popitem(last=False)
+                self._notes.pop(closed, None)
         self._open.move_to_end(file.path)
         return known
 

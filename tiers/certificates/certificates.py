@@ -2,8 +2,9 @@
 
 Certificate n is leaf n of a Merkle tree (RFC 9162), and its file holds the checkpoint of size n + 1, signed with the
 keys of the integrity log, under the origin `<name>/certificates`. A certificate that is changed, removed or put in
-between shows in all that come after it. The file is complete in itself: certificate, proof that it is the last leaf
-of its tree, signed checkpoint, and the chain of verifier keys.
+between shows in all that come after it; one that is removed from the end shows by what is kept with the keys of the
+newest checkpoint. The file is complete in itself: certificate, proof that it is the last leaf of its tree, signed
+checkpoint, and the chain of verifier keys.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from lethe.integrity.log import merkle
 from lethe.integrity.log.checkpoint import Checkpoint
 from lethe.integrity.log.note import Note, VerifierKey
 from lethe.integrity.log.signing import KeyHistory, Signer
+from lethe.integrity.log.store import Memory, remember
+from lethe.integrity.rows import canonical_json
 from lethe.schemas.errors import IntegrityError, TransientError
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects
@@ -36,11 +39,15 @@ DELETION: Final = "NIST SP 800-88 clear: rows rewritten away, then deletion of e
 
 
 class Registrar:
-    """Issues certificates. Several processes may: a number is given once, and a work is certified once."""
+    """Issues certificates. Several processes may: a number is given once, and a work is certified once.
 
-    def __init__(self, objects: Objects, signer: Signer) -> None:
+    `memory` keeps, away from the warehouse, what was signed last: none is signed below it.
+    """
+
+    def __init__(self, objects: Objects, signer: Signer, memory: Memory | None = None) -> None:
         self._objects = objects
         self._signer = signer
+        self._memory = memory
 
     @property
     def history(self) -> KeyHistory:
@@ -53,18 +60,22 @@ class Registrar:
         """Certify a work and return the certificate; the one there is, if the work has been certified before.
 
         1. Look for the work among the certificates from number `since` on, as many as there were when the work
-           was begun. A crash after step 3 ends here the next time.
+           was begun. A crash after step 3 ends here the next time. Fewer or others than were signed: nothing is signed.
         2. Put the certificate behind the last one and sign the tree that ends with it.
         3. Create its file: the one step that only one of several issuers of a number gets through.
+        4. Note the checkpoint in `memory`. A crash before it leaves an older one there, which these have grown from.
         """
         for _ in range(_TRIES):
             # Step 1
+            noted = _noted(self._memory, self._signer.name)  # first: others may issue and note more meanwhile
             last = numbers(self._objects)
             if last and last[-1] != len(last) - 1:
                 raise IntegrityError(
                     "a deletion certificate is missing; nothing is signed until it is brought back"
                 )
+            _continue(self._objects, len(last), noted)
             if known := of_work(self._objects, work, last[since:]):
+                self._note(str(read(self._objects, last[-1])["checkpoint"]).encode())
                 return known
             # Step 2
             number = len(last)
@@ -92,8 +103,14 @@ class Registrar:
                 path_of(number), orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"
             ):
                 fail_point("certificate.written")
+                # Step 4
+                self._note(bytes(note))
                 return certificate
         raise TransientError("other processes issue certificates all the time; try again")
+
+    def _note(self, signed: bytes) -> None:
+        if self._memory is not None:
+            remember(self._memory, self._signer.history, _origin(self._signer.name), signed)
 
 
 def canonical(certificate: Mapping[str, Any]) -> bytes:
@@ -126,9 +143,15 @@ def parse(data: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(data[: _MOST_BYTES + 1])
         fields = {"certificate": dict, "proof": list, "checkpoint": str, "keys": list}
-        if not all(isinstance(document[name], kind) for name, kind in fields.items()):
+        if document.keys() != fields.keys() or not all(
+            isinstance(document[name], kind) for name, kind in fields.items()
+        ):
             raise ValueError
-    except (ValueError, KeyError, TypeError):
+        if orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n" != data:
+            canonical_json.parse(
+                data
+            )  # which refuses a field twice: readers differ in which of the two they take
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise IntegrityError("this is no deletion certificate, or it is damaged") from None
     return dict(document)
 
@@ -171,8 +194,12 @@ def verify(document: Mapping[str, Any], trusted: Sequence[VerifierKey]) -> dict[
     return certificate
 
 
-def verify_all(objects: Objects, trusted: Sequence[VerifierKey]) -> int:
-    """Verify every certificate and that none is missing; returns how many there are. Raises `IntegrityError`."""
+def verify_all(objects: Objects, trusted: Sequence[VerifierKey], memory: Memory | None = None) -> int:
+    """Verify every certificate and that none is missing; returns how many there are. Raises `IntegrityError`.
+
+    Only `memory`, which keeps what was signed last, tells that the last ones are missing.
+    """
+    noted = _noted(memory, trusted[0].name) if trusted else None
     found = numbers(objects)
     proof: list[bytes] = []
     for number in range(found[-1] + 1 if found else 0):
@@ -182,7 +209,30 @@ def verify_all(objects: Objects, trusted: Sequence[VerifierKey]) -> int:
         if [b64decode(h) for h in document["proof"]] != proof:
             raise IntegrityError(f"certificate {number} does not follow on the ones before it")
         proof = _proof_after(document)
+    _continue(objects, len(found), noted)
     return len(found)
+
+
+def _noted(memory: Memory | None, name: str) -> Checkpoint | None:
+    """Return the checkpoint of the certificates that was noted last, None where none is."""
+    signed = None if memory is None else memory.signed(_origin(name))
+    return None if signed is None else Checkpoint.parse(Note.parse(signed).text)
+
+
+def _continue(objects: Objects, count: int, noted: Checkpoint | None) -> None:
+    """Raise `IntegrityError` unless the certificates that there are continue those that were signed."""
+    if noted is None:
+        return
+    if count < noted.size:
+        raise IntegrityError(
+            f"there are {count} deletion certificates, but {noted.size} were signed: the last were removed or an older "
+            "copy was put back; nothing is signed until they are brought back"
+        )
+    if (
+        Checkpoint.parse(Note.parse(str(read(objects, noted.size - 1)["checkpoint"]).encode()).text).root
+        != noted.root
+    ):
+        raise IntegrityError(f"deletion certificate {noted.size - 1} is not the one that was signed")
 
 
 def _origin(name: str) -> str:

@@ -56,7 +56,7 @@ PLACES: Final = (
             "_probe",  # of random bytes, by `lethe doctor`
             "_codes",
             "_quality",  # shares, quantiles and codes of each format, by day
-            "_ingest",  # which source's settings a file was read under, by its fingerprint
+            "_ingest",  # by a file's fingerprint: whose settings it was read under, up to which day it was received
         ),
         _NOBODY,
     ),

@@ -107,19 +107,52 @@ def run(
        A crash before leaves step 4 to be done again, a crash after leaves step 5.
     5. Note since when the old files are not needed. Readers that opened the table before have an hour; `tidy` follows.
     """
-    # Step 1
+    # Steps 1 and 2
+    begun = begin(objects, table, job)
+    if begun is None:
+        return None
+    try:
+        written = execute(begun.tasks) if begun.tasks else []
+    except FencedError:
+        _abandon(objects, table, begun.note)
+        return None
+    return finish(objects, table, begun.note, written, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A job that is noted, and the files that have to be written for it; none where that was done before."""
+
+    note: Note
+    tasks: list[Task]
+
+
+def begin(objects: Objects, table: Table, job: Job) -> Begun | None:
+    """Do step 1 of `run` and plan step 2; None if somebody has taken a file of the job out meanwhile."""
     note = _newest(objects, job)
     fail_point("compact.noted")
+    if note.state != "planned":
+        return Begun(note, [])
+    try:
+        return Begun(note, tasks(job, () if job.table == "identifiers" else footers(objects, job)))
+    except FencedError:
+        _abandon(objects, table, note)
+        return None
+
+
+def finish(
+    objects: Objects,
+    table: Table,
+    note: Note,
+    files: Sequence[DataFile | None],
+    now: Callable[[], datetime],
+) -> Note | None:
+    """Do steps 3 to 5 of `run`, with the files that the tasks of a job have written, in their order."""
+    job = note.job
     if note.state == "planned":
-        # Step 2
-        try:
-            planned = tasks(job, () if job.table == "identifiers" else footers(objects, job))
-            written = tuple(f for f in execute(planned) if f is not None)
-        except FencedError:
-            _abandon(objects, table, note)
-            return None
         fail_point("compact.performed")
         # Step 3
+        written = tuple(f for f in files if f is not None)
         if sum(f.rows for f in written) != job.rows:
             raise IntegrityError(
                 f"{job.table}: {sum(f.rows for f in written)} rows came of {job.rows}; nothing was changed; "

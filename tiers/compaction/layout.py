@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import orjson
+import pyarrow as pa
+
+from lethe.tiers.compaction.constants import Noted, Run, holds_only
 
 TOKENS: Final = 1 << 64
 """How many prefixes of eight bytes a token may have."""
@@ -65,12 +68,14 @@ class Contents:
 
     `empty`: columns without any value. `first`: stream, partition and offset of the first row of each row group, in
     ascending order; nothing for identifiers, which are in the order of their tokens. `continued`: the row groups that
-    begin in the middle of the rows of one position.
+    begin in the middle of the rows of one position. `constant`: of other columns the runs of row groups in which all
+    rows have one value; none in files of earlier releases, which read what is noted here nevertheless.
     """
 
     empty: frozenset[str]
     first: Sequence[tuple[str, int, int]]
     continued: frozenset[int] = frozenset()
+    constant: Mapping[str, Sequence[Run]] = field(default_factory=dict)
 
     def encode(self) -> dict[bytes, bytes]:
         """Return it as a Parquet file holds it."""
@@ -81,22 +86,54 @@ class Contents:
             "streams": streams,
             "continued": sorted(self.continued),
             "first": [(numbered[stream], partition, offset) for stream, partition, offset in self.first],
+            "constant": {name: list(runs) for name, runs in self.constant.items()},
         }
         return {_SAID: orjson.dumps(said)}
 
     @classmethod
     def decode(cls, metadata: Mapping[bytes, bytes] | None) -> Contents | None:
-        """Read it from what a Parquet file holds; None where it says nothing, as files of earlier releases do."""
+        """Read it from what a Parquet file holds; None where it says nothing, as files of earlier releases do.
+
+        Raises one of `LookupError`, `TypeError`, `ValueError` for what no merge has written.
+        """
         if not metadata or _SAID not in metadata:
             return None
         said = orjson.loads(metadata[_SAID])
         first = [(said["streams"][number], partition, offset) for number, partition, offset in said["first"]]
-        return cls(frozenset(said["empty"]), first, frozenset(said["continued"]))
+        constant = {
+            name: [(at, end, value) for at, end, value in runs]
+            for name, runs in said.get("constant", {}).items()
+        }
+        return cls(frozenset(said["empty"]), first, frozenset(said["continued"]), constant)
 
     def groups(self, key: tuple[str, int, int]) -> range:
         """Say which row groups rows at a position can be in: more than one only where a border goes through them."""
         start, end = bisect_left(self.first, key), bisect_right(self.first, key)
         return range(max(0, start - 1) if start == end or start in self.continued else start, end)
+
+
+class Notes:
+    """What a compacted file says of each of its row groups, with values as a reader of its table's columns has them.
+
+    Raises `ValueError` for what no merge has written.
+    """
+
+    def __init__(self, said: Contents, schema: pa.Schema) -> None:
+        self._first = said.first
+        self._nothing = dict.fromkeys(said.empty)
+        self._noted = Noted(said.constant, schema)
+
+    def constants(self, group: int) -> dict[str, Any]:
+        """Return the columns that have one value throughout a row group, as far as that was noted, with it."""
+        return self._nothing | self._noted.values(group)
+
+    def hold_of(self, group: int, rows: pa.Table) -> bool:
+        """Tell whether they are true of the rows of a row group."""
+        if self._first:
+            where = (rows.column(name)[0].as_py() for name in ("stream", "partition", "offset"))
+            if self._first[group] != tuple(where):
+                return False
+        return all(holds_only(rows.column(name), value) for name, value in self.constants(group).items())
 
 
 def place_of(path: str) -> Place | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from hashlib import sha256
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 
 from lethe.schemas.arrow import conformed, file_schema
 from lethe.schemas.errors import FencedError, IntegrityError
+from lethe.tiers.compaction.constants import Constants
 from lethe.tiers.compaction.layout import (
     ROW_GROUP,
     TOKENS,
@@ -27,7 +29,15 @@ from lethe.tiers.compaction.layout import (
     offset_column,
 )
 from lethe.tiers.compaction.plan import Bound, Footer, Job, Key, Task, check_release
-from lethe.tiers.delta.files import DICTIONARY, SORTED_BY, by_token, encoding, only_rows, prefixes
+from lethe.tiers.delta.files import (
+    DICTIONARY,
+    SORTED_BY,
+    by_token,
+    encoding,
+    only_rows,
+    prefixes,
+    smallest_times,
+)
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.places import Opened, ends_of
 from lethe.tiers.delta.rewrite import BROKEN
@@ -70,22 +80,29 @@ def perform(objects: Objects, task: Task) -> DataFile | None:
     rows_of_group = ROW_GROUP.get(job.table, USUAL_ROW_GROUP)
     sink = io.BytesIO()
     rows = 0
-    options = encoding(job.table, schema, rows_of_group, read_in_places=True)
     inputs = [_Input(objects, job, file) for file in job.inputs]
-    empty, first, continued = set(schema.names), list[Key](), set[int]()
-    with pq.ParquetWriter(sink, schema, **options) as writer:
-        for lower, upper in task.slices:
-            part = _sorted(job.table, _between(inputs, schema, lower, upper))
-            if part.num_rows:
-                writer.write_table(part, row_group_size=rows_of_group)
-                empty -= {n for n in empty if part.column(n).null_count < part.num_rows}
-                begins, halves = _first_of_groups(job.table, part, rows_of_group)
-                continued |= {len(first) + group for group in halves}
-                first += begins
-            rows += part.num_rows
-        writer.add_key_value_metadata(Contents(frozenset(empty), first, frozenset(continued)).encode())
-    if not rows:
+    parts = (_sorted(job.table, _between(inputs, schema, lower, upper)) for lower, upper in task.slices)
+    parts = (part for part in parts if part.num_rows)
+    begin = next(parts, None)
+    if begin is None:
         return None
+    times = smallest_times(begin)
+    options = encoding(job.table, schema, rows_of_group, read_in_places=True, times=times)
+    empty, first, continued = set(schema.names), list[Key](), set[int]()
+    constants = Constants(schema.names)
+    with pq.ParquetWriter(sink, schema, **options) as writer:
+        for part in chain([begin], parts):
+            begin = None  # it is in memory as long as it is written, and no longer
+            writer.write_table(part, row_group_size=rows_of_group)
+            empty -= {n for n in empty if part.column(n).null_count < part.num_rows}
+            begins, halves = _first_of_groups(job.table, part, rows_of_group)
+            continued |= {len(first) + group for group in halves}
+            first += begins
+            constants.add(part, rows_of_group)
+            rows += part.num_rows
+        constant = {name: runs for name, runs in constants.runs().items() if name not in empty}
+        said = Contents(frozenset(empty), first, frozenset(continued), constant)
+        writer.add_key_value_metadata(said.encode())
     data = sink.getvalue()
     folder = "".join(f"{key}={value}/" for key, value in job.partition.items())
     name = Place(job.id, task.number, task.of).name
@@ -240,6 +257,11 @@ def _meets(table: str, group: pq.RowGroupMetaData, lower: Bound, upper: Bound) -
     if not all(found):
         return True
     first_key, last_key = (tuple(f[at] for f in found if f) for at in (0, 1))
+    if isinstance(lower, tuple) and isinstance(upper, tuple) and lower[:2] == upper[:2]:
+        # Of one partition: a file has rows of many, and each column has ends of its own.
+        (_, low, start), (_, high, end) = first_key, last_key
+        if not (low <= lower[1] <= high and start < upper[2] and end >= lower[2]):
+            return False
     return (upper is None or first_key < upper) and (lower is None or last_key >= lower)  # type: ignore[operator]
 
 

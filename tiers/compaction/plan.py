@@ -40,6 +40,11 @@ _LATE_RUNS: Final = 4
 _WORTH: Final = 4
 """A month that is over is merged whole when what has come since is a quarter of it."""
 
+_MOST_FOOTERS: Final = 1_000_000
+"""What footers are shared out into, about; of more only some are looked at, for all."""
+_MOST_PARTITIONS: Final = 100_000
+"""A footer that tells of more is not shared out: no topic has as many, and who says so may have been tampered with."""
+
 Key = tuple[str, int, int]
 """Stream, partition, offset."""
 Bound = int | Key | None
@@ -202,11 +207,32 @@ def tasks(job: Job, footers: Iterable[Footer] = ()) -> list[Task]:
         slices = list(zip(cuts, [*cuts[1:], None], strict=True))
         parts = [tuple(slices[at * each : (at + 1) * each]) for at in range(of)]
         return [Task(job, number, of, part) for number, part in enumerate(parts)]
-    keys = _cut(sorted(footers), slice_rows)
+    keys = _cut(sorted(_by_partition(list(footers))), slice_rows)
     bounds: list[tuple[Bound, Bound]] = list(zip([None, *keys], [*keys, None], strict=True))
     each = max(1, file_bytes * max(1, job.rows) // max(1, job.size) // slice_rows)
     groups = [tuple(bounds[at : at + each]) for at in range(0, len(bounds), each)]
     return [Task(job, number, len(groups), part) for number, part in enumerate(groups)]
+
+
+def _by_partition(footers: Sequence[Footer]) -> list[Footer]:
+    """Return footers of rows of one partition each: of those that tell of many the rows are shared out.
+
+    A worker's file has rows of all its partitions. Taken as a whole each would begin in the first of them, and all that
+    lies in the others would come into the last slice.
+    """
+
+    def is_wide(footer: Footer) -> bool:
+        first, last, _ = footer
+        return first[0] == last[0] and first[1] < last[1] < first[1] + _MOST_PARTITIONS
+
+    wide = sorted(filter(is_wide, footers))
+    found = [footer for footer in footers if not is_wide(footer)]
+    step = max(1, sum(last[1] - first[1] + 1 for first, last, _ in wide) // _MOST_FOOTERS)
+    for first, last, count in wide[::step]:
+        partitions = range(first[1], last[1] + 1)
+        share = -(-count * step // len(partitions))
+        found += [((first[0], at, first[2]), (first[0], at, last[2]), share) for at in partitions]
+    return found
 
 
 def _cut(footers: Sequence[Footer], slice_rows: int) -> list[Key]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
@@ -58,6 +59,8 @@ _RANDOM: Final = (
     "mac",
     "out_of_scope_root",
 )
+_TIMES: Final = ("event_time", "done_time")
+_TRIED: Final = 16_384
 _ROW_GROUP: Final = {"identifiers": 65_536}
 _BLOOM: Final[dict[str, tuple[str, ...]]] = {"identifiers": ("token", "message_token")}
 _FALSE_POSITIVES: Final = 0.01
@@ -161,14 +164,21 @@ def parquet_bytes(table: str, rows: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def encoding(table: str, schema: pa.Schema, distinct: int, read_in_places: bool = False) -> dict[str, Any]:
+def encoding(
+    table: str,
+    schema: pa.Schema,
+    distinct: int,
+    read_in_places: bool = False,
+    times: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """Choose how the columns of a table are encoded: the options of a Parquet writer.
 
     `distinct` tokens at most are expected in a row group. A file that is `read_in_places` has a page index and, of
-    identifiers, a filter that leads from a record to its rows.
+    identifiers, a filter that leads from a record to its rows. `times` are encodings of columns of times that were
+    found to be smaller than differences.
     """
     dictionary = DICTIONARY[table]
-    encodings = {name: "DELTA_BINARY_PACKED" for name in schema.names if name in _DELTA}
+    encodings = {name: "DELTA_BINARY_PACKED" for name in schema.names if name in _DELTA} | dict(times or {})
     filtered = (*_BLOOM.get(table, ()), *(("offset",) if read_in_places and table in _BLOOM else ()))
     bloom = {name: {"ndv": max(1, distinct), "fpp": _FALSE_POSITIVES} for name in filtered}
     return {
@@ -187,7 +197,32 @@ def encoding(table: str, schema: pa.Schema, distinct: int, read_in_places: bool 
         "write_page_index": bool(bloom) or read_in_places,
         "bloom_filter_options": bloom or None,
         "store_schema": False,
+        # Amounts of 18 digits fit in eight bytes: read in a fourth of the time that sixteen bytes a value take.
+        "store_decimal_as_integer": True,
     }  # fmt: skip
+
+
+def smallest_times(rows: pa.Table) -> dict[str, str]:
+    """Choose the smaller of two encodings for each column of times, as the first rows tell: {column: encoding}.
+
+    Differences are smallest where times ascend. Where some reports come days after the others, one of them makes the
+    differences of all beside it as wide: plain values, compressed, take a third less.
+    """
+    first = rows.slice(0, _TRIED)
+    return {
+        name: min(("DELTA_BINARY_PACKED", "PLAIN"), key=partial(_size_as, first.select([name])))
+        for name in _TIMES
+        if name in rows.column_names and first.num_rows
+    }
+
+
+def _size_as(column: pa.Table, kind: str) -> int:
+    sink = io.BytesIO()
+    pq.write_table(
+        column, sink, compression="zstd", compression_level=3, use_dictionary=False, store_schema=False,
+        column_encoding=dict.fromkeys(column.column_names, kind), data_page_version="2.0",
+    )  # fmt: skip
+    return sink.tell()
 
 
 def _is_text(kind: Any) -> bool:

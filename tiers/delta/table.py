@@ -198,7 +198,17 @@ class Table:
     def sync(self, before: int) -> None:
         """Make the commits after version `before`, as far as this handle has seen them, survive a power cut."""
         for version in range(before + 1, self._version + 1):
-            self._objects.sync(log_path(self.name, version))
+            self._sync(version)
+
+    def _sync(self, version: int) -> None:
+        """Make a commit survive a power cut; if it was cleaned from the log, what stands in its place."""
+        path = log_path(self.name, version)
+        if self._objects.sync(path):
+            return
+        if not self._overtaken(version - 1):
+            raise UnknownOutcomeError(f"{self.name}: a commit was there and is gone; is the store sound?")
+        while not all(self._objects.sync(left) for left in self._objects.list(path.rpartition("/")[0])):
+            pass  # one more was cleaned away meanwhile: what stands in its place is listed now
 
     def info_since(self, version: int, key: str) -> list[tuple[int, Any]]:
         """Say what commits after `version` said under a key of their metadata: (version, parsed JSON), oldest first."""
@@ -242,7 +252,7 @@ class Table:
             if commit.changes_table or commit.transactions.keys() & transactions.keys():
                 raise FencedError(f"{self.name}: another writer committed the same source")
             self._take_in(commit.transactions)
-            self._objects.sync(path)  # what comes first must last as long
+            self._sync(self._version)  # what comes first must last as long
         raise FencedError(f"{self.name}: other writers commit all the time")
 
     def _commit_by_library(

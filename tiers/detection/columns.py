@@ -1,13 +1,14 @@
 """Read columns of a month's files, a row group at a time, in as many threads as the machine has processors.
 
-A row group is what one thread holds at a time: memory does not grow with the month.
+A row group is what one thread holds at a time, and works on in pieces: memory does not grow with the month.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
@@ -15,13 +16,25 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lethe.schemas.arrow import TOKEN
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers.delta.files import DICTIONARY
+from lethe.tiers.delta.rewrite import actions_of
 from lethe.tiers.delta.table import Table
 
 POSITION: Final = ("stream", "partition", "offset", "index")
 _MOST_THREADS: Final = 4
+_AT_ONCE: Final = 1 << 17
+_JOB: Final = 1 << 18
+_NO_MORE: Final = {"batch_readahead": 0, "fragment_readahead": 0}
 _TEXT: Final = pa.dictionary(pa.int32(), pa.string())
+
+Seen = Callable[[int], None]
+"""Is told how many rows were read since it was told last; by several threads."""
+
+
+def unseen(rows: int) -> None:
+    """Watch nothing."""
 
 
 def row_groups(table: Table, month: Month, window_months: int | None = None) -> list[Any]:
@@ -52,33 +65,61 @@ def _partition(expression: Any) -> Any:
     return where
 
 
+def rows_in(table: Table, months: Sequence[Month]) -> list[int]:
+    """Count the rows of each month by what the log says of its files; none is opened."""
+    table.reload()
+    files = [actions_of(table, {"month": str(month)}).column("num_records").to_pylist() for month in months]
+    return [sum(n or 0 for n in counts) for counts in files]
+
+
 def scan(
-    table: Table, groups: Sequence[Any], columns: Sequence[str], visit: Callable[[pa.RecordBatch], None]
+    table: Table,
+    groups: Sequence[Any],
+    columns: Sequence[str],
+    visit: Callable[[pa.RecordBatch], None],
+    seen: Seen = unseen,
 ) -> None:
-    """Call `visit` with the columns of each row group, in threads, in no particular order.
+    """Call `visit` with the columns of each row group, in threads, some rows at a time in no particular order.
 
     Columns that a file of an earlier release does not have are null. What `visit` raises is raised here.
     """
     known = pa.schema(table.dataset().schema)
     texts = set(_texts(table.name))
-    fields = [
-        pa.field(f.name, _TEXT) if f.name in texts else f for f in (known.field(name) for name in columns)
-    ]
-    schema = pa.schema(fields)
+    types = dict.fromkeys(texts, _TEXT) | {"token": TOKEN}  # as files have it, and the log cannot say
+    schema = pa.schema([pa.field(name, types.get(name, known.field(name).type)) for name in columns])
 
-    def read(group: Any) -> None:
-        rows = group.to_table(schema=schema, columns=list(columns), use_threads=False)
-        if rows.num_rows:
-            visit(rows.combine_chunks().to_batches()[0])
+    def read(some: Any) -> None:
+        found = some.scanner(
+            schema=schema, columns=list(columns), use_threads=False, batch_size=_AT_ONCE, **_NO_MORE
+        )
+        for batch in found.to_batches():
+            visit(batch)
+            seen(batch.num_rows)
 
     threads = min(os.cpu_count() or 1, _MOST_THREADS)
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for _ in pool.map(read, groups):
+            for _ in pool.map(read, list(_jobs(groups))):
                 pass
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+        finally:
+            pa.default_memory_pool().release_unused()
+
+
+def _jobs(groups: Sequence[Any]) -> Iterator[Any]:
+    """Put small row groups of a file together, so that it is not opened for each of them."""
+    for _, mine in groupby(groups, lambda one: one.path):
+        some, rows = [], 0
+        for one in mine:
+            some.append(one)
+            rows += one.row_groups[0].num_rows
+            if rows >= _JOB:
+                yield some[0].subset(row_group_ids=[o.row_groups[0].id for o in some])
+                some, rows = [], 0
+        if some:
+            yield some[0].subset(row_group_ids=[o.row_groups[0].id for o in some])
 
 
 def _texts(name: str) -> list[str]:
@@ -103,7 +144,7 @@ def whole(column: pa.Array) -> npt.NDArray[np.int64]:
     if column.null_count == len(column):
         return np.zeros(len(column), np.int64)
     if pa.types.is_timestamp(column.type):
-        column = column.cast(pa.int64())
+        column = column.view(pa.int64())
     if column.null_count:
         column = column.fill_null(0)
     found: npt.NDArray[np.int64] = column.to_numpy(zero_copy_only=False)

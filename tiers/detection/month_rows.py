@@ -6,7 +6,7 @@ code, in an array that a position leads into: one to four bytes a record. All el
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
@@ -22,31 +22,113 @@ from lethe.keys.tokens import reverse_numbers
 from lethe.schemas.arrow import TOKEN
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers.delta.table import Table
-from lethe.tiers.detection._places import Codes, Ends, Places, bounds
-from lethe.tiers.detection.columns import POSITION, coded, row_groups, rows_of, scan, whole
+from lethe.tiers.detection._charges import Charges
+from lethe.tiers.detection._places import Codes, Ends, Places, bounds, footer_bounds, pages_of
+from lethe.tiers.detection.columns import POSITION, Seen, coded, row_groups, rows_of, scan, unseen, whole
 from lethe.tiers.warehouse import Warehouse
 
 _HOUR: Final = 3_600_000_000
 _ROLES: Final = ("recipient", "callee")
 _ONE: Final = 1 << 31
+_MIX: Final = np.uint64(0x9E3779B97F4A7C15)
+_MOST_PAGES: Final = 1 << 20
 
 Numbers = npt.NDArray[np.uint64]
 Keys = Sequence[tuple[int, MonthKeys]]
 """Months of the window, and the keys of a month whose identifiers are kept so long."""
 
 
-@dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of a month: E.164 numbers (as integers), hours since `since`, codes and places of their archive rows."""
+    """Rows of a month that name a phone number or another subject. Columns are made when they are asked for, once.
 
-    numbers: Numbers = field(repr=False)
-    hours: npt.NDArray[np.int32]
-    codes: npt.NDArray[np.uint32]
-    places: Places
+    For one thread at a time.
+    """
+
+    def __init__(self, read: Reading, batch: pa.RecordBatch) -> None:
+        self._read = read
+        self._batch = batch
+        self._made: dict[str, Any] = {}
+
+    @property
+    def numbers(self) -> Numbers:
+        """E.164 numbers as integers; 0 of what is no plain number, which has a seal of its own."""
+        found: Numbers = self._column("numbers", self._read.numbers)
+        return found
+
+    @property
+    def subjects(self) -> Numbers:
+        """A hash of each number: the same for the same number, in all rows of the month. Costs less than the number."""
+        found: Numbers = self._column("subjects", subjects if self._read.alone else self._mixed)
+        return found
+
+    @property
+    def hours(self) -> npt.NDArray[np.int32]:
+        """Hours since `since`."""
+        found: npt.NDArray[np.int32] = self._column("hours", self._read.hours)
+        return found
+
+    @property
+    def places(self) -> Places:
+        """Places of the archive rows; 0 where there is none."""
+        found: Places = self._column("places", self._read.codes.places)
+        return found
+
+    @property
+    def codes(self) -> npt.NDArray[np.uint32]:
+        """Codes of the archive rows; 0 where there is none."""
+        found: npt.NDArray[np.uint32] = self._column("codes", lambda _: self._read.codes.get(self.places))
+        return found
+
+    def plain(self) -> Rows:
+        """Return the rows with a number."""
+        if "plain" not in self._made:
+            some = self.where(self.numbers > 0)
+            # No reference to itself: rows go as soon as nobody has them, and not when the collector comes.
+            self._made["plain"] = None if some is self else some
+        return self._made["plain"] or self
 
     def where(self, keep: npt.NDArray[np.bool_]) -> Rows:
         """Return the rows of which `keep` is true."""
-        return self if keep.all() else Rows(*(getattr(self, n)[keep] for n in Rows.__slots__))
+        if keep.all():
+            return self
+        some = Rows(self._read, self._batch.filter(pa.array(keep)))
+        some._made = {n: made[keep] for n, made in self._made.items() if n != "plain"}
+        return some
+
+    def _mixed(self, batch: pa.RecordBatch) -> Numbers:  # noqa: ARG002
+        found = self.numbers * _MIX
+        found ^= found >> np.uint64(32)
+        return found
+
+    def _column(self, name: str, make: Callable[[pa.RecordBatch], Any]) -> Any:
+        if name not in self._made:
+            self._made[name] = make(self._batch)
+        return self._made[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What columns of rows are made with. `alone`: one key made all tokens of the month."""
+
+    keys: MonthKeys = field(repr=False)
+    codes: Codes = field(repr=False)
+    start: int
+    alone: bool
+
+    def numbers(self, batch: pa.RecordBatch) -> Numbers:
+        """Open the tokens."""
+        return reverse_numbers(self.keys, batch.column("token"))
+
+    def hours(self, batch: pa.RecordBatch) -> npt.NDArray[np.int32]:
+        """Count the hours from the start."""
+        return ((whole(batch.column("event_time")) - self.start) // _HOUR).astype(np.int32)
+
+
+def subjects(batch: pa.RecordBatch) -> Numbers:
+    """Take half of each token: a block of a cipher, which is as good a hash as any."""
+    token = batch.column("token")
+    words: Numbers = np.frombuffer(token.buffers()[1], "<u8", 2 * len(token), TOKEN.byte_width * token.offset)
+    return words[::2]
 
 
 class Coder:
@@ -103,17 +185,26 @@ class MonthRows:
     rows: int
     counts: npt.NDArray[np.int64]
     _codes: Codes = field(repr=False)
+    _seen: Seen = field(repr=False)
 
     @classmethod
     def read(
-        cls, warehouse: Warehouse, month: Month, columns: Sequence[str], since: Month | None = None
+        cls,
+        warehouse: Warehouse,
+        month: Month,
+        columns: Sequence[str],
+        since: Month | None = None,
+        seen: Seen = unseen,
     ) -> MonthRows:
-        """Code the archive rows of a month by some of their columns. Hours are counted from the start of `since`."""
+        """Code the archive rows of a month by some of their columns. Hours are counted from the start of `since`.
+
+        `seen` is told of rows whenever some were read, here and later.
+        """
         warehouse.metadata.reload()
         archive = warehouse.metadata
         groups = row_groups(archive, month)
         rows = rows_of(groups)
-        codes = Codes(_ends(archive, groups), rows)
+        codes = Codes(_ends(archive, groups, seen), rows)
         coder = Coder(columns)
         counts: list[npt.NDArray[np.int64]] = []
 
@@ -122,63 +213,57 @@ class MonthRows:
             codes.put(codes.places(batch, make=True), mine)
             counts.append(np.bincount(mine))
 
-        scan(archive, groups, [*POSITION, *columns], code)
+        scan(archive, groups, [*POSITION, *columns], code, seen)
         types = {name: _polars(warehouse, name) for name in columns}
         table = coder.table(types)
         total = np.zeros(table.height + 1, np.int64)
         for one in counts:
             total[: len(one)] += one
-        return cls(warehouse, month, since or month, table, rows, total, codes)
+        return cls(warehouse, month, since or month, table, rows, total, codes, seen)
 
-    def each(self, keys: Keys, visit: Callable[[Rows], None]) -> None:
-        """Call `visit` with all rows that name a phone number, some at a time, in threads."""
+    def each(self, keys: Keys, visit: Callable[[Rows], None], hours: bool = True) -> None:
+        """Call `visit` with all rows that name a phone number which was written to, some at a time, in threads.
+
+        Numbers that have a seal of their own are among them: `Rows.plain` leaves them out. `hours`: whether these are
+        read too.
+        """
         identifiers = self.warehouse.window["identifiers"]
         identifiers.reload()
-        columns = [*POSITION, "event_time", "role", "kind", "token"]
+        columns = [*POSITION, "role", "kind", "token", *(["event_time"] if hours else [])]
+        start = int(self.since.start().timestamp() * 1_000_000)
         for window_months, month_keys in keys:
             groups = row_groups(identifiers, self.month, window_months)
-            scan(identifiers, groups, columns, partial(self._visit, month_keys, visit))
+            reading = Reading(month_keys, self._codes, start, len(keys) == 1)
+            scan(identifiers, groups, columns, partial(self._visit, reading, visit), self._seen)
 
     def positions(self, places: Sequence[int]) -> list[str]:
         """Name places by their positions: what a reveal can be asked of."""
         return self._codes.positions(places)
 
-    def amounts(self, places: Places) -> pl.DataFrame:
-        """Return the charges of some places. Columns: place, charge; those without a charge are left out."""
-        wanted = np.unique(places)
-        found: list[pl.DataFrame] = []
+    def charges(self) -> Charges:
+        """Return what sums charges of this month up."""
+        archive = self.warehouse.metadata
+        groups = row_groups(archive, self.month)
+        return Charges(self._codes, partial(scan, archive, groups, [*POSITION, "charge"], seen=self._seen))
 
-        def look(batch: pa.RecordBatch) -> None:
-            at = self._codes.places(batch)
-            mine = np.flatnonzero(wanted[np.minimum(np.searchsorted(wanted, at), len(wanted) - 1)] == at)
-            charges = batch.column("charge").take(pa.array(mine))
-            found.append(pl.DataFrame({"place": at[mine], "charge": pl.Series(charges)}))
-
-        if len(wanted):
-            archive = self.warehouse.metadata
-            scan(archive, row_groups(archive, self.month), [*POSITION, "charge"], look)
-        empty = pl.DataFrame(schema={"place": pl.Int64, "charge": pl.Decimal(18, 6)})
-        return pl.concat([empty, *found]).drop_nulls()
-
-    def _visit(self, keys: MonthKeys, visit: Callable[[Rows], None], batch: pa.RecordBatch) -> None:
+    @staticmethod
+    def _visit(reading: Reading, visit: Callable[[Rows], None], batch: pa.RecordBatch) -> None:
         batch = _phones(batch)
-        if not batch.num_rows:
-            return
-        numbers = reverse_numbers(keys, batch.column("token").cast(TOKEN))
-        start = int(self.since.start().timestamp() * 1_000_000)
-        hours = ((whole(batch.column("event_time")) - start) // _HOUR).astype(np.int32)
-        places = self._codes.places(batch)
-        found = Rows(numbers, hours, self._codes.get(places), places)
-        visit(found.where(numbers > 0))  # what is no plain number has a seal of its own
+        if batch.num_rows:
+            visit(Rows(reading, batch))
 
 
 def archive_batches(
-    warehouse: Warehouse, month: Month, columns: Sequence[str], visit: Callable[[pa.RecordBatch], None]
+    warehouse: Warehouse,
+    month: Month,
+    columns: Sequence[str],
+    visit: Callable[[pa.RecordBatch], None],
+    seen: Seen = unseen,
 ) -> int:
     """Call `visit` with a month's rows of the archive, some of their columns, in threads; returns how many."""
     warehouse.metadata.reload()
     groups = row_groups(warehouse.metadata, month)
-    scan(warehouse.metadata, groups, columns, visit)
+    scan(warehouse.metadata, groups, columns, visit, seen)
     return rows_of(groups)
 
 
@@ -195,19 +280,33 @@ def _phones(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch if keep.all() else batch.filter(pa.array(keep))
 
 
-def _ends(archive: Table, groups: Sequence[Any]) -> dict[tuple[str, int], Ends]:
-    """Find the ends of each topic-partition in a month, from the first offset of the month to its last."""
+def _ends(archive: Table, groups: Sequence[Any], seen: Seen) -> dict[tuple[str, int], Ends]:
+    """Find where each topic-partition begins and ends in a month, or may.
+
+    Footers say it at the outside; row groups are read whose footers do not, and all of them when what the footers say
+    takes more than a little memory.
+    """
     found: dict[tuple[str, int], Ends] = {}
     lock = Lock()
 
-    def look(batch: pa.RecordBatch) -> None:
-        for stream, partition, ends in bounds(batch):
-            with lock:
+    def add(some: Iterable[tuple[str, int, Ends]]) -> None:
+        with lock:
+            for stream, partition, ends in some:
                 known = found.setdefault((stream, partition), ends)
                 known.first, known.last = min(known.first, ends.first), max(known.last, ends.last)
                 known.places = max(known.places, ends.places)
 
-    scan(archive, groups, list(POSITION), look)
+    unsaid = []
+    for group in groups:
+        if (said := footer_bounds(group)) is None:
+            unsaid.append(group)
+        else:
+            add(said)
+    if pages_of(found.values()) > _MOST_PAGES:
+        found.clear()
+        unsaid = list(groups)
+    if unsaid:
+        scan(archive, unsaid, list(POSITION), lambda batch: add(bounds(batch)), seen)
     return found
 
 

@@ -8,12 +8,12 @@ _log/published                the version of the metadata table up to which ever
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from lethe.integrity.log.signing import KeyHistory
-from lethe.integrity.log.store import CHECKPOINT, REPLAYS, log_origin
+from lethe.integrity.log.store import CHECKPOINT, REPLAYS, Reader, log_origin
 from lethe.schemas.errors import FencedError, IntegrityError, TransientError
 from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects
@@ -35,8 +35,13 @@ def folder_of(stream: str) -> str:
 
 def logs(objects: Objects) -> list[tuple[str, int]]:
     """Stream and partition of every topic-partition's log that has a checkpoint."""
+    return logs_among(objects.list(FOLDER))
+
+
+def logs_among(paths: Iterable[str]) -> list[tuple[str, int]]:
+    """Return the same of a list of the folder's paths."""
     found = []
-    for path in objects.list(FOLDER):
+    for path in paths:
         parts = path.split("/")
         if len(parts) == 4 and parts[3] == "checkpoint" and parts[2].isdigit() and parts[1] != REPLAYS[0]:
             found.append((parts[1].removeprefix("=").replace("=", "~"), int(parts[2])))
@@ -98,6 +103,33 @@ class LogStore:
         fail_point(f"{self._named}.deleted")
 
 
+class OneLook:
+    """A log as it is at the first look: what is replaced as it grows is asked of its store once.
+
+    That is the checkpoint, the unfinished tiles and bundles, and what stamps there are. All else never changes, may be
+    large, and is asked for each time.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._found: dict[str, bytes | None] = {}
+        self._listed: dict[str, list[str]] = {}
+
+    def get(self, path: str) -> bytes | None:
+        """See `lethe.integrity.log.store.Reader.get`."""
+        if path != CHECKPOINT and not (path.startswith("tile/") and ".p/" in path):
+            return self._reader.get(path)
+        if path not in self._found:
+            self._found[path] = self._reader.get(path)
+        return self._found[path]
+
+    def list(self, folder: str) -> list[str]:
+        """See `lethe.integrity.log.store.Reader.list`."""
+        if folder not in self._listed:
+            self._listed[folder] = self._reader.list(folder)
+        return self._listed[folder]
+
+
 @contextmanager
 def _answering() -> Iterator[None]:
     try:
@@ -139,9 +171,14 @@ def published_history(objects: Objects) -> KeyHistory | None:
 
 def published_log(objects: Objects, history: KeyHistory, topic_partition: tuple[str, int]) -> Log | None:
     """Return the log of a topic-partition as it is published; None when nothing of it is. Raises as `Log` does."""
+    return read_log(LogStore.of(objects, *topic_partition), history, topic_partition)
+
+
+def read_log(reader: Reader, history: KeyHistory, topic_partition: tuple[str, int]) -> Log | None:
+    """Return the same of what reads that log."""
     from lethe.integrity.log.entries import Log
 
-    store = LogStore.of(objects, *topic_partition)
-    if store.get(CHECKPOINT) is None:
+    signed = reader.get(CHECKPOINT)
+    if signed is None:
         return None
-    return Log(store, history, log_origin(history.name, *topic_partition))
+    return Log(reader, history, log_origin(history.name, *topic_partition), signed)

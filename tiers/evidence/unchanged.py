@@ -27,7 +27,7 @@ from lethe.tiers.archive.rows import Archive
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.delta.rewrite import digest_of
 from lethe.tiers.ledger.commits import TopicPartition
-from lethe.tiers.store.objects import Objects
+from lethe.tiers.store.objects import Objects, opened
 
 SPOT: Final = 16
 """Of so many files that are as they were written, one is read all the same, by chance: a fault of the writer shows."""
@@ -165,7 +165,7 @@ def _digest(objects: Objects, file: DataFile) -> bytes | None:
     path = f"metadata/{file.path}"
     try:
         if Path(objects.root).is_dir():
-            with Path(objects.url(path)).open("rb") as data:
+            with opened(Path(objects.url(path))) as data:
                 return file_digest(data, "sha256").digest()
         whole = objects.get(path)
     except OSError:

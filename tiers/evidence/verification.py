@@ -34,7 +34,7 @@ from lethe.tiers.archive.rows import Archive
 from lethe.tiers.commit import declarations, ledger_entries
 from lethe.tiers.commit.ledger_entries import REPLAYED
 from lethe.tiers.evidence import parts
-from lethe.tiers.evidence.log_store import FOLDER, LogStore, logs, published_log
+from lethe.tiers.evidence.log_store import FOLDER, LogStore, OneLook, logs_among, read_log
 from lethe.tiers.evidence.unchanged import Unchanged
 from lethe.tiers.ledger.commits import TopicPartition
 from lethe.tiers.ledger.reading import read_ledger
@@ -96,6 +96,10 @@ class Verifier:
     """First offsets of commits whose rows out of scope are known to be as they were logged."""
     opened: dict[TopicPartition, Log] = field(default_factory=dict)
     """Logs that were opened to be told of data files: none is opened twice."""
+    readers: dict[TopicPartition, OneLook] = field(default_factory=dict)
+    """What reads the logs that are not compared yet."""
+    listed: list[str] = field(default_factory=list)
+    """What there is of all logs, listed once."""
 
     def run(self) -> Iterator[Finding]:
         """Yield every finding. The table is pinned first and the logs are opened after it, so that nothing is missed.
@@ -143,7 +147,7 @@ class Verifier:
             if topic_partition == REPLAYS or topic_partition[0] in self.undone:
                 continue
             with suppress(IntegrityError):
-                log = published_log(self.warehouse.objects, self.history, topic_partition)
+                log = read_log(self._reader(topic_partition), self.history, topic_partition)
                 if log is not None:
                     self.opened[topic_partition] = log
                     noted.note(topic_partition, log, self._pinned(log))
@@ -168,6 +172,7 @@ class Verifier:
             yield from self._place(archive, ledger, topic_partition, elsewhere.get(topic_partition, set()))
             yield from (finding for finding in archive.findings if finding not in said)
             said.update(archive.findings)
+            self.readers.pop(topic_partition, None)
 
     def _in_parts(
         self,
@@ -310,7 +315,7 @@ class Verifier:
     def _notes(self) -> Iterator[Finding]:
         """Yield the notes that brought in the signing keys and are not, or not so, where a verifier looks for them."""
         store = LogStore(self.warehouse.objects, f"{FOLDER}/keys")
-        for number, note in enumerate(self.history.notes if self.warehouse.objects.list(FOLDER) else ()):
+        for number, note in enumerate(self.history.notes if self._listing() else ()):
             found = store.get(str(number))
             if found != bytes(note):
                 kind = Kind.MISSING if found is None else Kind.ALTERED
@@ -365,17 +370,25 @@ class Verifier:
         if not STREAM_PATTERN.fullmatch(topic_partition[0]) and topic_partition != REPLAYS:
             return False
         origin = log_origin(self.history.name, *topic_partition)
-        published = LogStore.of(self.warehouse.objects, *topic_partition).get(CHECKPOINT) is not None
+        published = self._reader(topic_partition).get(CHECKPOINT) is not None
         return published or any(_origin(note) == origin for note in self._checkpoints())
+
+    def _reader(self, topic_partition: TopicPartition) -> OneLook:
+        if topic_partition not in self.readers:
+            store = LogStore.of(self.warehouse.objects, *topic_partition)
+            self.readers[topic_partition] = OneLook(store)
+        return self.readers[topic_partition]
+
+    def _listing(self) -> list[str]:
+        if not self.listed:
+            self.listed.extend(self.warehouse.objects.list(FOLDER))
+        return self.listed
 
     def _open(self, topic_partition: TopicPartition) -> Generator[Finding, None, Log | None]:
         """Yield a log, once it is verified. None: `verify_log` has named why, and nothing about its rows can be
         said.
         """
-        origin, reader = (
-            log_origin(self.history.name, *topic_partition),
-            LogStore.of(self.warehouse.objects, *topic_partition),
-        )
+        origin, reader = log_origin(self.history.name, *topic_partition), self._reader(topic_partition)
         known = [note for note in self._checkpoints() if _origin(note) == origin]
         yield from verify_log(reader, self.history, origin, known, self.stamp_roots)
         try:
@@ -419,7 +432,7 @@ class Verifier:
         """List topic-partitions with a log, or with a checkpoint kept elsewhere, whatever the ledger knows of them."""
         yield from (
             topic_partition
-            for topic_partition in logs(self.warehouse.objects)
+            for topic_partition in logs_among(self._listing())
             if self.stream in (None, topic_partition[0])
         )
         name = self.history.name

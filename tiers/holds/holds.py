@@ -9,14 +9,15 @@ there it outlives the month's key. Releasing a hold destroys its key and with it
     _holds/ID/covers.json           how many records it covers by month (`lethe.tiers.holds.coverage`)
     _holds/ID/records/NAME.sealed   records preserved; the name is a month, a window and a digest of the sealed bytes
     _holds/ID/waiting/NAME.json     a deletion that waits for the release; no identifier in it
-    _holds/ID/released.json         when it was released: from here on it covers nothing
+    _holds/ID/released.json         when it was released, sealed too: from here on it covers nothing
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -63,6 +64,8 @@ class Holds:
     def __init__(self, objects: Objects, ring: KeyRing) -> None:
         self._objects = objects
         self._ring = ring
+        self._over: set[str] = set()
+        """Holds that were released by whoever had their keys."""
 
     @property
     def objects(self) -> Objects:
@@ -135,7 +138,9 @@ class Holds:
 
     def active(self) -> list[Hold]:
         """Return the holds in force. Raises rather than leave one out: then nothing may be deleted."""
-        return [self._opened(k) for k in self.known() if k.released is None]
+        known = self.known()
+        self._refuse_forged([k.id for k in known if k.released is not None and k.id not in self._over])
+        return [self._opened(k) for k in known if k.released is None]
 
     def find(self, name: str) -> Hold:
         """Return the hold in force with that reference or id; raises `LetheError` when there is none."""
@@ -256,7 +261,10 @@ class Holds:
             for p in self._objects.list(f"{_FOLDER}/{hold_id}/waiting")
         ]
         # Step 1
-        mark = orjson.dumps({"released": now.astimezone(UTC).isoformat(), "why": why})
+        if known.released is not None:
+            self._refuse_forged([hold_id])
+        released = {"released": now.astimezone(UTC).isoformat(), "why": why}
+        mark = orjson.dumps(released | self._sealed_release(hold_id, released["released"]))
         self._objects.create(f"{_FOLDER}/{hold_id}/released.json", mark)
         why = orjson.loads(self._objects.get(f"{_FOLDER}/{hold_id}/released.json") or mark).get("why", why)
         fail_point("hold.released")
@@ -283,6 +291,41 @@ class Holds:
     def waiting(self, hold: Hold) -> int:
         """Count how many deletions wait for the release of a hold."""
         return len(self._objects.list(f"{_FOLDER}/{hold.id}/waiting"))
+
+    def _sealed_release(self, hold_id: str, released: str) -> dict[str, str]:
+        """Seal when a hold was released under its own key, so that nobody without it can say so."""
+        keys = self._ring.still_held([f"hold.{hold_id}"]).get(f"hold.{hold_id}")
+        if keys is None:
+            return {}  # it is destroyed already
+        sealed = seal_value(keys, "holds", "released", hold_id, released.encode())
+        return {"sealed": b64encode(sealed).decode()}
+
+    def _refuse_forged(self, hold_ids: Sequence[str]) -> None:
+        """Raise `IntegrityError` where a hold is said to be released by somebody who had not its key.
+
+        The key is asked for and not its mark of destruction, which is as easily forged as this one. Where it is gone,
+        nothing of the hold opens any more.
+        """
+        try:
+            keys = self._ring.still_held(f"hold.{hold_id}" for hold_id in hold_ids)
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"{error}: bring it back from the backup; nothing is deleted until then"
+            ) from None
+        for key_id, of_hold in keys.items():
+            hold_id = key_id.removeprefix("hold.")
+            path = f"{_FOLDER}/{hold_id}/released.json"
+            try:
+                mark = orjson.loads(self._objects.get(path) or b"")
+                told = open_value(of_hold, "holds", "released", hold_id, b64decode(mark["sealed"]))
+            except (ValueError, KeyError, TypeError, IntegrityError):
+                told, mark = b"", {}
+            if not told or told != str(mark.get("released")).encode():
+                raise IntegrityError(
+                    f"{path} was not written with the hold's key, which still exists: remove it, and if there is one "
+                    f"_keys/{key_id}.destroyed.json, and the hold is in force again; nothing is deleted until then"
+                )
+        self._over.update(hold_ids)
 
     def _put(self, hold: Hold, keys: MonthKeys, prefix: str, records: list[dict[str, Any]]) -> None:
         packed = zstandard.compress(orjson.dumps(records, option=orjson.OPT_SORT_KEYS))

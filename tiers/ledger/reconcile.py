@@ -57,7 +57,7 @@ def check(warehouse: Warehouse, on_stream: Callable[[int, int], None] | None = N
     window table that is ahead of the ledger (a crash between two commits) is no finding: what lies beyond the last row
     does not count yet.
     """
-    gone = ExpectedLosses.of(warehouse.objects)
+    gone = ExpectedLosses.of(warehouse.objects, warehouse.now())
     ledger, broken = _readable(warehouse)
     for table in _TABLES:  # no table as it was before the ledger was read
         warehouse.handle(table).reload()

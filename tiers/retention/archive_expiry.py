@@ -196,8 +196,8 @@ def forget_archive(maintenance: MaintenanceContext, due: Ended) -> Outcome:
     rows, size = sum(f["rows"] or 0 for f in files) - stay, sum(f["bytes"] or 0 for f in files)
     if lists.waiting:
         log.warning(
-            "%s: %d row(s) stay for now: their commits are not in the integrity log yet; lethe doctor says what keeps "
-            "them from being published", due.name, lists.waiting,
+            "%s: rows that stay for now: %d; their commits are not in the integrity log yet; lethe doctor says what "
+            "keeps them from being published", due.name, lists.waiting,
         )  # fmt: skip
         return Outcome(
             due.name, "waiting", due.ended, len(files), rows, size, held, rows_waiting=lists.waiting

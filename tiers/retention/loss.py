@@ -76,11 +76,12 @@ def of_key(key_id: str) -> Due | None:
 def begin(maintenance: MaintenanceContext, month: Due, generation: int, note: LossNote) -> GivenUp:
     """Give up the keys of a month. That they are lost has been proven, and was noted long enough ago (`note`).
 
-    1. Open the journal: since when they are lost, and which files there are. A crash from here on leaves it, and the
-       next sweep, or the next one who asks, goes on.
+    1. Note the decision with the keys, then open the journal: since when they are lost, and which files there are. A
+       crash from here on leaves it, and the next sweep, or the next one who asks, goes on.
     2. to 6. as `finish` does them.
     """
     # Step 1
+    maintenance.ring.losses.decide(month.key_id, generation)
     journal = Journal.open(
         maintenance.warehouse.objects, _name(month.key_id, generation), maintenance.clock()
     )
@@ -95,7 +96,9 @@ def begin(maintenance: MaintenanceContext, month: Due, generation: int, note: Lo
 def finish(maintenance: MaintenanceContext, month: Due, generation: int) -> GivenUp:
     """Do what is left of giving up the keys of a month, every step again if need be.
 
-    2. Mark the secret as given up. From here on nobody opens it, should its key come back, nor seals into the month.
+    2. Mark the secret as given up, if that was decided with these keys: the journal is a file of the warehouse, and
+       who writes there must not have a month deleted by one. From here on nobody opens it, should its key come back,
+       nor seals into the month.
     3. Drop the rows it sealed from the window tables. Sweeps delete their files.
     4. Remove the copies of restrictions under it, and what holds counted of the month.
     5. Make other keys for the month, and put the restrictions under them. From here on records come in again.
@@ -117,11 +120,11 @@ def finish(maintenance: MaintenanceContext, month: Due, generation: int) -> Give
         drop_rows(maintenance, month, journal, table)
         fail_point(f"give_up.dropped.{table}")
     # Step 4
-    alone = restrictions.only_under(objects, month.month, month.window_months)
+    alone = restrictions.only_under(objects, maintenance.ring, month.month, month.window_months)
     journal.note("restrictions", [{"in no other month": alone}] * (alone > 0))
     held = coverage.noted_of(maintenance.holds, month.key_id)
     journal.note("held", [{"hold": hold, "records": count} for hold, count in sorted(held.items())])
-    restrictions.drop_copies(objects, month.month, month.window_months)
+    restrictions.drop_copies(objects, maintenance.ring, month.month, month.window_months)
     coverage.give_up(maintenance.holds, month.key_id)
     fail_point("give_up.cleared")
     # Step 5

@@ -16,6 +16,7 @@ from lethe.schemas.arrow import WINDOW_TABLES
 from lethe.schemas.errors import ExpiredKeyError, FencedError, IntegrityError
 from lethe.schemas.retention.calendar import window_end
 from lethe.schemas.subjects.addresses import Subject
+from lethe.schemas.words import counted
 from lethe.tiers.certificates.certificates import DELETION
 from lethe.tiers.certificates.expected_losses import note_erasure
 from lethe.tiers.certificates.journal import ERASURE, Journal
@@ -172,12 +173,16 @@ def _take_away(maintenance: MaintenanceContext, begun: UnderWay, spread: Spread 
     # Steps 1 and 2
     for part in parts:
         for _ in range(_TRIES):
+            before = _files_of(maintenance, part)
             found = search(maintenance.warehouse, part, looking)
             if not found:
                 break
+            seen = _files_of(maintenance, part)
+            if any(paths - seen[table] for table, paths in before.items()):
+                continue  # somebody took files out meanwhile: what was found in them may have gone with theirs
             journal = begun.begin(part, parts[-1], now)
             try:
-                _rewrite_all(maintenance, begun, journal, found, spread)
+                _rewrite_all(maintenance, begun, journal, found, seen, spread)
             except FencedError:
                 continue  # a compaction or a sweep changed a file meanwhile: look again
         else:
@@ -214,10 +219,28 @@ def _take_away(maintenance: MaintenanceContext, begun: UnderWay, spread: Spread 
     return Erased(months, files, certificate["number"], unnamed.until)
 
 
+def _files_of(maintenance: MaintenanceContext, part: Part) -> dict[str, set[str]]:
+    """Return the paths of the files that a partition has now, by table."""
+    found = {}
+    for name in WINDOW_TABLES:
+        handle = maintenance.warehouse.window[name]
+        handle.reload()
+        found[name] = {file.path for file in files_of(handle, part.partition)}
+    return found
+
+
 def _rewrite_all(
-    maintenance: MaintenanceContext, begun: UnderWay, journal: Journal, found: Found, spread: Spread | None
+    maintenance: MaintenanceContext,
+    begun: UnderWay,
+    journal: Journal,
+    found: Found,
+    seen: dict[str, set[str]],
+    spread: Spread | None,
 ) -> None:
-    """Preserve what holds cover of what was found, then rewrite the tables of a partition in turn."""
+    """Preserve what holds cover of what was found, then rewrite the tables of a partition in turn.
+
+    `seen`: the files in which it was found, by table; raises `FencedError` where one of them is there no more.
+    """
     part, objects = found.part, maintenance.warehouse.objects
     kept = maintenance.holds.preserve(maintenance.warehouse, part, found.concerned, waiting=begun.work)
     month = _said(Found(part)) | {"held": sum(kept.values()), "holds": sorted(kept)}
@@ -230,7 +253,7 @@ def _rewrite_all(
             writing: _Writing = partial(cleaned_files, objects, cleaning=cleaning.of(part, begun.subjects))
         else:
             writing = partial(cleaned, begun.notes, spread, part, begun.subjects, cleaning)
-        _rewrite(maintenance, begun, journal, part, table, month | counts, writing)
+        _rewrite(maintenance, begun, journal, part, table, month | counts, seen[table], writing)
         fail_point(f"erase.rewritten.{table}")
 
 
@@ -254,8 +277,8 @@ def _checks(unnamed: Unnamed, looked_for: bool) -> list[str]:
     looked = f"a second look found nothing of the person in the tables {tables}"
     if unnamed.until is not None:
         looked += (
-            f"; {len(unnamed.waiting)} file(s) that no table names yet may have the person in them: they are not "
-            f"reached until {unnamed.until.astimezone(UTC).isoformat(timespec='seconds')}, when a sweep removes them"
+            f"; {counted(len(unnamed.waiting), 'file')} that no table names yet may have the person in them: they are "
+            f"not reached until {unnamed.until.astimezone(UTC).isoformat(timespec='seconds')}, when a sweep comes by"
         )
     else:
         looked += ", nor in files that no table names"
@@ -269,9 +292,14 @@ def _rewrite(
     part: Part,
     table: str,
     month: dict[str, Any],
+    seen: set[str],
     writing: _Writing,
 ) -> None:
-    """Rewrite the files of a partition that hold something of the person, noted before and after."""
+    """Rewrite the files of a partition that hold something of the person, noted before and after.
+
+    What is counted was found in the files that were `seen`. Another erasure of the person may have rewritten them
+    since: then nothing of it may be certified here, too.
+    """
     handle = maintenance.warehouse.window[table]
     handle.reload()
     now = maintenance.clock()
@@ -279,6 +307,8 @@ def _rewrite(
         raise ExpiredKeyError(f"the window of {part.month} has ended meanwhile; the sweep forgets it whole")
     waited, now_ms = Waited(), int(now.timestamp() * 1000)
     files = files_of(handle, part.partition)
+    if seen - {file.path for file in files}:
+        raise FencedError(f"{table}: files were taken out since they were looked through")
     old, new = writing(table=table, files=files, now_ms=now_ms)
     fail_point(f"erase.written.{table}")
     waited.check(table)
@@ -289,6 +319,7 @@ def _rewrite(
     except FencedError:
         journal.note("ended", [{"step": step["step"], "landed": False}])
         raise
+    seen.difference_update(file.path for file in old)
     fail_point(f"erase.committed.{table}")
     journal.note("ended", [{"step": step["step"], "landed": True}])
 
@@ -305,7 +336,7 @@ def _check(maintenance: MaintenanceContext, files: list[dict[str, Any]]) -> None
     left = [f["path"] for f in files if maintenance.warehouse.objects.get(f["path"]) is not None]
     if left:
         raise IntegrityError(
-            f"{len(left)} file(s) with erased rows could not be deleted; run the erasure again"
+            f"{counted(len(left), 'file')} with erased rows could not be deleted; run the erasure again"
         )
 
 

@@ -15,6 +15,10 @@ restriction looks for holds, placing a hold for restrictions (`carry_to_hold`), 
 It ends when it is lifted, or when a sweep finds that neither the window nor a hold has anything of the person any more.
 A mark is written first, and never removed: a copy that a worker writes meanwhile counts for nothing.
 
+Its name is kept with the keys from when it is placed until just before that mark (`lethe.keys.kept`), so that whoever
+can only write the warehouse ends none: a mark of one whose name is kept is not believed, and one of which no copy is
+left is missed. Then nothing is shown to anybody without a reason of law, for nobody knows whom it was for.
+
     _restrictions/MONTH.wN.NAME.json   when it was placed, and the person, sealed under the keys of that month
     _restrictions/hold.ID.NAME.json    the same, sealed under the key of that hold
     _restrictions/NAME.ended           the restriction is over; no identifier in it, and NAME is random
@@ -25,7 +29,7 @@ from __future__ import annotations
 import re
 import secrets
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -45,6 +49,8 @@ from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month, window_end
 from lethe.schemas.retention.policy import RetentionPolicy
 from lethe.schemas.subjects.addresses import Subject
+from lethe.schemas.words import counted
+from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.lookup import Query, position_of
@@ -91,10 +97,11 @@ def place(
     """Restrict the records of a person; False if they are restricted already.
 
     1. Seal a copy under the keys of this month. A crash from here on leaves a restriction that is in force.
-    2. Seal one under the keys of every other open month, until a look finds no month without one.
-    3. Seal one under the key of every hold in force.
+    2. Keep its name with the keys. After a crash before this the next sweep does.
+    3. Seal one under the keys of every other open month, until a look finds no month without one.
+    4. Seal one under the key of every hold in force.
     """
-    if any(set(r.subjects) & set(subjects) for r in every(objects, ring)):
+    if any(set(r.subjects) & set(subjects) for r in _in_force(objects, ring)):
         return False
     restriction = Restriction(secrets.token_hex(8), now, subjects)
     # Step 1
@@ -102,6 +109,8 @@ def place(
     ring.keys_for(month, policy.window_months, create=True)
     _write(objects, ring, restriction, month, policy.window_months)
     # Step 2
+    _keep(objects, ring, restriction.name)
+    # Step 3
     there = {(month, policy.window_months)}
     while missing := {(k.month, k.window_months) for k in ring.live(now)} - there:
         for other, window in sorted(missing):
@@ -109,7 +118,7 @@ def place(
             with suppress(ExpiredKeyError, UnknownKeyError):
                 _write(objects, ring, restriction, other, window)
         there |= missing
-    # Step 3
+    # Step 4
     from lethe.tiers.holds.holds import Holds
 
     for hold in Holds(objects, ring).active():
@@ -119,15 +128,40 @@ def place(
 
 def lift(objects: Objects, ring: KeyRing, subjects: tuple[Subject, ...]) -> bool:
     """Lift the restriction of a person; False if there was none."""
-    found = [r for r in every(objects, ring) if set(r.subjects) & set(subjects)]
+    found = [r for r in _in_force(objects, ring) if set(r.subjects) & set(subjects)]
     for restriction in found:
-        _end(objects, restriction.name)
+        _end(objects, ring, restriction.name)
     return bool(found)
 
 
 def every(objects: Objects, ring: KeyRing) -> Iterator[Restriction]:
-    """Yield the restrictions in force that open. `IntegrityError` for one of which every copy is damaged."""
-    for name, copies in _copies(objects).items():
+    """Yield the restrictions in force that open.
+
+    `IntegrityError` for one of which every copy is damaged, and for one that was taken out of the warehouse.
+    """
+    if lost := missing(objects, ring):
+        raise IntegrityError(
+            f"{counted(len(lost), 'restriction')} in force cannot be found: bring {_FOLDER} back from the backup; "
+            "until then look-ups need a reason of law. Without a backup, restrict those people again (the audit "
+            f"knows whom), then remove {', '.join(sorted(lost))} from restrictions.kept in the key directory"
+        )
+    yield from _in_force(objects, ring)
+
+
+def missing(objects: Objects, ring: KeyRing) -> frozenset[str]:
+    """Return the names of restrictions that are kept with the keys and have no copy in the warehouse."""
+    lost = ring.restrictions.names()
+    for _ in range(
+        2
+    ):  # one that was placed between two looks is there at the second, one that was lifted is not kept
+        if lost:
+            lost -= _copies(objects, ring).keys()
+            lost &= ring.restrictions.names()
+    return lost
+
+
+def _in_force(objects: Objects, ring: KeyRing) -> Iterator[Restriction]:
+    for name, copies in _copies(objects, ring).items():
         if (found := _open(objects, ring, name, copies)) is not None:
             yield found
 
@@ -167,7 +201,7 @@ def carry(objects: Objects, ring: KeyRing, month: Month, window_months: int) -> 
 
     One that is damaged is left to the look-ups, which say so: traffic does not stop for it.
     """
-    for name, copies in _copies(objects).items():
+    for name, copies in _copies(objects, ring).items():
         if any((c.month, c.window_months) == (month, window_months) for c in copies.months):
             continue
         try:
@@ -178,17 +212,24 @@ def carry(objects: Objects, ring: KeyRing, month: Month, window_months: int) -> 
             _write(objects, ring, restriction, month, window_months)
 
 
-def only_under(objects: Objects, month: Month, window_months: int) -> int:
+def only_under(objects: Objects, ring: KeyRing, month: Month, window_months: int) -> int:
     """Count the restrictions of which the only copy is one under the keys of that month."""
     return sum(
         not copies.holds and {(c.month, c.window_months) for c in copies.months} == {(month, window_months)}
-        for copies in _copies(objects).values()
+        for copies in _copies(objects, ring).values()
     )
 
 
-def drop_copies(objects: Objects, month: Month, window_months: int) -> None:
-    """Remove the copies under the keys of a month, which are lost: `carry` puts new ones under its next keys."""
-    for copies in _copies(objects).values():
+def drop_copies(objects: Objects, ring: KeyRing, month: Month, window_months: int) -> None:
+    """Remove the copies under the keys of a month, which are lost: `carry` puts new ones under its next keys.
+
+    A restriction that has no other is over: its loss is certified.
+    """
+    for name, copies in _copies(objects, ring).items():
+        if not copies.holds and {(c.month, c.window_months) for c in copies.months} == {
+            (month, window_months)
+        }:
+            ring.restrictions.forget(name)
         for copy in copies.months:
             if (copy.month, copy.window_months) == (month, window_months):
                 objects.delete(copy.path)
@@ -196,7 +237,7 @@ def drop_copies(objects: Objects, month: Month, window_months: int) -> None:
 
 def carry_to_hold(objects: Objects, ring: KeyRing, hold: Hold) -> None:
     """Put the copies under a hold's key that it lacks; one that is damaged is left to the look-ups, which say so."""
-    for name, copies in _copies(objects).items():
+    for name, copies in _copies(objects, ring).items():
         if hold.id not in copies.holds:
             with suppress(IntegrityError):
                 if (restriction := _open(objects, ring, name, copies)) is not None:
@@ -209,33 +250,48 @@ def tidy(maintenance: MaintenanceContext) -> int:
     The second is looked at when a month or a hold is over, and a whole window after the restriction was placed at the
     earliest. Only what a hold preserves after a crash while it was placed depends on this. Returns how many ended.
     """
-    now, objects = maintenance.clock(), maintenance.warehouse.objects
+    now, objects, ring = maintenance.clock(), maintenance.warehouse.objects, maintenance.ring
     holds = {hold.id: hold for hold in maintenance.holds.active()}
     for hold in holds.values():
-        carry_to_hold(objects, maintenance.ring, hold)
-    ended = 0
-    for name, copies in _copies(objects).items():
+        carry_to_hold(objects, ring, hold)
+    ended, kept = 0, ring.restrictions.names()
+    for name, copies in _copies(objects, ring).items():
         over = [c.path for c in copies.months if window_end(c.month, c.window_months) <= now]
         over += [path for hold_id, path in copies.holds.items() if hold_id not in holds]
         idle = len(copies.months) == 0  # its last month went while holds kept it
-        restriction = _open(objects, maintenance.ring, name, copies) if over or idle else None
-        if restriction is not None:
-            # The shortest: a country's longer window must not keep the name of another one's person.
-            shortest = min((c.window_months for c in copies.months), default=0)
-            a_window_ago = window_end(Month.of(restriction.placed), shortest) <= now
-            if a_window_ago and not _is_anywhere(maintenance, restriction.subjects, holds.values()):
-                _end(objects, name)
-                ended += 1
+        restriction = _open(objects, ring, name, copies) if over or idle else None
+        if restriction is not None and _is_idle(maintenance, restriction, copies, holds.values()):
+            _end(objects, ring, name)
+            ended += 1
+        elif len(over) == len(copies.months) + len(copies.holds):
+            ring.restrictions.forget(
+                name
+            )  # before its last copy goes: one that is kept and has none is missed
+        elif name not in kept:
+            _keep(objects, ring, name)  # placed by an earlier release, or by a process that died
         for path in over:
             objects.delete(path)
-    _remove_ended(objects)
+    _remove_ended(objects, ring)
     return ended
 
 
-def _copies(objects: Objects) -> dict[str, _Copies]:
+def _keep(objects: Objects, ring: KeyRing, name: str) -> None:
+    """Keep the name of a restriction, unless it was lifted meanwhile."""
+    ring.restrictions.keep(name)
+    if objects.get(f"{_FOLDER}/{name}.ended") is not None:
+        ring.restrictions.forget(name)
+
+
+def _over(paths: Sequence[str], ring: KeyRing) -> set[str]:
+    """Return the names of restrictions that are over: marked as such, and kept with the keys no more."""
+    ended = {match[1] for p in paths if (match := _ENDED.fullmatch(p))}
+    return ended - ring.restrictions.names() if ended else ended
+
+
+def _copies(objects: Objects, ring: KeyRing) -> dict[str, _Copies]:
     """Return the copies of every restriction that is not over, by name."""
     paths = objects.list(_FOLDER)
-    over = {match[1] for p in paths if (match := _ENDED.fullmatch(p))}
+    over = _over(paths, ring)
     found: dict[str, _Copies] = {}
     for path in paths:
         if (match := _COPY.fullmatch(path)) and match[3] not in over:
@@ -299,20 +355,38 @@ def _sealed(restriction: Restriction, keys: MonthKeys) -> bytes:
     return orjson.dumps(document)
 
 
-def _end(objects: Objects, name: str) -> None:
-    """End a restriction: mark it, from where on it counts for nothing, and remove its copies."""
+def _end(objects: Objects, ring: KeyRing, name: str) -> None:
+    """End a restriction.
+
+    1. Keep its name no longer. After a crash it is in force, and the next sweep keeps it again.
+    2. Mark it: from here on it counts for nothing.
+    3. Remove its copies. After a crash the next sweep does.
+    """
+    ring.restrictions.forget(name)
+    fail_point("restriction.unkept")
     objects.create(f"{_FOLDER}/{name}.ended", b"{}")
-    _remove_ended(objects)
+    fail_point("restriction.marked")
+    _remove_ended(objects, ring)
 
 
-def _remove_ended(objects: Objects) -> None:
+def _remove_ended(objects: Objects, ring: KeyRing) -> None:
     """Remove the copies of restrictions that are over, one that a worker wrote meanwhile too."""
     paths = objects.list(_FOLDER)
-    over = {match[1] for p in paths if (match := _ENDED.fullmatch(p))}
+    over = _over(paths, ring)
     for path in paths:
         match = _COPY.fullmatch(path) or _UNDER_HOLD.fullmatch(path)
         if match and match[match.lastindex or 0] in over:
             objects.delete(path)
+
+
+def _is_idle(
+    maintenance: MaintenanceContext, restriction: Restriction, copies: _Copies, holds: Iterable[Hold]
+) -> bool:
+    """Tell whether a restriction was placed a window ago and nothing of the person is left."""
+    # The shortest: a country's longer window must not keep the name of another one's person.
+    shortest = min((c.window_months for c in copies.months), default=0)
+    a_window_ago = window_end(Month.of(restriction.placed), shortest) <= maintenance.clock()
+    return a_window_ago and not _is_anywhere(maintenance, restriction.subjects, holds)
 
 
 def _is_anywhere(

@@ -7,14 +7,14 @@ Other people in the same records are masked, and an original that names somebody
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 import orjson
 
 from lethe.keys.tokens import subject_token
-from lethe.schemas.csv_text import csv_of
+from lethe.schemas.csv_text import csv_lines
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month, window_end
 from lethe.schemas.retention.data_class import DataClass
@@ -23,6 +23,7 @@ from lethe.schemas.subjects.addresses import Subject
 from lethe.tiers.holds.scope import held_roles
 from lethe.tiers.maintenance import MaintenanceContext
 from lethe.tiers.rights.search import search, searching
+from lethe.tiers.rights.spool import Spool
 from lethe.tiers.window.lookup import Query, masked
 from lethe.tiers.window.records import gather, open_parts, plain, select_each
 from lethe.tiers.window.usage import USAGE
@@ -66,7 +67,8 @@ def build(
     Of a look it tells time and category; with `names` also whose it was, and for which case. Of a hold it tells the
     kind of law and how many records, and by whose order only where the hold says that this may be told.
     """
-    records: list[dict[str, Any]] = []
+    records, theirs = Spool(), set[str]()
+    recipients, sources = set[tuple[str, str]](), set[str]()
     rejected: list[dict[str, Any]] = []
     mentioned: list[dict[str, Any]] = []
     tokens: set[str] = set()
@@ -80,17 +82,16 @@ def build(
             for p in sorted(found.mentioned, key=str)
         ]
         chunks = found.records.chunks(_AT_ONCE)
-        for record in (r for some in chunks for r in gather(maintenance.warehouse, part, some)):
-            if record["metadata"] is not None:  # else half of a commit that has not happened (yet)
-                records.append(
-                    _record(
-                        record,
-                        subjects,
-                        policy,
-                        part.window_months,
-                        ends,
-                    )
-                )
+        for some in chunks:
+            found_now = [
+                _record(record, subjects, policy, part.window_months, ends)
+                for record in gather(maintenance.warehouse, part, some)
+                if record["metadata"] is not None  # else half of a commit that has not happened (yet)
+            ]
+            records.add(found_now)
+            theirs.update(r["record"] for r in found_now)
+            recipients.update(_recipients(found_now))
+            sources.update(r["source"] for r in found_now)
         rows = select_each(maintenance.warehouse.window["quarantine"], part.rows) if found.quarantine else ()
         for row in rows:
             position = Position(row["stream"], row["partition"], row["offset"], row["index"])
@@ -99,8 +100,7 @@ def build(
                     {"record": str(position), **plain({k: row[k] for k in ("format", "reason", "received_time")}),
                      "identifiers_kept_until": ends.isoformat()}
                 )  # fmt: skip
-    records.sort(key=lambda r: (r["event_time"], r["record"]), reverse=True)
-    theirs = {r["record"] for r in (*records, *rejected)}
+    theirs.update(r["record"] for r in rejected)
     looked = [_look(entry, names) for entry in looks(tokens, theirs)]
     return {
         "made": now.isoformat(),
@@ -108,8 +108,8 @@ def build(
         "rejected_records": rejected,
         "mentioned_in": mentioned,
         "held_by_law": _held(maintenance, subjects),
-        "recipients": _recipients(records),
-        "sources": sorted({r["source"] for r in records} | {r["format"] for r in rejected}),
+        "recipients": [{"kind": kind, "name": name} for kind, name in sorted(recipients)],
+        "sources": sorted(sources | {r["format"] for r in rejected}),
         "looked_at": looked,
     }
 
@@ -181,15 +181,14 @@ def _metadata_kept(
     }
 
 
-def _recipients(records: list[dict[str, Any]]) -> list[dict[str, str]]:
+def _recipients(records: Iterable[dict[str, Any]]) -> set[tuple[str, str]]:
     """Say who received the records' data: the accounts they belong to, the networks and routes that carried them."""
-    seen = {
+    return {
         (kind, str(value))
         for r in records
         for kind in ("account", "application", "network", "route")
         if (value := r["metadata"].get(kind)) is not None
     }
-    return [{"kind": kind, "name": name} for kind, name in sorted(seen)]
 
 
 _COLUMNS: Final = (
@@ -201,28 +200,54 @@ _COLUMNS: Final = (
 
 
 def as_files(export: Mapping[str, Any]) -> dict[str, bytes]:
-    """Return the files of an export by name: all of it as JSON; records, those of others that name the person, and
-    who has
-    looked as CSV (RFC 4180), a line each.
+    """Return the files of an export by name, as `as_parts` writes them, each whole."""
+    return {name: b"".join(parts) for name, parts in as_parts(export).items()}
+
+
+def as_parts(export: Mapping[str, Any]) -> dict[str, Iterator[bytes]]:
+    """Return the files of an export by name, in parts of about a record.
+
+    All of it as JSON; records, those of others that name the person, and who has looked as CSV (RFC 4180), a line each.
     """
-    records = []
-    for record in export["records"]:
-        parties = {
-            name: "; ".join(f"{i['role']} {i['kind']} {i['value']}" for i in record[name])
-            for name in ("identifiers", "other_parties")
-        }
-        records.append({**record["metadata"], **record, **parties})
+    looked = [*_LOOKED, *(n for n in _NAMED if any(n in e for e in export["looked_at"]))]
     return {
-        "export.json": orjson.dumps(export, option=orjson.OPT_INDENT_2) + b"\n",
-        "records.csv": csv_of(_COLUMNS, records),
-        "other_records.csv": csv_of(_OTHERS, [*export["rejected_records"], *export["mentioned_in"]]),
-        "looked_at.csv": csv_of(
-            [*_LOOKED, *(n for n in _NAMED if any(n in e for e in export["looked_at"]))], export["looked_at"]
-        ),
-        "held_by_law.csv": csv_of(
+        "export.json": _json(export),
+        "records.csv": csv_lines(_COLUMNS, map(_line, export["records"])),
+        "other_records.csv": csv_lines(_OTHERS, [*export["rejected_records"], *export["mentioned_in"]]),
+        "looked_at.csv": csv_lines(looked, export["looked_at"]),
+        "held_by_law.csv": csv_lines(
             _HELD, ({**h, "months": " ".join(h["months"])} for h in export["held_by_law"])
         ),
     }
+
+
+def _line(record: Mapping[str, Any]) -> dict[str, Any]:
+    parties = {
+        name: "; ".join(f"{i['role']} {i['kind']} {i['value']}" for i in record[name])
+        for name in ("identifiers", "other_parties")
+    }
+    return {**record["metadata"], **record, **parties}
+
+
+def _json(export: Mapping[str, Any]) -> Iterator[bytes]:
+    """Write an export as `orjson` would with an indent of two, a record at a time."""
+    before = b"{"
+    for name, value in export.items():
+        yield before + b'\n  "' + name.encode() + b'": '
+        before = b","
+        if not isinstance(value, Spool) or not value:
+            yield _indented([] if isinstance(value, Spool) else value, b"  ")
+            continue
+        between = b"["
+        for record in value:
+            yield between + b"\n    " + _indented(record, b"    ")
+            between = b","
+        yield b"\n  ]"
+    yield b"\n}\n"
+
+
+def _indented(value: Any, by: bytes) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2).replace(b"\n", b"\n" + by)
 
 
 _HELD: Final = ("records", "months", "law", "kept_until", "authority", "reference")

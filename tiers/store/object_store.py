@@ -115,12 +115,21 @@ class StoreObjects:
         except obstore.exceptions.BaseError as error:
             raise _silent(error, "list") from None
 
+    def marks(self, prefix: str) -> dict[str, str]:
+        """Return every path below a folder with its ETag: an object with another content has another."""
+        try:
+            pages = obstore.list(self._store, prefix=prefix.rstrip("/"))
+            return {meta["path"]: meta.get("e_tag") or "" for page in pages for meta in page}
+        except obstore.exceptions.BaseError as error:
+            raise _silent(error, "list") from None
+
     def url(self, path: str) -> str:
         """Return the URL of a table."""
         return f"{self.root}/{path}"
 
-    def sync(self, path: str) -> None:
+    def sync(self, path: str) -> bool:  # noqa: ARG002
         """Do nothing: the store answered, so the object is durable."""
+        return True
 
 
 def _silent(error: Exception, doing: str) -> TransientError:

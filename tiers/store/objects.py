@@ -6,17 +6,26 @@ after a power cut. An object store promises as much itself.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from lethe.keys.files import NotDurableError, create_file, make_directories, sync_directory
 from lethe.keys.secret import Secret
 from lethe.schemas.errors import ConfigurationError, LetheError, TransientError
+
+_NO_FILE: Final = {errno.ENOENT, errno.EISDIR, errno.ELOOP, errno.ENXIO}
+"""What opening says where there is no file: a folder in its place is none, nor is a link that leads to itself.
+
+A pipe, a socket and a device are none either: who reads one waits for ever, or reads without end.
+"""
 
 
 class Objects(Protocol):
@@ -48,8 +57,11 @@ class Objects(Protocol):
     def url(self, path: str) -> str:
         """Return the address of a table for a Delta reader."""
 
-    def sync(self, path: str) -> None:
-        """Make sure an object that somebody else wrote survives a power cut."""
+    def sync(self, path: str) -> bool:
+        """Make sure an object that somebody else wrote survives a power cut. False if there is no such object.
+
+        Raises `LetheError` when it is there but may not last.
+        """
 
 
 def open_objects(root: str, options: dict[str, str], what: str = "warehouse") -> Objects:
@@ -82,17 +94,22 @@ class LocalObjects:
     def get(self, path: str) -> bytes | None:
         """Return the object's bytes, None if there is none."""
         try:
-            return (self._directory / path).read_bytes()
-        except FileNotFoundError:
-            return None
+            with opened(self._directory / path) as file:
+                return file.read()
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return None
+            raise
 
     def get_range(self, path: str, start: int, length: int) -> bytes | None:
         """Read some of an object's bytes, fewer where it ends before; None if there is no such object."""
         try:
-            with (self._directory / path).open("rb") as file:
+            with opened(self._directory / path) as file:
                 return os.pread(file.fileno(), length, start)
-        except FileNotFoundError:
-            return None
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return None
+            raise
 
     def put(self, path: str, data: bytes) -> None:
         """Write an object, replacing what is there; raises `TransientError` when the disk refuses."""
@@ -132,7 +149,11 @@ class LocalObjects:
         target = self._directory / path
         try:
             make_directories(target.parent)
-            with target.with_name(f".{target.name}.lock").open("ab") as lock:
+            # Opened for both, so that a pipe in its place keeps nobody waiting.
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(
+                os.open(target.with_name(f".{target.name}.lock"), flags, 0o666), "rb", buffering=0
+            ) as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if self.get(path) != old:
                     return False
@@ -164,14 +185,29 @@ class LocalObjects:
         """Return the directory of a table."""
         return str(self._directory / path)
 
-    def sync(self, path: str) -> None:
-        """Sync a file that the table library wrote, and its directory entry."""
+    def sync(self, path: str) -> bool:
+        """Sync a file that the table library wrote, and its directory entry; False if there is no such file.
+
+        Raises `LetheError` when it is there but may not last.
+        """
         try:
-            with (self._directory / path).open("rb") as file:
+            with opened(self._directory / path) as file:
                 os.fsync(file.fileno())
             sync_directory((self._directory / path).parent)
         except OSError as error:
+            if error.errno in _NO_FILE:
+                return False
             raise _not_durable(error) from error
+        return True
+
+
+def opened(path: Path) -> BufferedReader:
+    """Open a file to be read; raises `OSError` (one of `_NO_FILE` where there is none) without waiting for anybody."""
+    found = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(found).st_mode):
+        os.close(found)
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+    return os.fdopen(found, "rb")
 
 
 def _not_durable(error: OSError) -> LetheError:

@@ -5,6 +5,7 @@ A file never changes under its name, so that its footer, once read, is kept for 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, cached_property
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 
 from lethe.schemas.arrow import file_schema
 from lethe.schemas.errors import IntegrityError
-from lethe.tiers.compaction.layout import Contents, place_of
+from lethe.tiers.compaction.layout import Contents, Notes, place_of
 from lethe.tiers.delta.bloom import Filters, hashes_of
 from lethe.tiers.delta.files import DICTIONARY
 from lethe.tiers.delta.places import Opened
@@ -27,6 +28,9 @@ from lethe.tiers.store.objects import Objects
 _FOOTERS: Final = 256
 """Footers kept in memory: a few hundred kilobytes each, once a month is compacted."""
 
+_SEEN_OF_EACH: Final = 8
+"""Row groups whose ends are asked for on the way to one token, by halving."""
+
 Key = tuple[str, int, int]
 """Stream, partition, offset."""
 Ends = tuple[Any, Any]
@@ -35,18 +39,20 @@ Ends = tuple[Any, Any]
 class Footer:
     """A file's footer, and what was asked of it before."""
 
-    def __init__(self, metadata: pq.FileMetaData, merged: bool) -> None:
+    def __init__(self, metadata: pq.FileMetaData, table: str, merged: bool) -> None:
         self.metadata = metadata
+        self.contents = Contents.decode(metadata.metadata) if merged else None
+        """What a merged file says of itself."""
+        self._notes = None if self.contents is None else Notes(self.contents, file_schema(table))
         self.groups = range(metadata.num_row_groups)
         self._merged = merged
         self.columns = {metadata.schema.column(at).path: at for at in range(metadata.num_columns)}
         self._ends: dict[tuple[str, int], Ends | None] = {}
         self._filters: dict[tuple[str, int], tuple[int, int] | None] = {}
 
-    @cached_property
-    def contents(self) -> Contents | None:
-        """What a merged file says of itself."""
-        return Contents.decode(self.metadata.metadata) if self._merged else None
+    def constants(self, group: int) -> dict[str, Any]:
+        """Return the columns of which a merge has noted that they have one value throughout a row group, with it."""
+        return {} if self._notes is None else self._notes.constants(group)
 
     def ends(self, column: str, group: int) -> Ends | None:
         """Return the least and the greatest value of a column in a row group; None if the footer says nothing."""
@@ -62,7 +68,16 @@ class Footer:
 
     def with_tokens(self, tokens: Iterable[bytes]) -> dict[bytes, list[int]]:
         """Return the row groups that can have each of the tokens, as their statistics say."""
-        found: dict[bytes, list[int]] = {}
+        tokens, found = list(tokens), dict[bytes, list[int]]()
+        if self._merged and len(tokens) * _SEEN_OF_EACH > len(self.groups) and self._token_ends is not None:
+            # For many tokens it pays to have the ends of all row groups side by side.
+            least, greatest = self._token_ends
+            for token in tokens:
+                at = bisect_left(greatest, token)
+                end = bisect_right(least, token, at)
+                if at < end:
+                    found[token] = list(range(at, end))
+            return found
         for token in tokens:
             # A merged file is in the order of tokens: halving finds the first one, and those that follow are near.
             at = self._first_reaching(token) if self._merged else 0
@@ -73,6 +88,13 @@ class Footer:
                 elif self._merged and token < ends[0]:
                     break
         return found
+
+    @cached_property
+    def _token_ends(self) -> tuple[list[bytes], list[bytes]] | None:
+        """The least and the greatest token of each row group, both ascending; None if the footer does not say all."""
+        ends = [self.ends("token", group) for group in self.groups]
+        known = [e for e in ends if e is not None]
+        return ([low for low, _ in known], [high for _, high in known]) if len(known) == len(ends) else None
 
     def _first_reaching(self, token: bytes) -> int:
         """Return the first row group whose greatest token is no less, or whose statistics are missing."""
@@ -144,13 +166,13 @@ def opened(objects: Objects, table: str, path: str, size: int) -> tuple[Opened, 
         known = _footers.get(key)
     try:
         file = Opened(objects, whole, size, None if known is None else known.metadata, _texts(table))
+        footer = known or Footer(file.metadata, table, place_of(path) is not None)
     except FileNotFoundError:
         raise
     except BROKEN as error:
         raise IntegrityError(
             f"{whole} is damaged ({type(error).__name__}); bring it back from the backup"
         ) from None
-    footer = known or Footer(file.metadata, place_of(path) is not None)
     with _lock:
         _footers[key] = footer
         _footers.move_to_end(key)

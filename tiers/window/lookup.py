@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
 from lethe.keys.ring import UNREADABLE, KeyRing
 from lethe.keys.sealing import open_value, subject_place
-from lethe.keys.tokens import message_token, reverse_tokens, tokens_each
-from lethe.schemas.arrow import PARTITIONED_BY
+from lethe.keys.tokens import blocks_of, message_token, reverse_tokens, tokens_from
+from lethe.schemas.arrow import IDENTIFIERS, METADATA, PARTITIONED_BY
 from lethe.schemas.errors import ExpiredKeyError
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month
@@ -25,6 +25,10 @@ from lethe.schemas.subjects.addresses import Subject
 from lethe.tiers.delta.table import Table
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.sought import Tokens, Where, by_position, by_token
+
+# To read a column of a row group costs a tenth of a millisecond, and a row group is read for nearly each record.
+_ARCHIVED: Final = [name for name in METADATA.names if name != "event_time"]
+_NAMED: Final = [name for name in IDENTIFIERS.names if name not in ("event_time", "message_token")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +62,26 @@ def tokens_of_each(queries: Sequence[Query], ring: KeyRing, now: datetime) -> li
     asked = [Asked({}) for _ in queries]
     live = [info for info in ring.live(now) if any(_concerned(info.month, q) for q in queries)]
     ring.open_each((info.month, info.window_months) for info in live)
+    # What a token is made of is the same in each month: fifty people stand for hundreds of addresses.
+    blocks = [blocks_of([(s.kind, s.value) for s in query.subjects]) for query in queries]
     for info in live:
-        concerned = [(q, a) for q, a in zip(queries, asked, strict=True) if _concerned(info.month, q)]
+        concerned = [
+            (q, a, b) for q, a, b in zip(queries, asked, blocks, strict=True) if _concerned(info.month, q)
+        ]
         try:
             keys = ring.keys_for(info.month, info.window_months)
         except ExpiredKeyError:
             continue
         except UNREADABLE as error:
-            for _, one in concerned:
+            for _, one, _ in concerned:
                 one.missing[info.key_id] = str(error)
             continue
         if info.given_up is not None:
             why = f"its key was lost, and what came in before {info.given_up:%Y-%m-%d %H:%M} UTC was given up"
-            for _, one in concerned:
+            for _, one, _ in concerned:
                 one.missing[info.key_id] = why
-        tokens = iter(tokens_each(keys, [(s.kind, s.value) for q, _ in concerned for s in q.subjects]))
-        for query, one in concerned:
+        tokens = iter(tokens_from(keys, b"".join(of_query for _, _, of_query in concerned)))
+        for query, one, _ in concerned:
             subjects = list(islice(tokens, len(query.subjects)))
             message = None if query.message_id is None else message_token(keys, query.message_id)
             one.tokens[info.month, info.window_months] = (subjects, message)
@@ -96,18 +104,22 @@ def find_each(
 ) -> list[list[dict[str, Any]]]:
     """Find the rows of several queries in one reading; a row that several asked for is the same object in each list."""
     wanted: dict[tuple[str, str], tuple[set[bytes], set[bytes]]] = {}
+    for one in asked:
+        for (named, months), (subjects, message) in one.tokens.items():
+            theirs, messages = wanted.setdefault((str(named), str(months)), (set(), set()))
+            theirs.update(subjects)
+            messages.update(() if message is None else (message,))
+    tokens = {month: Tokens(frozenset(of), frozenset(ids)) for month, (of, ids) in wanted.items()}
+    rows_found = by_token(warehouse.objects, warehouse.window["identifiers"], tokens)
+    carried_by = {t for row in rows_found for t in (row["token"], row["message_token"]) if t is not None}
     owners: dict[tuple[str, str, bytes], set[int]] = {}
     for number, one in enumerate(asked):
         for (named, months), (subjects, message) in one.tokens.items():
-            month = str(named), str(months)
-            theirs, messages = wanted.setdefault(month, (set(), set()))
-            theirs.update(subjects)
-            messages.update(() if message is None else (message,))
-            for token in (*subjects, *(() if message is None else (message,))):
-                owners.setdefault((*month, token), set()).add(number)
-    tokens = {month: Tokens(frozenset(of), frozenset(ids)) for month, (of, ids) in wanted.items()}
+            # Of the tokens hardly any is found.
+            for token in carried_by.intersection((*subjects, message)):
+                owners.setdefault((str(named), str(months), token), set()).add(number)
     found: list[list[dict[str, Any]]] = [[] for _ in queries]
-    for row in by_token(warehouse.objects, warehouse.window["identifiers"], tokens):
+    for row in rows_found:
         place = row["month"], str(row["window_months"])
         carried = (row["token"], row["message_token"])
         for number in {n for t in carried if t is not None for n in owners.get((*place, t), ())}:
@@ -130,18 +142,25 @@ def position_of(row: dict[str, Any]) -> Position:
 
 
 def metadata_of(warehouse: Warehouse, rows: Sequence[dict[str, Any]]) -> dict[Position, dict[str, Any]]:
-    """Return the archive rows of records, by position."""
-    found = at_rows(warehouse, warehouse.metadata, rows)
+    """Return the archive rows of records, by position; without their time, which the window's rows have too."""
+    found = at_rows(warehouse, warehouse.metadata, rows, _ARCHIVED)
     return {position_of(row): row for row in found}
 
 
 def others_of(warehouse: Warehouse, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return every identifier row of the records these rows belong to. It costs more than all the rest of a look-up."""
-    return at_rows(warehouse, warehouse.window["identifiers"], rows)
+    """Return every identifier row of the records these rows belong to, without time and message: who is named in them.
+
+    It costs more than all the rest of a look-up.
+    """
+    return at_rows(warehouse, warehouse.window["identifiers"], rows, _NAMED)
 
 
-def at_rows(warehouse: Warehouse, table: Table, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows of a table at the positions of the given rows."""
+def at_rows(
+    warehouse: Warehouse, table: Table, rows: Sequence[dict[str, Any]], columns: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """Return rows of a table at the positions of the given rows, of the named columns (those of the position among
+    them) or all.
+    """
     places: dict[tuple[str, ...], Where] = {}
     for row in rows:
         partition = tuple(str(row[key]) for key in PARTITIONED_BY[table.name])
@@ -150,7 +169,9 @@ def at_rows(warehouse: Warehouse, table: Table, rows: Sequence[dict[str, Any]]) 
     if not places:
         return []
     wanted = {position_of(row) for row in rows}
-    return [row for row in by_position(warehouse.objects, table, places) if position_of(row) in wanted]
+    return [
+        row for row in by_position(warehouse.objects, table, places, columns) if position_of(row) in wanted
+    ]
 
 
 def value_of(row: dict[str, Any], ring: KeyRing) -> Subject | None:

@@ -92,8 +92,13 @@ def select_each(table: Any, condition: Any, columns: list[str] | None = None) ->
 
 def rows_where(table: Any, condition: Any) -> Iterator[pa.RecordBatch]:
     """Yield where the rows of a table, freshly loaded, are of which a condition holds: some at a time."""
+    return rows_of(table, condition, WHERE)
+
+
+def rows_of(table: Any, condition: Any, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield columns of the rows of a table, freshly loaded, of which a condition holds: some at a time."""
     table.reload()
-    yield from table.dataset().scanner(columns=WHERE, filter=condition).to_batches()
+    yield from table.dataset().scanner(columns=columns, filter=condition).to_batches()
 
 
 def at(positions: Iterable[Position]) -> Any:

@@ -9,6 +9,7 @@ import typer
 from lethe.console.cli._root import new_app
 from lethe.console.cli.engines import ADDRESS, ENGINE, WORKERS, cluster
 from lethe.console.cli.shell import parse_month, progress, shell
+from lethe.schemas.words import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -65,11 +66,11 @@ def list_command(
     invocation = shell(context)
     found = adjustments.listed(invocation.runtime, parse_month(month))
     rows = found.head(limit).to_dicts()
-    shown = f"{len(rows)} of {found.height:,}" if len(rows) < found.height else f"{found.height:,}"
+    shown = f"{len(rows):,} of " if len(rows) < found.height else ""
     invocation.answer(
         rows,
         lambda: invocation.table(
-            f"{shown} row(s) not to be billed",
+            f"{shown}{counted(found.height, 'row')} not to be billed",
             found.columns,
             [[*r.values()] for r in rows],
             right=["partition", "offset"],

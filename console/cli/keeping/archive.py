@@ -13,6 +13,7 @@ from lethe.console.cli.remote.calls import ask
 from lethe.console.cli.shell import Shell, fail, progress, shell
 from lethe.operations import archive
 from lethe.operations.health import ledger
+from lethe.schemas.words import counted
 
 _SHOWN: Final = 1_000
 
@@ -41,6 +42,8 @@ def sql_command(
 
     Example: lethe sql "SELECT account, month, count(*), sum(charge) FROM billable GROUP BY ALL ORDER BY ALL"
     """
+    if not statement.strip():
+        raise typer.BadParameter('a statement is needed, such as "SELECT count(*) FROM metadata"')
     invocation = shell(context)
     chosen = form or _form(invocation, out)
     if chosen not in ("table", *archive.FORMATS):
@@ -53,7 +56,7 @@ def sql_command(
         with progress("rows", None, shown=not invocation.json) as update:
             rows = archive.write_file(invocation.runtime, statement, chosen, out, lambda n: update(n, None))
         invocation.answer(
-            {"rows": rows, "file": str(out)}, lambda: invocation.say(f"{rows:,} row(s) in {out}")
+            {"rows": rows, "file": str(out)}, lambda: invocation.say(f"{counted(rows, 'row')} in {out}")
         )
     elif chosen == "parquet" and sys.stdout.isatty():
         raise typer.BadParameter("parquet is nothing for a terminal: give --out")
@@ -100,9 +103,14 @@ def ledger_command(
             findings = ledger.check(invocation.runtime, update)
         invocation.answer({"ok": not findings, "findings": findings}, lambda: _said(invocation, findings))
         if findings:
-            fail(f"{len(findings)} finding(s): ledger and tables do not agree", invocation.json)
+            fail(f"{counted(len(findings), 'finding')}: ledger and tables do not agree", invocation.json)
         return
     rows = [asdict(summary) for summary in ask(invocation, ledger.by_partition, stream)]
+    if stream is not None and not rows:
+        there = {summary.stream for summary in ledger.by_stream(invocation.runtime)}
+        invocation.say(
+            f"There is no commit of that stream; there are {', '.join(sorted(there)) or 'none yet'}."
+        )
     columns = ["stream", "partition", "last_offset", "commits", "records", "split", "late", "rejected", "tombstones",
                "redacted", "in_scope", "usage"]  # fmt: skip
     invocation.answer(

@@ -8,6 +8,7 @@ import typer
 
 from lethe.console.cli._root import new_app
 from lethe.console.cli.shell import asker, parse_month, progress, shell
+from lethe.schemas.words import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -44,11 +45,11 @@ def list_command(
          "stands_for": c.text, "why": c.why}
         for c in sorted(found, key=lambda c: -c.rows)[:limit]
     ]  # fmt: skip
-    shown = f"{len(rows)} of {len(found):,}" if len(rows) < len(found) else f"{len(found):,}"
+    shown = f"{len(rows):,} of " if len(rows) < len(found) else ""
     invocation.answer(
         rows,
         lambda: invocation.table(
-            f"{shown} stand-in(s) in {month}",
+            f"{shown}{counted(len(found), 'stand-in')} in {month}",
             ["column", "stand_in", "rows", "subjects", "stands_for", "why"],
             [[*r.values()] for r in rows],
             right=["rows"],

@@ -15,6 +15,7 @@ from lethe.console.cli.shell import Shell, asker, fail, moment, progress, read_f
 from lethe.operations.proof import evidence, verify
 from lethe.schemas.errors import InputError, IntegrityError, LetheError
 from lethe.schemas.position import Position
+from lethe.schemas.words import counted
 
 _SHOWN = 50
 
@@ -86,7 +87,7 @@ def _end_of(invocation: Shell, done: verify.Verified) -> None:
     _answer(invocation, done)
     if done.findings:
         fail(
-            f"{len(done.findings) + done.more} finding(s): the archive or its log is not as it was",
+            f"{counted(len(done.findings) + done.more, 'finding')}: the archive or its log is not as it was",
             invocation.json,
         )
 
@@ -126,7 +127,7 @@ def _answer(invocation: Shell, done: verify.Verified) -> None:
             invocation.say(f"… and {len(findings) + more - _SHOWN:,} more; --json lists them")
         invocation.say(
             f"{report.rows:,} rows in scope and {report.outside:,} out of it, of {report.entries:,} commits in "
-            f"{report.logs:,} log(s), compared, from month {report.first} on"
+            f"{counted(report.logs, 'log')}, compared, from month {report.first} on"
             + (f" to {report.last}" if report.last else "")
         )
         if report.unchanged:
@@ -142,23 +143,23 @@ def _answer(invocation: Shell, done: verify.Verified) -> None:
             )
         if report.unpublished:
             invocation.say(
-                f"{report.unpublished} commit(s) are not in the log yet and were not compared: a worker publishes "
-                "them within seconds, lethe ingest does when it starts"
+                f"not compared: {counted(report.unpublished, 'commit')} not in the log yet; a worker "
+                "publishes within seconds, lethe ingest does when it starts"
             )
         if report.silent:
             invocation.say(
-                f"{report.silent:,} commit(s) of an earlier release were logged without their rows out of scope: these "
-                "were not compared"
+                f"not compared: the rows out of scope of {counted(report.silent, 'commit')} of an earlier release, "
+                "which were logged without them"
             )
         if done.unhashed:
             invocation.say(
-                f"{sum(one.rows for one in done.unhashed):,} row(s) in scope have no hash of their original: "
+                f"{counted(sum(one.rows for one in done.unhashed), 'row')} in scope have no hash of their original: "
                 f"{verify.WHY}"
             )
             for one in done.unhashed[:_SHOWN]:
                 invocation.say(
-                    f"  {one.month} {one.stream}/{one.partition}: {one.rows:,} row(s), offsets {one.first_offset} to "
-                    f"{one.last_offset}"
+                    f"  {one.month} {one.stream}/{one.partition}: {counted(one.rows, 'row')}, offsets "
+                    f"{one.first_offset} to {one.last_offset}"
                 )
         if not findings:
             invocation.say("every row is as it was logged, none is missing, none was added", "green")

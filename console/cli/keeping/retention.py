@@ -11,9 +11,10 @@ import typer
 
 from lethe.console.cli._root import new_app
 from lethe.console.cli.remote.calls import ask
-from lethe.console.cli.shell import Shell, asker, moment, progress, read_file, shell
+from lethe.console.cli.shell import Shell, asker, moment, progress, prompt, read_file, shell
 from lethe.operations.retention import certificates, expire, policy
 from lethe.schemas.errors import LetheError
+from lethe.schemas.words import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -80,8 +81,7 @@ def _agreed(invocation: Shell) -> set[str]:
     due = expire.preview(invocation.runtime)
     for outcome in due:
         name = expire.named(outcome)
-        typed = typer.prompt(f"{outcome.rows} rows of {name} are destroyed for ever. Type {name} to agree")
-        if typed.strip() != name:
+        if prompt(f"{outcome.rows} rows of {name} are destroyed for ever. Type {name} to agree") != name:
             raise typer.Abort
     return {expire.named(outcome) for outcome in due}
 
@@ -100,7 +100,7 @@ def _show(invocation: Shell, outcomes: list[expire.Outcome]) -> None:
     for lost in (o for o in outcomes if o.state == "differs"):
         found = "cannot be counted" if lost.rows < 0 else f"are {lost.rows} now"
         invocation.say(
-            f"{lost.what}: the hold covered {lost.said} record(s), of which there {found}; lethe doctor",
+            f"{lost.what}: the hold covered {counted(lost.said, 'record')}, of which there {found}; lethe doctor",
             "red",
         )
     if any(o.state == "waiting" and not o.rows_waiting for o in outcomes):
@@ -179,7 +179,8 @@ def certificates_verify(
     else:
         count = _verified(invocation, file, key)
     invocation.answer(
-        {"ok": True, "verified": count}, lambda: invocation.say(f"{count} certificate(s) verified", "green")
+        {"ok": True, "verified": count},
+        lambda: invocation.say(f"{counted(count, 'certificate')} verified", "green"),
     )
 
 

@@ -15,6 +15,7 @@ from lethe.operations.keys.migrate import migrate
 from lethe.operations.proof.signer import signer_path
 from lethe.operations.proof.signing import KeyHistory, history_of, make_keys, rotate_keys
 from lethe.schemas.errors import LetheError
+from lethe.schemas.words import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -84,7 +85,7 @@ def keys_migrate(
     invocation.answer(
         [asdict(m) for m in moved],
         lambda: invocation.say(
-            f"{len(changed)} key(s) moved to {to}, {len(moved) - len(changed)} were there already."
+            f"{counted(len(changed), 'key')} moved to {to}, {len(moved) - len(changed)} were there already."
         ),
     )
 
@@ -132,8 +133,8 @@ def keys_give_up(
     invocation.answer(
         asdict(done),
         lambda: invocation.say(
-            f"{key} is given up: {done.rows} unreadable row(s) left the window (certificate {done.certificate}). "
-            "Records of the month come in again, under other keys."
+            f"{key} is given up: {counted(done.rows, 'unreadable row')} left the window (certificate "
+            f"{done.certificate}). Records of the month come in again, under other keys."
         ),
     )
 
@@ -165,7 +166,7 @@ def keys_rotate(context: typer.Context) -> None:
     """
     invocation = shell(context)
     with progress("logs signed", None, shown=not invocation.json) as update:
-        history = rotate_keys(invocation.runtime, update)
+        history = rotate_keys(invocation.runtime, asker(), update)
     _show(invocation, history)
 
 

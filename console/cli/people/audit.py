@@ -17,6 +17,7 @@ from lethe.console.cli.remote import calls
 from lethe.console.cli.remote.calls import ask
 from lethe.console.cli.shell import Shell, asker, fail, moment, shell, show_verifier_keys, typed
 from lethe.operations.oversight import entries, signing, verify
+from lethe.schemas.words import counted
 
 WHO = Annotated[str | None, typer.Option("--who", help="Only what this person did.")]
 ACTION = Annotated[
@@ -56,15 +57,16 @@ def audit_verify(context: typer.Context) -> None:
         if len(done.findings) > _MOST:
             invocation.say(f"… and {len(done.findings) - _MOST:,} more; --json lists them")
         earlier = f", {done.earlier_entries:,} of an earlier release" if done.earlier_entries else ""
-        invocation.say(f"{done.entries:,} entries in {done.logs} log(s) verified{earlier}")
-        vouched = f"{done.anchors} log(s) are anchored in the warehouse; time stamps on the anchors: {done.time_stamps}"
+        invocation.say(f"{done.entries:,} entries in {counted(done.logs, 'log')} verified{earlier}")
+        stamps = counted(done.time_stamps, "time stamp")
+        vouched = f"anchored in the warehouse: {counted(done.anchors, 'log')}, {stamps}"
         invocation.say(vouched if done.anchors else "nothing outside of the key directory vouches for it yet")
         if not done.findings:
             invocation.say("every entry is as it was signed, and none is missing", "green")
 
     invocation.answer(answer, show)
     if done.findings:
-        fail(f"{len(done.findings)} finding(s): the audit is not as it was signed", invocation.json)
+        fail(f"{counted(len(done.findings), 'finding')}: the audit is not as it was signed", invocation.json)
 
 
 def audit_keys(context: typer.Context) -> None:

@@ -15,7 +15,9 @@ REFERENCE = Annotated[str, typer.Argument(help="The reference of the case; it na
 GRANT = Annotated[str, typer.Argument(help="The number of the request, or how it begins.")]
 _CASES = ("reference", "purpose", "opened", "closed")
 _GRANTS = ("id", "case", "action", "state", "used", "rows", "ends", "reason")
-_WAITING = ("id", "person", "case", "purpose", "action", "values", "reason", "requested")
+_TIMES = ("opened", "closed", "ends", "requested")
+_SHOWN = 8
+_WAITING = ("id", "person", "case", "purpose", "action", "values", "rows", "reason", "requested")
 
 
 def register(app: typer.Typer) -> None:
@@ -162,9 +164,14 @@ def _server(invocation: Shell) -> Server:
 
 
 def _table(invocation: Shell, title: str, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
-    def cell(value: Any) -> Any:
+    def cell(name: str, value: Any) -> Any:
+        if name == "id":  # as much of it as a command takes, so that no table breaks it
+            return value[:_SHOWN]
+        if name in _TIMES and value:
+            return value[:16].replace("T", " ")
         return "\n".join(value) if isinstance(value, list) else value
 
+    heads = [f"{c} (UTC)" if c in _TIMES else c for c in columns]
     invocation.answer(
-        rows, lambda: invocation.table(title, columns, [[cell(r[c]) for c in columns] for r in rows])
+        rows, lambda: invocation.table(title, heads, [[cell(c, r[c]) for c in columns] for r in rows])
     )

@@ -9,8 +9,9 @@ import typer
 
 from lethe.console.cli.people.window import CASE, PURPOSE
 from lethe.console.cli.remote.calls import ask
-from lethe.console.cli.shell import Shell, asker, fail, parse_month, shell
+from lethe.console.cli.shell import Shell, asker, fail, parse_month, progress, shell
 from lethe.operations.detection import detect
+from lethe.schemas.words import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +35,9 @@ def detect_command(
     """
     invocation = shell(context)
     kinds = list(detect.KINDS) if pattern == "all" else [pattern]
-    answers = ask(invocation, detect.detect, asker(case, purpose), kinds, parse_month(month), least)
+    who, when = asker(case, purpose), parse_month(month)
+    with progress("records read", None, shown=not invocation.json) as update:
+        answers = ask(invocation, detect.detect, who, kinds, when, least, update)
     told = [asdict(found) for found in answers]
 
     def show() -> None:
@@ -54,7 +57,7 @@ def _show(invocation: Shell, found: detect.Found, least: int) -> None:
     else:
         invocation.line(f"{found.kind}: nothing found.")
     if found.hidden:
-        invocation.line(f"{found.hidden:,} number(s) lie in no block of {least} and are not shown.")
+        invocation.line(f"not shown: {counted(found.hidden, 'number')} in no block of {least}")
     invocation.line(f"Cannot see: {found.limits}")
 
 

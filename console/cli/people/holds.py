@@ -17,8 +17,9 @@ from lethe.console.cli.remote.calls import ask, with_case
 from lethe.console.cli.shell import agree, asker, moment, progress, shell, typed
 from lethe.operations.retention import hold
 from lethe.operations.retention import hold_export as produce
-from lethe.operations.window.visibility import RESTRICTED
+from lethe.operations.window.communications import RESTRICTED
 from lethe.schemas.errors import InputError
+from lethe.schemas.words import counted
 
 if TYPE_CHECKING:
     from lethe.console.cli.remote.server import Server
@@ -170,11 +171,12 @@ def hold_export(
 
     def say() -> None:
         invocation.say(
-            f"{done.records} record(s), {done.originals} original(s), {done.evidence} evidence file(s) in {out}; "
-            f"{done.gone} certificate(s) of what had gone before"
+            f"{counted(done.records, 'record')}, {counted(done.originals, 'original')}, "
+            f"{counted(done.evidence, 'evidence file')} in {out}; "
+            f"{counted(done.gone, 'certificate')} of what had gone before"
         )
         if done.withheld:
-            invocation.say(f"{done.withheld} record(s) withheld. {RESTRICTED}")
+            invocation.say(f"{counted(done.withheld, 'record')} withheld. {RESTRICTED}")
 
     invocation.answer(asdict(done), say)
 
@@ -207,7 +209,7 @@ def hold_release(
     """
     invocation = shell(context)
     ends = ask(invocation, hold.before_release, reference)
-    what = f"{ends.records} record(s) kept only for the hold {ends.name} are destroyed for ever"
+    what = f"{counted(ends.records, 'record')} kept only for the hold {ends.name}: destroyed for ever"
     agree(invocation, yes, what, ends.name)
     released = ask(invocation, hold.release, asker(case, purpose), reference)
     answer = {
@@ -218,7 +220,7 @@ def hold_release(
     invocation.answer(
         answer,
         lambda: invocation.say(
-            f"hold {released.reference} is released, {released.completed} deletion(s) that had waited are complete "
-            f"(certificate {released.certificate})"
+            f"hold {released.reference} is released, {counted(released.completed, 'deletion')} that had waited are "
+            f"complete (certificate {released.certificate})"
         ),
     )

@@ -13,6 +13,7 @@ from lethe.console.cli.shell import Shell, asker, fail, progress, shell
 from lethe.operations.intake import quarantine
 from lethe.operations.intake.replay import Replayed, Wanted
 from lethe.schemas.position import Position
+from lethe.schemas.words import counted
 
 REASON = Annotated[str | None, typer.Option("--reason", help="Only records rejected for this reason.")]
 FORMAT = Annotated[str | None, typer.Option("--format", help="Only records of this format.")]
@@ -37,12 +38,14 @@ def quarantine_list(
 
     Example: lethe quarantine list --reason bad_time
     """
+    quarantine.check_reason(reason)
     invocation = shell(context)
     rows = [asdict(one) for one in quarantine.listed(invocation.runtime, reason, format_name, limit)]
+    total = quarantine.counted(invocation.runtime, reason, format_name)
     invocation.answer(
         rows,
         lambda: invocation.table(
-            f"{len(rows):,} of {quarantine.counted(invocation.runtime, reason, format_name):,} rejected record(s)",
+            f"{len(rows):,} of {counted(total, 'rejected record')}",
             ["record", "reason", "field", "explanation", "format", "received (UTC)", "month"],
             [
                 [r["record"], r["reason"], r["detail"], r["explanation"], r["format"], r["received_time"], r["month"]]
@@ -92,6 +95,7 @@ def quarantine_replay(
 
     Example: lethe quarantine replay --reason unknown_value --format acme/sms --dry-run
     """
+    quarantine.check_reason(reason)
     invocation = shell(context)
     with progress("rejected records", None, shown=not invocation.json) as update:
         wanted = Wanted(reason, format_name)

@@ -15,9 +15,11 @@ from lethe.console.cli.engines import ADDRESS, ENGINE, WORKERS, spread
 from lethe.console.cli.people.window import FOR
 from lethe.console.cli.remote.calls import ask, with_case
 from lethe.console.cli.shell import Shell, agree, asker, progress, shell, typed
+from lethe.operations.documents.packed import Content
 from lethe.operations.rights import erase, export, restrict
 from lethe.operations.rights.erase import COUNTS, Erasure
 from lethe.schemas.errors import ConfigurationError, InputError
+from lethe.schemas.words import counted
 
 if TYPE_CHECKING:
     from lethe.operations.asker import Asker
@@ -76,17 +78,18 @@ def export_command(
     letter = None if answer is None else _letter(answer)
     with progress("records looked through", None, shown=not invocation.json and out is not None) as update:
         copy = ask(invocation, export.export, who, text, lambda done: update(done, None), with_names)
-    files = copy.files()
+    files: dict[str, Content] = {**copy.parts()}
     if letter is not None:
         files |= letter(invocation, copy, case, text)
     if out is None:
-        sys.stdout.write(files["records.csv" if invocation.csv else "export.json"].decode())
+        for part in copy.parts()["records.csv" if invocation.csv else "export.json"]:
+            sys.stdout.write(part.decode())
         return
     written = export.write_files(out, files)
     invocation.answer(
         {"records": copy.records, "files": written},
         lambda: invocation.say(
-            f"{copy.records} record(s) in {', '.join(written)}; {copy.held} more are kept by law alone"
+            f"{counted(copy.records, 'record')} in {', '.join(written)}; {copy.held} more are kept by law alone"
         ),
     )
 
@@ -101,7 +104,7 @@ def _from_afar(invocation: Shell, who: Asker, text: str, language: str, out: Pat
     invocation.answer(
         {"records": made["records"], "files": written},
         lambda: invocation.say(
-            f"{made['records']} record(s) in {', '.join(written)}; {made['held']} more are kept by law alone"
+            f"{counted(made['records'], 'record')} in {', '.join(written)}; {made['held']} more are kept by law alone"
         ),
     )
 
@@ -172,7 +175,7 @@ def erase_command(
     ):
         erased = ask(invocation, erase.erase_all, who, texts, lambda done: update(done, None), elsewhere)
     waits = (
-        f"; {erased.total('held')} record(s) are under a hold and wait for its release"
+        f"; {counted(erased.total('held'), 'record')} are under a hold and wait for its release"
         if erased.holds
         else ""
     )
@@ -214,8 +217,8 @@ def _show(invocation: Shell, preview: Erasure) -> None:
     )
     if evidence := preview.total("evidence"):
         invocation.say(
-            f"{evidence} original(s) of records of others name this person and go whole: they cannot be produced as "
-            "evidence any more, while their archive rows stay proven; a hold on those records keeps them"
+            f"{counted(evidence, 'original')} of records of others name this person and go whole: they cannot be "
+            "produced as evidence any more, while their archive rows stay proven; a hold on those records keeps them"
         )
     for hold in preview.holds:
         invocation.say(

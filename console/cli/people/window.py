@@ -8,12 +8,13 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from lethe.console.cli.remote.calls import ask
+from lethe.console.cli.remote.calls import ask, communications
 from lethe.console.cli.shell import Shell, asker, fail, moment, shell, typed_each
-from lethe.operations.window import lookup
-from lethe.operations.window.visibility import RESTRICTED
+from lethe.operations.asker import Asker
+from lethe.operations.window.communications import MOST_VALUES, RESTRICTED, Communications
 from lethe.schemas.errors import InputError
 from lethe.schemas.position import Position
+from lethe.schemas.words import counted
 
 CASE = Annotated[str, typer.Option("--case", help="The case this look belongs to.")]
 LAW = Annotated[
@@ -78,17 +79,17 @@ def lookup_command(
     Example: lethe lookup "+92 300 1234567" --case F-2041 --purpose "account take-over"
     """
     invocation = shell(context)
-    who, texts = asker(case, purpose, law), typed_each(values, lookup.MOST_VALUES)
-    period = moment(since, "--since"), moment(until, "--until")
+    who, texts = asker(case, purpose, law), typed_each(values, MOST_VALUES)
+    period = {"since": moment(since, "--since"), "until": moment(until, "--until")}
     if hold is not None and reveal_all:
         raise InputError("what is set aside for a hold is revealed one by one: lethe reveal RECORD")
     if hold is not None:
         if len(texts) != 1:
             raise InputError("give one value: what was set aside for a hold is looked up one by one")
-        held = ask(invocation, lookup.lookup_held, who, texts[0], hold, *period)
+        [held] = _looked_up(invocation, "lookup_held", who, text=texts[0], reference=hold, **period)
         invocation.answer(_told(held), lambda: _show_held(invocation, held))
         return
-    each = ask(invocation, lookup.reveal_each if reveal_all else lookup.lookup_each, who, texts, *period)
+    each = _looked_up(invocation, "reveal_each" if reveal_all else "lookup_each", who, texts=texts, **period)
     if len(each) > 1:
         told = [{"value": number, **one} for number, found in enumerate(each, 1) for one in _told(found)]
         invocation.answer(told, lambda: _show_each(invocation, each))
@@ -102,21 +103,33 @@ def lookup_command(
     invocation.answer(_told(found), lambda: _show(invocation, found))
 
 
-def _told(found: lookup.Communications) -> list[dict[str, Any]]:
+def _looked_up(invocation: Shell, function: str, who: Asker, **given: Any) -> list[Communications]:
+    """Look up here, or through the service: a client needs none of the libraries that read tables."""
+    if invocation.server is not None:
+        return communications(invocation.server, f"window.lookup.{function}", who, given)
+    from lethe.operations.window import lookup
+
+    found = getattr(lookup, function)(invocation.runtime, who, **given)
+    return found if isinstance(found, list) else [found]
+
+
+def _told(found: Communications) -> list[dict[str, Any]]:
     told: list[dict[str, Any]] = [*found.records, *([{"restricted": True}] if found.restricted else [])]
     return told + [{"missing": key_id, "why": why} for key_id, why in found.missing.items()]
 
 
-def _show_held(invocation: Shell, found: lookup.Communications) -> None:
+def _show_held(invocation: Shell, found: Communications) -> None:
     if found.restricted:
         invocation.say(RESTRICTED)
     records = found.records
     invocation.table(
-        f"{len(records)} communication(s) set aside", _HELD, [[r.get(c) for c in _HELD] for r in records]
+        f"{counted(len(records), 'communication')} set aside",
+        _HELD,
+        [[r.get(c) for c in _HELD] for r in records],
     )
 
 
-def _show_each(invocation: Shell, each: list[lookup.Communications]) -> None:
+def _show_each(invocation: Shell, each: list[Communications]) -> None:
     for number, found in enumerate(each, 1):
         invocation.say(f"Value {number} of {len(each)}:")
         if found.unread_number:
@@ -124,12 +137,15 @@ def _show_each(invocation: Shell, each: list[lookup.Communications]) -> None:
         _show(invocation, found)
 
 
-def _show(invocation: Shell, found: lookup.Communications) -> None:
+def _show(invocation: Shell, found: Communications) -> None:
     if found.restricted:
         invocation.say(RESTRICTED)
     for key_id, why in found.missing.items():
         invocation.say(f"{key_id} could not be looked through, records of it may be missing here: {why}")
-    title = f"{len(found.records)} communication(s) inside the window"
+    records = {
+        record["record"] for record in found.records
+    }  # one in which somebody has two roles stands there twice
+    title = f"{counted(len(records), 'communication')} inside the window"
     if invocation.out.width < _WIDE:
         _show_narrow(invocation, title, found.records)
     else:

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, get_type_hints
 
 from lethe.operations.asker import Asker
+from lethe.operations.window.communications import Communications
 from lethe.schemas.errors import ConfigurationError, InputError
 
 if TYPE_CHECKING:
@@ -79,6 +80,30 @@ def ask(
     return found
 
 
+def communications(
+    server: Server, use_case: str, asker: Asker, given: Mapping[str, Any]
+) -> list[Communications]:
+    """Have the service look up: `use_case` is one of `ROUTES` that answers with communications, one or several.
+
+    Read without the validator of other answers, which takes as long to bring in as the rest of a client.
+    """
+    method, path = ROUTES[use_case]
+    answer = server.ask(method, path, with_case(asker) | _body(given, has_case=False))
+    try:
+        names = [f.name for f in fields(Communications)]
+        each = answer if isinstance(answer, list) else [answer]
+        found = [Communications(**{name: one[name] for name in names if name in one}) for one in each]
+        for one in found:
+            if not isinstance(one.records, list) or not isinstance(one.missing, dict):
+                raise TypeError
+            for record in one.records:
+                times = {n: record[n] for n in _TIMES if isinstance(record.get(n), str)}
+                record.update({n: datetime.fromisoformat(text) for n, text in times.items()})
+    except (TypeError, ValueError, AttributeError):
+        raise _unreadable() from None
+    return found
+
+
 def entries(
     server: Server, path: str, wanted: Any, asker: Asker | None = None, **more: Any
 ) -> tuple[list[dict[str, Any]], list[str]]:
@@ -135,20 +160,16 @@ def _plain(value: Any) -> Any:
 def _read(kind: Any, answer: Any) -> Any:
     from pydantic import TypeAdapter
 
-    from lethe.operations.window.lookup import Communications
-
     try:
-        found = TypeAdapter(kind).validate_python(answer)
+        return TypeAdapter(kind).validate_python(answer)
     except ValueError:
-        raise ConfigurationError(
-            "the service's answer cannot be read: is it of the same release as this command?"
-        ) from None
-    for one in found if isinstance(found, list) else [found]:
-        if isinstance(one, Communications):
-            for record in one.records:
-                times = {n: record[n] for n in _TIMES if isinstance(record.get(n), str)}
-                record.update({n: datetime.fromisoformat(text) for n, text in times.items()})
-    return found
+        raise _unreadable() from None
+
+
+def _unreadable() -> ConfigurationError:
+    return ConfigurationError(
+        "the service's answer cannot be read: is it of the same release as this command?"
+    )
 
 
 _TIMES: Final = ("event_time", "done_time", "received_time")

@@ -11,6 +11,7 @@ from lethe.console.cli.engines import ADDRESS, ENGINE, WORKERS, cluster
 from lethe.console.cli.shell import Shell, progress, shell
 from lethe.operations.compact import Asked, Merge, compact, due, overview
 from lethe.schemas.arrow import TABLES
+from lethe.schemas.words import counted
 
 MONTH = Annotated[str | None, typer.Option("--month", help="Only this month, such as 2026-11.")]
 TABLE = Annotated[str | None, typer.Option("--table", help="Only this table.")]
@@ -88,7 +89,9 @@ def _show(invocation: Shell, merges: list[Merge], what: str) -> None:
         for m in merges
     ]  # fmt: skip
     title = (
-        f"{len(merges)} group(s) of files {what}" if merges else "Nothing is due: the files are few enough."
+        f"{counted(len(merges), 'group')} of files {what}"
+        if merges
+        else "Nothing is due: the files are few enough."
     )
     if not merges:
         invocation.answer([], lambda: invocation.say(title))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import shlex
 import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -22,6 +25,7 @@ from lethe.operations.health import ledger
 from lethe.operations.settings import DEFAULT_SOURCES
 from lethe.operations.window import lookup
 from lethe.schemas.errors import ConfigurationError, Interrupted, LetheError
+from lethe.schemas.words import counted
 from lethe.testing.traffic import generate
 
 _SHARES: Final = {
@@ -106,7 +110,7 @@ def _left(config: Path) -> str:
     again = "the same command begins anew"
     if not done:
         return f"the demo has taken in nothing yet; {again}"
-    return f"the demo has taken in {done:,} record(s), which lethe --config {config} ledger shows; {again}"
+    return f"the demo has taken in {counted(done, 'record')}, which lethe --config {config} ledger shows; {again}"
 
 
 def _empty(directory: Path) -> None:
@@ -221,13 +225,13 @@ def _show(demo: Shell, report: dict[str, Any], directory: Path) -> None:
         list(billing[0]) if billing else [], [list(b.values()) for b in billing],
         right=["records", "parts", "charge"],
     )  # fmt: skip
-    command = f".venv/bin/lethe --config {directory}/lethe.toml"
+    command = f"{_program()} --config {directory}/lethe.toml"
     statement = "SELECT country, count(*) FROM metadata GROUP BY 1 ORDER BY 2 DESC"
     demo.out.print(
         Panel(
-            f"archive   {report['warehouse']}/metadata      any Delta or Parquet reader\n"
-            f"window    {report['warehouse']}/identifiers   encrypted, sorted by token\n"
-            f"keys      {report['keys']}      one a month; destroyed, the month is forgotten\n\n"
+            f"archive   {report['warehouse']}/metadata, for any Delta or Parquet reader\n"
+            f"window    {report['warehouse']}/identifiers, encrypted, sorted by token\n"
+            f"keys      {report['keys']}, one a month; destroyed, the month is forgotten\n\n"
             "Try next:\n"
             f'  {command} lookup +{report["lookup"]["value"]} --case F-1 --purpose "try it"\n'
             f'  {command} sql "{statement}"\n'
@@ -239,6 +243,14 @@ def _show(demo: Shell, report: dict[str, Any], directory: Path) -> None:
             title_align="left",
         )
     )
+
+
+def _program() -> str:
+    """Return how the command that runs just now is called: by its name where a shell finds it, else by its path."""
+    path, found = sys.argv[0], shutil.which("lethe")
+    if Path(path).name != "lethe" or (found is not None and Path(found).samefile(path)):
+        return "lethe"
+    return shlex.quote(os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else path)
 
 
 def _browser(command: str, people: dict[str, Any] | None) -> str:

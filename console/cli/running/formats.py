@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,11 +13,13 @@ from rich.text import Text
 
 from lethe.console.cli._root import new_app
 from lethe.console.cli.shell import Shell, fail, shell
-from lethe.operations.intake.trial import Outcome, Placed, try_out
+from lethe.operations.intake.received import day_received
+from lethe.operations.intake.trial import Outcome, Placed, received_of, try_out
 from lethe.operations.site_files import read_own_numbers, read_residence
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.declaration.format import Declaration, FieldSpec, Kinds
 from lethe.schemas.errors import ConfigurationError, LetheError
+from lethe.schemas.words import counted
 from lethe.streams.transform.batch import EXPLAINED
 
 _COLOURS: Final = {"archive": "green", "window": "yellow", "nowhere": "red", "undeclared": "dim"}
@@ -121,6 +124,12 @@ def try_command(
     context: typer.Context,
     declaration: Annotated[str, typer.Argument(help="A format's name, or a TOML file that declares one.")],
     sample: Annotated[Path, typer.Argument(help="A file with one record a line.")],
+    received: Annotated[
+        str | None,
+        typer.Option(
+            "--received", help="The day up to which the records were received, for times that say no year."
+        ),
+    ] = None,
 ) -> None:
     """Split sample records and show what of each goes where, and what is left out. Nothing is stored.
 
@@ -140,11 +149,16 @@ def try_command(
     except OSError as error:
         raise LetheError(f"{sample}: {error.strerror}") from None
     with tempfile.TemporaryDirectory(prefix="lethe-try-") as folder:
-        outcomes = try_out(list(lines), declared, Path(folder))
+        day = None if received is None else day_received(received, datetime.now(UTC))
+        up_to = received_of(str(sample), list(lines), declared, day)
+        outcomes = try_out(list(lines), declared, Path(folder), up_to)
+    if up_to is not None:
+        why = "as --received says" if up_to.told else "when the file was last written"
+        invocation.say(f"times without a year: the latest up to {up_to.up_to:%Y-%m-%d}, {why}", "yellow")
     invocation.answer([_as_json(o) for o in outcomes], lambda: _print(invocation, outcomes))
     refused = sum(o.reason is not None for o in outcomes)
     if refused:
-        fail(f"{refused} of {len(outcomes)} record(s) would be quarantined", invocation.json)
+        fail(f"{refused} of {counted(len(outcomes), 'record')} would be quarantined", invocation.json)
 
 
 def _with_settings(context: typer.Context) -> Shell:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -13,6 +14,7 @@ import typer
 
 from lethe.console.cli.shell import Shell, agree, asker, fail, progress, shell
 from lethe.schemas.errors import Interrupted
+from lethe.schemas.words import counted
 from lethe.streams.worker.logs import set_up
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ def run_worker(invocation: Shell, stop_at_end: bool, accept_gap: bool = False) -
         worker.run()
     if stop_at_end and worker.interrupted:
         raise Interrupted(
-            f"{worker.committed:,} record(s) are in by this run; started again it goes on behind them"
+            f"{counted(worker.committed, 'record')} came in by this run; started again it goes on behind them"
         )
 
 
@@ -109,6 +111,13 @@ def ingest_command(
             help="Whose settings (lines) hold: a source's name, or none. Default: of the only one with the format.",
         ),
     ] = None,
+    received: Annotated[
+        str | None,
+        typer.Option(
+            "--received",
+            help="The day up to which the records were received, for times that say no year (logs of syslog).",
+        ),
+    ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="With undo: agree to it; needed without a terminal.")
     ] = False,
@@ -129,9 +138,11 @@ def ingest_command(
     if format_name is None:
         raise typer.BadParameter("--format is needed: `lethe formats list` shows those that are declared")
     from lethe.operations.intake.ingest import ingest
+    from lethe.operations.intake.received import day_received
     from lethe.schemas.declaration import format as formats
 
     invocation = shell(context, makes=True)
+    day = None if received is None else day_received(received, datetime.now(UTC))
     formats.use_directory(invocation.settings.formats_dir)
     formats.get(format_name)
     set_up("ERROR")
@@ -142,7 +153,7 @@ def ingest_command(
     with progress("bytes read", total or None, shown=not invocation.json) as update:
         for file in files:
             report = ingest(
-                invocation.runtime, file, format_name, partial(_moved, update, read), as_declared, source
+                invocation.runtime, file, format_name, partial(_moved, update, read), as_declared, source, day
             )
             read += Path(file).stat().st_size if file != "-" else 0
             update(read, None)
@@ -153,6 +164,7 @@ def ingest_command(
                     "file": file, "stream": report.stream, "already": report.already, "records": counts.records,
                     "split": counts.split, "late": counts.late, "rejected": counts.rejected,
                     "rejected_by_reason": dict(sorted(counts.reasons.items())),
+                    "received": report.received,
                 }
             )  # fmt: skip
     columns = ["file", "stream", "already", "records", "split", "late", "rejected"]
@@ -163,6 +175,9 @@ def ingest_command(
             right=columns[2:],
         ),
     )  # fmt: skip
+    for one in reports:
+        if one["received"] is not None:
+            invocation.say(f"{one['file']}: times without a year are of the latest up to {one['received']}")
     if failed:
         fail(f"the records are in, but not the integrity log: {failed[0]}", invocation.json)
 
@@ -174,15 +189,13 @@ def _undo(invocation: Shell, file: str, yes: bool) -> None:
     agree(
         invocation,
         yes,
-        f"{going.records} record(s) of {going.stream} leave archive and window for ever",
+        f"{counted(going.records, 'record')} of {going.stream}: out of archive and window for ever",
         "undo",
     )
     with progress("taking out", None, shown=not invocation.json):
         done = undo(invocation.runtime, asker(), file)
     kept = f"; {done.held} of them are kept by holds" if done.held else ""
-    said = (
-        f"{done.records} record(s) of {done.stream} are taken out again, certificate {done.certificate}{kept}"
-    )
+    said = f"{counted(done.records, 'record')} of {done.stream} taken out again, certificate {done.certificate}{kept}"
     invocation.answer(asdict(done), lambda: invocation.say(said, "green"))
 
 
@@ -212,7 +225,10 @@ def _broker(runtime: Runtime) -> Iterator[Check]:
     if runtime.has_warehouse():
         Streams(runtime.warehouse.sources(), settings, identities).check(accept_gap=False)
     yield from _long_kept(runtime)
-    yield Check("broker", "ok", f"{settings.bootstrap} answers, {len(identities)} topic(s) are there")
+    yield from _stamped(runtime)
+    yield Check(
+        "broker", "ok", f"{settings.bootstrap} answers, {counted(len(identities), 'topic')} are there"
+    )
 
 
 def _long_kept(runtime: Runtime) -> Iterator[Check]:
@@ -227,7 +243,24 @@ def _long_kept(runtime: Runtime) -> Iterator[Check]:
         if milliseconds < 0 or days > months * _DAYS:
             kept = "for ever" if milliseconds < 0 else f"for {days:.0f} days"
             advice = "it holds everybody in clear: set its retention.ms to what catching up needs"
-            yield Check(f"topic {topic}", "warning", f"kept {kept}, the window is {months} month(s)", advice)
+            yield Check(
+                f"topic {topic}", "warning", f"kept {kept}, the window is {counted(months, 'month')}", advice
+            )
+
+
+def _stamped(runtime: Runtime) -> Iterator[Check]:
+    """Hold the clock against the broker's newest message, where it has one and tells its time."""
+    from lethe.operations.health.doctor import Check
+    from lethe.streams.broker.kept import newest_stamp
+
+    now, newest = runtime.clock(), newest_stamp(runtime.settings)
+    if newest is None or abs(now - newest) <= timedelta(days=1):
+        return
+    found = (
+        f"{now:%Y-%m-%d %H:%M} UTC, but the broker's newest message is stamped {newest:%Y-%m-%d %H:%M} UTC"
+    )
+    yield Check("clock", "warning", found,
+                "set the clock, unless it is right and nothing was sent since, or a producer's is ahead")  # fmt: skip
 
 
 def doctor_command(context: typer.Context) -> None:

@@ -10,8 +10,10 @@ from typing import Annotated
 import orjson
 import typer
 
-from lethe.console.cli.shell import read_file, shell, who, write_private
+from lethe.console.cli.shell import read_file, shell, write_private
+from lethe.console.cli.who import who
 from lethe.schemas.errors import InputError
+from lethe.schemas.words import counted
 
 NAME = Annotated[str, typer.Argument(help="The account that requests are signed for, such as dsr-desk.")]
 _COLUMNS = ("id", "account", "title", "added", "revoked")
@@ -70,7 +72,9 @@ def keys_list(context: typer.Context) -> None:
     rows = [asdict(key) for key in service_of(invocation).request_keys.all()]
     invocation.answer(
         rows,
-        lambda: invocation.table(f"{len(rows)} key(s)", _COLUMNS, [[r[c] for c in _COLUMNS] for r in rows]),
+        lambda: invocation.table(
+            counted(len(rows), "key"), _COLUMNS, [[r[c] for c in _COLUMNS] for r in rows]
+        ),
     )
 
 

@@ -17,8 +17,10 @@ from lethe.console.cli.running.request_keys import (
     keys_revoke,
     keys_sign,
 )
-from lethe.console.cli.shell import shell, who
+from lethe.console.cli.shell import shell
+from lethe.console.cli.who import who
 from lethe.schemas.errors import ConfigurationError, InputError
+from lethe.schemas.words import counted
 
 if TYPE_CHECKING:
     from lethe.operations.access.roles import Role
@@ -65,10 +67,6 @@ def serve_command(
 
     Example: lethe serve --port 9465
     """
-    import uvicorn
-
-    from lethe.console.web.app import make_app
-
     invocation = shell(context)
     settings = invocation.settings.serve
     if (settings.certificate is None) != (settings.private_key is None):
@@ -79,6 +77,10 @@ def serve_command(
             "Without serve.certificate the service speaks plain HTTP: put a proxy with TLS in front of it."
         )
     service = service_of(invocation)
+    import uvicorn  # only now: where it is not installed, the line above has said so
+
+    from lethe.console.web.app import make_app
+
     if not service.accounts.all():
         invocation.say("There are no accounts yet: lethe users add NAME --role administrator")
     scheme = "http" if settings.certificate is None else "https"
@@ -143,7 +145,7 @@ def list_command(context: typer.Context) -> None:
     invocation.answer(
         rows,
         lambda: invocation.table(
-            f"{len(rows)} account(s)",
+            counted(len(rows), "account"),
             ["name", "roles", "closed", "second factor"],
             [[r["name"], ", ".join(r["roles"]), r["closed"], r["second_factor"]] for r in rows],
         ),

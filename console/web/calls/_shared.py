@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final
@@ -73,6 +73,8 @@ def plain(value: Any) -> Any:
         return value.hex()
     if isinstance(value, Decimal):
         return str(value)
-    if isinstance(value, set | frozenset | tuple):
+    if isinstance(value, Sequence):  # the records of a copy, which lie in a file
+        return list(value)
+    if isinstance(value, set | frozenset):
         return sorted(value)
     return str(value)

@@ -63,7 +63,7 @@ def begin(request: Request, service: Here) -> Terminal:
     )
 
 
-@router.post("/terminals/answer", responses={403: {}, 503: {}})
+@router.post("/terminals/answer", responses={400: {}, 403: {}, 503: {}})
 def answer(service: Here, sent: Code) -> Became:
     """Say what became of a terminal; the session it was allowed begins here, once."""
     state, person = service.devices.take(sent.code)

@@ -101,7 +101,14 @@ def show(request: Request, service: Here, who: Revealer, case_id: str, form: For
 
 
 @router.post("/cases/{case_id}/grants/{grant}/reveal")
-def show_all(request: Request, service: Here, who: Revealer, case_id: str, grant: str) -> Response:
+def show_all(
+    request: Request,
+    service: Here,
+    who: Revealer,
+    case_id: str,
+    grant: str,
+    form: Form,  # noqa: ARG001
+) -> Response:
     """Show every communication of whom a second person approved, with the other parties in clear."""
     case = service.cases.get(who.person, case_id)
     asked = [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import IO, Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -14,6 +15,8 @@ from starlette.responses import Response
 from lethe.console.web.security import Form, Here, needs
 from lethe.console.web.service import Service
 from lethe.console.web.views import page
+from lethe.operations.access.accounts import Person
+from lethe.operations.access.cases import checked_reference
 from lethe.operations.access.roles import Permission, Role
 from lethe.operations.access.sessions import SignedIn
 from lethe.operations.billing import DIMENSIONS, FORMS, NULL, Question, charges, write
@@ -25,6 +28,8 @@ _ROWS: Final = 500
 _CHUNK: Final = 1 << 18
 _FIRST: Final = ("account", "month")
 _MOST_MESSAGES: Final = 50
+_LONGEST_ID: Final = 300
+_LONGEST_REASON: Final = 1000
 
 
 @router.get("/billing")
@@ -45,6 +50,8 @@ def billing(request: Request, service: Here, who: Biller) -> Response:
             f"/billing/download?{_query(question.by, question.only)}&{urlencode({'form': form, 'what': what})}"
         ),
         null=NULL,
+        narrowed={name for name, _ in question.only},
+        stand_ins=any(isinstance(v, str) and v.startswith("~") for row in found.rows.rows for v in row),
         most=_ROWS,
         investigators=_investigators(service),
     )
@@ -73,27 +80,47 @@ def download(request: Request, service: Here, who: Biller) -> Response:
 @router.post("/billing/dispute")
 def dispute(request: Request, service: Here, who: Biller, form: Form) -> Response:
     """Hand disputed messages to an investigator: a case of theirs, with the ids as targets and the reason as a note."""
-    ids = list(dict.fromkeys(filter(None, map(str.strip, form.get("messages", "").splitlines()))))
-    reason, reference = form.get("reason", "").strip(), form.get("reference", "")
-    if not 0 < len(ids) <= _MOST_MESSAGES or not reason:
-        raise InputError(f"give 1 to {_MOST_MESSAGES} message ids, one a line, and what is disputed")
-    owner = next((p for p in _investigators(service) if p.id == form.get("to")), None)
-    if owner is None:
-        raise InputError("choose the investigator whose case it is to be")
+    asked = _asked(service, form)
     service.audit(
         {
             "who": who.person.name,
             "action": "dispute.hand-over",
-            "case": reference[:80],
-            "to": owner.name,
-            "count": len(ids),
+            "case": asked.reference,
+            "to": asked.owner.name,
+            "count": len(asked.messages),
         }
     )
-    case = service.cases.open(owner, reference, "Disputed messages", "dispute")
-    for message in ids:
-        service.cases.add(owner, case.id, "target", message)
-    service.cases.add(owner, case.id, "note", f"Handed over by {who.person.name}: {reason}"[:4000])
-    return page(request, "dispute.html", who, reference=case.reference, owner=owner.display, count=len(ids))
+    case = service.cases.open(asked.owner, asked.reference, "Disputed messages", "dispute")
+    for message in asked.messages:
+        service.cases.add(asked.owner, case.id, "target", message)
+    service.cases.add(asked.owner, case.id, "note", f"Handed over by {who.person.name}: {asked.reason}")
+    return page(request, "dispute.html", who, handed=asked)
+
+
+@dataclass(frozen=True, slots=True)
+class _Dispute:
+    """A dispute that can be handed over: nothing of it is wrong."""
+
+    messages: list[str]
+    reason: str
+    reference: str
+    owner: Person
+
+
+def _asked(service: Service, form: Mapping[str, str]) -> _Dispute:
+    """Read a dispute. The audit keeps its reference for good: one that may name somebody never gets there."""
+    ids = list(dict.fromkeys(filter(None, map(str.strip, form.get("messages", "").splitlines()))))
+    reason = form.get("reason", "").strip()
+    if not 0 < len(ids) <= _MOST_MESSAGES or not reason:
+        raise InputError(f"give 1 to {_MOST_MESSAGES} message ids, one a line, and what is disputed")
+    if max(map(len, ids)) > _LONGEST_ID or len(reason) > _LONGEST_REASON:
+        raise InputError(
+            f"a message id has up to {_LONGEST_ID} characters, what is disputed up to {_LONGEST_REASON:,}"
+        )
+    owner = next((p for p in _investigators(service) if p.id == form.get("to")), None)
+    if owner is None:
+        raise InputError("choose the investigator whose case it is to be")
+    return _Dispute(ids, reason, checked_reference(form.get("reference", "")), owner)
 
 
 def _question(request: Request) -> Question:
@@ -126,5 +153,5 @@ def _sent(file: IO[bytes]) -> Iterator[bytes]:
             yield chunk
 
 
-def _investigators(service: Service) -> list[Any]:
+def _investigators(service: Service) -> list[Person]:
     return [p for p in service.accounts.all() if Role.INVESTIGATOR in p.roles and not p.disabled]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse
@@ -17,7 +18,8 @@ from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
 from lethe.operations.health import boards, ledger
 from lethe.operations.health.doctor import checks
-from lethe.operations.oversight.entries import Filter, listed
+from lethe.operations.intake import quarantine
+from lethe.operations.oversight.entries import Filter, newest
 from lethe.operations.retention import certificates, hold
 from lethe.schemas.errors import InputError, LetheError
 
@@ -28,6 +30,9 @@ Prover = Annotated[SignedIn, Depends(needs(Permission.INTEGRITY))]
 Operator = Annotated[SignedIn, Depends(needs(Permission.HEALTH))]
 Auditor = Annotated[SignedIn, Depends(needs(Permission.AUDIT))]
 _SHOWN: Final = 200
+_FACTS: Final = ("account", "roles", "what", "ok", "to", "how", "terminal", "grant", "key")
+"""What an entry says beside who and why, and an auditor is shown: nothing of it is of a person but staff."""
+_LONGEST: Final = 18  # digits of a number in a link
 _COLUMNS: Final = (
     "stream",
     "partition",
@@ -95,6 +100,7 @@ def books(request: Request, service: Here, who: Bookkeeper) -> Response:
         rows=rows,
         days=boards.topic_days(service.runtime),
         reasons=boards.rejections(service.runtime),
+        explain=quarantine.explained,
         shown=boards.DAYS,
     )
 
@@ -133,31 +139,43 @@ def health(request: Request, service: Here, who: Operator) -> Response:
 
 @router.get("/audit")
 def audit(request: Request, service: Here, who: Auditor) -> Response:
-    """Show the newest audit entries that are asked for, each checked; what needed a second person; break-glass."""
+    """Show a page of the audit entries that are asked for, newest first; what needed a second person; break-glass."""
     damage: list[str] = []
     wanted, asked = _filter(request)
-    if wanted == Filter():
-        entries, total = service.runtime.audit.newest(_SHOWN, damage.append)
-    else:
-        kept, total = deque[dict[str, object]](maxlen=_SHOWN), 0
-        for entry in listed(service.runtime, wanted, damage.append):
-            kept.append(entry)
-            total += 1
-        entries = list(kept)[::-1]
+    after = _marks(request.query_params.get("after", ""))
+    found = newest(service.runtime, wanted, after, _SHOWN, damage.append)
+    earlier = service.runtime.audit.earlier
     names = {p.id: p.name for p in service.accounts.all()}
     return page(
         request,
         "audit.html",
         who,
-        entries=entries,
-        total=total,
+        found=found,
         asked=asked,
+        older=_link(asked, found.older) if found.older else None,
+        newest=_link(asked, None) if after else None,
+        earlier=earlier is not None and earlier.is_ours(),
         damage=damage,
         unreviewed=service.desk.unreviewed(),
         history=service.desk.history(who.person, _SHOWN),
         names=names,
+        told=_told,
         now=service.runtime.clock(),
     )
+
+
+def _told(entry: Mapping[str, Any]) -> str:
+    """Say what an entry is of, beside who, case, purpose and count: whose account, which roles, what was verified."""
+    found = {name: entry[name] for name in _FACTS if entry.get(name) not in (None, "", [])}
+    said = [_plain(name, value) for name, value in found.items()]
+    return "; ".join(said)
+
+
+def _plain(name: str, value: Any) -> str:
+    if name == "ok":
+        return "as it was signed" if value is True else "not as it was signed"
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if name in ("account", "what") else f"{name} {text[:8] if name == 'grant' else text}"
 
 
 def _filter(request: Request) -> tuple[Filter, dict[str, str]]:
@@ -176,3 +194,22 @@ def _filter(request: Request) -> tuple[Filter, dict[str, str]]:
     after = None if until is None else until + timedelta(days=1)
     who, action, case = (asked[name] or None for name in ("who", "action", "case"))
     return Filter(who, action, case, since, after), asked
+
+
+def _marks(text: str) -> dict[int, int]:
+    """Read where a page goes on: `<journal>.<number>` for each journal."""
+    try:
+        pairs = [one.split(".") for one in text.split("_")] if text else []
+        return {int(log[:_LONGEST]): int(number[:_LONGEST]) for log, number in pairs}
+    except ValueError:
+        raise InputError(
+            "where to go on in the audit cannot be read; begin with its newest entries"
+        ) from None
+
+
+def _link(asked: Mapping[str, str], after: Mapping[int, int] | None) -> str:
+    """Return the link to the page of the same entries that goes on at `after`, or begins with the newest."""
+    given = {name: value for name, value in asked.items() if value}
+    if after:
+        given["after"] = "_".join(f"{log}.{number}" for log, number in sorted(after.items()))
+    return f"/audit?{urlencode(given)}" if given else "/audit"

@@ -38,7 +38,7 @@ def open_case(service: Here, who: Owner, form: Form) -> Response:
 @router.get("/cases/{case_id}")
 def case(request: Request, service: Here, who: Owner, case_id: str) -> Response:
     """Show a case."""
-    return page(request, "case.html", who, **_case(service, who, case_id), found=None)
+    return page(request, "case.html", who, **_case(service, who, case_id, {}), found=None)
 
 
 @router.post("/cases/{case_id}/entries")
@@ -62,7 +62,7 @@ def search(request: Request, service: Here, who: Owner, case_id: str, form: Form
     if not targets:
         raise InputError("the case has no targets yet: add some first")
     found = find(service, who, {**form, "case": case_id, "values": "\n".join(targets)})
-    return page(request, "case.html", who, **_case(service, who, case_id), found=found)
+    return page(request, "case.html", who, **_case(service, who, case_id, form), found=found)
 
 
 @router.post("/cases/{case_id}/grants")
@@ -113,7 +113,7 @@ def opened(service: Service, who: SignedIn, reference: str, title: str, purpose:
     return case
 
 
-def _case(service: Here, who: SignedIn, case_id: str) -> dict[str, Any]:
+def _case(service: Here, who: SignedIn, case_id: str, form: dict[str, str]) -> dict[str, Any]:
     case = service.cases.get(who.person, case_id)
     entries = service.cases.entries(who.person, case_id)
     actions = sorted(PURPOSES[case.purpose].actions)
@@ -124,4 +124,5 @@ def _case(service: Here, who: SignedIn, case_id: str) -> dict[str, Any]:
         "grants": service.desk.of(who.person, case_id),
         "actions": actions,
         "weighty": OF_WEIGHT,
+        "dates": {name: form.get(name, "") for name in ("since", "until")},
     }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import date
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse
-from starlette.responses import Response
+from starlette.background import BackgroundTask
+from starlette.responses import Response, StreamingResponse
 
 from lethe.console.web.security import Form, Here, needs
 from lethe.console.web.service import Service
@@ -16,6 +19,7 @@ from lethe.console.web.views import page
 from lethe.operations.access.grants import MOST_ROWS, Action
 from lethe.operations.access.roles import Permission
 from lethe.operations.access.sessions import SignedIn
+from lethe.operations.audit.naming import IN_ALL, may_name_somebody
 from lethe.operations.documents.languages import LANGUAGES
 from lethe.operations.office.answer import KINDS
 from lethe.operations.office.requests import OUTCOMES, months_after
@@ -23,6 +27,8 @@ from lethe.schemas.errors import InputError
 from lethe.schemas.retention.calendar import first_instant
 
 router = APIRouter(include_in_schema=False)
+_PIECE: Final = 1 << 18
+"""Bytes of an answer that are read at one time."""
 Officer = Annotated[SignedIn, Depends(needs(Permission.EXPORT))]
 
 
@@ -121,8 +127,15 @@ def answer(service: Here, who: Officer, case_id: str, form: Form) -> Response:
     )
     reference = service.requests.request(who.person, case_id).reference
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"answer-{reference}-{language}")
-    headers = {"Content-Disposition": f'attachment; filename="{name}.zip"'}
-    return Response(data, media_type="application/zip", headers=headers)
+    length = data.seek(0, os.SEEK_END)
+    data.seek(0)
+    headers = {"Content-Disposition": f'attachment; filename="{name}.zip"', "Content-Length": str(length)}
+    return StreamingResponse(
+        iter(partial(data.read, _PIECE), b""),
+        media_type="application/zip",
+        headers=headers,
+        background=BackgroundTask(data.close),
+    )
 
 
 @router.post("/office/{case_id}/extend")
@@ -131,6 +144,8 @@ def extend(service: Here, who: Officer, case_id: str, form: Form) -> Response:
     reason = form.get("reason", "").strip()
     if not reason:
         raise InputError("say why it takes longer: the person has to be told")
+    if may_name_somebody(reason, in_all=IN_ALL):
+        raise InputError("the audit keeps this reason for good: write it without anybody's number or address")
     reference = service.requests.request(who.person, case_id).reference
     service.audit(
         {"who": who.person.name, "action": "request.extend", "case": reference, "reason": reason[:500]}
@@ -144,9 +159,9 @@ def answered(service: Here, who: Officer, case_id: str, form: Form) -> Response:
     """Note that the person has the answer."""
     reference = service.requests.request(who.person, case_id).reference
     outcome = form.get("outcome", "")
-    service.audit(
-        {"who": who.person.name, "action": "request.answered", "case": reference, "what": outcome[:40]}
-    )
+    if outcome not in OUTCOMES:
+        raise InputError(f"outcome: one of {', '.join(OUTCOMES)}")
+    service.audit({"who": who.person.name, "action": "request.answered", "case": reference, "what": outcome})
     service.requests.answered(who.person, case_id, outcome)
     return RedirectResponse(f"/office/{case_id}", 303)
 

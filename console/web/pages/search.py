@@ -15,12 +15,12 @@ from itertools import groupby
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from lethe.console.web.charts import Bars, days
-from lethe.console.web.security import Form, Here, needs
+from lethe.console.web.security import Form, Here, Who, needs
 from lethe.console.web.service import Service
-from lethe.console.web.views import page
+from lethe.console.web.views import home_of, page
 from lethe.operations.access.cases import Case
 from lethe.operations.access.grants import PURPOSES, Action, Read
 from lethe.operations.access.roles import Permission
@@ -106,8 +106,10 @@ class Found:
 
 
 @router.get("/")
-def ask(request: Request, service: Here, who: Looker) -> Response:
-    """Show the search form."""
+def ask(request: Request, service: Here, who: Who) -> Response:
+    """Show the search form; whoever looks nobody up begins with the first page of their own."""
+    if Permission.LOOKUP not in who.person.may():
+        return RedirectResponse(home_of(who), 303)
     return page(request, "search.html", who, **_form(service, who, {}), found=None)
 
 

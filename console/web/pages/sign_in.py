@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Final
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import RedirectResponse
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
+from lethe.console.web.filled import filled, shown, written
+from lethe.console.web.refused import note, sent
 from lethe.console.web.security import (
     Form,
     Here,
@@ -18,7 +22,7 @@ from lethe.console.web.security import (
     session_cookie,
     set_cookie,
 )
-from lethe.console.web.views import home_of, page
+from lethe.console.web.views import PLACES, home_of, opens, page
 from lethe.operations.access.accounts import Person
 from lethe.operations.access.grants import RefusedError
 from lethe.operations.access.identity import PENDING
@@ -28,14 +32,22 @@ router = APIRouter(include_in_schema=False)
 _PENDING: Final = "lethe_pending"
 _PENDING_PATH: Final = "/sign-in"
 _NEXT: Final = "lethe_next"
-_COME_BACK: Final = frozenset({"/terminal", "/approvals", "/office", "/cases", "/detection", "/disclosures"})
-"""Pages that somebody is led back to after they signed in; none of them says in its address what is asked."""
+_ENDED: Final = "your session has ended: sign in again"
+_LOST: Final = (
+    "your session had ended, and what you have just sent was not done: sign in, and it can be sent once more"
+)
+_CARRIED: Final = "sent."
+"""What the names of fields begin with that carry what somebody had sent over the sign-in, their session being over."""
+_CARRIED_TO: Final = "sent-to"
+_ADDRESS: Final = re.compile(r"(/[a-z0-9-]{1,60}){1,6}")
 
 
 @router.get("/sign-in")
 def ask(request: Request) -> Response:
-    """Show the form."""
-    return _form(request)
+    """Show the form, and say so where a session has ended."""
+    token = session_cookie(request)
+    ended = token is not None and service_of(request).sessions.who(token) is None
+    return _form(request, _ENDED if ended else None, 200)
 
 
 @router.post("/sign-in")
@@ -44,26 +56,50 @@ async def sign_in(request: Request) -> Response:
     bounded(request)
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise HTTPException(403, "sign in on this site's own page")
-    fields = await request.form(max_fields=10, max_files=0)
+    fields = await sent(request)
     service = service_of(request)
     try:
         person = service.accounts.sign_in(
-            str(fields.get("name", "")), str(fields.get("password", "")), str(fields.get("code", ""))
+            fields.get("name", ""), fields.get("password", ""), fields.get("code", "")
         )
     except RefusedError as error:
         service.audit({"who": "-", "action": "sign-in.refused"})
-        return _form(request, str(error))
+        return _refused(request, str(error), fields)
     token, home = _begin_session(request, person)
-    response = RedirectResponse(home, 303)
+    response = _once_more(request, token, fields, home) or RedirectResponse(home, 303)
     set_cookie(request, response, token)
     response.delete_cookie(_NEXT, path=_PENDING_PATH)
     return response
 
 
 def come_back(request: Request, response: Response) -> None:
-    """Let the browser remember for ten minutes which page it was kept from, where signing in leads back to it."""
-    if request.method == "GET" and request.url.path in _COME_BACK:
-        _remember(request, response, _NEXT, request.url.path)
+    """Let the browser remember for ten minutes which place it was kept from: signing in leads back to that.
+
+    The place alone, as it is in the menu: no address says what was asked.
+    """
+    place = "/" + request.url.path.split("/")[1]
+    if place in PLACES:
+        _remember(request, response, _NEXT, place)
+
+
+def lost(request: Request, typed: Mapping[str, str]) -> Response:
+    """Show the form to somebody whose session had ended before they sent another one, which comes along with it."""
+    carried = {_CARRIED + name: value for name, value in typed.items()}
+    return _refused(request, _LOST, {**carried, _CARRIED_TO: request.url.path})
+
+
+def _once_more(request: Request, token: str, fields: Mapping[str, str], home: str) -> Response | None:
+    """Show what had been sent when a session was over, to be sent again; None where nobody had typed anything."""
+    address, given = fields.get(_CARRIED_TO, ""), _carried(fields)
+    found = service_of(request).sessions.who(token)
+    typed = written(given)
+    if not _ADDRESS.fullmatch(address) or not typed or found is None or found.person.due is not None:
+        return None
+    return page(request, "once_more.html", found, address=address, given=given, typed=typed, home=home)
+
+
+def _carried(fields: Mapping[str, str]) -> dict[str, str]:
+    return shown({n.removeprefix(_CARRIED): v for n, v in fields.items() if n.startswith(_CARRIED)})
 
 
 def _remember(request: Request, response: Response, name: str, value: str) -> None:
@@ -110,10 +146,21 @@ def from_provider(request: Request, service: Here) -> Response:
     return response
 
 
-def _form(request: Request, told: str | None = None) -> Response:
+def _form(
+    request: Request, told: str | None = None, status: int = 403, fields: Mapping[str, str] | None = None
+) -> HTMLResponse:
     provider = service_of(request).identity
     label = None if provider is None else provider.label
-    return page(request, "sign_in.html", None, status=200 if told is None else 403, told=told, provider=label)
+    kept = {n: v for n, v in (fields or {}).items() if n.startswith(_CARRIED) or n == _CARRIED_TO}
+    return page(request, "sign_in.html", None, status=status, told=told, provider=label, carried=kept)
+
+
+def _refused(request: Request, told: str, fields: Mapping[str, str]) -> Response:
+    """Show the form again with the name that was typed, and with what is carried along."""
+    form = _form(request, fields=fields)
+    said = note(told, written(_carried(fields)))
+    html = filled(bytes(form.body).decode(), "/sign-in", {"name": fields.get("name", "")}, said)
+    return HTMLResponse(html or form.body, form.status_code)
 
 
 def _begin_session(request: Request, person: Person) -> tuple[str, str]:
@@ -126,7 +173,7 @@ def _begin_session(request: Request, person: Person) -> tuple[str, str]:
     if found is None:
         return token, "/sign-in"
     wanted = request.cookies.get(_NEXT)
-    return token, wanted if wanted in _COME_BACK else home_of(found)
+    return token, wanted if wanted is not None and opens(found, wanted) else home_of(found)
 
 
 @router.post("/sign-out")

@@ -18,7 +18,7 @@ _LINE: Final = re.compile(
     rf"(?: {_QUOTED} {_QUOTED})?(?: .*)?"
 )
 _TIME: Final = re.compile(r"([0-9]{2})/([A-Za-z]{3})/([0-9]{4}):([0-9]{2}:[0-9]{2}:[0-9]{2}) ([+-][0-9]{4})")
-_MONTHS: Final = {
+MONTHS: Final = {
     name: f"{number:02d}"
     for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)
 }
@@ -45,7 +45,7 @@ def read_combined(line: str) -> dict[str, str] | str:
 def _iso(text: str) -> str:
     """Write `10/Oct/2000:13:55:36 -0700` as ISO 8601 has it; anything else stays as it is, to be rejected as a time."""
     found = _TIME.fullmatch(text)
-    month = _MONTHS.get(found[2].capitalize()) if found else None
+    month = MONTHS.get(found[2].capitalize()) if found else None
     return f"{found[3]}-{month}-{found[1]}T{found[4]}{found[5]}" if found and month else text
 
 

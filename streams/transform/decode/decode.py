@@ -43,6 +43,7 @@ from lethe.streams.transform.decode.json_columns import (
     read_columns,
 )
 from lethe.streams.transform.decode.json_validation import readable
+from lethe.streams.transform.decode.log_lines import cut_lines
 from lethe.streams.transform.decode.reshape import MARK, Shapeless, plain, taken_apart
 
 ROW: Final = " row"  # no declared path has a space in it
@@ -112,6 +113,8 @@ def _taken_apart(given: _Values, fmt: Format, rejects: list[Reject]) -> Decoded:
     if fmt.encoding == "csv":
         lines = _unmarked(given)
         return _read(_Values.of(*to_json(lines.values, lines.rows, fmt, rejects)), plain(fmt), rejects)
+    if fmt.lines:
+        return _cut(_unmarked(given), fmt, rejects)
     texts: list[bytes] = []
     places: list[tuple[int, int | None]] = []
     for value, row in zip(given.values, given.rows.tolist(), strict=True):
@@ -137,6 +140,22 @@ def _taken_apart(given: _Values, fmt: Format, rejects: list[Reject]) -> Decoded:
     rows = pl.Series(ROW, [places[one][0] for one in at], dtype=pl.Int64)
     indexes = pl.Series(INDEX, [places[one][1] for one in at], dtype=pl.Int32)
     return Decoded(read.frame.with_columns(rows, indexes), rejects, read.coded)
+
+
+def _cut(given: _Values, fmt: Format, rejects: list[Reject]) -> Decoded:
+    """Read lines by their patterns, a column at a time."""
+    found = cut_lines(given.values, fmt)
+    rejects += [Reject(int(given.rows[at]), None, reason) for at, reason in found.refused]
+    count = len(found.at)
+    nothing = pl.Series([None], dtype=pl.String).new_from_index(0, count)
+    parts = {
+        path: found.parts.get_column(path) if path in found.parts.columns else nothing for path in _paths(fmt)
+    }
+    alone = pl.Series(INDEX, [None], dtype=pl.Int32).new_from_index(0, count)
+    frame = pl.DataFrame({ROW: pl.Series(ROW, given.rows[found.at]), INDEX: alone, **parts})
+    if b"\0" not in given.data:
+        return Decoded(frame, rejects)
+    return Decoded(frame.filter(~pl.Series(_reject_nul(frame, np.ones(count, np.bool_), rejects))), rejects)
 
 
 def _read(given: _Values, fmt: Format, rejects: list[Reject]) -> Decoded:

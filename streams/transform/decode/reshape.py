@@ -21,6 +21,7 @@ from lethe.schemas.declaration.format import Format, bare
 from lethe.streams.transform.batch import Reason
 from lethe.streams.transform.decode.delimited import read_line
 from lethe.streams.transform.decode.diagnose import diagnose, tree
+from lethe.streams.transform.decode.log_lines import cut_line
 
 MARK: Final = b"\xef\xbb\xbf"  # U+FEFF, the byte-order mark
 _MOST_RECORDS: Final = 10_000
@@ -59,8 +60,8 @@ def plain(fmt: Format) -> Format:
 
 @lru_cache(maxsize=256)
 def _inner(fmt: Format, several: bool) -> Format:
-    nothing = {"columns": (), "optional_columns": 0, "headings": False, "separator": " ", "unwrap": (),
-               "json_texts": (), "ignore_case": False}  # fmt: skip
+    nothing = {"columns": (), "optional_columns": 0, "headings": False, "separator": " ", "lines": (),
+               "skip_lines": (), "unwrap": (), "json_texts": (), "ignore_case": False}  # fmt: skip
     each = ("[]",) if several else ()
     return fmt.model_copy(update={**nothing, "encoding": "json", "each": each})
 
@@ -234,8 +235,8 @@ def _respelt(node: Any, shape: dict[str, Any]) -> Any:
 
 def _line(value: bytes, fmt: Format) -> dict[str, Any]:
     """Read a line of columns or of pairs as a record; raises `Shapeless`."""
-    if fmt.encoding in ("csv", "combined"):
-        cells = read_line(value, fmt)
+    if fmt.encoding in ("csv", "combined", "lines"):
+        cells = cut_line(value, fmt) if fmt.lines else read_line(value, fmt)
         if isinstance(cells, str):
             raise Shapeless(cells)
         return dict(cells)

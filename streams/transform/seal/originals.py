@@ -11,7 +11,8 @@ import orjson
 
 from lethe.integrity.rows.canonical_json import CanonicalError, canonical, parse
 from lethe.schemas.declaration.format import Format, bare
-from lethe.streams.transform.decode.reshape import Shapeless, records, written
+from lethe.streams.transform.decode.log_lines import cut_lines, record_of
+from lethe.streams.transform.decode.reshape import MARK, Shapeless, records, written
 
 RECEIVED = "received"
 CANONICAL = "canonical"
@@ -48,6 +49,12 @@ def original(message: bytes, index: int | None, has_content: bool, fmt: Format) 
     if index is not None:
         record = record[fmt.envelope or ""][index]
     return Original(CANONICAL, canonical(without_content(record, fmt)))
+
+
+def of_lines(lines: list[bytes], fmt: Format) -> list[Original]:
+    """Return the canonical originals of lines of a log that have been read already, all of them at once."""
+    found = cut_lines([line.removeprefix(MARK) for line in lines], fmt).parts.to_dicts()
+    return [Original(CANONICAL, canonical(without_content(record_of(parts), fmt))) for parts in found]
 
 
 class _Several(list[Any]):
@@ -252,6 +259,7 @@ __all__ = [
     "CanonicalError",
     "Original",
     "always_received",
+    "of_lines",
     "original",
     "quarantined",
 ]

@@ -31,6 +31,7 @@ from lethe.streams.transform.seal.originals import (
     CanonicalError,
     Original,
     always_received,
+    of_lines,
     original,
 )
 from lethe.streams.transform.seal.rejected import quarantine
@@ -183,6 +184,10 @@ def _originals(
         received = map(load.values.__getitem__, scope.get_column(ROW).to_list())
         as_they_came = [Original(RECEIVED, value) for value in received if value is not None]
         return parts, dict(zip(scope.get_column(ID).to_list(), as_they_came, strict=True)), []
+    if fmt.lines and not reframed:
+        received = map(load.values.__getitem__, scope.get_column(ROW).to_list())
+        canonical = of_lines([value for value in received if value is not None], fmt)
+        return parts, dict(zip(scope.get_column(ID).to_list(), canonical, strict=True)), []
     values: dict[int, Original] = {}
     rejected: dict[int, Reject] = {}
     for one, row, index, has_content, when in scope.select(

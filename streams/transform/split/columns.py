@@ -38,7 +38,7 @@ _NOTHING = ["", "0", "<null>"]  # what is written for a time that never came
 _MOST_SECONDS = 7 * 86_400  # a national number read as milliseconds is a month
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 _OF_EXTENSIONS = ("account", "digits")  # what is called otherwise may be somebody's name
-_ISO = frozenset({"iso", "iso_or_epoch_s"})
+_ISO = frozenset({"iso", "iso_or_epoch_s", "syslog"})
 _CLOCK = re.compile(r"([0-9]{1,4}):([0-5]?[0-9]):([0-5]?[0-9](?:[.,][0-9]{1,9})?)", re.ASCII)
 _ISO_DURATION = re.compile(
     r"P(?:([0-9]{1,4})D)?(?:T(?:([0-9]{1,6})H)?(?:([0-9]{1,8})M)?(?:([0-9]{1,9}(?:[.,][0-9]{1,9})?)S)?)?",
@@ -47,6 +47,12 @@ _ISO_DURATION = re.compile(
 _UNITS = (3_600, 60, 1), (86_400, 3_600, 60, 1)
 """Seconds of what a clock and ISO 8601 say."""
 _MIDNIGHT = re.compile(r"(?<=[0-9])([T ,]+)24:00(?=(?::00(?:[.,]0+)?)?\s*(?:$|[A-Z+-]))")
+_BASIC = re.compile(
+    r"[0-9]{8}T[0-9]{4}(?:[0-9]{2}(?:[.,][0-9]+)?)?(?:Z|[+-][0-9:]+)?"
+)  # ISO 8601 without marks
+_ZONE_NAME = re.compile(
+    r"(Z|[+-][0-9]{2}:?[0-9]{2})\[[A-Za-z0-9_/+-]{1,64}\]$"
+)  # RFC 9557, behind the offset
 _LEAP_SECOND = re.compile(r"([T ,:][0-9]{2}:(?:59|29|44|14):)60(?:[.,]0*)?(?![0-9])")
 _DATE = re.compile(
     r"([0-9]{1,2})[/.-]([0-9]{1,2})[/.-]([0-9]{4}|[0-9]{2})"
@@ -357,7 +363,9 @@ def _iso(text: str) -> datetime:
         text = re.sub(r"\s*(?:UTC|GMT)$", "Z", text.upper())
     if text[4:5] == "/" and text[7:8] == "/":
         text = text.replace("/", "-", 2)
-    if len(text) < 10 or not text[4:5] == "-":
+    if text.endswith("]"):
+        text = _ZONE_NAME.sub(r"\1", text)
+    if (len(text) < 10 or not text[4:5] == "-") and not _BASIC.fullmatch(text):
         raise ValueError
     return datetime.fromisoformat(re.sub(r"\s+(?=(?:[+-][0-9:]{4,6}|Z)$)", "", text))
 
@@ -387,9 +395,12 @@ def _rfc2822(text: str) -> datetime:
 
 
 def _compact(text: str) -> datetime:
-    if not re.fullmatch(r"[0-9]{10}", text):
+    # SMPP 3.4 says ten digits; message centres add seconds, or write the century.
+    if not re.fullmatch(r"[0-9]{10}|[0-9]{12}|[0-9]{14}", text, re.ASCII):
         raise ValueError
-    return datetime.strptime(text, "%y%m%d%H%M")
+    if len(text) == 12 and text.startswith("20") and not "01" <= text[2:4] <= "12":
+        return datetime.strptime(text, "%Y%m%d%H%M")
+    return datetime.strptime(text, {10: "%y%m%d%H%M", 12: "%y%m%d%H%M%S", 14: "%Y%m%d%H%M%S"}[len(text)])
 
 
 def _digits(text: str) -> datetime:
@@ -431,4 +442,5 @@ _READERS: dict[str, Callable[[str], datetime]] = {
     "yyyymmddhhmmss": _digits,
     "dmy": _day_first(0, 1),
     "mdy": _day_first(1, 0),
+    "syslog": _iso,  # it has its year by now (`yearless`)
 }

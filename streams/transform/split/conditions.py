@@ -24,10 +24,9 @@ def _holds(condition: Condition) -> pl.Expr:
     if condition.present is not None:
         there = (text != "").fill_null(False)
         return there if condition.present else ~there
-    if condition.matches is not None:
-        return text.str.contains(condition.matches)
-    words = [w.strip().lower() for w in condition.is_ or condition.is_not or ()]
-    among = text.str.to_lowercase().is_in(words)
     # A word that is neither here nor there must not make a person a business: an empty text is no word at all.
-    among = pl.when(text != "").then(among)
+    if condition.matches is not None:
+        return pl.when(text != "").then(text.str.contains(condition.matches))
+    words = [w.strip().lower() for w in condition.is_ or condition.is_not or ()]
+    among = pl.when(text != "").then(text.str.to_lowercase().is_in(words))
     return among if condition.is_ is not None else ~among

@@ -21,7 +21,7 @@ from urllib.parse import unquote
 import polars as pl
 import pyarrow.compute as pc
 
-from lethe.schemas.declaration.vocabulary import MADE_KEY
+from lethe.schemas.declaration.vocabulary import MADE_KEY, PLATFORM_ID
 from lethe.streams.transform.split.rules import ID
 
 GUARDED: Final = ("account", "application", "sender", "recipient", "network", "route", "status", "error")
@@ -47,6 +47,7 @@ _IN_ADDRESSES: Final = re.compile(
 )
 # A key made by a machine has digits enough for a number, but letters among them.
 _MADE: Final = re.compile(f"(?=.*[A-Fa-f])(?:{MADE_KEY})")
+_PLATFORM: Final = re.compile(PLATFORM_ID)
 _MARKS: Final = r"[\W_]+"
 _LONG_RUN: Final = 9  # digits: shorter than a phone number with its country, an IMSI (15) or an IMEI (14)
 _LONGEST_NUMBER: Final = 15  # digits of E.164
@@ -77,7 +78,8 @@ def misshapen(text: str, column: str, long_digits: bool = False) -> bool:
     """
     read = plain(text)
     if column in ADDRESSES:
-        return bool(_IN_ADDRESSES.search(read)) or len(digits(text)) > _LONGEST_NUMBER
+        long = len(digits(text)) > _LONGEST_NUMBER and not _PLATFORM.fullmatch(text)
+        return long or bool(_IN_ADDRESSES.search(read))
     if _MADE.fullmatch(text):
         return False
     return bool(_SHAPES.search(read)) or (not long_digits and len(digits(text)) >= _LONG_RUN)

@@ -13,7 +13,7 @@ from lethe.schemas.declaration.format import Format
 from lethe.schemas.declaration.vocabulary import DESTINATIONS, OTHER_END, SOURCES
 from lethe.schemas.line import Line
 from lethe.schemas.subjects.address_columns import normalise_column
-from lethe.schemas.subjects.addresses import Reading, Subject, several
+from lethe.schemas.subjects.addresses import HOST_WITH_PORT, Reading, Subject, several
 from lethe.schemas.subjects.business import business_address
 from lethe.streams.transform.batch import Reason
 from lethe.streams.transform.frames import first_bytes
@@ -24,13 +24,14 @@ from lethe.streams.transform.split._collected import (
     constant,
     no_subjects,
 )
+from lethe.streams.transform.split.carriers import without_carriers
 from lethe.streams.transform.split.conditions import holds
 from lethe.streams.transform.split.rules import ID
 
 _STEPS: Final = re.compile(r"\.?([^.\[\]]*)(\[0\])?")
-_PORT: Final = r"^([^:]+|\[[^\]]*\]):[0-9]{1,5}$"
 Swapped = tuple[str, pl.Series] | None
 """The other role of a field and where it has it; None for a field that has its own everywhere."""
+_LONG: Final = 20  # bytes: no two addresses in brackets are shorter
 
 
 def read_parties(
@@ -91,6 +92,7 @@ def read_parties(
     subjects = pl.concat(found) if found else no_subjects()
     if len(found) > 1 or any("[]" in spec.path for spec in fmt.subjects):
         subjects = subjects.unique(maintain_order=True)  # the same address in two fields is one
+        subjects = without_carriers(subjects, frame, fmt, kept)
     return subjects
 
 
@@ -170,7 +172,12 @@ def _read(
     read = normalise_column(values, how, channel)
     kinds, addresses = read.get_column("kind"), read.get_column("value")
     if domains is not None and (alone := (kinds == "opaque").fill_null(False)).any():
-        hosts = domains.str.strip_chars().str.to_lowercase().str.replace(_PORT, "$1").str.strip_chars_end(".")
+        hosts = (
+            domains.str.strip_chars()
+            .str.to_lowercase()
+            .str.replace(HOST_WITH_PORT, "$1")
+            .str.strip_chars_end(".")
+        )
         both = (
             alone
             & (hosts != "").fill_null(False)
@@ -222,15 +229,20 @@ def _end_users(
     rows = pl.DataFrame([frame.get_column(ID), role, kinds.alias("kind"), addresses.alias("value")])
     _keep_spelling(spec, values, addresses, kept)
     _put_kinds(spec, kinds, columns, swap)
-    if how.kind in ("auto", "email", "ip") and (kinds == "opaque").any():
-        rows = _lists_opened(rows, values, how)
+    if how.kind in ("auto", "email", "ip"):
+        lists = kinds == "opaque"
+        if (values.str.len_bytes() > _LONG).any():
+            # `Ann <ann@example.org>, Bob <bob@example.org>`: the last would be taken for the whole.
+            lists |= values.str.contains(r"[,;|\n][^<]*<")
+        if lists.any():
+            rows = _lists_opened(rows, values, how, lists)
     return rows.drop_nulls("value") if rows.get_column("value").null_count() else rows
 
 
-def _lists_opened(rows: pl.DataFrame, values: pl.Series, how: Reading) -> pl.DataFrame:
-    """Return the rows with those that hold several addresses replaced by one row each."""
+def _lists_opened(rows: pl.DataFrame, values: pl.Series, how: Reading, lists: pl.Series) -> pl.DataFrame:
+    """Return the rows with those of `lists` that hold several addresses replaced by one row each."""
     opened: dict[int, list[Subject]] = {}
-    for at in (rows.get_column("kind") == "opaque").fill_null(False).arg_true():
+    for at in lists.fill_null(False).arg_true():
         if found := several(values[at], how):
             opened[at] = found
     if not opened:

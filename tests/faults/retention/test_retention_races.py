@@ -92,3 +92,45 @@ def test_a_worker_that_commits_a_forgotten_month_late_brings_nothing_back(tmp_pa
     world.sweep(forced=True)
     assert [r for t in WINDOW_TABLES for r in world.rows(t)] == []
     assert [p for p in world.paths() if "2025-03/window_months" in p] == []
+
+
+STEPS = [
+    f"erase.{step}" for step in ("kept", "written.identifiers", "noted.identifiers", "committed.identifiers",
+                                 "written.originals", "committed.originals", "deleted", "certified")
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dies", ["", *STEPS])
+def test_two_erasures_of_one_person_at_the_same_moment(tmp_path: Path, dies: str) -> None:
+    """Whoever dies on the way, each row goes once and stands in one certificate, and nobody else loses any."""
+    world = World(tmp_path)
+    for month in (2, 3):
+        world.now = datetime(2025, month, 20, tzinfo=UTC)
+        for number in range(2):
+            when = world.now - timedelta(days=number + 1)
+            at = month * 10 + number
+            world.ingest([report(100 + at, HER, when), report(200 + at, HIM, when)])
+    world.now = datetime(2025, 3, 31, tzinfo=UTC)
+    both = [start(world, f"erase {HER}", dies), start(world, f"erase {HER}")]
+    for one in both:
+        one.join(120)
+    assert both[1].exitcode == 0, "the other one ends whatever happens to the first"
+    assert both[0].exitcode in (
+        (0,) if not dies else (0, -9)
+    )  # where the other was first it may find nothing
+    assert world.found(HER) == []
+    # The first may have died with rows taken out and no certificate: asked again, or by a sweep, it gets one.
+    erase(world.maintenance_context(), person(HER))
+    world.now += timedelta(days=2)
+    world.sweep(forced=True)
+    assert world.holding(HER[1:].encode()) == []
+    assert len(world.found(HIM)) == 4
+    assert len(world.rows("metadata")) == 8
+    assert reconcile.check(world.runtime.warehouse) == []
+    signer = load_signer(world.keys)
+    assert signer is not None
+    certificates.verify_all(world.runtime.objects, signer.history.keys)
+    said = [c for c in certificates.every(world.runtime.objects) if c["kind"] == "erasure"]
+    assert sum(c["counts"]["identifiers"] for c in said) == 4, said
+    assert 1 <= len(said) <= 2
+    assert world.paths("_erasing") == world.paths("_forgetting") == []

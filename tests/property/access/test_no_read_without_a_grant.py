@@ -93,6 +93,9 @@ class Sequences(RuleBasedStateMachine):
     def close_account(self, name: str, shut: bool) -> None:
         self.world.accounts.disable(self.people[name].id, shut)
         (self.shut.add if shut else self.shut.discard)(name)
+        for grant in self.grants:
+            if shut and grant["who"] == name:
+                grant["good"] = False
 
     @rule(name=WHO, action=ACTIONS, values=VALUES, months=MONTHS, rows=st.integers(1, 4), glass=st.booleans())
     def ask(

@@ -216,7 +216,7 @@ def test_numbers_are_written_the_same(numbers: list[str]) -> None:
 
 
 def fixture(fmt: Format) -> list[bytes]:
-    ending = {"csv": "csv", "combined": "log"}.get(fmt.encoding, "ndjson")
+    ending = {"csv": "csv", "combined": "log", "lines": "log"}.get(fmt.encoding, "ndjson")
     values = (FIXTURES / f"{fmt.name}.{ending}").read_bytes().split(b"\n")
     made = generate(fmt.name, 60, 4, until=NOW, envelope=0.05) if fmt.name in FORMATS else ()
     return [value for value in values if value] + list(made)

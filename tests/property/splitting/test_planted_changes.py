@@ -64,7 +64,7 @@ def spelt(at: datetime, form: str) -> str:
     seconds = int(at.timestamp())
     return {
         "rfc2822": format_datetime(at), "epoch_s": f"{seconds}", "epoch_ms": f"{seconds}000",
-        "epoch_us": f"{seconds}000000", "yymmddhhmm": f"{at:%y%m%d%H%M}",
+        "epoch_us": f"{seconds}000000", "yymmddhhmm": f"{at:%y%m%d%H%M}", "syslog": f"{at:%b %e %H:%M:%S}",
         "iso_or_epoch_s": f"{at:%Y-%m-%d %H:%M:%S}",
     }.get(form, f"{at:%Y-%m-%dT%H:%M:%S}.000+0000")  # fmt: skip
 

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from transform_kit import Kit, subjects
 
@@ -45,6 +45,8 @@ CONDITIONS = st.recursive(
 )
 
 
+@example({"field": "way", "matches": "^$"}, [("", None), (" ", None), (None, None)], False)
+@example({"field": "way", "matches": "(?i)^in$"}, [("İn", None), ("IN", None), ("ın", None)], False)
 @given(CONDITIONS, st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=6), st.booleans())
 def test_a_swap_is_read_alike_everywhere(when: Any, records: list[tuple[Any, Any]], encoded: bool) -> None:
     fmt = Format.model_validate(

@@ -78,6 +78,29 @@ def test_a_number_is_itself_however_it_is_wrapped(how: str, numbers: list[str]) 
         assert Subject("msisdn", number) in typed(text), "whoever pastes it finds the person"
 
 
+STRAY = st.text("\"'`“”‘’«»()[]{}<>,; ", max_size=3)
+
+
+@given(st.lists(st.tuples(STRAY, NUMBERS, STRAY), min_size=1, max_size=8), st.booleans())
+def test_marks_left_around_a_number_change_nobody(wrapped: list[tuple[str, str, str]], plus: bool) -> None:
+    """A quotation mark without its other half, brackets, commas: what an export or a paste leaves behind."""
+    texts = [f"{before}{'+' if plus else '00'}{n}{after}" for before, n, after in wrapped]
+    wanted = [Subject("msisdn", canonical_number(n)) for _, n, _ in wrapped]
+    assert [read(text, Reading()) for text in texts] == wanted
+    found = normalise_column(pl.Series(texts, dtype=pl.String))
+    assert found.rows() == [("msisdn", one.value) for one in wanted]
+    for text, one in zip(texts, wanted, strict=True):
+        assert one in typed(text), "whoever pastes it finds the person"
+
+
+@pytest.mark.parametrize(
+    "text", ['"0300 5550142', "(1001", '"ACME', "[Acme]", '"+', "((((", '"', "'12345'", '"a"b"']
+)
+def test_marks_make_no_number_of_what_is_none(text: str) -> None:
+    found = read(text, Reading())
+    assert found is None or found.kind == "opaque"
+
+
 @given(NUMBERS.filter(lambda n: len(n) >= 10))
 def test_an_exponent_is_read_unless_it_may_be_rounded(number: str) -> None:
     whole = f"{number[0]}.{number[1:]}E{len(number) - 1}"

@@ -123,3 +123,21 @@ def test_names_that_cannot_be(world: World, name: str) -> None:
 def test_short_passwords_are_refused(world: World) -> None:
     with pytest.raises(LetheError, match="12 to 200"):
         world.accounts.add("amal", "", [], "short")
+
+
+def test_the_last_open_administrator_is_neither_closed_nor_lowered(world: World) -> None:
+    ada, gus = world.person("ada", Role.ADMINISTRATOR), world.person("gus", Role.ADMINISTRATOR, Role.OPERATOR)
+    world.accounts.disable(world.person("amal", Role.INVESTIGATOR).id)
+    world.accounts.set_roles(ada.id, [Role.AUDITOR])
+    for take_away in (
+        lambda: world.accounts.disable(gus.id),
+        lambda: world.accounts.set_roles(gus.id, [Role.OPERATOR]),
+    ):
+        with pytest.raises(RefusedError, match="make somebody else an administrator first"):
+            take_away()
+    world.accounts.set_roles(gus.id, [Role.ADMINISTRATOR])
+    world.accounts.set_roles(ada.id, [Role.ADMINISTRATOR])
+    world.accounts.disable(gus.id)
+    with pytest.raises(RefusedError):  # one that is closed keeps nothing
+        world.accounts.disable(ada.id)
+    assert [p.name for p in world.accounts.all() if not p.disabled] == ["ada"]

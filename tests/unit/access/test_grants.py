@@ -9,7 +9,7 @@ import pytest
 from access_world import World
 
 from lethe.operations.access.accounts import Person
-from lethe.operations.access.grants import Action, Read, RefusedError
+from lethe.operations.access.grants import Action, Read, RefusedError, State
 from lethe.operations.access.roles import Role
 from lethe.schemas.errors import ConfigurationError, ExpiredKeyError, LetheError
 
@@ -103,6 +103,27 @@ def test_what_ends_a_grant(world: World, amal: Person, bela: Person, spoil: Call
     now = {p.id: p for p in world.accounts.all()}[amal.id]
     with pytest.raises(RefusedError):
         world.desk.use(now, read(amal, case.id), [HER])
+
+
+def test_a_closed_account_that_is_opened_again_has_nothing_open(
+    world: World, amal: Person, bela: Person
+) -> None:
+    """Neither what was granted nor what waits for somebody's approval comes back with it."""
+    case = world.case(amal)
+    world.desk.ask(amal, Action.LOOKUP, case.id, MONTHS, 10, [], "to see")
+    waits = world.desk.ask(amal, Action.HOLD, case.id, MONTHS, 10, [HER], "an order")
+    eve = world.person("eve", Role.INVESTIGATOR)
+    another = world.desk.ask(eve, Action.LOOKUP, world.case(eve, "F-2").id, MONTHS, 10, [], "to see")
+    world.accounts.disable(amal.id)
+    assert world.desk.waiting(bela) == []
+    with pytest.raises(RefusedError):
+        world.desk.approve(bela, waits.id, waits.scope.digest())
+    world.accounts.disable(amal.id, False)
+    with pytest.raises(RefusedError, match="revoked"):
+        world.desk.use(amal, read(amal, case.id), [HER])
+    assert world.desk.of(eve, grant=another.id)[0].grant.state is State.APPROVED
+    world.desk.ask(amal, Action.LOOKUP, case.id, MONTHS, 10, [], "again")
+    world.desk.use(amal, read(amal, case.id), [HER])
 
 
 def test_another_persons_case_and_grant_do_not_exist(world: World, amal: Person) -> None:

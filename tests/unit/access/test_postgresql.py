@@ -142,3 +142,13 @@ def test_a_server_that_does_not_answer(on_postgresql: World) -> None:
     gone = Database("postgresql+psycopg://lethe@/nothing?host=/nowhere/at/all")
     with pytest.raises(TransientError, match="does not answer"):
         Accounts(gone, world.ring, world.clock).all()
+
+
+def test_two_administrators_who_close_each_other_at_once_leave_one(on_postgresql: World) -> None:
+    world = on_postgresql
+    both = [world.person(f"admin{n}", Role.ADMINISTRATOR) for n in range(2)]
+    for _ in range(5):
+        found = together(*[partial(world.accounts.disable, one.id) for one in both])
+        assert sum(isinstance(f, RefusedError) for f in found) == 1, found
+        [closed] = [p for p in world.accounts.all() if p.disabled]
+        world.accounts.disable(closed.id, False)

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lethe.operations.audit.log import AuditLog
+from lethe.operations.audit.log import AuditLog, Damage, every
+from lethe.operations.audit.paging import Wish, page
 from lethe.operations.oversight.verify import Verified, verify, verify_ends
 from lethe.operations.proof.audit_anchor import anchor
 from lethe.operations.proof.signer import signer_of
@@ -62,6 +64,11 @@ class AuditWorld:
         runtime = self.runtime
         _ = runtime.warehouse
         return anchor(runtime, signer_of(runtime))
+
+    def newest(self, limit: int, on_damage: Damage) -> tuple[list[dict[str, Any]], int]:
+        """The newest entries, and how many there are in all."""
+        found = page(self.log, Wish(every, limit, limit), on_damage)
+        return found.entries, found.total
 
     def cases(self) -> list[str]:
         return [e["case"] for e in self.log.entries()]

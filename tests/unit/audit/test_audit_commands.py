@@ -138,3 +138,27 @@ def test_keys_are_shown_and_handed_over(world: AuditWorld) -> None:
     assert [e["action"] for e in answer(world, "audit", "list", "--action", "audit.rotate")] == [
         "audit.rotate"
     ]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [HER, "of 03001234567", "00923001234567", "+92 (300) 123-4567", "jane@example.org", "0300 1234567890"],
+)
+@pytest.mark.parametrize("option", ["--case", "--purpose", "--law"])
+def test_case_and_purpose_that_name_somebody_never_get_into_the_audit(
+    world: AuditWorld, named: str, option: str
+) -> None:
+    before = answer(world, "audit", "list")
+    said = {"--case": "F-1", "--purpose": "fraud", option: named}
+    done = lethe(world, "lookup", HER, *(word for pair in said.items() for word in pair))
+    assert done.exit_code == 1
+    assert "without anybody's number or address" in str(done.exception)
+    assert named not in str(done.exception)
+    assert answer(world, "audit", "list") == before
+
+
+@pytest.mark.parametrize(
+    "case", ["F-2041", "2026-11-0004512/A", "HC 2026-11-30 17:00", "00-1234-56", "case+1"]
+)
+def test_references_have_digits_of_their_own(world: AuditWorld, case: str) -> None:
+    assert lethe(world, "lookup", HER, "--case", case, "--purpose", "fraud of 30.11.2026").exit_code == 0

@@ -28,7 +28,7 @@ def test_entries_come_back_in_order_over_many_bundles(world: AuditWorld) -> None
     entries = list(world.log.entries())
     assert [(e["log"], e["number"], e["case"]) for e in entries] == [(0, n, str(n)) for n in range(600)]
     assert entries[0]["time"] == "2026-11-01T12:00:00.000000+00:00"
-    newest, total = world.log.newest(3, pytest.fail)
+    newest, total = world.newest(3, pytest.fail)
     assert ([e["case"] for e in newest], total) == (["599", "598", "597"], 600)
     assert len(world.files()) == 9, (
         "what is replaced is removed: two of each full, one of each unfinished, checkpoint, public keys"
@@ -95,13 +95,13 @@ def copies(world: AuditWorld) -> tuple[AuditLog, AuditLog]:
 
 
 @pytest.mark.parametrize("several", [1, 3])
-@pytest.mark.parametrize("step", ["bundle", "bundle in the middle", "tile", "checkpoint"])
+@pytest.mark.parametrize("step", ["bundle", "looks again", "bundle in its place", "tile", "checkpoint"])
 def test_two_machines_that_append_at_the_same_time_lose_nothing(
     world: AuditWorld, monkeypatch: pytest.MonkeyPatch, step: str, several: int
 ) -> None:
     here, there = copies(world)
-    put, swap, busy, bundles = LogStore.put, LogStore.swap, [False], [0]
-    nth = {"bundle": 1, "bundle in the middle": several}.get(step)
+    put, get, swap, busy, bundles = LogStore.put, LogStore.get, LogStore.swap, [False], [0]
+    nth = {"bundle": 1, "bundle in its place": min(several, 2)}.get(step)
 
     def meanwhile(reached: bool) -> None:
         if reached and not busy[0]:
@@ -114,11 +114,16 @@ def test_two_machines_that_append_at_the_same_time_lose_nothing(
         meanwhile(("entries" in path and bundles[0] == nth) or (step == "tile" and "tile/0" in path))
         put(self, path, data)
 
+    def getting(self: LogStore, path: str) -> bytes | None:
+        meanwhile(step == "looks again" and bundles[0] > 0)
+        return get(self, path)
+
     def swapping(self: LogStore, path: str, old: bytes | None, new: bytes) -> None:
-        meanwhile(step == "checkpoint")
+        meanwhile(step == "checkpoint" or (step == "looks again" and several == 1))
         swap(self, path, old, new)
 
     monkeypatch.setattr(LogStore, "put", putting)
+    monkeypatch.setattr(LogStore, "get", getting)
     monkeypatch.setattr(LogStore, "swap", swapping)
     ours = [f"a{number}" for number in range(several)]
     here.append_all([{"case": case} for case in ours], NOW)
@@ -149,7 +154,7 @@ def test_an_entry_that_stands_in_two_journals_is_read_once(
     sizes = [read.log.size for n in (0, 1) if (read := world.log.journal(signer, n)) is not None]
     assert sizes == [3, 1]
     assert sorted(world.cases()) == ["first", "twice", "twice"]
-    newest, _ = world.log.newest(10, pytest.fail)
+    newest, _ = world.newest(10, pytest.fail)
     assert sorted(e["case"] for e in newest) == ["first", "twice", "twice"]
     assert len({e["id"] for e in newest}) == 3
     assert world.findings() == []
@@ -191,7 +196,9 @@ from pathlib import Path
 from audit_world import NOW, AuditWorld
 AuditWorld(Path(sys.argv[1])).log.append_all([{"case": f"torn{n}"} for n in range(3)], NOW)
 """
-POINTS = ["audit.put", "audit.put:3", "audit.put:5", "audit.swap", "audit.swapped", "audit.deleted:3"]
+POINTS = [
+    "audit.put", "audit.put:2", "audit.put:3", "audit.put:4", "audit.swap", "audit.swapped", "audit.deleted:2"
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("before", [0, 254])
@@ -212,6 +219,25 @@ def test_a_crash_in_the_middle_of_several_leaves_a_log_that_goes_on(
     assert world.cases()[before:] == [*torn, "after", "later"]
     assert torn == [f"torn{n}" for n in range(len(torn))]
     assert done.returncode == -9 or len(torn) == 3
+    assert world.findings() == []
+
+
+def test_fifty_entries_take_no_more_writing_than_two(
+    world: AuditWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is there before any is answered, and a store on the network is asked three times for all of them."""
+    world.append("first")
+    put, puts = LogStore.put, []
+
+    def putting(self: LogStore, path: str, data: bytes) -> None:
+        puts.append(path)
+        put(self, path, data)
+
+    monkeypatch.setattr(LogStore, "put", putting)
+    world.log.append_all([{"case": f"m{n}"} for n in range(50)], NOW)
+    assert puts == ["tile/entries/000.p/2", "tile/entries/000.p/51", "tile/0/000.p/51"]
+    assert world.cases() == ["first", *(f"m{n}" for n in range(50))]
+    assert not [p for p in world.audit.rglob("*") if p.name == "2"], "where it was first put nothing is left"
     assert world.findings() == []
 
 

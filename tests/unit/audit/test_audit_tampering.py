@@ -100,7 +100,7 @@ def test_after_a_roll_back_it_goes_on_elsewhere_and_still_shows(world: AuditWorl
     with pytest.raises(IntegrityError, match="older copy was put back"):
         list(world.log.entries())
     assert len(world.findings()) == 1
-    newest, total = world.log.newest(10, damage.append)
+    newest, total = world.newest(10, damage.append)
     assert ([e["case"] for e in newest], total, len(damage)) == (["C", "A"], 2, 2)
 
 

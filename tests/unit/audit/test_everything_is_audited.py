@@ -10,6 +10,7 @@ from typing import TypeGuard
 ROOT = Path(__file__).parents[3] / "operations"
 
 NO_ENTRY = {
+    "detection.detect.planned": "adds up how many rows the tables say their files have",
     # Whole modules: the archive, what is made of it, the ledger and the state of the installation name nobody.
     "adjustments": "positions in the archive",
     "archive": "the archive names nobody",
@@ -39,8 +40,7 @@ NO_ENTRY = {
     "proof.publisher.publish_now": "hashes",
     "proof.signer.signer_of": "keys of the log, for other use cases",
     "proof.signing.history_of": "public keys",
-    "proof.signing.make_keys": "public keys",
-    "proof.signing.rotate_keys": "public keys",
+    "proof.signing.make_keys": "the first keys, as the first record makes them; nobody is asked",
     "proof.verify.compare": "a part of verify: hashes and positions",
     "proof.verify.look": "a part of verify: positions",
     "proof.verify.verify": "hashes and positions",
@@ -57,6 +57,7 @@ NO_ENTRY = {
     "oversight.disclosures.about": "for other use cases, which are audited",
     "oversight.disclosures.looks": "for other use cases, which are audited",
     "oversight.entries.listed": "entries name nobody who was looked at",
+    "oversight.entries.newest": "entries name nobody who was looked at",
     "oversight.signing.audit_keys": "public keys",
     "oversight.verify.verify": "entries are compared, not shown",
     "oversight.verify.verify_ends": "entries are compared, not shown",

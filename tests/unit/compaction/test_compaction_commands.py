@@ -76,6 +76,15 @@ def test_bad_input_changes_nothing(
     assert world.paths("metadata") == before
 
 
+@pytest.mark.parametrize("command", [("compact",), ("verify",), ("adjustments", "run")])
+def test_an_address_without_a_cluster_is_refused(
+    make_world: Callable[..., World], command: tuple[str, ...]
+) -> None:
+    """Whoever gives one believes that the cluster does it."""
+    with pytest.raises(ConfigurationError, match="an address is that of a cluster; say which"):
+        run(make_world(), *command, "--address", "tcp://127.0.0.1:1")
+
+
 def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyspark", None)
     with pytest.raises(ConfigurationError, match=r"install lethe\[spark\]"):

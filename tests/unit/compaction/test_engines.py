@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import threading
 import time
@@ -22,7 +21,10 @@ from lethe.operations.engines import open_engine
 from lethe.operations.engines.dask import ALONE, Dask
 from lethe.operations.engines.local import Local
 from lethe.operations.engines.tasks import Cluster
-from lethe.schemas.errors import ConfigurationError
+from lethe.schemas.errors import ConfigurationError, IntegrityError
+from lethe.testing.traffic import generate
+from lethe.tiers.delta.rewrite import files_of
+from lethe.tiers.delta.table import Table
 from lethe.tiers.ledger import reconcile
 
 
@@ -49,6 +51,15 @@ def slow(text: str) -> str:
     return text.upper()
 
 
+def waiting(text: str) -> str:
+    """Wait for a file, if the text is the path of one."""
+    for _ in range(600):
+        if not text.startswith("/") or Path(text).exists():
+            return "there"
+        time.sleep(0.1)
+    return "never"
+
+
 def kill_one_of_the_pool(killed: list[int]) -> None:
     """Wait for a process of the pool, which the fork server has made, and kill it."""
     for _ in range(200):
@@ -65,8 +76,7 @@ def kill_one_of_the_pool(killed: list[int]) -> None:
 def test_all_engines_write_the_same_bytes(make_world: Callable[..., World]) -> None:
     world, config = filled(make_world)
     before = rows(world)
-    copy = world.folder / "before"
-    shutil.copytree(world.root, copy)
+    copy = world.copied("before")
     written: list[dict[str, bytes]] = []
     scheduler = distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, **ALONE,
@@ -75,8 +85,7 @@ def test_all_engines_write_the_same_bytes(make_world: Callable[..., World]) -> N
     with scheduler:
         engines: list[Any] = [None, Local(2), open_engine("dask", scheduler.scheduler_address)]
         for engine in engines:
-            shutil.rmtree(world.root)
-            shutil.copytree(copy, world.root)
+            world.restored(copy)
             compact(world.runtime, Asked(whole=True), engine and Cluster(engine, str(world.root), config))
             assert rows(world) == before
             written.append(data_files(world))
@@ -90,6 +99,15 @@ def test_all_engines_write_the_same_bytes(make_world: Callable[..., World]) -> N
             data = path.read_bytes()
             assert not any(secret in data for secret in [*keys, *tokens]), f"{path} holds a key or a token"
     assert reconcile.check(world.runtime.warehouse) == []
+
+
+def test_what_is_done_is_told_while_the_others_still_run(tmp_path: Path) -> None:
+    engine, file = Local(2), tmp_path / "go"
+    answers = engine.map(waiting, ["a", str(file)])
+    assert next(answers) == "there"
+    file.touch()
+    assert list(answers) == ["there"]
+    engine.close()
 
 
 def test_a_process_that_is_killed_is_replaced() -> None:
@@ -135,3 +153,63 @@ def test_tasks_carry_neither_keys_nor_rows(make_world: Callable[..., World]) -> 
     secrets = {r["token"].hex() for r in world.rows("identifiers") if r["token"] is not None}
     assert carried
     assert not any(secret in text for text in carried for secret in secrets)
+
+
+class Counting(Local):
+    """An engine in this process that notes how many tasks it is given at a time."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.given: list[int] = []
+
+    def map(self, work: Callable[[str], str], texts: Any) -> Any:
+        self.given.append(len(texts))
+        return super().map(work, texts)
+
+
+def of_three_months(make_world: Callable[..., World]) -> tuple[World, Path, dict[str, list[str]]]:
+    world = make_world()
+    for seed in range(3):
+        world.ingest(generate("infobip/sms-report", 60, seed, until=world.now, months=3))
+    config = world.folder / "lethe.toml"
+    config.write_text(f'root = "{world.root}"\nkeys_dir = "{world.keys}"\n')
+    return world, config, rows(world)
+
+
+def months_of(world: World) -> dict[str, list[str]]:
+    table = Table(world.runtime.objects, "metadata", {})
+    found: dict[str, list[str]] = {}
+    for file in files_of(table):
+        found.setdefault(file.partition["month"], []).append(file.path)
+    return found
+
+
+def test_the_merges_of_several_months_are_given_to_a_cluster_together(
+    make_world: Callable[..., World],
+) -> None:
+    world, config, before = of_three_months(make_world)
+    engine = Counting()
+    compact(world.runtime, Asked(("metadata",), whole=True), Cluster(engine, str(world.root), config))
+    assert engine.given == [3]
+    assert [len(files) for files in months_of(world).values()] == [1, 1, 1]
+    assert rows(world) == before
+
+
+@pytest.mark.parametrize("where", ["in its rows", "in its footer"])
+def test_a_damaged_month_keeps_no_other_from_being_merged(
+    make_world: Callable[..., World], where: str
+) -> None:
+    world, config, before = of_three_months(make_world)
+    month, (path, *_) = sorted(months_of(world).items())[1]
+    file = world.root / "metadata" / path
+    good = file.read_bytes()
+    at = len(good) // 4 if where == "in its rows" else len(good) - 30
+    file.write_bytes(good[:at] + bytes(b ^ 0xFF for b in good[at : at + 20]) + good[at + 20 :])
+    engine = Counting()
+    with pytest.raises(IntegrityError):
+        compact(world.runtime, Asked(("metadata",), whole=True), Cluster(engine, str(world.root), config))
+    assert {m: len(files) for m, files in months_of(world).items() if len(files) > 1} == {month: 3}
+    file.write_bytes(good)
+    compact(world.runtime, Asked(("metadata",), whole=True), Cluster(engine, str(world.root), config))
+    assert [len(files) for files in months_of(world).values()] == [1, 1, 1]
+    assert rows(world) == before

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import signal
 import subprocess
 import threading
@@ -62,15 +61,6 @@ def world(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> 
     return made
 
 
-def copied(world: World, name: str) -> Path:
-    return Path(shutil.copytree(world.root, world.folder / name))
-
-
-def restored(world: World, copy: Path) -> None:
-    shutil.rmtree(world.root)
-    shutil.copytree(copy, world.root)
-
-
 def on(world: World, engine: Any) -> Cluster:
     return Cluster(engine, str(world.root), world.folder / "lethe.toml")
 
@@ -95,11 +85,11 @@ def nothing_is_kept_of_anybody(folder: Path, secrets: set[bytes]) -> None:
 
 
 def test_what_is_not_to_be_billed_is_the_same_bytes_everywhere(world: World, dask: DaskCluster) -> None:
-    copy = copied(world, "before")
+    copy = world.copied("before")
     secrets = secrets_of(world)
     written = []
     for engine in (None, Local(2), open_engine("dask", dask.address)):
-        restored(world, copy)
+        world.restored(copy)
         (done,) = adjustments.run(world.runtime, cluster=engine and on(world, engine))
         assert (done.new, done.total) == (4, 4)
         written.append(files(world, "adjustments"))
@@ -205,7 +195,7 @@ def left_of_the_window(world: World) -> dict[str, bytes]:
 
 
 def test_an_erasure_comes_to_the_same_everywhere(world: World, dask: DaskCluster) -> None:
-    copy = copied(with_mentions(world), "before")
+    copy = with_mentions(world).copied("before")
     secrets = secrets_of(world)
     carried: list[str] = []
 
@@ -219,7 +209,7 @@ def test_an_erasure_comes_to_the_same_everywhere(world: World, dask: DaskCluster
 
     outcomes = []
     for engine in (None, Listening(1), Local(2), open_engine("dask", dask.address)):
-        restored(world, copy)
+        world.restored(copy)
         spread = None if engine is None else on(world, engine).map
         preview = erase.preview_all(world.runtime, EVE, [HERS], spread=spread)
         done = erase.erase_all(world.runtime, EVE, [HERS], spread=spread)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lethe.tiers.compaction import layout, plan
 from lethe.tiers.compaction.layout import TOKENS, Place, place_of
 from lethe.tiers.compaction.plan import RUNS, Task, merges, new_job, runs_of, tasks
 from lethe.tiers.delta.log import DataFile
@@ -120,6 +122,29 @@ def test_slices_follow_on_each_other_and_leave_no_hole(
     assert all(a[1] == b[0] for a, b in pairwise(bounds))
 
 
+@pytest.mark.parametrize("together", [1_000_000, 300])
+def test_files_with_rows_of_all_partitions_are_cut_into_slices_that_fit(
+    monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    """A worker writes rows of all its partitions into one file: none of the slices may hold nearly all of them."""
+    monkeypatch.setitem(layout.SLICE_ROWS, "metadata", 5_000)
+    monkeypatch.setattr(plan, "_MOST_FOOTERS", together)
+    partitions, each, files = 12, 100, 60
+    job = new_job("metadata", MONTH, [file(f"w{n}", 40_000, partitions * each) for n in range(files)])
+    footers = [
+        (("s", 0, n * each), ("s", partitions - 1, n * each + each - 1), partitions * each)
+        for n in range(files)
+    ]
+    slices = [bounds for task in tasks(job, footers) for bounds in task.slices]
+    rows = [("s", p, o) for p in range(partitions) for o in range(files * each)]
+    held = [
+        sum((low is None or row >= low) and (high is None or row < high) for row in rows)
+        for low, high in slices
+    ]
+    assert sum(held) == len(rows)
+    assert max(held) <= 2 * 5_000
+
+
 def test_a_task_survives_the_way_through_an_engine() -> None:
     job = new_job("metadata", {"month": "2026-11"}, [file("a", 100_000_000, 3_000_000)])
     keys = [(("s", 0, at), ("s", 0, at), 400_000) for at in range(8)]
@@ -131,3 +156,12 @@ def test_names_of_workers_and_of_other_engines_are_no_place() -> None:
     assert place_of("month=2026-11/0123456789abcdef-0123456789abcdef.parquet") is None
     assert place_of("part-00000-abc.snappy.parquet") is None
     assert place_of(f"month=2026-11/run-{'a' * 16}-00003of00016-{'b' * 16}.parquet") == Place("a" * 16, 3, 16)
+
+
+def test_a_footer_that_claims_every_partition_there_could_be_is_taken_as_a_whole() -> None:
+    """Its ends may have been tampered with: shared out, it would take all memory there is."""
+    claimed = (("s", -1, 0), ("s", (1 << 31) - 1, 9), 10)
+    real = (("s", 0, 0), ("s", 2, 9), 30)
+    found = plan._by_partition([claimed, real])
+    assert claimed in found
+    assert [one for one in found if one != claimed] == [(("s", at, 0), ("s", at, 9), 10) for at in range(3)]

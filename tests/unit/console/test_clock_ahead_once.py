@@ -17,6 +17,7 @@ from lethe.operations.settings import Settings
 from lethe.operations.window.lookup import lookup
 from lethe.schemas.errors import ClockError
 from lethe.testing.traffic import generate
+from lethe.tiers.retention.clock_guard import note_run
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 ASKER = Asker.of("tester", "case 1", "test")
@@ -44,3 +45,43 @@ def test_a_look_under_a_clock_ahead_does_not_make_the_next_one_empty(tmp_path: P
     assert len(lookup(at(tmp_path, NOW), ASKER, number).records) == 1
     (told,) = [c for c in doctor.checks(at(tmp_path, NOW), {}) if c.what == "clock"]
     assert told.state == "ok"
+
+
+def said_of_the_clock(runtime: Runtime) -> tuple[str, str]:
+    (told,) = [c for c in doctor.checks(runtime, {}) if c.what == "clock"]
+    return told.state, told.found
+
+
+def test_doctor_holds_a_clock_that_is_ahead_against_the_newest_commit(tmp_path: Path) -> None:
+    file = tmp_path / "records.ndjson"
+    made = generate("infobip/sms-report", 20, 1, until=datetime(2026, 11, 20, tzinfo=UTC), months=1)
+    file.write_bytes(b"".join(record + b"\n" for record in made))
+    ingest(at(tmp_path, NOW), str(file), "infobip/sms-report")
+    lookup(at(tmp_path, NOW), ASKER, "+923330000001")
+    before = (tmp_path / "keys" / NAME).read_bytes()
+
+    assert said_of_the_clock(at(tmp_path, NOW + timedelta(hours=23)))[0] == "ok"
+    idle = said_of_the_clock(at(tmp_path, NOW + timedelta(days=3)))
+    assert idle == ("warning", "2026-11-26 00:00 UTC, but nothing vouches for it: the newest commit was made at "
+                    "2026-11-23 00:00 UTC")  # fmt: skip
+    years = said_of_the_clock(at(tmp_path, NOW + timedelta(days=730)))
+    assert years[0] == "wrong"
+    assert years[1].startswith("2028-11-22 00:00 UTC, but nothing vouches for it")
+    assert (tmp_path / "keys" / NAME).read_bytes() == before, "looking does not note that time"
+
+    lookup(at(tmp_path, NOW + timedelta(days=730)), ASKER, "+923330000001")
+    assert said_of_the_clock(at(tmp_path, NOW + timedelta(days=730))) == years, (
+        "a look-up vouches for nothing"
+    )
+
+
+def test_a_sweep_that_somebody_forced_vouches_for_the_clock(tmp_path: Path) -> None:
+    file = tmp_path / "records.ndjson"
+    made = generate("infobip/sms-report", 20, 1, until=datetime(2026, 11, 20, tzinfo=UTC), months=1)
+    file.write_bytes(b"".join(record + b"\n" for record in made))
+    ingest(at(tmp_path, NOW), str(file), "infobip/sms-report")
+    later = NOW + timedelta(days=60)
+    assert said_of_the_clock(at(tmp_path, later))[0] == "wrong"
+    note_run(at(tmp_path, later).objects, later, forced=True)
+    assert said_of_the_clock(at(tmp_path, later))[0] == "ok"
+    assert "the last sweep ran at 2027-01-22" in said_of_the_clock(at(tmp_path, later + timedelta(days=2)))[1]

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from audits import audit_bytes, audit_entries
 
-from lethe.console.cli.shell import who
+from lethe.console.cli.who import who
 from lethe.operations import archive
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
@@ -235,6 +235,34 @@ def test_keys_are_listed_with_their_end(lethe: Lethe) -> None:
 )  # fmt: skip
 def test_wrong_usage_is_status_2(lethe: Lethe, arguments: tuple[str, ...]) -> None:
     lethe(*arguments, status=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("lookpu", "x"), 2, "did you mean lookup?"),
+        (("quarantine", "lst"), 2, "did you mean list?"),
+        (("quarantine", "zzz"), 2, "There is no such command; there are list, replay, show."),
+        (("generate", "--format", "infobip/sms-report", "--count", "-1"), 2, "from 0 to 1,000,000,000 is needed"),
+        (("quarantine", "list", "--limit", "0"), 2, "a number from 1 to 100,000 is needed"),
+        (("ingest", "records.ndjson", "--format", "infobip/sms-reprot"), 1, "did you mean infobip/sms-report?"),
+        (("ingest", "records.ndjson", "--format", "nope/nope"), 1, "known formats: 8x8/sms-report"),
+        (("quarantine", "list", "--reason", "not_jsn"), 2, "did you mean not_json?"),
+        (("quarantine", "replay", "--reason", "zzz"), 2, "nothing is rejected for that reason; there are "),
+        (("sql", " "), 2, "a statement is needed"),
+    ],
+)  # fmt: skip
+def test_who_mistypes_is_told_what_there_is(
+    lethe: Lethe, arguments: tuple[str, ...], status: int, said: str
+) -> None:
+    lethe(*arguments, status=status)
+    assert said in " ".join(lethe.errors.split())
+
+
+def test_a_stream_that_is_not_there_is_told_beside_those_that_are(lethe: Lethe) -> None:
+    (stream,) = {row["stream"] for row in json.loads(lethe("--json", "ledger"))}
+    said = " ".join(lethe("ledger", "--stream", "nope").split())
+    assert f"There is no commit of that stream; there are {stream}." in said
 
 
 def test_an_option_that_is_not_there_is_named_beside_those_that_are(lethe: Lethe) -> None:

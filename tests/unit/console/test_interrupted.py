@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
+import select
 import subprocess
 import sys
 import time
@@ -68,6 +70,7 @@ for line in sys.stdin:
     print(json.dumps(run(*json.loads(line))), flush=True)
 """
 """Imports everything once, then runs each command it is given in a process of its own, at a terminal of its own."""
+LETHE = str(Path(sys.executable).with_name("lethe"))
 COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -79,6 +82,7 @@ class Site:
         env = {k: v for k, v in os.environ.items() if not k.startswith(("LETHE_", "PYTEST"))}
         env |= {"LETHE_ROOT": str(home / "warehouse"), "LETHE_KEYS_DIR": str(home / "keys"),
                 "LETHE_METRICS_PORT": "0", "COLUMNS": "200"}  # fmt: skip
+        self.env = env
         self._server = subprocess.Popen(
             [sys.executable, "-c", SERVER],
             env=env,
@@ -111,6 +115,30 @@ class Site:
         """
         status, before, after = self._ask(where, arguments)
         assert after is not None, (where, before[-2000:])
+        return self._told(status, after)
+
+    def interrupt_at(self, question: str, *arguments: str) -> str:
+        """Press Ctrl-C when a command, in a process that was started for it, asks something. Returns as `interrupt`."""
+        process, terminal = pty.fork()
+        if not process:
+            os.chdir(self.home)
+            os.execve(LETHE, ["lethe", *arguments], self.env)
+        shown, pressed = b"", 0
+        while True:
+            if select.select([terminal], [], [], 1)[0]:
+                try:
+                    shown += os.read(terminal, 65536)
+                except OSError:
+                    break
+            elif not pressed and question.encode() in shown:  # it waits for the answer
+                pressed = len(shown)
+                os.write(terminal, b"\x03")
+        os.close(terminal)
+        status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        assert pressed, shown[-2000:]
+        return self._told(status, shown[pressed:].decode())
+
+    def _told(self, status: int, after: str) -> str:
         text = COLOURS.sub("", after).replace("\r", "")
         assert status == 130, (status, text)
         assert "Traceback" not in text
@@ -196,6 +224,30 @@ def test_nobody_who_is_asked_has_agreed_by_pressing_ctrl_c(site: Site) -> None:
     told = site.interrupt("lethe.console.cli.people.rights:agree", "erase", her)
     assert "the same command" in told
     assert "Nothing about" not in site.run("erase", her, "--dry-run")
+
+
+def test_at_a_question_nothing_is_done(site: Site) -> None:
+    her = somebody(site)
+    nothing = "nothing was changed"
+    assert site.interrupt_at("Type erase to agree", "erase", her) == nothing
+    assert site.interrupt_at("Value (not shown)", "erase", "-") == nothing
+    assert site.interrupt_at("Type undo to agree", "ingest", "undo", "3.ndjson") == nothing
+    assert "Nothing about" not in site.run("erase", her, "--dry-run")
+    site.run(
+        "hold",
+        "place",
+        "--authority",
+        "court",
+        "--reference",
+        "HC-7",
+        "--review",
+        "2099-01-01",
+        "--subject",
+        her,
+    )
+    assert site.interrupt_at("Type HC-7 to agree", "hold", "release", "HC-7") == nothing
+    assert "HC-7" in site.run("hold", "list")
+    whole(site)
 
 
 def test_an_export_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -41,11 +44,13 @@ start.main()
 """
 
 
-def imported(*arguments: str, cwd: Path) -> tuple[int, set[str]]:
+def imported(*arguments: str, cwd: Path, **environment: str) -> tuple[int, set[str]]:
     """Run a command; return its status and the modules that were imported meanwhile."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, cwd=cwd, check=True
-    )
+        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, cwd=cwd, check=False,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
     status, modules = json.loads(done.stderr.splitlines()[-1])
     return status, set(modules)
 
@@ -101,6 +106,45 @@ def test_a_look_up_that_finds_something_imports_no_more_of_them(tmp_path: Path) 
     assert (entry["action"], entry["count"] >= 1) == ("lookup", True), "it did find something"
     assert "phonenumbers" in packages, "the number was read"
     assert packages & NOT_FOR_A_LOOK_UP == set()
+
+
+class Answering(BaseHTTPRequestHandler):
+    """A service that knows one record of whoever is asked for."""
+
+    def do_POST(self) -> None:
+        """Answer with it."""
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        assert self.headers["Authorization"] == "Bearer token-1"
+        record = {"event_time": "2026-01-02T03:04:05+00:00", "record": "s/0/1", "role": "recipient"}
+        found = {"records": [record], "restricted": False, "missing": {}, "unread_number": False, "later": 1}
+        data = json.dumps([found] * len(asked["texts"])).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+def test_a_look_up_through_the_service_imports_nothing_that_reads_tables(tmp_path: Path) -> None:
+    """What a client has to bring in is half of how long its user waits."""
+    with HTTPServer(("127.0.0.1", 0), Answering) as service:
+        threading.Thread(target=service.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{service.server_port}"
+        here = {"LETHE_SERVER": url, "XDG_CONFIG_HOME": str(tmp_path / "config")}
+        session = tmp_path / "config" / "lethe" / f"session-{sha256(url.encode()).hexdigest()[:16]}.json"
+        session.parent.mkdir(parents=True)
+        session.write_text(json.dumps({"server": url, "name": "ada", "token": "token-1"}))
+        session.chmod(0o600)
+        for numbers in (["+923001234567"], ["+923001234567", "+923001234568"]):
+            status, packages = imported("--json", "lookup", *numbers, *ASK, cwd=tmp_path, **here)
+            assert status == 0
+            assert packages & {*HEAVY, "pydantic", "pydantic_core"} == set()
+            ours = {name for name in packages if name.startswith("lethe.")}
+            assert not [name for name in ours if name.startswith(("lethe.tiers", "lethe.keys"))]
+            assert len(ours) <= 40, sorted(ours)
+        service.shutdown()
 
 
 @pytest.mark.parametrize("arguments", [("lookup", "+923001234567", *ASK), ("formats", "list")])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lethe.console.cli import shell
+from lethe.console.cli import who
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 NAMES = ("LETHE_USER", "SUDO_USER", "USER", "LOGNAME", "LNAME", "USERNAME")
@@ -27,7 +27,7 @@ def logged_in(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str | None) -
     file = folder / "loginuid"
     if text is not None:
         file.write_text(text)
-    monkeypatch.setattr(shell, "LOGIN", file)
+    monkeypatch.setattr(who, "LOGIN", file)
 
 
 @pytest.mark.parametrize("text", [None, "", "4294967295", str(os.getuid())])
@@ -35,7 +35,7 @@ def test_the_user_of_the_process_where_nobody_else_logged_in(
     text: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     logged_in(monkeypatch, tmp_path, text)
-    assert shell.who() == ME
+    assert who.who() == ME
 
 
 def test_whoever_logged_in_is_named_beside_the_user_they_became(
@@ -43,7 +43,7 @@ def test_whoever_logged_in_is_named_beside_the_user_they_became(
 ) -> None:
     other = next(p for p in pwd.getpwall() if p.pw_uid != os.getuid())
     logged_in(monkeypatch, tmp_path, str(other.pw_uid))
-    assert shell.who() == f"{ME} (login {pwd.getpwuid(other.pw_uid).pw_name})"
+    assert who.who() == f"{ME} (login {pwd.getpwuid(other.pw_uid).pw_name})"
 
 
 def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -51,11 +51,11 @@ def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch, tmp_
     with pytest.raises(KeyError):
         pwd.getpwuid(nameless)
     logged_in(monkeypatch, tmp_path, str(nameless))
-    assert shell.who() == f"{ME} (login uid {nameless})"
+    assert who.who() == f"{ME} (login uid {nameless})"
 
 
 def terminal_of(stdin: int, stderr: int) -> str:
-    program = "import sys; from lethe.console.cli.shell import terminal; sys.stdout.write(str(terminal()))"
+    program = "import sys; from lethe.console.cli.who import terminal; sys.stdout.write(str(terminal()))"
     return subprocess.run(
         [sys.executable, "-c", program],
         stdin=stdin,

@@ -38,15 +38,15 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([HELM, *arguments], capture_output=True, text=True, timeout=60, check=False)
 
 
-def rendered(*values: str) -> list[dict[str, Any]]:
-    done = helm(
-        "template",
-        "cdr",
-        str(CHART),
-        "--kube-version",
-        VERSIONS[0],
-        *(word for value in values for word in ("--set", value)),
-    )
+def template(*values: str, release: str = "cdr") -> subprocess.CompletedProcess[str]:
+    """Render the chart; a value that begins like JSON is given as such."""
+    kinds = ["--set-json" if value.partition("=")[2][:1] in ("[", '{"') else "--set" for value in values]
+    words = [word for pair in zip(kinds, values, strict=True) for word in pair]
+    return helm("template", release, str(CHART), "--kube-version", VERSIONS[0], *words)
+
+
+def rendered(*values: str, release: str = "cdr") -> list[dict[str, Any]]:
+    done = template(*values, release=release)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
@@ -209,16 +209,56 @@ def test_the_autoscaler_alone_says_how_many_there_are() -> None:
         ((*BUCKET, "service.enabled=true"), "databaseSecret"),
         ((*SMALL, "service.databaseSecret=also"), "not both"),
         ((*SMALL, "service.replicas=2"), "several replicas"),
+        (("warehouse.root=/data",), "/warehouse/root"),  # of the pod: gone with it
+        (("warehouse.root=cdr-lake/lethe",), "/warehouse/root"),
+        ((*BUCKET, "autoscaling.enabled=true", "autoscaling.minReplicas=9"), "`maxReplicas`"),
+        ((*BUCKET, "autoscaling.lagPerWorker=many"), "/autoscaling/lagPerWorker"),
+        ((*BUCKET, "disruptionBudget.maxUnavalable=1"), "maxUnavalable"),
+        ((*BUCKET, "secrets={Lethe_Kafka}"), "/secrets/0"),
+        ((*BUCKET, "secretFiles={kafka/ca}"), "/secretFiles/0"),
+        ((*BUCKET, "resources.limit.memory=4Gi"), "/resources"),
+        ((*BUCKET, "tolerations={x}"), "/tolerations/0"),
+        ((*SERVED, "service.from=[]"), "/service/from"),
+        (
+            (*BUCKET, "networkPolicy.egress=[{}]"),
+            "/networkPolicy/egress/0",
+        ),  # a rule of nothing is one of everything
     ],
 )
 def test_values_that_cannot_work_are_refused(values: tuple[str, ...], said: str) -> None:
-    done = helm(
-        "template",
-        "cdr",
-        str(CHART),
-        "--kube-version",
-        VERSIONS[0],
-        *(word for value in values for word in ("--set", value)),
-    )
+    done = template(*values)
     assert done.returncode != 0
     assert said in done.stderr
+
+
+def test_an_empty_list_of_who_may_come_lets_nobody_in() -> None:
+    closed = (*SERVED, "networkPolicy.metricsFrom=[]", "networkPolicy.egress=[]", "service.egress=[]")
+    policy = one("NetworkPolicy", *closed)["spec"]
+    assert policy["ingress"] == []
+    for component in ("worker", "service"):
+        (dns,) = one("NetworkPolicy", *closed, component=component)["spec"]["egress"]
+        assert {port["port"] for port in dns["ports"]} == {53}
+
+
+def test_a_budget_of_ones_own_stands_in_the_place_of_the_default() -> None:
+    spec = one("PodDisruptionBudget", *BUCKET, "disruptionBudget.minAvailable=50%")["spec"]
+    assert (spec["minAvailable"], "maxUnavailable" in spec) == ("50%", False)
+
+
+def test_a_pod_may_have_a_role_elsewhere() -> None:
+    role = r"serviceAccount.annotations.eks\.amazonaws\.com/role-arn=arn:aws:iam::111122223333:role/lethe"
+    for component in ("worker", "service"):
+        account = one("ServiceAccount", *SERVED, role, component=component)
+        assert list(account["metadata"]["annotations"]) == ["eks.amazonaws.com/role-arn"]
+
+
+def test_the_longest_name_of_a_release_makes_names_that_kubernetes_takes() -> None:
+    for document in rendered(*SERVED, release="r" * 53):
+        assert len(document["metadata"]["name"]) <= 63
+
+
+def test_a_service_that_leaves_answers_until_everybody_knows() -> None:
+    pod = one("Deployment", *SERVED, component="service")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (waits,) = container["lifecycle"]["preStop"]["exec"]["command"][1:]
+    assert pod["terminationGracePeriodSeconds"] > int(waits) + 10  # the server's own patience

@@ -11,6 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
+from npm_packages import installed
 from workers import SMS, Site, traffic
 
 ROOT = Path(__file__).parents[3]
@@ -82,3 +84,30 @@ def test_a_ledger_that_does_not_add_up_is_found(warehouse: Path, tmp_path: Path)
     at = rows.schema.get_field_index("split")
     pq.write_table(rows.set_column(at, "split", pa.array([1] * rows.num_rows, pa.int64())), file)
     assert held(copy, "ledger", tmp_path).returncode == 1
+
+
+def parsed(document: Path) -> subprocess.CompletedProcess[str]:
+    folder = installed(Path(__file__).parent / "asyncapi")
+    return subprocess.run(
+        ["node", "check.js", str(document)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_parser_of_the_initiative_reads_the_document_of_the_topics() -> None:
+    published = ROOT / "docs" / "contracts" / "records.asyncapi.yaml"
+    done = parsed(published)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == len(yaml.safe_load(published.read_text())["components"]["messages"])
+
+
+def test_a_document_that_is_wrong_is_not_taken_by_it(tmp_path: Path) -> None:
+    document = yaml.safe_load((ROOT / "docs" / "contracts" / "records.asyncapi.yaml").read_text())
+    document["operations"]["read"]["action"] = "devour"
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(document))
+    done = parsed(tmp_path / "wrong.yaml")
+    assert (done.returncode, "action" in done.stderr) == (1, True)

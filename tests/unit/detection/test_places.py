@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
 from lethe.schemas.errors import InputError
-from lethe.tiers.detection._places import Codes, Ends, bounds
+from lethe.tiers.detection._places import Codes, Ends, bounds, footer_bounds, pages_of
 from lethe.tiers.detection.month_rows import Coder
 
 
@@ -85,3 +88,47 @@ def test_rows_of_columns_are_numbered_and_named_again() -> None:
     table = coder.table({"account": pl.String, "currency": pl.String, "permanent_error": pl.Boolean}).rows()
     assert [table[code - 1] for code in codes] == rows
     assert len(table) == len(set(rows))
+
+
+def fragments(folder: Path, rows: pa.RecordBatch, size: int) -> list[Any]:
+    pq.write_table(pa.table(rows), folder / "rows.parquet", row_group_size=size)
+    [file] = ds.dataset(folder / "rows.parquet").get_fragments()
+    return list(file.split_by_row_group())
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_footers_say_where_topic_partitions_end_at_the_outside(tmp_path: Path, several: bool) -> None:
+    draw = random.Random(several)
+    rows: list[tuple[str, int, int, int | None]] = [
+        ("a", draw.randrange(3, 9), draw.randrange(5_000, 90_000), draw.randrange(4) if several else None)
+        for _ in range(2_000)
+    ]
+    for at, group in enumerate(fragments(tmp_path, batch(rows), 500)):
+        exactly = ends(batch(rows[500 * at : 500 * at + 500]))
+        said = {(stream, partition): e for stream, partition, e in footer_bounds(group) or []}
+        assert said.keys() == {("a", p) for p in range(3, 9)} >= exactly.keys()
+        for key, e in exactly.items():
+            assert said[key].first <= e.first <= e.last <= said[key].last
+            assert said[key].places == e.places == (5 if several else 1)
+    assert pages_of([Ends(0, 4_095, 1), Ends(0, 8_191, 2)]) == 2 + 5
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("a", 0, 1, None), ("b", 0, 2, None)],  # of several streams
+        [("a", 0, 1, None), ("a", 90_000, 2, None)],  # of partitions far apart
+    ],
+)
+def test_row_groups_are_read_whose_footers_say_too_little(
+    tmp_path: Path, rows: list[tuple[str, int, int, int | None]]
+) -> None:
+    [group] = fragments(tmp_path, batch(rows), 500)
+    assert footer_bounds(group) is None
+
+
+def test_a_footer_without_bounds_says_nothing(tmp_path: Path) -> None:
+    pq.write_table(pa.table(batch([("a", 0, 1, None)])), tmp_path / "rows.parquet", write_statistics=False)
+    [file] = ds.dataset(tmp_path / "rows.parquet").get_fragments()
+    [group] = file.split_by_row_group()
+    assert footer_bounds(group) is None

@@ -78,7 +78,7 @@ def test_interrupted_it_says_what_is_in_and_goes_on(tmp_path: Path, monkeypatch:
         return commit(*args)
 
     monkeypatch.setattr(work.warehouse, "commit", interrupted)
-    with pytest.raises(Interrupted, match=r": [1-4]00 line\(s\) of it are in, or more") as said:
+    with pytest.raises(Interrupted, match=r": [1-4]00 lines of it or more came in") as said:
         ingest(work, str(path), SMS)
     known = int(str(said.value).rsplit(": ", 1)[1].split()[0])
     done = ingest(work, str(path), SMS)

@@ -28,4 +28,4 @@ def test_the_list_says_how_many_of_how_many(tmp_path: Path) -> None:
     config = tmp_path / "lethe.toml"
     config.write_text(f'root = "{tmp_path / "w"}"\nkeys_dir = "{tmp_path / "keys"}"\n')
     shown = CliRunner().invoke(app, ["--config", str(config), "quarantine", "list", "--limit", "20"])
-    assert "20 of 300 rejected record(s)" in shown.stdout, shown.output
+    assert "20 of 300 rejected records" in shown.stdout, shown.output

@@ -38,7 +38,7 @@ class GcpStub(RestStub):
             key.update(state="DESTROYED", material=None, destroyEventTime=key["destroyTime"].isoformat())
         version = f"{RING}/cryptoKeys/{match[1]}/cryptoKeyVersions/1"
         if (method, match[2]) == ("GET", "/cryptoKeyVersions"):
-            shown = {n: key[n] for n in ("state", "destroyEventTime") if n in key}
+            shown = {n: key[n] for n in ("state", "destroyEventTime", "importJob") if n in key}
             return 200, {"cryptoKeyVersions": [{"name": version, **shown}]}
         if (method, match[2]) == ("POST", "/cryptoKeyVersions/1:destroy"):
             return self.destroyed(key)

@@ -38,6 +38,8 @@ from lethe.keys.providers.pkcs11 import Pkcs11Provider
 from lethe.keys.providers.vault import VaultProvider
 
 Hook = Callable[..., Any]
+PATIENT = 30
+"""Seconds a stub's answer is waited for: on a busy machine it takes that long to make an RSA key."""
 SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
 
 
@@ -342,8 +344,8 @@ class AwsRig(Rig):
         self.stub = AwsStub()
         os.environ.update(AWS_ACCESS_KEY_ID="stub", AWS_SECRET_ACCESS_KEY="stub")
 
-    def provider(self) -> KeyProvider:
-        return AwsProvider("eu-central-1", utc_now, endpoint_url=self.stub.url, timeout=1)
+    def provider(self, timeout: int = PATIENT) -> KeyProvider:
+        return AwsProvider("eu-central-1", utc_now, endpoint_url=self.stub.url, timeout=timeout)
 
     def stepping(self, hook: Hook) -> Any:
         return patched(URLLib3Session, ("send",), hook)
@@ -415,8 +417,8 @@ class GcpRig(RestRig):
         self.stub, self._token = GcpStub(), home / "token"
         self._token.write_text(gcp_stub.TOKEN + "\n")
 
-    def provider(self) -> KeyProvider:
-        return GcpProvider(gcp_stub.RING, utc_now, self._token, endpoint=self.stub.url, timeout=1)
+    def provider(self, timeout: int = PATIENT) -> KeyProvider:
+        return GcpProvider(gcp_stub.RING, utc_now, self._token, endpoint=self.stub.url, timeout=timeout)
 
     def elapse(self) -> None:
         self.stub.ahead += timedelta(days=1, seconds=1)
@@ -440,8 +442,8 @@ class AzureRig(RestRig):
         self.stub, self._token = AzureStub(), home / "token"
         self._token.write_text(AzureStub.token + "\n")
 
-    def provider(self) -> KeyProvider:
-        return AzureProvider(self.stub.url, utc_now, self._token, protection="SOFTWARE", timeout=1)
+    def provider(self, timeout: int = PATIENT) -> KeyProvider:
+        return AzureProvider(self.stub.url, utc_now, self._token, protection="SOFTWARE", timeout=timeout)
 
     def section(self) -> dict[str, Any]:
         return {

@@ -12,21 +12,21 @@ from urllib.parse import urlsplit
 
 
 class RestStub:
-    """The service: `url`; `away` keeps it from answering; `ahead` is how far its clock is before ours."""
+    """The service: `url`; `away`: it does not answer, and hangs up after `silent` seconds; `ahead`: of our clock."""
 
     token: str
 
     def __init__(self) -> None:
-        self.away, self.ahead = False, timedelta()
+        self.away, self.silent, self.ahead = False, 0.2, timedelta()
         self._lock = threading.Lock()
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
             def _answer(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
-                if stub.away:  # what came in meanwhile is never done: the caller was told that it was not
-                    while stub.away:
-                        time.sleep(0.02)
+                if stub.away:
+                    # What came in meanwhile is never done: the caller was told that it was not.
+                    time.sleep(stub.silent)
                     self.close_connection = True
                     return
                 if self.headers["Authorization"] != f"Bearer {stub.token}":

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
+from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -13,14 +16,19 @@ from typing import Any
 import aws_stub
 import azure_stub
 import pytest
-from pkcs11 import Attribute, KeyType
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from pkcs11 import Attribute, KeyType, ObjectClass
 from pkcs11.exceptions import AttributeSensitive
-from provider_rigs import SOFTHSM, AwsRig, AzureRig, Pkcs11Rig, VaultRig, utc_now
+from provider_rigs import SOFTHSM, AwsRig, AzureRig, GcpRig, Pkcs11Rig, VaultRig, utc_now
 
 from lethe.keys.providers.aws import AwsProvider
 from lethe.keys.providers.pkcs11 import Pkcs11Provider
 from lethe.keys.providers.vault import VaultProvider
-from lethe.schemas.errors import ConfigurationError, ExpiredKeyError, IntegrityError
+from lethe.schemas.errors import ConfigurationError, ExpiredKeyError, IntegrityError, TransientError
 
 KEY = "2025-01.w12"
 SECRET = bytes(32)
@@ -79,6 +87,24 @@ def test_a_transit_key_deleted_in_a_way_that_can_be_undone_is_not_gone(bao: Vaul
     provider.destroy(key)
     assert key not in provider.list()
     assert provider.destroyed_for_good_at(key) is not None
+
+
+def test_a_transit_key_that_was_imported_is_refused(bao: VaultRig) -> None:
+    """The trap is real: imported again, it would open what was wrapped under it before it was deleted."""
+    transit, name = bao.client.secrets.transit, "2025-09.w12"
+    material, wrapping = os.urandom(32), os.urandom(32)
+    public = load_pem_public_key(bao.client.read("transit/wrapping_key")["data"]["public_key"].encode())
+    assert isinstance(public, RSAPublicKey)
+    sealed = public.encrypt(wrapping, OAEP(MGF1(SHA256()), SHA256(), None))
+    sealed += aes_key_wrap_with_padding(wrapping, material)
+    body = {"ciphertext": b64encode(sealed).decode(), "type": "aes256-gcm96", "hash_function": "SHA256"}
+    bao.client.adapter.post(f"/v1/transit/keys/lethe.{name}/import", json=body)
+    assert transit.read_key(f"lethe.{name}")["data"]["imported_key"]
+    for call in (lambda: bao.provider().create(name), lambda: bao.provider().wrap(name, SECRET)):
+        with pytest.raises(ConfigurationError, match=r"was imported.*would not be final"):
+            call()
+    bao.provider().destroy(name)
+    assert bao.provider().destroyed_for_good_at(name) is not None
 
 
 def test_wrapping_under_a_lost_key_makes_none(bao: VaultRig) -> None:
@@ -141,6 +167,26 @@ def test_a_key_that_can_leave_the_token_is_refused(hsm: Pkcs11Rig, loose: dict[A
     provider = hsm.provider()
     for call in (lambda: provider.create(key), lambda: provider.wrap(key, SECRET)):
         with pytest.raises(ConfigurationError, match="would not be final"):
+            call()
+    provider.destroy(key)
+    assert key not in provider.list()
+    session.close()
+
+
+def test_a_key_whose_value_is_known_outside_the_token_is_refused(hsm: Pkcs11Rig) -> None:
+    """Put into the token from outside it cannot leave it, and whoever put it in can do so again."""
+    key = "2025-08.w12"
+    session = hsm.session()
+    session.create_object(
+        {
+            Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.KEY_TYPE: KeyType.AES, Attribute.VALUE: bytes(32),
+            Attribute.ID: b"y" * 16, Attribute.LABEL: f"lethe {key}", Attribute.TOKEN: True, Attribute.PRIVATE: True,
+            Attribute.EXTRACTABLE: False, Attribute.SENSITIVE: True, Attribute.ENCRYPT: True, Attribute.DECRYPT: True,
+        }
+    )  # fmt: skip
+    provider = hsm.provider()
+    for call in (lambda: provider.create(key), lambda: provider.wrap(key, SECRET)):
+        with pytest.raises(ConfigurationError, match=r"was not made in the token.*would not be final"):
             call()
     provider.destroy(key)
     assert key not in provider.list()
@@ -260,6 +306,48 @@ def test_a_race_for_an_alias_leaves_no_key_with_material_behind(aws: AwsRig) -> 
     assert [k for k in aws.stub.keys.values() if k["now"] is not None and k["KeyId"] not in named] == []
 
 
+# Google
+
+
+@pytest.fixture
+def gcp(tmp_path: Path) -> Iterator[GcpRig]:
+    rig = GcpRig(tmp_path)
+    yield rig
+    rig.close()
+
+
+@pytest.mark.parametrize("state", ["DISABLED", "PENDING_GENERATION"])
+def test_a_version_that_is_disabled_is_neither_changed_nor_destroyed(gcp: GcpRig, state: str) -> None:
+    provider = gcp.provider()
+    provider.create(KEY)
+    wrapped = provider.wrap(KEY, SECRET)
+    stored = gcp.stub.keys[KEY.replace(".", "_d")]
+    stored["state"] = state
+    for call in (lambda: provider.wrap(KEY, SECRET), lambda: provider.unwrap(KEY, wrapped)):
+        with pytest.raises(ConfigurationError, match=f"is {state}: enable it there"):
+            call()
+    assert provider.destroyed_for_good_at(KEY) is None
+    assert provider.list() == [KEY]
+    stored["state"] = "ENABLED"
+    assert provider.unwrap(KEY, wrapped) == SECRET
+    stored["state"] = "DISABLED"
+    provider.destroy(KEY)
+    assert stored["state"] == "DESTROY_SCHEDULED"
+    assert provider.destroyed_for_good_at(KEY) is None
+
+
+def test_a_version_that_was_imported_is_refused(gcp: GcpRig) -> None:
+    provider = gcp.provider()
+    provider.create(KEY)
+    gcp.stub.keys[KEY.replace(".", "_d")]["importJob"] = "projects/p/locations/l/keyRings/r/importJobs/j"
+    for call in (lambda: provider.create(KEY), lambda: provider.wrap(KEY, SECRET)):
+        with pytest.raises(ConfigurationError, match=r"was imported.*would not be final"):
+            call()
+
+
+# Azure
+
+
 @pytest.fixture
 def azure(tmp_path: Path) -> Iterator[AzureRig]:
     rig = AzureRig(tmp_path)
@@ -312,9 +400,34 @@ def test_an_exportable_key_of_a_vault_is_refused(azure: AzureRig) -> None:
         provider.wrap("2025-01.w12", b"s" * 32)
 
 
+def test_a_key_of_a_vault_that_is_disabled_says_so(azure: AzureRig) -> None:
+    provider = azure.provider()
+    provider.create(KEY)
+    wrapped = provider.wrap(KEY, SECRET)
+    azure.stub.keys["lethe-2025--01-dw12"]["enabled"] = False
+    for call in (lambda: provider.wrap(KEY, SECRET), lambda: provider.unwrap(KEY, wrapped)):
+        with pytest.raises(ConfigurationError, match="is disabled: enable it there"):
+            call()
+    assert provider.destroyed_for_good_at(KEY) is None
+
+
 def test_names_of_a_vault_spell_every_key_id(azure: AzureRig) -> None:
     provider = azure.provider()
     ids = ["2025-01.w12", "hold.A1", "hold.a1", "x_y.z-u-d", "Z"]
     for key_id in ids:
         provider.create(key_id)
     assert provider.list() == sorted(ids)
+
+
+@pytest.mark.parametrize("kind", [AwsRig, GcpRig, AzureRig])
+def test_a_service_that_accepts_and_never_answers_is_waited_for_no_longer_than_its_time_out(
+    kind: type[AwsRig | GcpRig | AzureRig], tmp_path: Path
+) -> None:
+    rig = kind(tmp_path)
+    rig.provider().create(KEY)
+    rig.stub.away, rig.stub.silent = True, 20
+    begun = time.monotonic()
+    with pytest.raises(TransientError):
+        rig.provider(timeout=1).unwrap(KEY, b"1.1.a.b")
+    assert time.monotonic() - begun < 10
+    rig.close()

@@ -14,6 +14,7 @@ import pytest
 from keys_fakes import Clock, Crash, ForgetfulProvider, Interrupted, MemoryBlobs, Mortal
 
 from lethe.keys.blobs import LocalBlobs
+from lethe.keys.kept import KeptNames
 from lethe.keys.providers.local import LocalProvider
 from lethe.keys.ring import KeyRing, MonthKeys, UnknownKeyError, month_key_id
 from lethe.schemas.errors import (
@@ -249,8 +250,9 @@ def test_a_damaged_wrapped_key_does_not_stop_destruction(
 
 
 def test_a_provider_that_fails_is_tried_again_and_the_keys_stay_shut(
-    ring: KeyRing, provider: ForgetfulProvider, clock: Clock
+    provider: ForgetfulProvider, blobs: MemoryBlobs, clock: Clock, tmp_path: Path
 ) -> None:
+    ring = KeyRing(provider, blobs, clock, endings=KeptNames(tmp_path, "endings"))
     ring.keys_for(MONTH, create=True)
     real = provider.destroy
 
@@ -266,6 +268,86 @@ def test_a_provider_that_fails_is_tried_again_and_the_keys_stay_shut(
     provider.destroy = real  # type: ignore[method-assign]
     ring.destroy(MONTH, early=True)
     assert [info.state for info in ring.list(clock())] == ["destroyed"]
+
+
+# A mark that nobody here laid down
+
+
+def test_a_mark_of_a_live_month_whose_key_opens_is_not_believed_but_named(
+    ring: KeyRing, provider: ForgetfulProvider, blobs: MemoryBlobs, clock: Clock
+) -> None:
+    keys = ring.keys_for(MONTH, create=True)
+    blobs.objects[MARK] = b"{}"
+    for other in (ring, KeyRing(provider, blobs, clock)):
+        for create in (False, True):
+            assert same(keys, other.keys_for(MONTH, create=create))
+        (info,) = other.list(clock())
+        assert (info.state, info.marked, info.created) == ("live", True, clock())
+        assert [i.key_id for i in other.live(clock())] == [KEY]
+        other.probe(MONTH)
+    clock.now = END
+    for create in (False, True):
+        with pytest.raises(ExpiredKeyError):
+            ring.keys_for(MONTH, create=create)
+    with pytest.raises(
+        ExpiredKeyError, match="were destroyed"
+    ):  # it may be half destroyed: nothing is preserved
+        ring.for_preserving(MONTH)
+    assert [(i.state, i.marked) for i in ring.list(END)] == [("ended", False)]
+
+
+def test_a_mark_brings_no_month_into_being_and_none_back(
+    ring: KeyRing, provider: ForgetfulProvider, blobs: MemoryBlobs, clock: Clock
+) -> None:
+    blobs.objects[MARK] = b"{}"
+    with pytest.raises(ExpiredKeyError):
+        ring.keys_for(MONTH, create=True)
+    assert provider.keys == {}
+    del blobs.objects[MARK]
+    ring.keys_for(MONTH, create=True)
+    backup = dict(blobs.objects)
+    ring.destroy(MONTH, early=True)
+    blobs.objects.update(backup)  # what was wrapped is brought back, the key of it is gone
+    for create in (False, True):
+        with pytest.raises(ExpiredKeyError, match="were destroyed"):
+            KeyRing(provider, blobs, clock).keys_for(MONTH, create=create)
+    assert provider.keys == {}
+    assert [(i.state, i.marked) for i in ring.list(clock())] == [("ended", False)]
+
+
+@pytest.mark.parametrize("persisted", [False, True])
+def test_a_destruction_that_was_begun_here_is_believed_wherever_it_died_and_whatever_the_clock(
+    tmp_path: Path, persisted: bool
+) -> None:
+    for at in range(calls_of(destroy, make)):
+        world, endings = World(), KeptNames(tmp_path / str(at), "endings")
+        make(world.ring())
+        dying = Mortal(at, persisted)
+        with pytest.raises(Crash):
+            KeyRing(
+                dying.wrapping(world.provider), dying.wrapping(world.blobs), Clock(END), endings=endings
+            ).destroy(MONTH)
+        behind = KeyRing(world.provider, world.blobs, Clock(END - TICK), endings=endings)
+        if MARK in world.blobs.objects:
+            with pytest.raises(ExpiredKeyError):
+                make(behind)
+            assert [info.state for info in behind.list(END - TICK)] != ["live"]
+
+
+def test_an_outage_leaves_a_marked_month_in_doubt(
+    ring: KeyRing, provider: ForgetfulProvider, blobs: MemoryBlobs, clock: Clock
+) -> None:
+    ring.keys_for(MONTH, create=True)
+    blobs.objects[MARK] = b"{}"
+
+    def away(key_id: str, _: bytes) -> bytes:
+        raise TransientError(f"the key service did not answer about {key_id}")
+
+    provider.unwrap = away  # type: ignore[method-assign]
+    fresh = KeyRing(provider, blobs, clock)
+    assert [info.state for info in fresh.live(clock())] == ["live"]
+    with pytest.raises(TransientError):
+        fresh.keys_for(MONTH)
 
 
 def test_a_warehouse_restored_from_a_backup_stays_unreadable(tmp_path: Path, clock: Clock) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from html import escape
 from typing import Any
 
 import pytest
@@ -94,6 +95,28 @@ def test_nothing_is_left_in_english(code: str) -> None:
     ):
         assert texts(code)[key] in page, key
     assert OTHER not in page
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_every_case_is_said_in_every_language(code: str) -> None:
+    """Erased, some held, the rest restricted; nothing to erase; refused; nothing found but what the law keeps."""
+    day = date(2026, 3, 2)
+    everything = Done(erased=day, entries=3, certificate=7, held=2, restricted=day)
+    for kind, done, keys in (
+        (
+            "erasure",
+            everything,
+            ("erased", "certificate", "remains", "held_erasure", "restricted", "restricted_end"),
+        ),
+        ("erasure", Done(nothing=True), ("erased_nothing",)),
+        ("objection", Done(refused=True), ("title_objection", "intro_objection", "refused")),
+        ("access", Done(), ("nothing", "held", "law_order", "law_claims", "until_released", "not_told")),
+    ):
+        page = letter(code, kind, done, **({"records": 0} if kind == "access" else {}))
+        for key in keys:
+            for part in re.split(r"{\w+}", texts(code)[key]):
+                assert escape(part.strip(), quote=False) in page, (kind, key)
+        assert not re.search(r"{\w+}", page.split("</style>")[-1])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -9,19 +11,24 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from proof_world import NOW, SMS, UNTIL, World, changed, name
 
 from lethe.integrity.verify.findings import Kind
 from lethe.operations.asker import Asker
+from lethe.operations.proof import named
 from lethe.operations.proof.evidence import evidence
 from lethe.operations.proof.originals import Compared, compare_originals
 from lethe.operations.proof.publisher import publication_of
+from lethe.schemas.arrow import file_schema
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import IntegrityError
 from lethe.schemas.position import Position
 from lethe.streams.transform.batch import Batch, Source
 from lethe.testing.traffic import generate
+from lethe.tiers.delta.files import parquet_bytes
+from lethe.tiers.delta.rewrite import files_of
 
 STREAM = "topic"
 
@@ -89,3 +96,39 @@ def test_a_hash_of_another_original_is_found(tmp_path: Path) -> None:
     (found,), _ = compared(world)
     assert (found.kind, found.where) == (Kind.ALTERED, record)
     assert "not the one whose hash it has" in found.detail
+
+
+def exchanged(world: World, columns: Sequence[str]) -> list[str]:
+    """Exchange columns of the rows of two people in scope, as who writes the window can; names the two records."""
+    table = world.runtime.warehouse.window["identifiers"]
+    (file,) = files_of(table)
+    path = world.home / "warehouse/identifiers" / file.path
+    rows = pq.read_table(io.BytesIO(path.read_bytes()))
+    scoped = {name(row) for _, _, row in world.scoped()}
+    mine = [n for n, row in enumerate(rows.to_pylist()) if name(row) in scoped and row["sealed"] is None]
+    one = mine[0]
+    other = next(n for n in mine if rows["token"][n] != rows["token"][one])
+    order = list(range(rows.num_rows))
+    order[one], order[other] = other, one
+    for column in columns:
+        at = rows.column_names.index(column)
+        rows = rows.set_column(at, rows.schema.field(column), rows[column].take(pa.array(order)))
+    path.write_bytes(parquet_bytes("identifiers", rows.cast(file_schema("identifiers"))))
+    return [name(rows.slice(n, 1).to_pylist()[0]) for n in (one, other)]
+
+
+@pytest.mark.parametrize("columns", [("token",), ("message_token",), ("token", "message_token")])
+def test_whose_record_it_is_exchanged_in_the_window_is_found(
+    tmp_path: Path, columns: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(named, "_AT_ONCE", 16)  # several readings of a month
+    world = World(tmp_path)
+    world.feed(STREAM, 200, 1, months=1, envelope=0.2)
+    assert compared(world)[0] == []
+    records = exchanged(world, columns)
+    assert world.verify() == []  # rows of the window are in no log
+    found, _ = compared(world)
+    assert sorted(f.where for f in found) == sorted(records)
+    assert {f.detail for f in found} == {
+        "its identifiers are not those that declaration and settings of today make of its original"
+    }

@@ -80,7 +80,7 @@ def test_a_time_stamp_authority_is_spoken_to_over_http_and_known_by_its_root(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LETHE_INTEGRITY__TIMESTAMP_URL", url)
-    with pytest.raises(ConfigurationError, match="timestamp_url is an http"):
+    with pytest.raises(ConfigurationError, match=r"integrity\.timestamp_url \(.*\): an http or https URL"):
         load()
     monkeypatch.setenv("LETHE_INTEGRITY__TIMESTAMP_URL", "https://stamps.example.org")
     with pytest.raises(ConfigurationError, match="needs timestamp_roots"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -63,6 +64,17 @@ class World:
     @property
     def keys(self) -> Path:
         return self.folder / "keys"
+
+    def copied(self, name: str) -> Path:
+        """Copy the warehouse, and what the key directory remembers of it, to be restored by what is returned."""
+        shutil.copytree(self.keys, self.folder / f"{name}-keys")
+        return Path(shutil.copytree(self.root, self.folder / name))
+
+    def restored(self, copy: Path) -> None:
+        """Put both back as they were copied; without its keys a warehouse would be an older one, and is refused."""
+        for at, was in ((self.root, copy), (self.keys, copy.with_name(f"{copy.name}-keys"))):
+            shutil.rmtree(at)
+            shutil.copytree(was, at)
 
     @property
     def settings(self) -> Settings:

@@ -123,7 +123,7 @@ def test_only_rows_of_unpublished_commits_wait(
     with caplog.at_level(logging.WARNING, "lethe.sweep"):
         (outcome,) = swept(world)
     assert (outcome.state, outcome.rows, outcome.rows_waiting) == ("waiting", 20, 20)
-    assert "20 row(s) stay for now" in caplog.text
+    assert "rows that stay for now: 20" in caplog.text
     assert {r["stream"] for r in world.rows("metadata") if r["country"] == "DE"} == {"cdr"}
     files = world.paths("metadata")
     (again,) = swept(world)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,9 +11,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from retention_world import World, person, report
 
+from lethe.operations.asker import Asker
 from lethe.operations.health.doctor import _holds
 from lethe.operations.proof.signer import load_signer
-from lethe.schemas.errors import IntegrityError, LetheError
+from lethe.operations.retention import hold as orders
+from lethe.schemas.errors import InputError, IntegrityError, LetheError
 from lethe.streams.worker.control_topic import _sweep
 from lethe.streams.worker.metrics import Metrics
 from lethe.tiers.certificates import certificates
@@ -46,6 +50,17 @@ def two_people(world: World) -> None:
             b'{"messageId":"broken","to":"923001234567","sentAt":"never"}',
         ]
     )
+
+
+def assert_nothing_is_deleted(world: World, hold: Hold, told: str) -> None:
+    """Neither an erasure nor a sweep nor the release of the hold goes through; each says why."""
+    for delete in (
+        lambda: erase(world.maintenance_context(), person(HELD)),
+        lambda: world.sweep(forced=True),
+        lambda: holds(world).release(hold.id, world.now, "it was released"),
+    ):
+        with pytest.raises(IntegrityError, match=told):
+            delete()
 
 
 def expire_march(world: World) -> None:
@@ -171,6 +186,86 @@ def test_a_hold_placed_after_the_end_brings_nothing_back(make_world: Callable[..
     assert list(holds(world).records(hold)) == []
 
 
+@pytest.mark.parametrize("more", [{}, {"sealed": "AAAA"}, {"sealed": "of another hold"}, {"sealed": 7}])
+def test_a_hold_said_to_be_released_without_its_key_stops_every_deletion(
+    make_world: Callable[..., World], more: dict[str, object]
+) -> None:
+    """Whoever can only write the warehouse releases no hold."""
+    world = make_world()
+    two_people(world)
+    hold = place(world, subjects=person(HELD))
+    if more.get("sealed") == "of another hold":
+        other = holds(world).place("Court", "other", YEARS_LATER, Scope(subjects=person(FREE)), world.now)
+        more = holds(world)._sealed_release(other.id, "2025-03-31T00:00:00+00:00")
+    forged = world.root / f"_holds/{hold.id}/released.json"
+    forged.write_text(json.dumps({"released": "2025-03-31T00:00:00+00:00", "why": "over", **more}))
+    assert_nothing_is_deleted(world, hold, "was not written with the hold's key")
+    forged.unlink()
+    assert hold.id in {h.id for h in holds(world).active()}
+    expire_march(world)
+    assert list(holds(world).records(hold))
+
+
+@pytest.mark.parametrize("wrapped", ["there", "gone"])
+def test_marks_that_a_hold_is_released_and_its_key_destroyed_are_not_believed(
+    make_world: Callable[..., World], wrapped: str
+) -> None:
+    """Both marks are plain files in the warehouse; the key that a provider still holds says otherwise."""
+    world = make_world()
+    two_people(world)
+    hold = place(world, subjects=person(HELD))
+    forged = [world.root / f"_holds/{hold.id}/released.json", world.root / f"_keys/{hold.key}.destroyed.json"]
+    forged[0].write_text(json.dumps({"released": "2025-03-31T00:00:00+00:00", "why": "over"}))
+    forged[1].write_text(json.dumps({"key_id": hold.key, "destroyed": "2025-03-31T00:00:00+00:00"}))
+    wrapped_key = world.root / f"_keys/{hold.key}.json"
+    kept = wrapped_key.read_bytes()
+    if wrapped == "gone":
+        wrapped_key.unlink()
+    assert_nothing_is_deleted(world, hold, "nothing is deleted")
+    assert hold.key in world.runtime.ring.held("hold."), "its key is destroyed by nobody"
+    for file in forged:
+        file.unlink()
+    wrapped_key.write_bytes(kept)
+    assert hold.id in {h.id for h in holds(world).active()}
+    expire_march(world)
+    assert list(holds(world).records(hold))
+
+
+def test_a_release_goes_on_where_only_the_mark_of_its_key_was_forged(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever laid the mark down must not keep a release, which dies half-way, from being finished."""
+    world = make_world()
+    two_people(world)
+    hold = place(world, subjects=person(HELD))
+    (world.root / f"_keys/{hold.key}.destroyed.json").write_text("{}")
+
+    def die(name: str) -> None:
+        if name == "hold.released":
+            raise InterruptedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lethe.tiers.holds.holds.fail_point", die)
+        with pytest.raises(InterruptedError):
+            holds(world).release(hold.id, world.now, "it was released")
+    assert holds(world).active() == []
+    holds(world).release(hold.id, world.now, "it was released")
+    assert world.runtime.ring.held("hold.") == set()
+
+
+def test_a_hold_whose_files_are_gone_is_named_by_doctor(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    two_people(world)
+    hold = place(world, subjects=person(HELD))
+    assert [c.state for c in _holds(world.runtime, "holds")] == ["ok"]
+    shutil.rmtree(world.root / f"_holds/{hold.id}")
+    named = [c for c in _holds(world.runtime, "holds") if c.state == "warning"]
+    assert [c.what for c in named] == [f"hold {hold.id}"]
+    other = place(world, subjects=person(FREE))
+    release(world, other)
+    assert [c.what for c in _holds(world.runtime, "holds") if c.state == "warning"] == [f"hold {hold.id}"]
+
+
 def test_a_hold_that_cannot_be_read_stops_every_deletion(make_world: Callable[..., World]) -> None:
     world = make_world()
     two_people(world)
@@ -248,3 +343,29 @@ def test_an_account_hold_makes_objects_of_what_it_covers_only(make_world: Callab
     finally:
         tracemalloc.stop()
     assert peak < 1_000_000
+
+
+def test_what_the_audit_keeps_of_an_order_names_nobody(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    two_people(world)
+    asker = Asker.of("dora", "C-1", "authority")
+
+    def order(authority: str, reference: str) -> orders.Order:
+        return orders.Order(authority, reference, YEARS_LATER, [HELD])
+
+    for authority, reference in (
+        ("High Court", f"re {HELD}"),
+        ("High Court", "HC 0300-1234567"),
+        (f"court of {HELD[1:]}", "HC-7"),
+        ("High Court", "re +49 1511 2345678"),
+        ("amal@example.net", "HC-7"),
+    ):
+        with pytest.raises(InputError, match="without anybody's number or address") as refused:
+            orders.place(world.runtime, asker, order(authority, reference))
+        assert HELD[-7:] not in str(refused.value)
+    assert list(world.runtime.audit.entries()) == []
+    orders.place(
+        world.runtime, asker, order("High Court", "W.P. 2026-0087654321/2026")
+    )  # a court's own digits
+    [entry] = world.runtime.audit.entries()
+    assert entry["reference"] == "W.P. 2026-0087654321/2026"

@@ -18,6 +18,7 @@ from lethe.operations.retention.hold import Order
 from lethe.operations.rights import restrict
 from lethe.operations.window.lookup import lookup_held
 from lethe.schemas.errors import InputError, LetheError
+from lethe.schemas.words import counted
 from lethe.streams.worker.control_topic import _sweep
 from lethe.streams.worker.metrics import Metrics
 from lethe.tiers.holds.holds import Holds
@@ -114,7 +115,7 @@ def test_what_a_hold_covers_is_compared_at_every_sweep(world: World, scope: dict
     assert metrics.registry.get_sample_value("lethe_holds", {"state": "differing"}) == 1.0
     wrong = [c for c in _holds(world.runtime, "holds") if c.state == "wrong"]
     assert len(wrong) == 1
-    assert f"it covered {said} record(s), there are {found}" in wrong[0].found
+    assert f"it covered {counted(said, 'record')}, there are {found}" in wrong[0].found
 
 
 def test_a_hold_that_gains_records_and_sees_its_months_end_differs_in_nothing(world: World) -> None:

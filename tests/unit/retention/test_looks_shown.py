@@ -51,7 +51,7 @@ def test_a_value_can_be_read_where_nobody_else_sees_it(prompt: Prompt) -> None:
     arguments = ["--config", str(prompt.config), "lookup", "-", *LOOK]
     result = CliRunner().invoke(app, arguments, input=f"{HER}\n")
     assert result.exit_code == 0
-    assert "2 communication(s)" in result.stdout
+    assert "2 communications" in result.stdout
     assert HER not in result.stdout
 
 

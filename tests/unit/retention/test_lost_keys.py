@@ -308,6 +308,7 @@ def test_keys_move_although_one_is_given_up(world: World) -> None:
 def test_nobody_seals_between_the_mark_and_the_other_keys(world: World) -> None:
     lose(world)
     ring: KeyRing = world.runtime.ring
+    ring.losses.decide(KEY, 0)
     ring.losses.give_up(KEY, 0, LossNote(world.now, "", "gone"))
     with pytest.raises(TransientError, match="are being given up"):
         ring.keys_for(APRIL, create=True)
@@ -383,3 +384,28 @@ def test_a_sweep_ends_what_a_crash_left(world: World, monkeypatch: pytest.Monkey
         again.ingest([report(50, GERMAN, again.now - timedelta(hours=1))])
         assert [row["month"] for row in again.found(GERMAN)] == ["2025-04"], point
         assert reconcile.check(again.runtime.warehouse) == [], point
+
+
+def test_a_month_that_somebody_marked_as_destroyed_is_told_from_one_that_is(
+    make_world: Callable[..., World],
+) -> None:
+    """The mark is a plain file of the warehouse, and no sweep destroys a key before its time."""
+    world = make_world()
+    world.ingest([report(1, PAKISTANI, world.now)])
+    mark = world.root / "_keys/2025-04.w12.destroyed.json"
+
+    def trouble() -> list[str]:
+        return [r.trouble for r in check_keys(world.runtime.ring, world.now) if r.trouble]
+
+    assert trouble() == []
+    mark.write_text("{}")
+    world.sweep(forced=True)
+    assert trouble() == ["it is marked as destroyed or given up, which nobody did: it opens"]
+    assert len(world.found(PAKISTANI)) == 1
+    mark.unlink()
+    assert trouble() == []
+    assert len(world.found(PAKISTANI)) == 1
+    world.runtime.ring.destroy(Month(2025, 4), 12, early=True)
+    assert trouble() == ["its key was destroyed before its window has ended"]
+    world.now = datetime(2026, 6, 1, tzinfo=UTC)
+    assert trouble() == []

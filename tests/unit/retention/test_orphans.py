@@ -54,7 +54,7 @@ def test_an_erasure_says_which_files_it_does_not_reach_and_removes_them_in_time(
     assert len(orphans) == 3
     done = erase(world.maintenance_context(), person(HER))
     assert done.not_reached_until == world.now + ORPHAN_AGE
-    assert "3 file(s) that no table names yet" in checks(world, done.certificate)
+    assert "3 files that no table names yet" in checks(world, done.certificate)
     assert set(orphans) <= set(world.paths())  # a writer could be about to commit them
     world.now += ORPHAN_AGE
     again = erase(world.maintenance_context(), person(HER))

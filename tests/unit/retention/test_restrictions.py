@@ -9,12 +9,17 @@ import pytest
 from retention_world import World, person, report
 
 from lethe.keys.monthkeys import MonthKeys
+from lethe.operations.asker import Asker
+from lethe.operations.health.doctor import checks
 from lethe.operations.runtime import Runtime
+from lethe.operations.window.lookup import lookup
+from lethe.schemas.errors import IntegrityError
 from lethe.schemas.retention.calendar import Month
 from lethe.tiers.rights import restrictions
 
 HER = "+923001234567"
 HIM = "+4915112345678"
+THEM = "+81312345678"
 
 
 def place(world: World, value: str = HER) -> bool:
@@ -199,8 +204,6 @@ def test_it_outlasts_a_window_for_a_person_of_whom_something_is_kept(
 
 
 def test_one_that_is_damaged_stops_look_ups_but_no_traffic(make_world: Callable[..., World]) -> None:
-    from lethe.schemas.errors import IntegrityError
-
     world = make_world()
     world.now = datetime(2025, 3, 20, tzinfo=UTC)
     place(world)
@@ -210,3 +213,140 @@ def test_one_that_is_damaged_stops_look_ups_but_no_traffic(make_world: Callable[
     world.ingest([report(1, HER, world.now)])
     with pytest.raises(IntegrityError, match="restriction"):
         shown(world)
+
+
+def restricted(world: World) -> Callable[[], dict[str, bytes]]:
+    """Place one in the middle of March, with a record, and return what gives its files."""
+    world.now = datetime(2025, 3, 20, tzinfo=UTC)
+    world.ingest([report(1, HER, world.now)])
+    assert place(world)
+    return lambda: {p: (world.root / p).read_bytes() for p in world.paths("_restrictions")}
+
+
+def end_by_hand(world: World, mark: bool, copies_too: bool) -> None:
+    """What somebody can do who only writes the warehouse."""
+    for path in copies(world):
+        name = path.removesuffix(".json").rpartition(".")[2]
+        if mark:
+            (world.root / f"_restrictions/{name}.ended").write_bytes(b"{}")
+        if copies_too:
+            (world.root / path).unlink()
+
+
+@pytest.mark.parametrize(("mark", "copies_too"), [(True, False), (False, True), (True, True)])
+def test_whoever_writes_the_warehouse_ends_none(
+    make_world: Callable[..., World], mark: bool, copies_too: bool
+) -> None:
+    world = make_world()
+    files = restricted(world)
+    before = files()
+    end_by_hand(world, mark, copies_too)
+    runtime = world.runtime
+    found = {c.what: c for c in checks(runtime, {})}["restrictions"]
+    if copies_too:
+        assert (found.state, found.found) == (
+            "wrong", "of 1 in force 1 cannot be found: look-ups show nothing",
+        )  # fmt: skip
+        for what in (HER, HIM):
+            with pytest.raises(
+                IntegrityError, match=r"1 restriction in force cannot be found.*restrictions\.kept"
+            ):
+                lookup(runtime, Asker.of("amal", "F-1", "a look"), what)
+        by_law = Asker.of("amal", "F-1", "a look", law="court order")
+        assert len(lookup(runtime, by_law, HER).records) == 1
+        world.sweep(forced=True)  # it forgets no name of one that is missing
+        with pytest.raises(IntegrityError):
+            shown(world)
+        for path, data in before.items():
+            (world.root / path).write_bytes(data)
+    else:
+        assert found.state == "ok"
+        world.sweep(forced=True)
+        assert copies(world), "the sweep does not believe the mark"
+    assert shown(world) == 0
+    assert restrictions.lift(runtime.objects, runtime.ring, person(HER))
+    assert shown(world) == 1
+
+
+def test_without_a_backup_it_is_placed_again_and_its_name_removed(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    restricted(world)
+    (lost,) = (world.keys / "restrictions.kept").iterdir()
+    end_by_hand(world, mark=False, copies_too=True)
+    assert place(world), "the missing one is in nobody's way"
+    lost.unlink()
+    assert shown(world) == 0
+
+
+@pytest.mark.parametrize("step", ["restriction.unkept", "restriction.marked"])
+def test_one_whose_lifting_died_is_in_force_or_over(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    world = make_world()
+    restricted(world)
+    runtime = world.runtime
+
+    def die(name: str) -> None:
+        if name == step:
+            raise InterruptedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(restrictions, "fail_point", die)
+        with pytest.raises(InterruptedError):
+            restrictions.lift(runtime.objects, runtime.ring, person(HER))
+    assert not restrictions.missing(runtime.objects, runtime.ring)
+    in_force = step == "restriction.unkept"
+    assert shown(world) == (0 if in_force else 1)
+    world.sweep(forced=True)
+    assert shown(world) == (0 if in_force else 1)
+    assert len(runtime.ring.restrictions.names()) == in_force, "the sweep has kept it again"
+    assert restrictions.lift(runtime.objects, runtime.ring, person(HER)) == in_force
+    assert shown(world) == 1
+
+
+def test_one_of_an_earlier_release_is_kept_by_the_next_sweep(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    restricted(world)
+    (name,) = (world.keys / "restrictions.kept").iterdir()
+    name.unlink()
+    world.sweep(forced=True)
+    assert name.exists()
+
+
+def test_its_name_goes_with_its_last_copy(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    restricted(world)
+    world.now = datetime(2026, 4, 2, tzinfo=UTC)
+    world.sweep(forced=True)
+    assert copies(world) == []
+    assert not restrictions.missing(world.runtime.objects, world.runtime.ring)
+    assert list(restrictions.every(world.runtime.objects, world.runtime.ring)) == []
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_one_lifted_or_placed_between_two_looks_is_not_missed(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    world = make_world()
+    restricted(world)
+    runtime, other = world.runtime, world.runtime
+    place(world, THEM)
+    meanwhile = [
+        lambda: place(world, HIM),
+        lambda: restrictions.lift(other.objects, other.ring, person(HER)),
+        lambda: place(world, HER),
+        lambda: restrictions.lift(other.objects, other.ring, person(HIM)),
+    ]
+    listing = type(runtime.objects).list
+
+    def listed(objects: object, prefix: str) -> list[str]:
+        paths = listing(objects, prefix)  # type: ignore[arg-type]
+        if objects is not runtime.objects or prefix != "_restrictions" or not meanwhile:
+            return list(paths)
+        meanwhile.pop(0)()
+        return list(listing(objects, prefix) if before else paths)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(runtime.objects), "list", listed)
+    for _ in range(5):
+        assert not restrictions.missing(runtime.objects, runtime.ring)
+    assert not meanwhile

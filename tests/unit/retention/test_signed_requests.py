@@ -22,6 +22,7 @@ from lethe.console.web.service import Service
 from lethe.operations.access.roles import Role
 from lethe.operations.access.signed_requests import new_key, private_key, public_key, sign, signed_bytes
 from lethe.streams.worker.control_topic import Desk
+from lethe.tiers.rights import restrictions
 
 HER, HIM = "+923001234567", "+4915112345678"
 PEM, PUBLIC = new_key()
@@ -187,3 +188,45 @@ def test_keys_are_made_registered_and_revoked_by_command(
     assert run("list")[-1]["revoked"]
     actions = [e["action"] for e in audit_entries(world.keys)]
     assert {"account.key.add", "account.key.revoke"} <= set(actions)
+
+
+def in_force(world: World) -> list[restrictions.Restriction]:
+    return list(restrictions.every(world.runtime.objects, world.runtime.ring))
+
+
+def test_whatever_is_done_to_signed_requests_on_their_way_does_nothing(
+    world: World, service: Service
+) -> None:
+    """Altered field by field, mixed of two, signed anew by a stranger, or sent again later: nobody is shown by it."""
+    first = asked(world)
+    assert answer(world, first)["state"] == "done"
+    lift = asked(world, command="lift")
+    assert answer(world, lift)["state"] == "done"
+    again = asked(world)
+    assert answer(world, again)["changed"] is True
+    hidden = in_force(world)
+
+    wrong: list[dict[str, Any]] = []
+    for field, value in lift.items():
+        wrong.append({name: said for name, said in lift.items() if name != field})
+        wrong += [
+            {**lift, field: other} for other in (value + "0", value[:-1], again[field]) if other != value
+        ]
+    fresh = {**lift, "id": str(uuid4())}
+    wrong += [
+        fresh,
+        {**fresh, "time": world.now.isoformat()},
+        {**lift, "who": "dsr-desk"},
+        {**lift, "purpose": "another"},
+        sign({**fresh, "key": ""}, private_key(new_key()[0]), world.now),
+        {**sign(fresh, private_key(new_key()[0]), world.now), "key": lift["key"]},
+    ]
+    for one in wrong:
+        told = answer(world, one)
+        assert told["state"] == "refused", one
+    for data in (b"", b"[]", b"null", b"[" * 9_000, orjson.dumps(lift)[:-9], b'{"id":' + b"9" * 5_000 + b"}"):
+        assert Desk(world.runtime).answer(data)["state"] == "refused"
+    for one in (lift, first, lift):  # sent again, it is what it was, and is not done again
+        assert answer(world, one)["state"] == "done"
+    assert in_force(world) == hidden
+    assert len(hidden) == 1

@@ -100,7 +100,7 @@ def test_a_record_that_would_be_quarantined_says_why(folder: Path) -> None:
     assert done.exit_code == 1
     assert "a required field is missing" in done.output
     assert "the value is not JSON" in done.output
-    assert "2 of 2 record(s) would be quarantined" in done.output
+    assert "2 of 2 records would be quarantined" in done.output
 
 
 def test_a_format_of_a_directory_is_known_like_any_other(folder: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
 
-from lethe.console.cli.running.operate import _long_kept
+from lethe.console.cli.running.operate import _long_kept, _stamped
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
 from lethe.schemas.errors import TransientError
@@ -48,3 +49,16 @@ def test_doctor_warns_of_topics_that_keep_longer_than_the_window(
     assert [(c.what, c.state) for c in found] == [("topic calls", "warning"), ("topic old", "warning")]
     assert "400 days" in found[0].found
     assert "for ever" in found[1].found
+
+
+@pytest.mark.parametrize(("ahead", "told"), [(730, True), (-730, True), (0, False)])
+def test_doctor_holds_the_clock_against_the_newest_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: int, told: bool
+) -> None:
+    stamp = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    monkeypatch.setattr(asking, "newest_stamp", lambda _: stamp)
+    now = stamp + timedelta(days=ahead, hours=1)
+    found = list(_stamped(Runtime(settings(tmp_path, "127.0.0.1:1"), clock=lambda: now)))
+    assert [(c.what, c.state, "stamped 2026-11-23 12:00 UTC" in c.found) for c in found] == [
+        ("clock", "warning", True)
+    ] * told

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 from lethe.operations.settings import Settings
 from lethe.schemas.errors import TransientError
-from lethe.streams.broker.standstill import Place, Standstill
+from lethe.streams.broker.standstill import Mend, Place, Standstill
 from lethe.streams.worker.metrics import Metrics
 
 MINUTE = 60.0
@@ -24,9 +24,22 @@ class Watched(Standstill):
         self.ends: dict[Place, int] = {("cdr", 0): 0, ("cdr", 1): 0}
         self.read: dict[Place, int] = dict(self.ends)
         self.shown = Metrics()
-        super().__init__(
-            Settings(), self.assigned, lambda: self.room, self.shown.standing_still, lambda: self.now
-        )
+        self.mended: list[tuple[float, str, list[int]]] = []  # minute, how, partitions
+        self.cured_by = ""
+        mends = [Mend(how, f"it is {how} anew", self.mend(how)) for how in ("assigned", "joined")]
+        super().__init__(Settings(), self.assigned, lambda: self.room, self.shown, mends, lambda: self.now)
+
+    def mend(self, how: str) -> Callable[[Sequence[Any]], None]:
+        def begin(sources: Sequence[Any]) -> None:
+            self.mended.append((self.now / MINUTE, how, sorted(source.partition for source in sources)))
+            for source in sources:
+                # Begun anew it is where the tables stand, behind what was read.
+                place = source.stream, source.partition
+                self.read[place] = max(0, self.read[place] - 5)
+                if how == self.cured_by:
+                    self.read[place] = self.ends[place]
+
+        return begin
 
     def assigned(self) -> list[Any]:
         return [
@@ -51,6 +64,9 @@ class Watched(Standstill):
         labels = {"stream": "cdr", "partition": str(partition)}
         return self.shown.registry.get_sample_value("lethe_partition_stands_still", labels)
 
+    def anew(self, how: str) -> float | None:
+        return self.shown.registry.get_sample_value("lethe_standstills_begun_anew_total", {"how": how})
+
 
 @pytest.fixture
 def watched() -> Watched:
@@ -66,11 +82,10 @@ def test_messages_that_nobody_reads_show_after_five_minutes(
     assert watched.lag() == {("cdr", 1): 7}
     watched.ends["cdr", 1] = 20
     assert watched.goes_by(1) == (
-        "cdr partition 1: 20 messages wait in Kafka and none was read for 5 minutes; start this worker again"
+        "cdr partition 1: 20 messages wait in Kafka and none was read for 5 minutes; it is assigned anew"
     )
-    watched.goes_by(5)
     assert [r.message for r in caplog.records] == [
-        "cdr/1: 20 messages wait in Kafka and none was read for 300 s, although there is room; start this worker again"
+        "cdr/1: 20 messages wait in Kafka and none was read for 300 s, although there is room; it is assigned anew"
     ]
     assert (watched.metric(0), watched.metric(1)) == (None, 1)
     watched.read["cdr", 1] = 1
@@ -119,3 +134,38 @@ def test_what_another_worker_took_over_does_not_count(watched: Watched) -> None:
     assert watched.goes_by(6) is not None
     del watched.read["cdr", 0]
     assert watched.goes_by(0.5) is None
+
+
+def test_it_is_begun_anew_one_way_after_the_other_and_then_only_said(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched.goes_by(1)
+    watched.read["cdr", 0] = watched.ends["cdr", 0] = 40
+    watched.goes_by(1)
+    watched.ends["cdr", 0] = 50
+    watched.goes_by(60)
+    assert [(how, partitions) for _, how, partitions in watched.mended] == [
+        ("assigned", [0]),
+        ("joined", [0]),
+    ]
+    assert watched.mended[1][0] - watched.mended[0][0] == pytest.approx(5, abs=0.5)
+    said = watched.trouble()
+    assert said is not None
+    assert said.endswith("start this worker again")
+    assert [r.message.rpartition("; ")[2] for r in caplog.records] == [
+        "it is assigned anew", "it is joined anew", "start this worker again"
+    ]  # fmt: skip
+    watched.goes_by(18)
+    assert len(watched.mended) == 3, "once an hour, not more often"
+    assert [watched.anew(how) for how in ("assigned", "joined")] == [2, 1]
+
+
+def test_one_that_reads_again_is_left_alone(watched: Watched) -> None:
+    watched.cured_by = "joined"
+    watched.ends = {("cdr", 0): 3, ("cdr", 1): 7}
+    watched.goes_by(30)
+    assert [(how, partitions) for _, how, partitions in watched.mended] == [
+        ("assigned", [0, 1]), ("joined", [0, 1])
+    ]  # fmt: skip
+    assert watched.trouble() is None
+    assert (watched.metric(0), watched.metric(1)) == (None, None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from lethe.schemas.arrow import TABLES, file_schema
-from lethe.tiers.delta.files import parquet_bytes
+from lethe.tiers.delta.files import encoding, parquet_bytes
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -34,9 +35,29 @@ def test_what_is_random_is_not_compressed(table: str) -> None:
         expected = (
             "UNCOMPRESSED" if "BYTE_ARRAY" in column.physical_type and not _is_text(schema, at) else "ZSTD"
         )
-        if not pa.types.is_decimal(schema.field(column.path_in_schema).type):
-            assert column.compression == expected, column.path_in_schema
+        assert column.compression == expected, column.path_in_schema
     assert pq.read_table(io.BytesIO(parquet_bytes(table, rows))).cast(schema).equals(rows)
+
+
+def test_amounts_take_eight_bytes_and_are_read_as_they_were() -> None:
+    """A file of an earlier release, with sixteen bytes a value, gives the same rows."""
+    table = "metadata"
+    amounts = [field for field in file_schema(table) if pa.types.is_decimal(field.type)]
+    values = [Decimal("999999999999.999999"), Decimal("-999999999999.999999"), Decimal("0.000001"), None]
+    rows = pa.table([pa.array(values, field.type) for field in amounts], schema=pa.schema(amounts))
+    written = io.BytesIO()
+    pq.write_table(rows, written, **encoding(table, rows.schema, rows.num_rows))
+    earlier = io.BytesIO()
+    pq.write_table(
+        rows, earlier, **encoding(table, rows.schema, rows.num_rows) | {"store_decimal_as_integer": False}
+    )
+    kinds = [
+        {pq.ParquetFile(file).schema.column(at).physical_type for at in range(len(amounts))}
+        for file in (written, earlier)
+    ]
+    assert kinds == [{"INT64"}, {"FIXED_LEN_BYTE_ARRAY"}]
+    assert pq.read_table(written).equals(rows)
+    assert pq.read_table(earlier).equals(rows)
 
 
 def _is_text(schema: pa.Schema, at: int) -> bool:

@@ -34,9 +34,9 @@ def made(site: Site) -> tuple[Browser, str, bytes]:
     browser, approver = site.signed_in("amal", Role.INVESTIGATOR), site.signed_in("bela", Role.APPROVER)
     case = case_with(browser, HER, HIM)
     browser.post(f"/cases/{case}/entries", note="Seen twice: <b>#strong[x]</b> جاز")
-    assert "there is no grant" in browser.post(f"/cases/{case}/case-file", 403)
+    assert "There is no grant" in browser.post(f"/cases/{case}/case-file", 403)
     browser.post(f"/cases/{case}/case-file", ask="yes", reason="for the prosecutor")
-    assert "the grant is requested" in browser.post(f"/cases/{case}/case-file", 403)
+    assert "The grant is requested" in browser.post(f"/cases/{case}/case-file", 403)
     assert HER in approver.get("/approvals"), "the approver sees whom it is about"
     approved(site, approver)
     return browser, case, download(browser, case)

@@ -105,7 +105,7 @@ def signs_out(site: Site, amal: Browser, _case: str) -> None:
     ("what", "status", "shown"),
     [
         (restricts, 200, "Restricted."), (erases, 200, "Nothing inside the window"), (expires, None, None),
-        (revokes, 403, "the grant is revoked"), (loses_the_role, 403, None), (closes, 403, "the case is closed"),
+        (revokes, 403, "The grant is revoked"), (loses_the_role, 403, None), (closes, 403, "The case is closed"),
         (takes_long, 200, None), (sets_back, None, None), (signs_out, 200, "Password"),
     ],
     ids=lambda v: getattr(v, "__name__", ""),

@@ -21,6 +21,10 @@ def test_a_request_that_does_not_say_its_size_is_refused_unread(site: Site) -> N
 
 def test_one_that_is_too_large_or_says_no_number_is_refused(site: Site) -> None:
     browser = site.browser()
-    assert browser.post("/sign-in", content=b"x" * 262_145).status_code == 413
+    large = browser.post("/sign-in", content=b"x" * 262_145)
+    assert large.status_code == 413
+    assert "too much at once" in large.text
+    assert large.headers["x-frame-options"] == "DENY"
+    assert browser.post("/api/search", content=b"x" * 262_145).json()["error"].startswith("that is too much")
     for length in ("-1", "1e3", "0x10", ""):
         assert browser.post("/sign-in", content=b"", headers={"content-length": length}).status_code == 413

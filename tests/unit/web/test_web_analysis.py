@@ -105,7 +105,7 @@ def test_a_reveal_needs_a_reason_and_is_written_down(site: Site) -> None:
     found = browser.post("/search", values=HER, case=case)
     record = re.search(r'data-copy="([^"]+)"', found)
     assert record
-    assert "a reason" in browser.post(f"/cases/{case}/reveal", 400, record=record[1], reason=" ")
+    assert "A reason of 1 to" in browser.post(f"/cases/{case}/reveal", 400, record=record[1], reason=" ")
     page = browser.post(f"/cases/{case}/reveal", record=record[1], reason="named in a complaint")
     assert HER in page
     assert "named in a complaint" in page
@@ -131,7 +131,7 @@ def test_the_detection_board_runs_under_a_case_of_fraud(site: Site) -> None:
     assert "no part of the purpose" in browser.post("/detection", 403, case=dispute, **asked)
     case = case_with(browser, HER)
     assert "Nothing found" in browser.post("/detection", case=case, **asked)
-    assert "a reason" in browser.post("/detection", 400, case=case, **{**asked, "reason": " "})
+    assert "reason is needed" in browser.post("/detection", 400, case=case, **{**asked, "reason": " "})
     assert "2026-10" in browser.post("/detection", 400, case=case, **{**asked, "month": "x"})
     entries = [e for e in site.world.runtime.audit.entries() if e["action"] == "detect"]
     assert [(e["case"], e["kind"], e["month"]) for e in entries] == [("F-1", "ait", "2025-03")]

@@ -138,3 +138,41 @@ def test_a_disputed_message_becomes_an_investigators_case(traffic: Site) -> None
     assert "message-102" in page
     assert "Handed over by egon: billed twice" in page
     biller.get(f"/cases/{found[1]}", 403)
+
+
+def test_what_may_name_somebody_never_gets_into_the_audit(traffic: Site) -> None:
+    """An audit entry is for good: a number that was typed as a reference, a reason or an address is not in it."""
+    biller = traffic.signed_in("egon", Role.BILLING_ANALYST)
+    traffic.signed_in("amal", Role.INVESTIGATOR)
+    to = next(p.id for p in traffic.service.accounts.all() if p.name == "amal")
+    wanted = {"messages": "message-101", "reason": "billed twice", "reference": f"D-1 {HER[1:]}", "to": to}
+    page = biller.post("/billing/dispute", 400, **wanted)
+    assert "it must be nobody&#39;s number" in page
+    assert 'value="billed twice"' in page, "what was typed stays"
+    assert ">\nmessage-101</textarea>" in page
+    biller.get(f"/cases/{HER[1:]}", 403)
+    biller.get("/cases/amal@example.net", 403)
+    officer = traffic.signed_in("dora", Role.PRIVACY_OFFICER)
+    officer.post("/office", reference="DSR-1", kind="access", about=HER, language="en")
+    case = next(iter(re.findall(r"/office/([0-9a-f-]{36})", officer.get("/office"))))
+    officer.post(f"/office/{case}/extend", 400, reason=f"{HER} is abroad")
+    officer.post(f"/office/{case}/answered", 400, outcome=HER)
+    entries = list(traffic.world.runtime.audit.entries())
+    assert [e["what"] for e in entries if e["action"] == "refused"] == ["GET /cases/…"] * 2
+    assert "dispute.hand-over" not in {e["action"] for e in entries}
+    kept = json.dumps(entries)
+    assert HER[1:] not in kept
+    assert "amal@example.net" not in kept
+
+
+def test_a_currency_leads_to_what_is_within_it_and_stand_ins_are_explained(traffic: Site) -> None:
+    biller = traffic.signed_in("egon", Role.BILLING_ANALYST)
+    page = biller.get("/billing")
+    found = re.search(r'<a href="([^"]*currency=EUR[^"]*)">EUR</a>', page)
+    assert found
+    page = biller.get(found[1].replace("&amp;", "&"))
+    assert "Without currency EUR" in page
+    assert ">EUR</a>" not in page, "it is narrowed to it already"
+    assert "stand for a name" not in page
+    traffic.world.ingest([report(900, HER, FEBRUARY, account="Acme Retail Ltd (direct)")])
+    assert "stand for a name that the archive may not show" in biller.get("/billing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import threading
 from dataclasses import replace
@@ -15,6 +16,7 @@ from web_site import HER, HIM, Browser, Site
 from lethe.operations.access.roles import Role
 from lethe.operations.asker import Asker
 from lethe.operations.health.boards import Reason, feeds, rejections, topic_days
+from lethe.operations.oversight import entries
 from lethe.operations.retention.hold import Order, place
 from lethe.operations.rights.erase import erase
 from lethe.schemas.errors import TransientError
@@ -84,6 +86,11 @@ def test_a_hold_past_its_review_is_overdue_and_auditors_read_no_reference(site: 
         assert HER[1:] not in page
     assert "C-9" in officer
     assert "C-9" not in auditor
+    site.person("fay", Role.OPERATOR)
+    operator = again(site, "fay").get("/health")
+    assert "1 overdue for review" in operator
+    assert re.search(r"review h[0-9a-f]{12};", operator), "by its id"
+    assert "C-9" not in operator
 
 
 def test_rejections_have_a_reason_and_a_trend(site: Site) -> None:
@@ -95,6 +102,7 @@ def test_rejections_have_a_reason_and_a_trend(site: Site) -> None:
     operator = site.signed_in("fay", Role.OPERATOR)
     page = operator.get("/ledger")
     assert ">new<" in page
+    assert "a time cannot be read" in page, "in words, not by its code alone"
     assert HER[1:] not in page
     assert "never" not in page
 
@@ -144,7 +152,28 @@ def test_entries_are_filtered(site: Site) -> None:
     assert "No entry is like that" in auditor.get("/audit?who=nobody")
     assert "No entry is like that" in auditor.get("/audit?since=2030-01-01")
     assert "2 entries" in auditor.get("/audit?case=DSR-1&until=2025-03-31")
-    auditor.get("/audit?since=soon", 400)
+    for wrong in ("since=soon", "after=0", "after=x.y", "after=1.2.3"):
+        auditor.get(f"/audit?{wrong}", 400)
+
+
+def test_the_audit_is_turned_over_page_by_page(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    auditor = site.signed_in("carl", Role.AUDITOR)
+    said = [{"who": "amal", "action": "lookup", "case": f"C-{n}"} for n in range(450)]
+    site.world.runtime.audit.append_all(said, site.world.runtime.clock())
+    asked, pages, link = "/audit?who=amal", [], "/audit?who=amal"
+    while link:
+        pages.append(auditor.get(link))
+        found = re.search(r'href="([^"]*)" rel="next"', pages[-1])
+        link = html.unescape(found.group(1)) if found else ""
+    assert [p.count("<td>lookup</td>") for p in pages] == [200, 200, 50]
+    assert [f"C-{n}<" in "".join(pages) for n in (0, 449)] == [True, True]
+    assert ">Newest<" not in pages[0]
+    assert f'href="{asked}">Newest<' in pages[2]
+    monkeypatch.setattr(entries, "MOST_LOOKED_AT", 300)
+    page = auditor.get("/audit?case=C-5")
+    assert "No entry is like that so far." in page
+    assert "300 entries were looked at, back to 2025-03-31" in page
+    assert "Look further back" in page
 
 
 def test_who_approved_what_is_there_for_approvers_and_auditors(site: Site) -> None:
@@ -206,3 +235,15 @@ def test_an_operator_sees_what_waits_and_which_workers_are_ready(
     page = site.signed_in("faye", Role.OPERATOR).get("/health")
     assert "not known" in page
     assert "the broker does not answer" in page
+
+
+def test_an_entry_says_what_it_is_of(site: Site) -> None:
+    admin = site.signed_in("gus", Role.ADMINISTRATOR)
+    admin.post("/accounts", name="fay", display="Fay", **{"role:operator": "1", "role:auditor": "1"})
+    auditor = site.signed_in("carl", Role.AUDITOR)
+    auditor.post("/integrity", what="ledger")
+    auditor.get("/accounts", 403)
+    page = auditor.get("/audit")
+    assert '<td class="narrow">fay; roles auditor, operator</td>' in page
+    assert '<td class="narrow">ledger; as it was signed</td>' in page
+    assert '<td class="narrow">GET /accounts</td>' in page

@@ -215,7 +215,7 @@ def test_what_cannot_be_a_request_is_refused(site: Site) -> None:
         {"kind": "revenge"}, {"language": "xx"}, {"about": " "}, {"about": "\n".join(map(str, range(11)))},
         {"received": "2026-01-01"}, {"received": "yesterday"}, {"due": "2024-01-01"},
     ):  # fmt: skip
-        assert HER not in officer.post("/office", 400, **{**good, **wrong})
+        officer.post("/office", 400, **{**good, **wrong})
     officer.post("/office", **good)
     officer.post("/office", 400, **good)
 

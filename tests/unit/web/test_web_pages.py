@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from lethe.operations.access.roles import Role
 from lethe.schemas.errors import ConfigurationError, TransientError
 
 PAGES = {
-    "/": {Role.INVESTIGATOR, Role.PRIVACY_OFFICER},
     "/cases": {Role.INVESTIGATOR, Role.PRIVACY_OFFICER},
     "/office": {Role.PRIVACY_OFFICER},
     "/detection": {Role.INVESTIGATOR},
@@ -41,6 +41,49 @@ def test_each_role_has_its_pages_and_no_other(site: Site, role: Role) -> None:
     browser = site.signed_in("somebody", role)
     for path, roles in PAGES.items():
         browser.get(path, 200 if role in roles else 403)
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_the_start_is_a_page_of_ones_own(site: Site, role: Role) -> None:
+    """The mark in the corner and *Back to the start* lead there, whatever somebody's roles are."""
+    browser = site.signed_in("somebody", role)
+    start = browser.client.get("/")
+    assert start.status_code == 200
+    assert start.url.path in ("/", *(path for path, roles in PAGES.items() if role in roles))
+    assert start.url.path != "/" or role in (Role.INVESTIGATOR, Role.PRIVACY_OFFICER)
+
+
+def test_whoever_has_no_role_starts_at_their_account(site: Site) -> None:
+    browser = site.signed_in("nobody")
+    assert browser.client.get("/").url.path == "/account"
+
+
+def test_an_error_leaves_the_way_on_beside_it(site: Site) -> None:
+    egon = site.signed_in("egon", Role.BILLING_ANALYST)
+    page = egon.get("/billing?month=march", 400)
+    assert "Sign out" in page
+    assert 'href="/billing"' in page
+    page = egon.get("/audit", 403)
+    assert "it is for auditor" in page
+    assert 'href="/billing"' in page
+    assert "Sign out" not in site.browser().get("/nowhere").text
+
+
+def test_whoever_was_signed_out_is_told_so_and_led_back(site: Site) -> None:
+    egon = site.signed_in("egon", Role.BILLING_ANALYST, Role.AUDITOR)
+    token = egon.client.get("/account").text.split('name="csrf" value="')[1].split('"')[0]
+    site.world.now += timedelta(minutes=31)
+    lost = egon.client.post("/billing/dispute", data={"csrf": token, "reason": "billed twice"})
+    assert "Your session had ended, and what you have just sent was not done" in lost.text
+    back = egon.client.post("/sign-in", data={"name": "egon", "password": PASSWORD})
+    assert back.url.path == "/billing"
+    site.world.now += timedelta(minutes=31)
+    page = egon.client.get("/audit?who=amal")
+    assert page.url.path == "/sign-in"
+    assert "your session has ended" in page.text
+    assert "your session" not in site.browser().get("/sign-in").text
+    site.person("fay", Role.OPERATOR)  # at the same browser, whose roles open another page
+    assert egon.client.post("/sign-in", data={"name": "fay", "password": PASSWORD}).url.path == "/ledger"
 
 
 def test_nothing_is_shown_to_nobody(site: Site) -> None:
@@ -78,12 +121,12 @@ def test_entries_say_from_which_address_and_session(site: Site) -> None:
 def test_what_somebody_was_refused_is_in_the_audit(site: Site) -> None:
     amal, bela = site.signed_in("amal", Role.INVESTIGATOR), site.signed_in("bela", Role.APPROVER)
     case = case_of(amal.post("/cases", reference="F-1", title="", purpose="fraud"))
-    bela.get("/", 403)
+    bela.get("/billing", 403)
     bela.get(f"/cases/{case}", 403)
     amal.get("/audit", 403)
     refused = [e for e in site.world.runtime.audit.entries() if e["action"] == "refused"]
     assert [(e["who"], e["what"]) for e in refused] == [
-        ("bela", "GET /"), ("bela", f"GET /cases/{case}"), ("amal", "GET /audit"),
+        ("bela", "GET /billing"), ("bela", f"GET /cases/{case}"), ("amal", "GET /audit"),
     ]  # fmt: skip
     assert all("session" in e["source"] for e in refused)
 
