@@ -45,10 +45,10 @@ def test_a_partition_that_is_not_fetched_from_is_seen(site: Site, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("lasts", "mended"),
-    [("partition", {"assigned": 1, "joined": 0}), ("consumer", {"assigned": 1, "joined": 1})],
+    [("partition", {"assigned": True, "joined": False}), ("consumer", {"assigned": True, "joined": True})],
 )
 def test_it_is_begun_anew_and_nothing_is_lost_or_doubled(
-    site: Site, lasts: str, mended: dict[str, int]
+    site: Site, lasts: str, mended: dict[str, bool]
 ) -> None:
     topic = site.topic(partitions=2)
     worker = site.worker(altered={"unfetched": {"patience": 3, "look": 0.3, "for": lasts}})
@@ -58,8 +58,11 @@ def test_it_is_begun_anew_and_nothing_is_lost_or_doubled(
     for partition in range(2):
         site.produce(topic, traffic(30, seed=2 + partition), partition)
     until(lambda: site.archived() >= 110, 60, "what waited is in")
-    for how, times in mended.items():
-        assert f'lethe_standstills_begun_anew_total{{how="{how}"}} {times}.0' in worker.metrics()
+    for how, tried in mended.items():
+        # Of two partitions that a look came between each is begun anew by itself.
+        found = re.search(rf'lethe_standstills_begun_anew_total{{how="{how}"}} ([0-9.]+)', worker.metrics())
+        assert found is not None
+        assert (0 < float(found[1]) <= 2) is tried
     until(lambda: worker.ready()[0] == 200, 40, "it is ready again")
     assert worker.stop() == 0
     site.judge()
