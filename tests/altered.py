@@ -3,7 +3,8 @@
 `consumer`: settings of the feed's Kafka client; `slow_commit`: seconds every commit takes longer; `first_assignment`:
 an exception in the first assignment callback; `revocation`: one in every revocation callback; `no_revoke`: the feed is
 never told that partitions were taken away (`fenced`: and reads them again, as after a fenced commit); `stall`: seconds
-for which the feed's thread calls nobody after its first batch; `fenced`: so many commits find that another worker was
+for which the feed's thread calls nobody after its first batch; `told`: SIGTERM comes as soon as it has said where its
+metrics are; `fenced`: so many commits find that another worker was
 first; `unfetched`: after its first batch the feed's partitions are not fetched from while they are assigned
 (`partition`), by this consumer (`consumer`), or until the file `until` is there (`ever`); and a standstill is seen
 after `patience` seconds by looks `look` seconds apart.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,17 @@ if "stall" in altered:
         time.sleep(altered.pop("stall", 0))
 
     feed.Feed._hand_over = stalled  # type: ignore[method-assign]
+
+if "told" in altered:
+    from lethe.operations.proof.publisher import Publisher
+
+    publish = Publisher.start
+
+    def told(self: Publisher) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        publish(self)
+
+    Publisher.start = told  # type: ignore[method-assign]
 
 if "unfetched" in altered:
     from lethe.streams.broker.standstill import Standstill

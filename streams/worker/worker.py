@@ -127,11 +127,14 @@ class Worker:
             settings.metrics_host, settings.metrics_port, self.metrics,
             lambda: _why_not_ready(feed, pipeline, still, control, sweeps),
         )  # fmt: skip
+        told, loop = asyncio.Event(), asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._told, told, number)
         health.start()
-        log.info("metrics on port %d", health.port)
+        log.info("metrics on port %d", health.port)  # whoever reads this may tell it to stop
         publisher.start()
         try:
-            await self._live(feed, pipeline, still, control, sweeps)
+            await self._live(told, feed, pipeline, still, control, sweeps)
         finally:
             await asyncio.to_thread(publisher.stop)
             await asyncio.to_thread(commits.close)
@@ -144,16 +147,14 @@ class Worker:
 
     async def _live(
         self,
+        told: asyncio.Event,
         feed: Feed,
         pipeline: Pipeline,
         still: Standstill,
         control: ControlSide | None,
         sweeps: Sweeps | None,
     ) -> None:
-        loop = asyncio.get_running_loop()
-        listening, told = asyncio.Event(), asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._told, told, number)
+        loop, listening = asyncio.get_running_loop(), asyncio.Event()
         app, channel = make_split_app(self.runtime.settings, pipeline, listening.set)
 
         def put(load: list[Batch]) -> Future[None]:

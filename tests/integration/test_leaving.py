@@ -9,6 +9,12 @@ import time
 from workers import Site, traffic, until
 
 
+def test_a_worker_told_to_stop_as_soon_as_it_says_that_it_is_there_stops(site: Site) -> None:
+    site.topic()
+    worker = site.worker(altered={"told": True})
+    assert worker.wait() == 0, worker.text()
+
+
 def test_a_worker_told_to_stop_under_load_commits_what_it_has_and_leaves_within_ten_seconds(
     site: Site,
 ) -> None:

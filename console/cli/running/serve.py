@@ -85,12 +85,8 @@ def serve_command(
         invocation.say("There are no accounts yet: lethe users add NAME --role administrator")
     scheme = "http" if settings.certificate is None else "https"
     chosen = settings.port if port is None else port
-    invocation.say(f"Serving on {scheme}://{address}:{chosen} until interrupted.")
-    # The server raises the signal that ended it once more when it is done: being told to stop is no failure.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
     # No access log: it would say who looked when, beside the audit log and without its protection.
-    uvicorn.run(
+    config = uvicorn.Config(
         make_app(service),
         host=address,
         port=chosen,
@@ -101,6 +97,17 @@ def serve_command(
         ssl_keyfile=settings.private_key,
         timeout_graceful_shutdown=10,
     )
+    server = uvicorn.Server(config)
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # Being told to stop is no failure, nor is it forgotten where it comes before the server listens to signals itself;
+    # when it is done it raises the one that ended it once more.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    invocation.say(f"Serving on {scheme}://{address}:{chosen} until interrupted.")
+    server.run()
 
 
 def add_command(
