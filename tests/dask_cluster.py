@@ -6,7 +6,6 @@ import os
 import random
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+
+from lethe.testing.brokers.process import free_ports
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "scale.md").read_text("utf-8")
 BIN = Path(sys.executable).parent
@@ -37,9 +38,7 @@ class DaskCluster:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        (self.port,) = free_ports(1)
         self.folder, self.started = folder, list[subprocess.Popen[bytes]]()
         self.environment = {n: v for n, v in os.environ.items() if not n.startswith("LETHE_")}
         self.environment["PYTHONPATH"] = str(Path(__file__).parent)  # where workers find `slow`
@@ -70,7 +69,7 @@ class DaskCluster:
     def kill_scheduler(self) -> None:
         """End the scheduler as a machine does that loses its power."""
         self.started[0].kill()
-        self.started[0].wait(10)
+        self.started[0].wait(60)
 
     def kill_a_worker(self, draw: random.Random) -> None:
         """Kill the process in which a worker does its tasks; its nanny starts another."""
@@ -87,7 +86,7 @@ class DaskCluster:
                 for one in (*mine.children(recursive=True), mine):
                     with suppress(psutil.NoSuchProcess):
                         one.kill()
-            process.wait(10)
+            process.wait(60)
         self.started.clear()
 
     def _run(self, command: list[str]) -> None:

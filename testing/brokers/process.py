@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -12,6 +13,10 @@ from pathlib import Path
 from typing import IO
 
 LOOPBACK = "127.0.0.1"
+# Below those from which systems give one to each outgoing connection: such a connection may take a port between our
+# look and its use, or while what listens there is started again, and one to a port where nobody listens yet may
+# even be given that very port, and reach itself.
+_PORTS = range(15_000, 32_000)
 
 # Asks the kernel for SIGKILL on the parent's death, then becomes the real program. A program of its own and
 # no `preexec_fn`: nothing may run between fork and exec in a process with threads, and librdkafka has many.
@@ -26,15 +31,14 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 
 def free_ports(count: int) -> list[int]:
-    """Return `count` different loopback TCP ports that were free a moment ago.
-
-    Another process may take one before it is used: whoever binds it has to be ready to try again.
-    """
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind((LOOPBACK, 0))
-        return [sock.getsockname()[1] for sock in sockets]
+    """Return `count` different loopback TCP ports that were free a moment ago, none of which systems give away."""
+    draw, found = random.SystemRandom(), set[int]()  # no seed: processes that begin alike are to find others
+    while len(found) < count:
+        port = draw.choice(_PORTS)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind((LOOPBACK, port))
+            found.add(port)
+    return list(found)
 
 
 def port_is_open(port: int) -> bool:

@@ -7,7 +7,6 @@ import io
 import ipaddress
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from cryptography.x509.oid import NameOID
 
 from lethe.console.cli.main import app
 from lethe.console.cli.shell import errors_in_one_line
+from lethe.testing.brokers.process import free_ports, port_is_open
 
 LETHE = str(Path(sys.executable).with_name("lethe"))
 
@@ -62,27 +62,22 @@ def clean(env: dict[str, str]) -> dict[str, str]:
 @contextmanager
 def served(folder: Path, settings: dict[str, str]) -> Iterator[str]:
     """Run `lethe serve` until the block ends; gives its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     env = clean(dict(os.environ)) | settings
     with (folder / "serve.log").open("wb") as log:
         process = subprocess.Popen(
             [LETHE, "serve", "--port", str(port)], cwd=folder, env=env, stdout=log, stderr=log
         )
     try:
-        until = time.monotonic() + 60
-        while True:
+        until = time.monotonic() + 120
+        while not port_is_open(port):
             assert process.poll() is None, (folder / "serve.log").read_text()
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                assert time.monotonic() < until
-                time.sleep(0.1)
+            assert time.monotonic() < until
+            time.sleep(0.1)
         yield f"https://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from retention_world import World, report
 
 from lethe.operations.compact import Asked, compact
 from lethe.operations.proof.verify import Wanted, verify
+from lethe.testing.brokers.process import free_ports
 from lethe.tiers.certificates import certificates
 from lethe.tiers.ledger import reconcile
 
@@ -102,9 +102,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     made = Cluster(tmp_path_factory.mktemp("cluster"), port)
     try:
         made.start("master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", "0")

@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -36,6 +35,7 @@ from lethe.keys.providers.interface import KeyProvider
 from lethe.keys.providers.local import LocalProvider
 from lethe.keys.providers.pkcs11 import Pkcs11Provider
 from lethe.keys.providers.vault import VaultProvider
+from lethe.testing.brokers.process import free_ports
 
 Hook = Callable[..., Any]
 PATIENT = 30
@@ -247,7 +247,7 @@ class VaultRig(Rig):
     def __init__(self, home: Path) -> None:
         self._home, self._data = home, home / "data"
         self._data.mkdir()
-        listening, cluster = free_port(), free_port()
+        listening, cluster = free_ports(2)
         self.url = f"http://127.0.0.1:{listening}"
         (home / "bao.hcl").write_text(
             f'storage "raft" {{ path = "{self._data}"\n node_id = "one" }}\n'
@@ -314,7 +314,7 @@ class VaultRig(Rig):
                 [str(binary), "server", f"-config={self._home / 'bao.hcl'}"], stdout=log, stderr=log
             )
         self.client = hvac.Client(url=self.url, timeout=60)
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while True:
             try:
                 self.client.sys.read_seal_status()
@@ -326,14 +326,14 @@ class VaultRig(Rig):
                 time.sleep(0.05)
 
     def _await_active(self) -> None:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while requests.get(f"{self.url}/v1/sys/health", timeout=60).status_code != 200:
             assert time.monotonic() < until
             time.sleep(0.05)
 
     def _stop(self) -> None:
         self._server.terminate()
-        self._server.wait(20)
+        self._server.wait(120)
 
 
 class AwsRig(Rig):
@@ -459,12 +459,6 @@ class AzureRig(RestRig):
 
     def _name(self, key_id: str) -> str:
         return f"lethe-{key_id.replace('-', '--').replace('.', '-d')}"
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 RIGS: dict[str, Callable[[Path], Rig]] = {
