@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from brokers import NODES, Broker, chosen_kind, running_broker
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from workers import Site, sites
 
 from lethe.schemas.compiled import native
@@ -20,7 +20,7 @@ from lethe.streams.worker.logs import JsonFormatter
 from lethe.testing.brokers.kafka.cluster import KafkaCluster
 
 # A law holds or it does not: a machine that is busy breaks none.
-settings.register_profile("untimed", deadline=None)
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 NEEDS_KAFKA = "needs_kafka: runs only where LETHE_TEST_BROKER is kafka or kafka3 (make test-kafka)"

@@ -86,22 +86,22 @@ class Process:
     def ready(self) -> tuple[int, str]:
         """Ask whether it is ready: the status, and what it says."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ready", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ready", timeout=60) as answer:
                 return answer.status, answer.read().decode().strip()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode().strip()
 
     def metrics(self) -> str:
         """Ask for its metrics, as Prometheus does."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=60) as answer:
             return str(answer.read().decode())
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         self.popen.kill()
-        self.popen.wait(10)
+        self.popen.wait(60)
 
-    def stop(self, seconds: float = 30) -> int:
+    def stop(self, seconds: float = 120) -> int:
         """SIGTERM; returns the exit status."""
         self.popen.send_signal(signal.SIGTERM)
         return self.wait(seconds)
@@ -289,4 +289,4 @@ def feeding(site: Site, sink: Sink, seconds: float) -> Iterator[Feed]:
         yield feed
     finally:
         feed.stop()
-        thread.join(30)
+        thread.join()

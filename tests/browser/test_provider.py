@@ -108,7 +108,7 @@ def _sign_a_terminal_in(chromium: Browser, url: str, machine: Machine) -> None:
         expect(page.get_by_text("127.0.0.1")).to_be_visible()
         page.get_by_role("button", name="Allow it").click()
         expect(page.get_by_role("status")).to_contain_text("signed in as you")
-        assert login.wait(60) == 0
+        assert login.wait(120) == 0
         assert "lethe_next" not in {c["name"] for c in context.cookies()}
         page.goto(url + "/")
         page.get_by_role("button", name="Sign out").click()

@@ -171,7 +171,7 @@ class Reels:
         self._todo.pop(source_id, None)
         self.pipeline.revoked(self.reels[source_id][0])
 
-    def run(self, seconds: float = 30) -> None:
+    def run(self, seconds: float = 240) -> None:
         """Play everything until it is committed; raises what stopped the pipeline, and when it hangs."""
         asyncio.run(asyncio.wait_for(self._run(), seconds))
 

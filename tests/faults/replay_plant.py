@@ -190,7 +190,7 @@ def start(plant: ReplayPlant, point: str = "") -> tuple[Any, Any]:
 def killed_at(point: str, plant: ReplayPlant) -> None:
     """Replay in a process of its own that dies at the point; fails if it does not get there."""
     process, _ = start(plant, point)
-    process.join(90)
+    process.join(240)
     if process.is_alive():
         process.kill()
         raise AssertionError(f"a replay hangs before {point}")

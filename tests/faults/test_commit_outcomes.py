@@ -226,7 +226,7 @@ def test_a_disk_that_hangs_and_comes_back(plant: Plant, monkeypatch: Patch) -> N
 
     def put(self: LocalObjects, path: str, data: bytes) -> None:
         hanging.set()
-        assert released.wait(20)
+        assert released.wait(120)
         real(self, path, data)
 
     def look() -> None:

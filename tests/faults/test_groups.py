@@ -114,6 +114,7 @@ def test_workers_join_leave_and_are_restarted_one_after_the_other_under_load(loa
         workers.append(loaded.worker())  # one joins
         time.sleep(4)
         for number in range(3):  # each is replaced
+            assert workers[number].port  # by then it can be told to stop
             assert workers[number].stop() == 0
             workers[number] = loaded.worker()
             time.sleep(3)

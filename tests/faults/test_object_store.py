@@ -7,7 +7,6 @@ import json
 import shutil
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -250,12 +249,10 @@ def test_a_store_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
         "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "not-to-be-shown", "AWS_MAX_RETRIES": "1",
     }  # fmt: skip
     site.variables |= {"LETHE_ROOT": "s3://lethe/none", "LETHE_STORAGE": json.dumps(options)}
-    started = time.monotonic()
     done = site.run("ledger")
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert "not-to-be-shown" not in done.stderr
-    assert time.monotonic() - started < 60
 
 
 def test_a_scheme_nobody_speaks_is_refused() -> None:

@@ -125,7 +125,7 @@ def test_a_failure_while_everything_behind_it_waits_for_room(
     failing(monkeypatch, {(0, 0)})
     reels = Reels(plant, {ONE: values[ONE]}, size=20, flush=Flush(records=20, seconds=0.2, batch=20))
     plant.produced = [m for m in plant.produced if m.partition == 0]
-    reels.run(20)
+    reels.run()
     plant.judge()
 
 
@@ -173,7 +173,7 @@ def test_fenced_while_the_agents_wait_for_room(plant: Plant, values: Any) -> Non
         real(batches)
 
     reels.commit = commit
-    reels.run(20)
+    reels.run()
     assert fences == [0]
     plant.judge()
 
@@ -195,7 +195,7 @@ def test_taken_away_while_the_agents_wait_for_room(plant: Plant, values: Any) ->
             take_away_and_give_back()
 
     reels.before_step = for_a_while
-    reels.run(30)
+    reels.run()
     plant.judge()
 
 
@@ -210,7 +210,7 @@ def test_taken_away_in_the_middle_of_a_batch_and_given_back(
     def process(self: Transform, batch: Batch, fmt: Any) -> TransformedBatch:
         if (batch.source, batch.first) == (ONE, 100) and self is reels.writer.runtime.transform:
             in_the_middle.set()
-            assert given_back.wait(20)
+            assert given_back.wait(120)
         return real(self, batch, fmt)
 
     def take_away_and_give_back() -> None:
@@ -232,18 +232,19 @@ def test_taken_away_in_the_middle_of_a_batch_and_given_back(
 def test_the_channel_loses_batches(plant: Plant, values: Any, monkeypatch: Patch, lost: set[int]) -> None:
     # Only the last batch has none behind it that shows by its number what is missing: it needs the clock.
     monkeypatch.setattr(pipelines, "_LOST_SECONDS", 0.3 if 11 in lost else 60)
+    # By what is in it, not by its number: where it is slow, more than is lost is taken for lost and read again.
     numbers = set(lost)
 
     def lose(batch: Batch) -> bool:
-        if batch.source == ONE and batch.generation <= 2 and batch.sequence in numbers:
-            numbers.remove(batch.sequence)
+        if batch.source == ONE and batch.first // 50 in numbers:
+            numbers.remove(batch.first // 50)
             return True
         return False
 
     reels = Reels(plant, values)
     reels.lose = lose
     reels.run()
-    assert not numbers & set(range(12)) or len(lost) > 1
+    assert not numbers
     assert ONE.id in reels.restarts
     plant.judge()
 

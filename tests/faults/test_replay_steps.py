@@ -144,9 +144,9 @@ def test_replays_that_race(rejected: ReplayPlant, landed: ReplayPlant, tmp_path:
     plant = rejected.copy(tmp_path)
     running = [start(plant) for _ in range(3)]
     for process, _ in running:
-        process.join(90)
+        process.join()
         assert process.exitcode == 0
-    said = [trouble.get(timeout=5) for _, trouble in running if not trouble.empty()]
+    said = [trouble.get(timeout=60) for _, trouble in running if not trouble.empty()]
     assert all(one.startswith("FencedError") for one in said), said
     plant.replay()
     plant.judge()

@@ -96,7 +96,7 @@ def test_a_right_that_is_missing_is_named(
     site, topic = limited
     secured.withdraw([least_rights(site.group, topic)[missing]])
     worker = site.worker("--stop-at-end")
-    assert worker.wait(60) == 1
+    assert worker.wait() == 1
     assert worker.text().count(said) == 1, worker.text()
 
 

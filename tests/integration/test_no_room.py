@@ -103,6 +103,7 @@ def test_what_is_kept_meanwhile_is_bounded(site: Site, monkeypatch: pytest.Monke
         until(lambda: feed.error or feed.settled.is_set(), 30, "it has its share")
         produce(site, topic, 200, size)
         until(lambda: feed.error or sink.rooms, 30, "a load is handed over")
+        until(lambda: feed.error or any(p.bytes for p in feed.partitions()), 30, "more is kept")
         threading.Event().wait(5)
         assert 0 < sum(p.bytes for p in feed.partitions()) <= most + size
         sink.open.set()

@@ -74,7 +74,7 @@ def test_nobody_is_found_in_a_worker_s_logs_and_metrics(site: Site, broker: Brok
     address = f"http://127.0.0.1:{worker.port}/metrics"
 
     def committed() -> str:
-        text: str = urllib.request.urlopen(address, timeout=5).read().decode()
+        text: str = urllib.request.urlopen(address, timeout=60).read().decode()
         return text if "lethe_records_in_total{" in text else ""
 
     metrics = until(committed, 60, "a commit in the metrics")

@@ -12,7 +12,7 @@ def test_a_worker_killed_while_it_publishes_and_the_next_one(site: Site) -> None
     topic = site.topic(partitions=2)
     site.produce(topic, traffic(3000), 0)
     site.produce(topic, traffic(2000, seed=3), 1)
-    assert site.worker("--stop-at-end", LETHE_FAIL_POINT="log.swap").wait(60) == -signal.SIGKILL
+    assert site.worker("--stop-at-end", LETHE_FAIL_POINT="log.swap").wait() == -signal.SIGKILL
     site.drain()
     said = json.loads(site.run("verify", "--json").stdout)
     assert said["ok"], said

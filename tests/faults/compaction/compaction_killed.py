@@ -78,7 +78,7 @@ def start(world: World, what: str, point: str = "") -> multiprocessing.process.B
 def killed_at(point: str, world: World, what: str = "compact") -> None:
     """Do something in a process of its own that dies at the point; fails if it does not get there."""
     process = start(world, what, point)
-    process.join(60)
+    process.join(240)
     if process.is_alive():
         process.kill()
         raise AssertionError(f"{what} hangs before {point}")

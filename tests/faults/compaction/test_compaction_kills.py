@@ -120,7 +120,7 @@ def test_two_compactions_at_once_and_a_writer_beside_them(world: World) -> None:
     before = len(world.rows("metadata"))
     beside = [start(world, "write 8"), start(world, "compact-often 4"), start(world, "compact-often 4")]
     for one in beside:
-        one.join(120)
+        one.join()
     assert [one.exitcode for one in beside] == [0, 0, 0]
     assert len(world.rows("metadata")) == before + 16
     assert len(world.found(HER)) == 4 + 8
@@ -136,7 +136,7 @@ def test_an_erasure_beside_a_compaction(world: World) -> None:
     tokens = set(world.tokens(HER, ["2025-03"]).values())
     beside = [start(world, f"erase {HER}"), start(world, "compact-often 3")]
     for one in beside:
-        one.join(120)
+        one.join()
     assert [one.exitcode for one in beside] == [0, 0]
     world.now += jobs.READERS
     compacted(world)

@@ -91,7 +91,7 @@ def start(
 def killed_at(point: str, world: World, what: str, environment: dict[str, str] | None = None) -> None:
     """Do something in a process of its own that dies at the point; fails if it does not get there."""
     process = start(world, what, point, environment)
-    process.join(60)
+    process.join(240)
     if process.is_alive():
         process.kill()
         raise AssertionError(f"{what} hangs before {point}")

@@ -52,13 +52,13 @@ def worker(world: World, broker: Broker, topic: str) -> Iterator[Path]:
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(30)
+                process.wait(120)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
 
 
-def until(condition: Callable[[], Any], log: Path, what: str, seconds: float = 90) -> Any:
+def until(condition: Callable[[], Any], log: Path, what: str, seconds: float = 240) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s; {log.read_text()[-1500:]}"

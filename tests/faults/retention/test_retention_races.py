@@ -49,7 +49,7 @@ def test_two_leaders_sweep_at_the_same_time(tmp_path: Path) -> None:
     world.now = datetime(2027, 1, 1, tzinfo=UTC)
     sweeps = [start(world, "sweep") for _ in range(3)]
     for one in sweeps:
-        one.join(60)
+        one.join()
     world.sweep(forced=True)
     assert world.sweep(forced=True) == []
     assert [r for t in WINDOW_TABLES for r in world.rows(t)] == []
@@ -113,7 +113,7 @@ def test_two_erasures_of_one_person_at_the_same_moment(tmp_path: Path, dies: str
     world.now = datetime(2025, 3, 31, tzinfo=UTC)
     both = [start(world, f"erase {HER}", dies), start(world, f"erase {HER}")]
     for one in both:
-        one.join(120)
+        one.join()
     assert both[1].exitcode == 0, "the other one ends whatever happens to the first"
     assert both[0].exitcode in (
         (0,) if not dies else (0, -9)

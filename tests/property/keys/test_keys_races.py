@@ -40,7 +40,7 @@ def at_once(actions: list[Callable[[], object]]) -> list[object]:
     barrier = threading.Barrier(len(actions))
 
     def run(action: Callable[[], object]) -> object:
-        barrier.wait(10)
+        barrier.wait(120)
         return action()
 
     with ThreadPoolExecutor(len(actions)) as pool:
@@ -126,7 +126,7 @@ def processes(place: Path, roles: list[str]) -> list[list[str]]:
         assert worker.stdin is not None
         worker.stdin.write("go\n")
         worker.stdin.flush()
-    printed = [worker.communicate(timeout=60)[0].split() for worker in workers]
+    printed = [worker.communicate(timeout=240)[0].split() for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * len(workers)
     return printed
 

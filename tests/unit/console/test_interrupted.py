@@ -93,7 +93,7 @@ class Site:
         )
 
     def close(self) -> None:
-        self._server.communicate("", timeout=10)
+        self._server.communicate("", timeout=120)
 
     def _ask(self, where: str, arguments: tuple[str, ...]) -> tuple[int, str, str | None]:
         assert self._server.stdin is not None
@@ -305,5 +305,5 @@ def test_processes_of_an_engine_end_without_a_word(tmp_path: Path) -> None:
             assert process.poll() is None
             time.sleep(0.05)
         os.killpg(process.pid, 2)
-        said, _ = process.communicate(timeout=20)
+        said, _ = process.communicate(timeout=120)
     assert said == "interrupted\n"

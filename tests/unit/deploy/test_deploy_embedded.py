@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -50,10 +49,9 @@ def test_a_missing_wheel_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_broker_that_ends_at_once_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "_binary", lambda: "/bin/false")
-    begun = time.monotonic()
+    monkeypatch.setattr(embedded, "_READY_SECONDS", 3_600)
     with pytest.raises(TransientError, match="ended while it was starting"):
         EmbeddedBroker().start()
-    assert time.monotonic() - begun < 10
 
 
 def test_nothing_can_be_asked_of_a_broker_that_was_never_started() -> None:
@@ -84,7 +82,7 @@ def test_the_command_runs_a_broker_with_topics_until_it_is_told_to_end(number: s
         client = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}"})
         assert len(client.list_topics(timeout=10).topics["reports"].partitions) == 3
         process.send_signal(number)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert not port_is_open(port)
 
 

@@ -112,7 +112,7 @@ def test_workers_that_open_all_the_time_never_fail(world: World) -> None:
         list(world.migration(target).run())
     stop.set()
     for worker in workers:
-        worker.join(10)
+        worker.join()
     assert wrong == []
 
 

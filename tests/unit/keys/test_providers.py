@@ -133,7 +133,7 @@ def test_racing_callers_end_with_keys_that_open_what_each_of_them_wrapped(rig: R
 
         def make(key: str = key, barrier: Barrier = barrier) -> bytes:
             mine = rig.provider()
-            barrier.wait(10)
+            barrier.wait(120)
             mine.create(key)
             return mine.wrap(key, SECRET)
 

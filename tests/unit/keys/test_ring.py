@@ -596,18 +596,18 @@ def test_destruction_waits_for_an_opening_under_way_and_nothing_stays_cached(
     def slowly(key_id: str, wrapped: bytes) -> bytes:
         secret = real(key_id, wrapped)
         inside.set()
-        assert go_on.wait(5)
+        assert go_on.wait(60)
         return secret
 
     provider.unwrap = slowly  # type: ignore[method-assign]
     opening = threading.Thread(target=lambda: ring.keys_for(MONTH))
     opening.start()
-    assert inside.wait(5)
+    assert inside.wait(60)
     destroying = threading.Thread(target=lambda: ring.destroy(MONTH, early=True))
     destroying.start()
     go_on.set()
-    opening.join(5)
-    destroying.join(5)
+    opening.join()
+    destroying.join()
     with pytest.raises(ExpiredKeyError):
         ring.keys_for(MONTH)
 

@@ -233,7 +233,7 @@ def test_an_answered_request_ends_although_nobody_opens_a_page(site: Site) -> No
 
     assert not closed()
     with TestClient(make_app(site.service)):
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while not closed() and time.monotonic() < until:
             time.sleep(0.05)
     assert closed()
