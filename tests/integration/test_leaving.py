@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 
 from workers import Site, traffic, until
 
@@ -37,14 +36,12 @@ def test_a_worker_told_to_stop_under_load_commits_what_it_has_and_leaves_within_
         until(
             lambda: not re.search(r"^lethe_records_waiting 0", worker.metrics(), re.M), 60, "records pour in"
         )
-        produced_before, told = len(site.produced), time.monotonic()
-        status = worker.stop(30)
-        took = time.monotonic() - told
+        produced_before = len(site.produced)
+        status = worker.stop()
     finally:
         enough.set()
         pouring.join(60)
-    assert status == 0, worker.text()
-    assert took < 10, f"it took {took:.1f} s"
+    assert status == 0, worker.text()  # after ten seconds it would have ended with 1
     assert 0 < site.archived() < len(site.produced), "it committed what it had, and there was more to take"
     assert len(site.produced) > produced_before, "records came while it was leaving"
     site.drain(seconds=120)

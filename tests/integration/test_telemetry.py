@@ -174,7 +174,7 @@ def test_a_file_is_taken_in_though_no_collector_answers(site: Site, hanging: str
     told(site, hanging)
     file = site.directory / "records.ndjson"
     file.write_bytes(b"\n".join(value for label, value in traffic(KEPT) if label == "good") + b"\n")
-    assert site.run("ingest", str(file), "--format", SMS, seconds=60).returncode == 0
+    assert site.run("ingest", str(file), "--format", SMS).returncode == 0
     assert site.archived() > 0
 
 
@@ -184,7 +184,7 @@ def test_a_collector_that_does_not_take_it_costs_nothing(what: str, site: Site, 
     told(site, {"hangs": hanging, "refuses": refusing.url, "is not there": "http://127.0.0.1:1"}[what])
     topic = site.topic()
     site.produce(topic, traffic(KEPT))
-    worker = site.drain(seconds=60)
+    worker = site.drain()
     refusing.close()
     site.judge()
     if what != "hangs":  # its answer is not waited for at the end

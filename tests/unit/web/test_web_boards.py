@@ -212,6 +212,7 @@ def test_an_operator_sees_what_waits_and_which_workers_are_ready(
         def log_message(self, *_: object) -> None:
             pass
 
+    monkeypatch.setattr("lethe.operations.health.boards._SECONDS", 60.0)
     answering = ThreadingHTTPServer(("127.0.0.1", 0), Worker)
     threading.Thread(target=answering.serve_forever, daemon=True).start()
     places = (f"http://127.0.0.1:{answering.server_port}", "http://127.0.0.1:1")
