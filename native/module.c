@@ -10,6 +10,7 @@
 
 #include "blocks.h"
 #include "columns.h"
+#include "pick.h"
 #include "reader.h"
 #include "rows.h"
 #include "sha3.h"
@@ -627,13 +628,16 @@ done:
 static PyMethodDef methods[] = {
     {"above", above, METH_VARARGS, above_doc},
     {"blocks", blocks, METH_VARARGS, blocks_doc},
+    {"carrying", carrying, METH_VARARGS, carrying_doc},
     {"digests", digests, METH_VARARGS, digests_doc},
     {"joined", joined, METH_VARARGS, joined_doc},
     {"objects", objects, METH_VARARGS, objects_doc},
+    {"pick", pick, METH_VARARGS, pick_doc},
     {"read", read_values, METH_VARARGS, read_doc},
     {"rows", rows_of, METH_VARARGS, rows_doc},
     {"sha3_512", sha3_512, METH_VARARGS, sha3_doc},
     {"times", times, METH_VARARGS, times_doc},
+    {"where", where, METH_VARARGS, where_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -642,7 +646,7 @@ static int fill_module(PyObject *module) {
         {"LEAF", LEAF}, {"OBJECT", OBJECT}, {"LIST", LIST}, {"NEVER", NEVER}, {"FIRST", FIRST}, {"MOST_NODES", MOST_NODES},
         {"MOST_MEMBERS", MOST_MEMBERS}, {"MOST_LEAVES", MOST_LEAVES}, {"MOST_DISTINCT", MOST_DISTINCT},
         {"MOST_COLUMNS", MOST_COLUMNS}, {"MOST_BUFFERS", MOST_BUFFERS}, {"HASHES", hashes_here()},
-        {"LANES", lanes_here()},
+        {"LANES", lanes_here()}, {"BITS", FORM_BITS}, {"NUMBER", FORM_NUMBER}, {"TEXT", FORM_TEXT}, {"BYTES", FORM_BYTES},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (PyModule_AddIntConstant(module, numbers[i].name, numbers[i].value) < 0) return -1;
@@ -652,7 +656,7 @@ static int fill_module(PyObject *module) {
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, fill_module}, {0, NULL}};
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "_native", "Reading of records, columns of text, blocks of tokens and archive rows, in compiled code.", 0,
+    PyModuleDef_HEAD_INIT, "_native", "Reading of records and of pages, columns of text, blocks of tokens and archive rows, in compiled code.", 0,
     methods, slots, NULL, NULL, NULL,
 };
 

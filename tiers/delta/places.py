@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import mmap
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,16 +91,24 @@ class Opened:
         """
         self._mapped: memoryview | None = None
         self._places: Places | None = None
-        source: Any
+        self._dictionaries = dictionaries or []
         if Path(objects.root).is_dir():
             with (Path(objects.root) / path).open("rb") as file:
                 self._mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-            source = pa.BufferReader(pa.py_buffer(self._mapped))
         else:
             self._places = Places(objects, path, size)
-            source = pa.PythonFile(self._places, "r")
-        self.parquet = open_parquet(source, metadata, dictionaries or [])
-        self.metadata: pq.FileMetaData = self.parquet.metadata
+        self._known = metadata
+        self.metadata: pq.FileMetaData = metadata or self.parquet.metadata
+
+    @cached_property
+    def parquet(self) -> pq.ParquetFile:
+        """What reads whole columns; made when it is needed, since single values are found without it."""
+        source: Any = (
+            pa.PythonFile(self._places, "r")
+            if self._mapped is None
+            else pa.BufferReader(pa.py_buffer(self._mapped))
+        )
+        return open_parquet(source, self._known, self._dictionaries)
 
     def read(self, group: int, columns: list[str] | None = None) -> pa.Table:
         """Read a row group, on an object store in one request for all of its columns."""
@@ -109,6 +118,11 @@ class Opened:
             start = min(_start(c) for c in chunks)
             self._places.fetch(start, max(_start(c) + c.total_compressed_size for c in chunks))
         return in_utc(self.parquet.read_row_group(group, columns=columns, use_threads=False), self.parquet)
+
+    @property
+    def mapped(self) -> memoryview | None:
+        """The whole file, where it is mapped into memory."""
+        return self._mapped
 
     def bytes_between(self, start: int, end: int) -> tuple[memoryview, int]:
         """Read some of the file's bytes, and say at which place in it they begin; in one request."""

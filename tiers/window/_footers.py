@@ -24,6 +24,7 @@ from lethe.tiers.delta.files import DICTIONARY
 from lethe.tiers.delta.places import Opened
 from lethe.tiers.delta.rewrite import BROKEN
 from lethe.tiers.store.objects import Objects
+from lethe.tiers.window._picked import Chunks
 
 _FOOTERS: Final = 256
 """Footers kept in memory: a few hundred kilobytes each, once a month is compacted."""
@@ -47,8 +48,19 @@ class Footer:
         self.groups = range(metadata.num_row_groups)
         self._merged = merged
         self.columns = {metadata.schema.column(at).path: at for at in range(metadata.num_columns)}
+        self.names = [name for name in file_schema(table).names if name in self.columns]
+        """The columns it has of its table's, in their order there."""
+        self._table = table
         self._ends: dict[tuple[str, int], Ends | None] = {}
         self._filters: dict[tuple[str, int], tuple[int, int] | None] = {}
+
+    def chunks(self) -> Chunks:
+        """Return where its column chunks are, for whoever takes single values out of them."""
+        return self._chunks
+
+    @cached_property
+    def _chunks(self) -> Chunks:
+        return Chunks(self.metadata, self._table, self.columns)
 
     def constants(self, group: int) -> dict[str, Any]:
         """Return the columns of which a merge has noted that they have one value throughout a row group, with it."""

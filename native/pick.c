@@ -1,0 +1,334 @@
+/* What Python calls of `pages.c`: takes arguments apart, has pages unpacked, and makes objects of values. */
+#include "pick.h"
+
+#include <string.h>
+
+#include "pages.h"
+
+enum { FEW = 16 }; /* values of which each is looked for in a dictionary by itself */
+
+static void *refused(void) { return PyErr_SetString(PyExc_ValueError, "pages that are read in another way"), NULL; }
+
+/* --- A column chunk --------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const uint8_t *at, *end;
+    bool packed;
+    int form;
+    Kind kind;
+} Chunk;
+
+/* Take apart (start, end, packed, form, width): where its pages are, and what its values are. */
+static bool open_chunk(PyObject *described, const Py_buffer *data, Chunk *chunk) {
+    Py_ssize_t start, end;
+    int packed, form, width;
+    if (!PyTuple_Check(described)) return PyErr_SetString(PyExc_TypeError, "a chunk is described by a tuple"), false;
+    if (!PyArg_ParseTuple(described, "nnpii", &start, &end, &packed, &form, &width)) return false;
+    bool fits = start >= 0 && start <= end && end <= data->len && form >= FORM_BITS && form <= FORM_BYTES
+                && width >= TEXTS && width <= UINT16_MAX && (form != FORM_NUMBER || width == INT32 || width == INT64)
+                && (form != FORM_BITS || width == BITS) && (form != FORM_TEXT || width == TEXTS)
+                && (form != FORM_BYTES || width != 0);
+    if (!fits) return refused(), false;
+    *chunk = (Chunk){(const uint8_t *)data->buf + start, (const uint8_t *)data->buf + end, packed, form, (Kind)width};
+    return true;
+}
+
+/* A page's values as they are, and what keeps them there. */
+typedef struct {
+    const uint8_t *body;
+    int64_t size;
+    PyObject *held;
+} Unpacked;
+
+static bool unpack(const Page *page, PyObject *inflate, Unpacked *to) {
+    Py_CLEAR(to->held);
+    to->body = page->body;
+    to->size = page->unpacked;
+    if (!page->packed || (page->size == 0 && page->unpacked == 0)) return true;
+    to->held = PyObject_CallFunction(inflate, "y#n", (const char *)page->body, (Py_ssize_t)page->size, (Py_ssize_t)page->unpacked);
+    char *start;
+    Py_ssize_t size;
+    if (!to->held || PyBytes_AsStringAndSize(to->held, &start, &size) < 0) return false;
+    if (size != page->unpacked) return refused(), false;
+    to->body = (const uint8_t *)start;
+    return true;
+}
+
+/* --- Objects ---------------------------------------------------------------------------------------------------------- */
+
+static PyObject *nothing(void) { return Py_NewRef(Py_None); }
+
+static PyObject *number_of(Kind kind, int64_t number) {
+    return PyLong_FromLongLong(kind == INT32 ? (int64_t)(int32_t)(uint32_t)(uint64_t)number : number);
+}
+
+static PyObject *object_of(const Chunk *chunk, const Value *value) {
+    if (!value->at) return nothing();
+    if (chunk->form == FORM_BITS) return PyBool_FromLong(*value->at >> value->size & 1);
+    if (chunk->form == FORM_TEXT) return PyUnicode_DecodeUTF8((const char *)value->at, (Py_ssize_t)value->size, "strict");
+    if (chunk->form == FORM_BYTES) return PyBytes_FromStringAndSize((const char *)value->at, (Py_ssize_t)value->size);
+    uint64_t number = 0;
+    for (int64_t i = 0; i < value->size; i++) number |= (uint64_t)value->at[i] << (8 * i);
+    return number_of(chunk->kind, (int64_t)number);
+}
+
+/* --- Values at rows --------------------------------------------------------------------------------------------------- */
+
+/* Room for as many rows as are asked for. */
+typedef struct {
+    int64_t *rows, *numbers, *entries;
+    Value *values;
+} Room;
+
+static bool append(PyObject *found, PyObject *one) {
+    int done = one ? PyList_Append(found, one) : -1;
+    Py_XDECREF(one);
+    return done == 0;
+}
+
+/* Find dictionary entries, in any order and more than once. */
+static bool entries_at(const Unpacked *dictionary, int64_t size, Kind kind, const int64_t *entries, Py_ssize_t count, Value *values) {
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (entries[i] >= size) return false;
+    if (kind != TEXTS || count <= FEW) {
+        for (Py_ssize_t i = 0; i < count; i++)
+            if (!plain_values(dictionary->body, dictionary->size, kind, entries + i, 1, values + i)) return false;
+        return true;
+    }
+    if (size > dictionary->size / 4) return false;
+    int64_t *all = PyMem_Calloc((size_t)size + 1, sizeof *all);
+    Value *each = PyMem_Calloc((size_t)size + 1, sizeof *each);
+    for (int64_t n = 0; all && n < size; n++) all[n] = n;
+    bool fits = all && each && plain_values(dictionary->body, dictionary->size, kind, all, size, each);
+    for (Py_ssize_t i = 0; fits && i < count; i++) values[i] = entries[i] < 0 ? (Value){NULL, 0} : each[entries[i]];
+    PyMem_Free(all);
+    PyMem_Free(each);
+    return fits;
+}
+
+/* Append the values of a page at its own rows, `count` of them in `room->rows`. */
+static bool values_of(const Chunk *chunk, const Page *page, const Page *entries, Unpacked *dictionary, Unpacked *body,
+                      Py_ssize_t count, const Room *room, PyObject *inflate, PyObject *found) {
+    bool any = false;
+    if (!number_values(page, room->rows, count, room->numbers)) return refused(), false;
+    for (Py_ssize_t i = 0; i < count; i++) any |= room->numbers[i] >= 0;
+    if (!any) {
+        for (Py_ssize_t i = 0; i < count; i++)
+            if (!append(found, nothing())) return false;
+        return true;
+    }
+    if (!unpack(page, inflate, body)) return false;
+    bool fits = false;
+    switch (page->encoding) {
+    case PLAIN:
+        fits = plain_values(body->body, body->size, chunk->kind, room->numbers, count, room->values);
+        break;
+    case DICTIONARY:
+        if (!entries->dictionary || chunk->form == FORM_BITS) break;
+        if (!dictionary->body && !unpack(entries, inflate, dictionary)) return false;
+        fits = dictionary_numbers(body->body, body->size, room->numbers, count, room->entries)
+               && entries_at(dictionary, entries->rows, chunk->kind, room->entries, count, room->values);
+        break;
+    case DELTA:
+        fits = chunk->form == FORM_NUMBER && delta_values(body->body, body->size, room->numbers, count, room->entries);
+        for (Py_ssize_t i = 0; fits && i < count; i++)
+            if (!append(found, room->numbers[i] < 0 ? nothing() : number_of(chunk->kind, room->entries[i]))) return false;
+        if (fits) return true;
+        break;
+    default: break;
+    }
+    if (!fits) return refused(), false;
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (!append(found, object_of(chunk, room->values + i))) return false;
+    return true;
+}
+
+static PyObject *column_at(Chunk *chunk, const int64_t *rows, Py_ssize_t count, const Room *room, PyObject *inflate) {
+    PyObject *found = PyList_New(0);
+    Unpacked dictionary = {0}, body = {0};
+    Page page, entries = {0};
+    int64_t first = 0;
+    bool fits = found != NULL;
+    for (Py_ssize_t next = 0; fits && next < count;) {
+        if (!next_page(&chunk->at, chunk->end, chunk->packed, &page)) {
+            fits = (refused(), false);
+        } else if (page.dictionary) {
+            if (entries.dictionary) fits = (refused(), false);
+            entries = page;
+        } else {
+            Py_ssize_t here = 0;
+            for (; next + here < count && rows[next + here] < first + page.rows; here++) room->rows[here] = rows[next + here] - first;
+            fits = !here || values_of(chunk, &page, &entries, &dictionary, &body, here, room, inflate, found);
+            next += here;
+            first += page.rows;
+        }
+    }
+    Py_XDECREF(dictionary.held);
+    Py_XDECREF(body.held);
+    if (!fits) Py_CLEAR(found);
+    return found;
+}
+
+static bool ascending(const Py_buffer *b) {
+    if (b->len % 8 || (uintptr_t)b->buf % 8) return false;
+    const int64_t *numbers = b->buf;
+    for (Py_ssize_t i = 1; i < b->len / 8; i++)
+        if (numbers[i] <= numbers[i - 1]) return false;
+    return true;
+}
+
+const char pick_doc[] =
+    "pick(data, chunks, rows, inflate)\n--\n\n"
+    "Take the values at some rows (int64, ascending) out of column chunks of a row group, each described as (start, end,\n"
+    "packed, form, width): a list of objects for each. `inflate(packed, size)` unpacks what is packed to so many bytes.\n"
+    "Raises ValueError for pages that have to be read in another way, damaged ones among them.";
+
+PyObject *pick(PyObject *self, PyObject *args) {
+    (void)self;
+    PyObject *listed, *inflate, *described = NULL, *result = NULL;
+    Py_buffer data = {0}, rows = {0};
+    Room room = {0};
+    if (!PyArg_ParseTuple(args, "y*O!y*O", &data, &PyList_Type, &listed, &rows, &inflate)) return NULL;
+    if (!(described = PyList_AsTuple(listed))) goto done;
+    Py_ssize_t count = rows.len / 8;
+    if (!ascending(&rows) || (count && *(const int64_t *)rows.buf < 0)) {
+        refused();
+        goto done;
+    }
+    room.rows = PyMem_Calloc((size_t)count + 1, sizeof *room.rows);
+    room.numbers = PyMem_Calloc((size_t)count + 1, sizeof *room.numbers);
+    room.entries = PyMem_Calloc((size_t)count + 1, sizeof *room.entries);
+    room.values = PyMem_Calloc((size_t)count + 1, sizeof *room.values);
+    if (!room.rows || !room.numbers || !room.entries || !room.values) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    result = PyList_New(0);
+    for (Py_ssize_t i = 0; result && i < PyTuple_Size(described); i++) {
+        Chunk chunk;
+        bool fits = open_chunk(PyTuple_GetItem(described, i), &data, &chunk)
+                    && append(result, column_at(&chunk, rows.buf, count, &room, inflate));
+        if (!fits) Py_CLEAR(result);
+    }
+done:
+    PyMem_Free(room.rows);
+    PyMem_Free(room.numbers);
+    PyMem_Free(room.entries);
+    PyMem_Free(room.values);
+    Py_XDECREF(described);
+    PyBuffer_Release(&rows);
+    PyBuffer_Release(&data);
+    return result;
+}
+
+const char where_doc[] =
+    "where(data, chunk, rows, wanted, inflate)\n--\n\n"
+    "Find the rows of a column chunk of so many rows whose integers are among some (int64, ascending): their numbers, and the\n"
+    "integers of each, as bytes (int64). Raises ValueError as `pick` does, and for a column with nulls or of which integers are not written as differences.";
+
+PyObject *where(PyObject *self, PyObject *args) {
+    (void)self;
+    PyObject *described, *inflate, *result = NULL;
+    Py_buffer data = {0}, wanted = {0};
+    Py_ssize_t rows;
+    Unpacked body = {0};
+    int64_t *found = NULL, *values = NULL;
+    Chunk chunk;
+    if (!PyArg_ParseTuple(args, "y*Ony*O", &data, &described, &rows, &wanted, &inflate)) return NULL;
+    if (!open_chunk(described, &data, &chunk)) goto done;
+    if (!ascending(&wanted) || rows < 0 || rows > INT32_MAX || chunk.form != FORM_NUMBER || chunk.kind != INT64) {
+        refused();
+        goto done;
+    }
+    found = PyMem_Malloc((size_t)rows * sizeof *found + 1);
+    values = PyMem_Malloc((size_t)rows * sizeof *values + 1);
+    if (!found || !values) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    int64_t first = 0, many = 0;
+    while (first < rows) {
+        Page page;
+        bool fits = next_page(&chunk.at, chunk.end, chunk.packed, &page) && !page.dictionary && page.encoding == DELTA
+                    && page.nulls == 0 && page.rows <= rows - first;
+        if (!fits) {
+            refused();
+            goto done;
+        }
+        if (!unpack(&page, inflate, &body)) goto done;
+        int64_t here = rows_among(body.body, body.size, page.rows, wanted.buf, wanted.len / 8, found + many, values + many);
+        if (here < 0) {
+            refused();
+            goto done;
+        }
+        for (int64_t i = 0; i < here; i++) found[many + i] += first;
+        many += here;
+        first += page.rows;
+    }
+    result = Py_BuildValue("y#y#", (const char *)found, (Py_ssize_t)(many * 8), (const char *)values, (Py_ssize_t)(many * 8));
+done:
+    PyMem_Free(found);
+    PyMem_Free(values);
+    Py_XDECREF(body.held);
+    PyBuffer_Release(&wanted);
+    PyBuffer_Release(&data);
+    return result;
+}
+
+const char carrying_doc[] =
+    "carrying(data, chunk, rows, wanted, inflate)\n--\n\n"
+    "Find the rows of a column chunk of so many rows whose bytes (8 or more, all of one width) are among some, which lie one\n"
+    "after the other in ascending order: their numbers as bytes (int64). Raises ValueError as `pick` does, and for a column\n"
+    "whose values are not plain.";
+
+PyObject *carrying(PyObject *self, PyObject *args) {
+    (void)self;
+    PyObject *described, *inflate, *result = NULL;
+    Py_buffer data = {0}, wanted = {0};
+    Py_ssize_t rows;
+    Unpacked body = {0};
+    int64_t *found = NULL, *prefixes = NULL;
+    Chunk chunk;
+    if (!PyArg_ParseTuple(args, "y*Ony*O", &data, &described, &rows, &wanted, &inflate)) return NULL;
+    if (!open_chunk(described, &data, &chunk)) goto done;
+    int64_t width = chunk.kind;
+    if (rows < 0 || rows > INT32_MAX || chunk.form != FORM_BYTES || width < 8 || wanted.len % width) {
+        refused();
+        goto done;
+    }
+    Py_ssize_t count = wanted.len / width;
+    found = PyMem_Malloc((size_t)rows * sizeof *found + 1);
+    prefixes = PyMem_Malloc((size_t)count * sizeof *prefixes + 1);
+    if (!found || !prefixes) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    bool fits = true;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        prefixes[i] = prefix_of((const uint8_t *)wanted.buf + i * width);
+        fits &= !i || prefixes[i - 1] <= prefixes[i];
+    }
+    int64_t many = 0;
+    for (int64_t first = 0; fits && first < rows;) {
+        Page page;
+        fits = next_page(&chunk.at, chunk.end, chunk.packed, &page) && !page.dictionary && page.encoding == PLAIN
+               && page.rows <= rows - first;
+        if (!fits) break;
+        if (!unpack(&page, inflate, &body)) goto done;
+        if (!(fits = body.size == (page.rows - page.nulls) * width)) break;
+        int64_t here = bytes_among(body.body, body.size, width, wanted.buf, prefixes, count, found + many);
+        fits = rows_of_values(&page, found + many, here);
+        for (int64_t i = 0; i < here; i++) found[many + i] += first;
+        many += here;
+        first += page.rows;
+    }
+    if (fits) result = PyBytes_FromStringAndSize((const char *)found, (Py_ssize_t)(many * 8));
+    else refused();
+done:
+    PyMem_Free(found);
+    PyMem_Free(prefixes);
+    Py_XDECREF(body.held);
+    PyBuffer_Release(&wanted);
+    PyBuffer_Release(&data);
+    return result;
+}

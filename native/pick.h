@@ -1,0 +1,16 @@
+/* What Python calls of `pages.c`. */
+#ifndef LETHE_PICK_H
+#define LETHE_PICK_H
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+enum { FORM_BITS, FORM_NUMBER, FORM_TEXT, FORM_BYTES };
+
+extern const char pick_doc[], where_doc[], carrying_doc[];
+PyObject *pick(PyObject *self, PyObject *args);
+PyObject *where(PyObject *self, PyObject *args);
+PyObject *carrying(PyObject *self, PyObject *args);
+
+#endif
