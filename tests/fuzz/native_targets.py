@@ -315,6 +315,64 @@ def rows(data: bytes) -> None:
         assert digests == b"".join(sha3_512(text).digest() for text in whole)
 
 
+FORMS = (
+    (native.BITS, 0),
+    (native.NUMBER, 4),
+    (native.NUMBER, 8),
+    (native.TEXT, -1),
+    (native.BYTES, -1),
+    (native.BYTES, 16),
+)
+OF_FORM: dict[int, type] = {native.BITS: bool, native.NUMBER: int, native.TEXT: str, native.BYTES: bytes}
+HEAD = 4
+
+
+def pages(data: bytes) -> None:
+    """Any bytes are the pages of a column: what is taken out of them is of its form, and found again where it is."""
+    if len(data) < HEAD:
+        return
+    form, width = FORMS[data[0] % len(FORMS)]
+    chunk = HEAD, len(data), bool(data[1] & 1), form, width
+    wanted = Random(data[2:HEAD]).sample(range(data[2] + 1 << data[3] % 5), min(data[2] + 1, 9))
+    rows = np.array(sorted(wanted), np.int64)
+    values = _picked(data, chunk, rows)
+    if values is not None:
+        assert len(values) == len(rows)
+        assert all(value is None or type(value) is OF_FORM[form] for value in values)
+        for row, value in zip(rows[:3], values[:3], strict=True):  # one by one as together
+            assert _picked(data, chunk, rows[rows == row]) == [value]
+    whole = int(rows[-1]) + 1
+    for find, given in (("where", [v for v in values or [0, 7] if isinstance(v, int)]),
+                        ("carrying", [v for v in values or [bytes(16)] if isinstance(v, bytes)])):  # fmt: skip
+        among = sorted(set(given))
+        asked = np.array(among, np.int64) if find == "where" else exact(b"".join(among))
+        try:
+            found = getattr(native, find)(exact(data), chunk, whole, asked, _inflate)
+        except ValueError:
+            continue
+        at, *integers = [np.frombuffer(one, np.int64) for one in (found if find == "where" else (found,))]
+        assert (np.diff(at) > 0).all()
+        assert len(at) == 0 or 0 <= at[0] <= at[-1] < whole
+        assert values is None or {r for r, v in zip(rows.tolist(), values, strict=True) if v in among} <= set(
+            at.tolist()
+        )
+        assert not integers or set(integers[0].tolist()) <= set(among)
+
+
+def _picked(data: bytes, chunk: tuple[int, int, bool, int, int], rows: Array) -> list[Any] | None:
+    try:
+        return native.pick(exact(data), [chunk], rows, _inflate)[0]
+    except ValueError:
+        return None
+
+
+def _inflate(packed: bytes, size: int) -> bytes:
+    """What is packed says how long it is, so that pages of the fuzzer's own come of it, not those of a compressor."""
+    if size > LARGEST:
+        raise ValueError
+    return (packed * (size // max(1, len(packed)) + 1))[:size].ljust(size, b"\0")
+
+
 def arguments(data: bytes) -> None:
     """Whatever the functions are called with, they answer or raise: sizes, numbers and objects of any kind."""
     draw = Random(data)
@@ -325,6 +383,7 @@ def arguments(data: bytes) -> None:
         np.zeros(VIEW, np.uint8), np.frombuffer(data[: len(data) // 8 * 8], np.int64),
         (b"", None, 0, exact(data), [data]),
         [(b'"n":', None, 0, exact(bytes(VIEW)), [])], np.zeros(1, np.uint8), np.zeros(1, np.uint32), 1,
+        (0, len(data), 1, 1, 4), [(3, len(data) + 1, 0, 3, 16)], [(-1, 2, 0, 2, -1), None], len, _inflate,
     ]  # fmt: skip
     fitting = {
         "read": [[[(b"a", 0, 0)]], 1, data, np.array([0, len(data)], np.int64), np.zeros(1, np.bool_),
@@ -338,6 +397,9 @@ def arguments(data: bytes) -> None:
         "digests": [0, data, np.array([0, len(data)], np.int32), 1],
         "sha3_512": [[data, b""], np.array([1, 0, 1], np.int32)],
         "above": [data[: len(data) // 32 * 32], 3],
+        "pick": [data, [(0, len(data), 0, native.TEXT, -1)], np.array([0, 5], np.int64), _inflate],
+        "where": [data, (0, len(data), 1, native.NUMBER, 8), 20, np.array([0, 5], np.int64), _inflate],
+        "carrying": [data, (0, len(data), 0, native.BYTES, 16), 20, data[: len(data) // 16 * 16], _inflate],
     }  # fmt: skip
     for name, given in fitting.items():
         for _ in range(6):
@@ -356,6 +418,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "columns": columns,
     "blocks": blocks,
     "rows": rows,
+    "pages": pages,
     "arguments": arguments,
 }
 

@@ -21,9 +21,18 @@ THOSE_THAT_TOUCH_IT = [
     "tests/unit/streams/test_native.py",
     "tests/unit/keys/test_tokens.py",
     "tests/unit/integrity/test_compiled_rows.py",
+    "tests/unit/tiers/test_picked.py",
     "tests/property/splitting/test_fields.py",
 ]
-RUNS = {"reader": 8_000, "records": 100, "columns": 8_000, "blocks": 8_000, "rows": 4_000, "arguments": 4_000}
+RUNS = {
+    "reader": 8_000,
+    "records": 100,
+    "columns": 8_000,
+    "blocks": 8_000,
+    "rows": 4_000,
+    "pages": 8_000,
+    "arguments": 4_000,
+}
 PLANTED = """
 import ctypes, numpy as np, built_native
 from lethe import _native

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import threading
 import tracemalloc
@@ -9,7 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 from lethe.schemas.compiled import native
 
@@ -62,6 +66,50 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "blocks, do not fit": (code.blocks, (VALUE, np.array([0, 9], np.int64), b"\1\2")),
     "blocks, no codes": (code.blocks, (VALUE, np.array([0, len(VALUE)], np.int64), "text")),
 }
+
+
+def inflate(packed: bytes, size: int) -> bytes:
+    return packed.ljust(size, b"\0")
+
+
+def refuse(packed: bytes, size: int) -> bytes:
+    raise ValueError
+
+
+def pages(*values: str | None) -> tuple[bytes, int]:
+    """The pages of a column of texts, and how long they are; or of numbers."""
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"a": list(values)}), sink, data_page_version="2.0", compression="zstd")
+    chunk = pq.read_metadata(sink).row_group(0).column(0)
+    start = chunk.dictionary_page_offset
+    return sink.getvalue()[start : start + chunk.total_compressed_size], chunk.total_compressed_size
+
+
+def unpacked(packed: bytes, size: int) -> bytes:
+    return zstandard.decompress(packed, size)
+
+
+PAGES, LENGTH = pages("a", None, "a text too long to be short", "a")
+FIRST = np.array([0, 2], np.int64)
+CALLS |= {
+    "pick": (code.pick, (PAGES, [(0, LENGTH, 1, code.TEXT, -1)], FIRST, unpacked)),
+    "pick, nowhere": (code.pick, (PAGES, [(0, LENGTH + 1, 1, code.TEXT, -1)], FIRST, unpacked)),
+    "pick, too few rows": (code.pick, (PAGES, [(0, LENGTH, 1, code.TEXT, -1)], FIRST + 3, unpacked)),
+    "pick, no text": (code.pick, (PAGES, [(0, LENGTH, 1, code.NUMBER, 8)], FIRST, unpacked)),
+    "pick, too short": (code.pick, (PAGES, [(0, LENGTH, 1, code.TEXT, -1)], FIRST, inflate)),
+    "pick, refused": (code.pick, (PAGES, [(0, LENGTH, 1, code.TEXT, -1)], FIRST, refuse)),
+    "pick, no bytes": (code.pick, (PAGES, [(0, LENGTH, 1, code.TEXT, -1)], FIRST, lambda *given: None)),
+    "pick, no chunk": (code.pick, (PAGES, [(0, LENGTH, 1, code.TEXT, -1), None], FIRST, unpacked)),
+    "where": (code.where, (PAGES, (0, LENGTH, 1, code.NUMBER, 8), 4, FIRST, unpacked)),
+    "where, no numbers": (code.where, (PAGES, (0, LENGTH, 1, code.TEXT, -1), 4, FIRST, unpacked)),
+    "carrying": (code.carrying, (PAGES, (0, LENGTH, 1, code.BYTES, 16), 4, VALUE[:32], unpacked)),
+    "carrying, no width": (code.carrying, (PAGES, (0, LENGTH, 1, code.BYTES, 16), 4, VALUE[:31], unpacked)),
+}
+
+
+def test_what_is_given_to_these_calls_is_taken() -> None:
+    call, given = CALLS["pick"]
+    assert call(*given) == [["a", "a text too long to be short"]]
 
 
 def flat(given: Any) -> list[Any]:
