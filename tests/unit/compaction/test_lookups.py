@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
+from looked_at import Reads
 from retention_world import World, report
 
 from lethe.operations.asker import Asker
@@ -93,34 +94,21 @@ def test_everybody_is_found(make_world: Callable[..., World]) -> None:
         assert sorted(mine) == expected
 
 
+@pytest.mark.parametrize("compiled", [True, False])
 def test_a_look_up_of_a_compacted_month_reads_one_row_group_of_one_file(
-    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, compiled: bool
 ) -> None:
     world = make_world()
     filled(world)
     compact(world.runtime, Asked(whole=True))
-    opened: list[str] = []
-    groups: set[int] = set()
-    whole = places.Opened
-
-    class Counting(whole):  # type: ignore[misc, valid-type]
-        def __init__(self, objects: Any, path: str, *more: Any, **named: Any) -> None:
-            opened.append(path)
-            self.path = path
-            super().__init__(objects, path, *more, **named)
-
-        def read(self, group: int, columns: list[str] | None = None) -> Any:
-            groups.update([group] if self.path.startswith("identifiers") else [])
-            return super().read(group, columns)
-
-    monkeypatch.setattr("lethe.tiers.window._footers.Opened", Counting)
+    reads = Reads(monkeypatch, compiled)
     runtime = world.runtime
     wanted = {("2025-03", "12"): Tokens(frozenset(world.tokens(HER, ["2025-03"]).values()), frozenset())}
     assert len(by_token(runtime.objects, runtime.warehouse.window["identifiers"], wanted)) == 6
-    assert len(opened) == 1
-    assert len(groups) <= 2, "a token's rows may lie on both sides of a border"
+    assert len(reads.opened) == 1
+    assert 1 <= len(reads.of("identifiers")) <= 2, "a token's rows may lie on both sides of a border"
     assert len(answers(world, HER)) == 6, "asked with all that her number could be besides"
-    assert len(groups) <= 2, "a token's rows may lie on both sides of a border"
+    assert 1 <= len(reads.of("identifiers")) <= 2, "a token's rows may lie on both sides of a border"
 
 
 def test_a_lookup_goes_on_where_a_file_goes_away_meanwhile(
@@ -142,54 +130,29 @@ def test_a_lookup_goes_on_where_a_file_goes_away_meanwhile(
     assert len(world.found(HER)) == 6
 
 
-class Reads:
-    """Which row groups and columns of which tables were read."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.opened: list[str] = []
-        self.groups: list[tuple[str, int]] = []
-        self.columns: set[tuple[str, str]] = set()
-        whole, log = places.Opened, self
-
-        class Counting(whole):  # type: ignore[misc, valid-type]
-            def __init__(self, objects: Any, path: str, *more: Any, **named: Any) -> None:
-                self.path = path
-                log.opened.append(path)
-                super().__init__(objects, path, *more, **named)
-
-            def read(self, group: int, columns: list[str] | None = None) -> Any:
-                log.groups.append((self.path, group))
-                log.columns |= {(self.path.split("/")[0], name) for name in columns or ["*"]}
-                return super().read(group, columns)
-
-        monkeypatch.setattr("lethe.tiers.window._footers.Opened", Counting)
-
-    def of(self, table: str) -> set[tuple[str, int]]:
-        """Name the row groups of a table."""
-        return {(path, group) for path, group in self.groups if path.startswith(table)}
-
-
+@pytest.mark.parametrize("compiled", [True, False])
 def test_the_join_reads_one_row_group_a_record_and_no_empty_column(
-    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, compiled: bool
 ) -> None:
     world = make_world()
     filled(world)
     compact(world.runtime, Asked(whole=True))
-    reads = Reads(monkeypatch)
+    reads = Reads(monkeypatch, compiled)
     records = answers(world, HER)
     streams = {r["record"].rsplit("/", 1)[0] for r in records}
     assert (len(records), len(streams)) == (6, 6)
     assert 1 <= len(reads.of("metadata")) <= 6
     archive = world.rows("metadata")
     empty = {name for name in archive[0] if all(row[name] is None for row in archive)}
-    read = {name for table, name in reads.columns if table == "metadata"}
+    read = reads.columns_of("metadata")
     assert empty
     assert not read & {*empty, "*"}
     assert all(records[0][name] is None for name in empty & records[0].keys())
 
 
+@pytest.mark.parametrize("compiled", [True, False])
 def test_a_run_of_an_earlier_release_says_nothing_of_itself_and_answers_the_same(
-    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, compiled: bool
 ) -> None:
     world = make_world()
     filled(world)
@@ -197,9 +160,9 @@ def test_a_run_of_an_earlier_release_says_nothing_of_itself_and_answers_the_same
     with monkeypatch.context() as earlier:
         earlier.setattr(layout.Contents, "encode", lambda _: {})
         compact(world.runtime, Asked(whole=True))
-    reads = Reads(monkeypatch)
+    reads = Reads(monkeypatch, compiled)
     assert answers(world, HER) == before
-    assert any(name == "integrity_hash" for _, name in reads.columns)
+    assert "integrity_hash" in reads.columns_of("metadata")
 
 
 def test_positions_lead_to_the_row_groups_that_begin_no_later() -> None:
@@ -242,8 +205,9 @@ print(len(found.records), "pandas" in sys.modules)
     assert find_spec("pandas") is not None, "the extras of the tests bring it"
 
 
+@pytest.mark.parametrize("compiled", [True, False])
 def test_several_values_share_one_reading(
-    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, compiled: bool
 ) -> None:
     """Fifty targets open no file twice and read no row group more often than one reading of it needs."""
     world = make_world()
@@ -255,7 +219,7 @@ def test_several_values_share_one_reading(
     people = sorted(f"+{s.value}" for s in everybody if s.kind == "msisdn")[:48]
     values = [HER, "same-1", *people]
     alone = [lookup(world.runtime, asker, value) for value in values]
-    reads = Reads(monkeypatch)
+    reads = Reads(monkeypatch, compiled)
     entries = len(list(world.runtime.audit.entries()))
     together = lookup_each(world.runtime, asker, values)
     assert [t.records for t in together] == [a.records for a in alone]
