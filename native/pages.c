@@ -280,6 +280,34 @@ static bool open_mini(Deltas *d) {
     return true;
 }
 
+/* Add up so many numbers of `width` bits, of which the first is at the first bit; all their bytes are there. */
+static uint64_t sum_of(const uint8_t *bits, int64_t many, int width, const uint8_t *end) {
+    uint64_t sum = 0, bit = 0, mask = width < 64 ? ((uint64_t)1 << width) - 1 : UINT64_MAX;
+    if (!width) return 0;
+    if (LITTLE && width <= 56 && end - bits - (many * width + 7) / 8 >= 8) { /* the last of eight bytes may lie behind */
+        for (int64_t i = 0; i < many; i++, bit += (uint64_t)width) {
+            uint64_t word;
+            memcpy(&word, bits + bit / 8, 8);
+            sum += word >> (bit % 8) & mask;
+        }
+        return sum;
+    }
+    for (int64_t i = 0; i < many; i++, bit += (uint64_t)width) sum += bits_at(bits, bit, width);
+    return sum;
+}
+
+/* Go over whole small blocks that follow, of `most` values at most; return how many values that were, -1 if they end too early. */
+static int64_t stride(Deltas *d, int64_t most) {
+    int64_t over = 0;
+    while (d->at >= d->in_mini && most - over >= d->in_mini) {
+        if (!open_mini(d)) return -1;
+        d->value += d->least * (uint64_t)d->in_mini + sum_of(d->bits, d->in_mini, d->width, d->c.end);
+        d->at = d->in_mini;
+        over += d->in_mini;
+    }
+    return over;
+}
+
 /* Go to the value after the one in `value`. */
 static bool step(Deltas *d) {
     if (d->at >= d->in_mini && !open_mini(d)) return false;
@@ -306,8 +334,11 @@ bool delta_values(const uint8_t *body, int64_t size, const int64_t *numbers, ptr
         values[i] = 0;
         if (numbers[i] < 0) continue;
         if (numbers[i] < number || numbers[i] >= d.left) return false;
-        for (; number < numbers[i]; number++)
-            if (!step(&d)) return false;
+        while (number < numbers[i]) {
+            int64_t over = stride(&d, numbers[i] - number);
+            if (over < 0 || (!over && !step(&d))) return false;
+            number += over ? over : 1;
+        }
         values[i] = (int64_t)d.value;
     }
     return true;
@@ -369,6 +400,33 @@ int64_t prefix_of(const uint8_t *at) {
     uint64_t found = 0;
     for (int i = 0; i < 8; i++) found = found << 8 | at[i];
     return (int64_t)(found ^ (uint64_t)1 << 63);
+}
+
+/* Return the number of the first of values, in the order of their bytes, that is not before one that is wanted. */
+static int64_t first_from(const uint8_t *body, int64_t many, int64_t width, const uint8_t *wanted) {
+    int64_t low = 0, high = many;
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (memcmp(body + middle * width, wanted, (size_t)width) < 0) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+int64_t bytes_in_order(const uint8_t *body, int64_t size, int64_t width, const uint8_t *wanted, ptrdiff_t count, int64_t *found) {
+    int64_t many = 0, values = size / width;
+    if (!values) return 0;
+    /* Of thousands of tokens few lie between the first one and the last. */
+    for (ptrdiff_t i = first_from(wanted, count, width, body); i < count; i++) {
+        const uint8_t *one = wanted + i * width;
+        if (memcmp(one, body + (values - 1) * width, (size_t)width) > 0) break;
+        if (i && memcmp(one - width, one, (size_t)width) >= 0) continue;
+        for (int64_t at = first_from(body, values, width, one); at < values; at++) {
+            if (many >= values || memcmp(body + at * width, one, (size_t)width) != 0) break;
+            found[many++] = at;
+        }
+    }
+    return many;
 }
 
 int64_t bytes_among(const uint8_t *body, int64_t size, int64_t width, const uint8_t *wanted, const int64_t *prefixes,

@@ -60,6 +60,9 @@ int64_t rows_among(const uint8_t *body, int64_t size, int64_t rows, const int64_
 int64_t bytes_among(const uint8_t *body, int64_t size, int64_t width, const uint8_t *wanted, const int64_t *prefixes,
                     ptrdiff_t count, int64_t *found);
 
+/* The same where values are in the order of their bytes, by halving: the numbers ascend if they are. */
+int64_t bytes_in_order(const uint8_t *body, int64_t size, int64_t width, const uint8_t *wanted, ptrdiff_t count, int64_t *found);
+
 /* Return the first eight bytes as a number; in the order of bytes numbers ascend. */
 int64_t prefix_of(const uint8_t *at);
 

@@ -276,20 +276,21 @@ done:
 }
 
 const char carrying_doc[] =
-    "carrying(data, chunk, rows, wanted, inflate)\n--\n\n"
+    "carrying(data, chunk, rows, wanted, ordered, inflate)\n--\n\n"
     "Find the rows of a column chunk of so many rows whose bytes (8 or more, all of one width) are among some, which lie one\n"
-    "after the other in ascending order: their numbers as bytes (int64). Raises ValueError as `pick` does, and for a column\n"
-    "whose values are not plain.";
+    "after the other in ascending order: their numbers as bytes (int64). `ordered`: the column's are in that order, too, nulls\n"
+    "at the end. Raises ValueError as `pick` does, and for a column whose values are not plain.";
 
 PyObject *carrying(PyObject *self, PyObject *args) {
     (void)self;
     PyObject *described, *inflate, *result = NULL;
     Py_buffer data = {0}, wanted = {0};
     Py_ssize_t rows;
+    int ordered;
     Unpacked body = {0};
     int64_t *found = NULL, *prefixes = NULL;
     Chunk chunk;
-    if (!PyArg_ParseTuple(args, "y*Ony*O", &data, &described, &rows, &wanted, &inflate)) return NULL;
+    if (!PyArg_ParseTuple(args, "y*Ony*pO", &data, &described, &rows, &wanted, &ordered, &inflate)) return NULL;
     if (!open_chunk(described, &data, &chunk)) goto done;
     int64_t width = chunk.kind;
     if (rows < 0 || rows > INT32_MAX || chunk.form != FORM_BYTES || width < 8 || wanted.len % width) {
@@ -316,7 +317,10 @@ PyObject *carrying(PyObject *self, PyObject *args) {
         if (!fits) break;
         if (!unpack(&page, inflate, &body)) goto done;
         if (!(fits = body.size == (page.rows - page.nulls) * width)) break;
-        int64_t here = bytes_among(body.body, body.size, width, wanted.buf, prefixes, count, found + many);
+        int64_t here = ordered ? bytes_in_order(body.body, body.size, width, wanted.buf, count, found + many)
+                               : bytes_among(body.body, body.size, width, wanted.buf, prefixes, count, found + many);
+        for (int64_t i = 1; i < here; i++) fits &= found[many + i - 1] < found[many + i];
+        if (!fits) break;
         fits = rows_of_values(&page, found + many, here);
         for (int64_t i = 0; i < here; i++) found[many + i] += first;
         many += here;

@@ -41,9 +41,9 @@ class Reads:
         def told(name: str) -> None:
             ask = getattr(Picker, name)
 
-            def asked(self: Picker, group: int, columns: str | Sequence[str], sought: Any) -> Any:
+            def asked(self: Picker, group: int, columns: str | Sequence[str], *sought: Any) -> Any:
                 read(paths[id(self._data)], group, [columns] if isinstance(columns, str) else columns)
-                return ask(self, group, columns, sought)
+                return ask(self, group, columns, *sought)
 
             monkeypatch.setattr(Picker, name, asked)
 

@@ -347,7 +347,8 @@ def pages(data: bytes) -> None:
         among = sorted(set(given))
         asked = np.array(among, np.int64) if find == "where" else exact(b"".join(among))
         try:
-            found = getattr(native, find)(exact(data), chunk, whole, asked, _inflate)
+            more = (_inflate,) if find == "where" else (bool(data[1] & 2), _inflate)
+            found = getattr(native, find)(exact(data), chunk, whole, asked, *more)
         except ValueError:
             continue
         at, *integers = [np.frombuffer(one, np.int64) for one in (found if find == "where" else (found,))]
@@ -399,7 +400,7 @@ def arguments(data: bytes) -> None:
         "above": [data[: len(data) // 32 * 32], 3],
         "pick": [data, [(0, len(data), 0, native.TEXT, -1)], np.array([0, 5], np.int64), _inflate],
         "where": [data, (0, len(data), 1, native.NUMBER, 8), 20, np.array([0, 5], np.int64), _inflate],
-        "carrying": [data, (0, len(data), 0, native.BYTES, 16), 20, data[: len(data) // 16 * 16], _inflate],
+        "carrying": [data, (0, len(data), 0, native.BYTES, 16), 20, data[: len(data) // 16 * 16], False, _inflate],
     }  # fmt: skip
     for name, given in fitting.items():
         for _ in range(6):

@@ -46,7 +46,8 @@ class Footer:
         """What a merged file says of itself."""
         self._notes = None if self.contents is None else Notes(self.contents, file_schema(table))
         self.groups = range(metadata.num_row_groups)
-        self._merged = merged
+        self.merged = merged
+        """Whether its rows are in the order of their table: a merge has written it."""
         self.columns = {metadata.schema.column(at).path: at for at in range(metadata.num_columns)}
         self.names = [name for name in file_schema(table).names if name in self.columns]
         """The columns it has of its table's, in their order there."""
@@ -81,7 +82,7 @@ class Footer:
     def with_tokens(self, tokens: Iterable[bytes]) -> dict[bytes, list[int]]:
         """Return the row groups that can have each of the tokens, as their statistics say."""
         tokens, found = list(tokens), dict[bytes, list[int]]()
-        if self._merged and len(tokens) * _SEEN_OF_EACH > len(self.groups) and self._token_ends is not None:
+        if self.merged and len(tokens) * _SEEN_OF_EACH > len(self.groups) and self._token_ends is not None:
             # For many tokens it pays to have the ends of all row groups side by side.
             least, greatest = self._token_ends
             for token in tokens:
@@ -92,12 +93,12 @@ class Footer:
             return found
         for token in tokens:
             # A merged file is in the order of tokens: halving finds the first one, and those that follow are near.
-            at = self._first_reaching(token) if self._merged else 0
+            at = self._first_reaching(token) if self.merged else 0
             for group in range(at, len(self.groups)):
                 ends = self.ends("token", group)
                 if ends is None or ends[0] <= token <= ends[1]:
                     found.setdefault(token, []).append(group)
-                elif self._merged and token < ends[0]:
+                elif self.merged and token < ends[0]:
                     break
         return found
 

@@ -49,14 +49,15 @@ class Group:
         stream, partition = self._noted.get("stream"), self._noted.get("partition")
         return None if stream is None or partition is None else (stream, partition)
 
-    def carrying(self, tokens: Iterable[bytes], messages: Iterable[bytes]) -> Rows:
-        """Return the rows that carry one of some tokens, or one of some tokens of messages."""
-        messages = list(messages)
+    def carrying(self, tokens: Sequence[bytes], messages: Sequence[bytes]) -> Rows:
+        """Return the rows that carry one of some tokens, or one of some tokens of messages; both given in order."""
         if self._reader.picker is not None:
             try:
                 pick = self._reader.picker.carrying
-                rows = pick(self._number, "token", tokens)
-                return np.union1d(rows, pick(self._number, "message_token", messages)) if messages else rows
+                rows = pick(self._number, "token", tokens, self._reader.footer.merged)
+                if messages:
+                    rows = np.union1d(rows, pick(self._number, "message_token", messages, False))
+                return rows
             except OtherwiseError:
                 pass
         self._read(["token", "message_token"] if messages else ["token"])
@@ -122,8 +123,7 @@ class Group:
         self._columns.update(zip(rows.column_names, rows.columns, strict=True))
 
 
-def _among(column: pa.ChunkedArray, values: Iterable[bytes]) -> Any:
-    wanted = sorted(values)
+def _among(column: pa.ChunkedArray, wanted: Sequence[bytes]) -> Any:
     # Not `pa.array`, here and elsewhere in a look-up: where pandas is installed that brings it in, which takes longer
     # than all the rest in a process that was just started.
     tokens = pa.Array.from_buffers(pa.binary(16), len(wanted), [None, pa.py_buffer(b"".join(wanted))])

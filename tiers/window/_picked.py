@@ -7,7 +7,7 @@ house writes it, and whatever does not add up, is left to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -90,12 +90,15 @@ class Picker:
             raise OtherwiseError from None
         return np.frombuffer(rows, np.int64), np.frombuffer(values, np.int64)
 
-    def carrying(self, group: int, name: str, wanted: Iterable[bytes]) -> Rows:
-        """Find the rows of a group whose bytes are among some. Raises `OtherwiseError`."""
+    def carrying(self, group: int, name: str, wanted: Sequence[bytes], ordered: bool) -> Rows:
+        """Find the rows of a group whose bytes are among some, given in ascending order; `ordered`: the rows are, too.
+
+        Raises `OtherwiseError`.
+        """
         chunk = self._chunks.chunk(group, name)
-        values = b"".join(sorted(wanted))
+        values = b"".join(wanted)
         try:
-            rows = _code.carrying(self._data, chunk, self._chunks.rows(group), values, self._inflate)
+            rows = _code.carrying(self._data, chunk, self._chunks.rows(group), values, ordered, self._inflate)
         except (ValueError, MemoryError, zstandard.ZstdError):
             raise OtherwiseError from None
         return np.frombuffer(rows, np.int64)

@@ -149,10 +149,11 @@ def _tokens_in(
     groups = footer.filtered(opened, "token", footer.with_tokens(wanted.subjects))
     groups |= footer.filtered(opened, "message_token", dict.fromkeys(wanted.messages, footer.groups))
     reader = GroupReader(opened, footer, table)
+    subjects, messages = sorted(wanted.subjects), sorted(wanted.messages)
     found: list[dict[str, Any]] = []
     for number in sorted(groups):
         group = Group(reader, number)
-        found += group.taken(group.carrying(wanted.subjects, wanted.messages), partition, group.names)
+        found += group.taken(group.carrying(subjects, messages), partition, group.names)
     return found
 
 

@@ -102,8 +102,11 @@ CALLS |= {
     "pick, no chunk": (code.pick, (PAGES, [(0, LENGTH, 1, code.TEXT, -1), None], FIRST, unpacked)),
     "where": (code.where, (PAGES, (0, LENGTH, 1, code.NUMBER, 8), 4, FIRST, unpacked)),
     "where, no numbers": (code.where, (PAGES, (0, LENGTH, 1, code.TEXT, -1), 4, FIRST, unpacked)),
-    "carrying": (code.carrying, (PAGES, (0, LENGTH, 1, code.BYTES, 16), 4, VALUE[:32], unpacked)),
-    "carrying, no width": (code.carrying, (PAGES, (0, LENGTH, 1, code.BYTES, 16), 4, VALUE[:31], unpacked)),
+    "carrying": (code.carrying, (PAGES, (0, LENGTH, 1, code.BYTES, 16), 4, VALUE[:32], False, unpacked)),
+    "carrying, no width": (
+        code.carrying,
+        (PAGES, (0, LENGTH, 1, code.BYTES, 16), 4, VALUE[:31], False, unpacked),
+    ),
 }
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lethe.schemas.arrow import TABLES, file_schema
-from lethe.tiers.delta.files import encoding
+from lethe.tiers.delta.files import SORTED_BY, by_token, encoding
 from lethe.tiers.delta.places import Opened
 from lethe.tiers.store.objects import LocalObjects
 from lethe.tiers.window import _groups, _picked
@@ -67,8 +67,8 @@ def written(folder: Path, table: str, rows: pa.Table, **how: Any) -> Opened:
     return Opened(LocalObjects(folder), f"{table}/file.parquet", path.stat().st_size)
 
 
-def reader_of(opened: Opened, table: str) -> GroupReader:
-    return GroupReader(opened, Footer(opened.metadata, table, merged=False), table)
+def reader_of(opened: Opened, table: str, merged: bool = False) -> GroupReader:
+    return GroupReader(opened, Footer(opened.metadata, table, merged), table)
 
 
 def both(reader: GroupReader, monkeypatch: pytest.MonkeyPatch, ask: Any) -> tuple[Any, Any]:
@@ -144,8 +144,9 @@ def test_rows_at_offsets_are_those_the_library_finds(
 
 @pytest.mark.parametrize("nulls", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("messages", [False, True])
+@pytest.mark.parametrize("merged", [False, True])
 def test_rows_with_tokens_are_those_the_library_finds(
-    nulls: float, messages: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nulls: float, messages: bool, merged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = Random(f"{nulls}{messages}")
     rows = rows_of(chance, "identifiers", 3_000)
@@ -156,13 +157,15 @@ def test_rows_with_tokens_are_those_the_library_finds(
         drawn_tokens = [None if chance.random() < nulls else chance.choice(all_tokens) for _ in range(3_000)]
         at = rows.schema.get_field_index(name)
         rows = rows.set_column(at, rows.schema.field(at), pa.array(drawn_tokens, pa.binary(16)))
+    if merged:
+        rows = rows.take(by_token(rows, SORTED_BY["identifiers"]))
     opened = written(tmp_path, "identifiers", rows, row_group_size=1_000, max_rows_per_page=333)
-    sought = [*chance.sample(all_tokens, 40), chance.randbytes(16)]
+    sought = [*sorted(chance.sample(all_tokens, 20)), *sorted([*chance.sample(all_tokens, 20), bytes(16)])]
 
     def ask(group: Group) -> Any:
         return group.carrying(sought[:20], sought[20:] if messages else ()).tolist()
 
-    found, expected = both(reader_of(opened, "identifiers"), monkeypatch, ask)
+    found, expected = both(reader_of(opened, "identifiers", merged), monkeypatch, ask)
     assert found == expected
     assert any(found) == (nulls < 1)
 
