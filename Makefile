@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-TEST := $(BIN)/python -m pytest -p no:cacheprovider -n 2 --dist loadfile
+TEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 # Tests start hundreds of processes: without compiled modules each of them takes half as long again to begin.
 export PYTHONDONTWRITEBYTECODE :=
 # What the tests need beside Python, and the Debian package it is in; Apache Kafka and Maven only for `make test-kafka` and `make test-spark`.
@@ -47,6 +47,10 @@ demo: setup ## Show the whole path on 200,000 made-up records, under var/demo
 .PHONY: test
 test: setup tools ## The whole test-suite, on the embedded broker; a part of it with T=tests/unit/keys
 	$(TEST) $(T)
+
+.PHONY: again
+again: ## Once more, one after the other, what failed of the last tests
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 3 $(T)
 
 .PHONY: test-fast
 test-fast: setup ## What most changes break, in under a minute
