@@ -102,7 +102,7 @@ class Broker:
                 except BufferError:  # the client's queue is full: let it send
                     producer.poll(0.1)
             producer.poll(0)
-        assert producer.flush(30) == 0, "some records were not acknowledged within 30 s"
+        assert producer.flush(120) == 0, "some records were not acknowledged within 120 s"
         assert not failures, failures[0]
 
     def read(self, topic: str, partitions: Iterable[int] = (0,), **settings: Any) -> list[Message]:
@@ -112,9 +112,9 @@ class Broker:
         with self.consumer(**{"enable.partition.eof": True, **settings}) as consumer:
             consumer.assign(wanted)
             ended: set[int] = set()
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120
             while len(ended) < len(wanted):
-                assert time.monotonic() < deadline, f"the end of {topic} was not reached within 30 s"
+                assert time.monotonic() < deadline, f"the end of {topic} was not reached within 120 s"
                 for message in consumer.consume(10_000, 0.2):
                     error = message.error()
                     if error is None:

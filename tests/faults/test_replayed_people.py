@@ -70,7 +70,7 @@ def lethe(plant: ReplayPlant, *arguments: str, status: int = 0, **more: str) -> 
         cwd=plant.directory,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == status, (arguments, done.stdout[-800:], done.stderr[-800:])
     return json.loads(done.stdout) if done.stdout else None, done.stderr

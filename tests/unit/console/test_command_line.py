@@ -40,7 +40,7 @@ class Lethe:
             cwd=self.home,
             input=stdin,
             capture_output=True,
-            timeout=60,
+            timeout=240,
         )
         assert done.returncode == status, (arguments, done.stdout[-500:], done.stderr[-2000:])
         self.errors = done.stderr.decode()

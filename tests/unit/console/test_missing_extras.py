@@ -37,7 +37,7 @@ def run(
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LETHE_")}
     return subprocess.run(
         [sys.executable, "-c", WITHOUT.format(libraries=libraries), *command],
-        cwd=folder, env=clean, capture_output=True, text=True, timeout=60, check=False,
+        cwd=folder, env=clean, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
 
 

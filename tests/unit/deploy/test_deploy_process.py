@@ -56,22 +56,22 @@ def test_a_child_that_does_not_listen_is_killed(tmp_path: Path) -> None:
 
 def test_stopping_twice_gives_the_same_status() -> None:
     child = spawn([sys.executable, "-c", "raise SystemExit(3)"])
-    assert [stop(child, grace=10), stop(child)] == [3, 3] or child.returncode == -signal.SIGTERM
+    assert [stop(child, grace=60), stop(child)] == [3, 3] or child.returncode == -signal.SIGTERM
 
 
 def test_output_of_several_runs_is_kept(tmp_path: Path) -> None:
     log = tmp_path / "folder" / "child.log"
     for word in ("one", "two"):
-        spawn([sys.executable, "-c", f"print('{word}')"], log=log).wait(10)
+        spawn([sys.executable, "-c", f"print('{word}')"], log=log).wait(60)
     assert log.read_text() == "one\ntwo\n"
 
 
 def test_no_child_outlives_a_killed_parent() -> None:
     assert sys.platform == "linux", "only Linux tells a child of its parent's death: run the tests there"
-    parent = subprocess.run([sys.executable, "-c", PARENT], capture_output=True, text=True, timeout=30)
+    parent = subprocess.run([sys.executable, "-c", PARENT], capture_output=True, text=True, timeout=120)
     assert parent.returncode == -signal.SIGKILL, parent.stderr
     child = int(parent.stdout)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not gone(child):
         assert time.monotonic() < deadline, "the child lives on"
         time.sleep(0.02)

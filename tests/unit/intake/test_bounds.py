@@ -44,10 +44,10 @@ def test_what_unpacks_to_too_much_is_refused_at_once(
     tmp_path: Path, parts: tuple[bytes, ...], said: str
 ) -> None:
     path, work = packed(tmp_path, *parts), runtime(tmp_path)
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(LetheError, match=said):
         ingest(work, str(path), SMS)
-    assert time.monotonic() - begun < 30
+    assert time.process_time() - begun < 30
     assert work.warehouse.metadata.version == 0
     assert work.warehouse.window["quarantine"].version == 0
 

@@ -225,7 +225,7 @@ def test_a_key_made_by_another_process_is_seen_at_once(hsm: Pkcs11Rig) -> None:
     provider, key = hsm.provider(), "2025-04.w12"
     provider.list()
     command = [sys.executable, "-c", CHILD, str(SOFTHSM), str(hsm.pin), key]
-    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=240).stdout
     assert provider.unwrap(key, bytes.fromhex(said)) == SECRET
     provider.destroy(key)
 

@@ -230,7 +230,7 @@ def test_an_outage_is_something_that_passes(rig: Rig, provider: KeyProvider, key
                 started = time.monotonic()
                 with pytest.raises(TransientError) as error:
                     call()
-                assert time.monotonic() - started < 10
+                assert time.monotonic() - started < 60
                 assert "\n" not in str(error.value)
         with pytest.raises(TransientError):
             provider.destroy(key)

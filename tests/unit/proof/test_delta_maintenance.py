@@ -65,7 +65,7 @@ class Others:
 
     def wait(self) -> None:
         """Wait until each kind of maintenance and each reader has had its turn; a busy machine gives few."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 200
         while time.monotonic() < end and (len(self.maintained) < 4 or len(self.reads) < len(READERS)):
             time.sleep(0.05)
 

@@ -52,7 +52,7 @@ def lethe(home: Path, *arguments: str, status: int = 0, configured: bool = True)
     if configured:
         env |= {"LETHE_ROOT": str(home / "warehouse"), "LETHE_KEYS_DIR": str(home / "keys"),
                 "LETHE_BOOTSTRAP": "127.0.0.1:1"}  # fmt: skip
-    done = subprocess.run([LETHE, *arguments], env=env, cwd=home, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([LETHE, *arguments], env=env, cwd=home, capture_output=True, text=True, timeout=240)
     assert done.returncode == status, (done.stdout[-800:], done.stderr[-800:])
     return done.stdout, done.stderr
 

@@ -121,11 +121,19 @@ def _token_error(url: str) -> str:
     return str(error.value)
 
 
+def _unknown(*_: object, **__: object) -> None:
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
 def test_why_a_token_service_gave_no_token_is_said(silent: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no token (Connection refused); does the token service answer?" in _token_error(
         "http://127.0.0.1:1/t"
     )
-    assert "no token (Name or service not known)" in _token_error("https://tokens.invalid/t")
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            socket, "getaddrinfo", _unknown
+        )  # a network without a name service says something else
+        assert "no token (Name or service not known)" in _token_error("https://tokens.invalid/t")
     monkeypatch.setattr(_credentials, "_TOKEN_SECONDS", 1.0)
     assert "no token (none within 1 s)" in _token_error(f"http://127.0.0.1:{silent}/t")
 
