@@ -16,6 +16,7 @@ from walker import NOW, PASSWORD, PEOPLE, Site, Walker
 
 from lethe.console.web.app import make_app
 from lethe.console.web.service import Service
+from lethe.console.web.tries import Tries
 from lethe.operations.intake.ingest import ingest
 from lethe.operations.runtime import Runtime
 from lethe.operations.settings import Settings
@@ -49,6 +50,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     ingest(runtime, str(path), "infobip/sms-report")
     path.unlink()
     service = Service.open(runtime)
+    service.tries = Tries(10_000, 60.0)  # all walks come from one address, one after the other
     for name, roles in PEOPLE.items():
         service.accounts.add(name, name.title(), roles, PASSWORD)
     server = uvicorn.Server(uvicorn.Config(make_app(service), port=0, log_level="error", access_log=False))

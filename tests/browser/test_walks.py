@@ -11,7 +11,6 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 from walker import NOW, Walker
 
-from lethe.console.web.tries import Tries
 from lethe.operations.asker import Asker
 from lethe.operations.retention.hold import Order, place
 
@@ -28,12 +27,19 @@ CUT = """() => [...document.querySelectorAll('.scroll')]
 """Tables that have to be moved aside to be read; a matrix of fifty targets, and what is folded out, may be."""
 
 
+THEMED = """async theme => {
+  document.documentElement.dataset.theme = theme;
+  const fades = document.getAnimations().filter(a => a.effect.getComputedTiming().endTime !== Infinity);
+  await Promise.all(fades.map(a => a.finished.catch(() => null)));
+}"""
+"""Set a theme, and wait until no colour fades into another any more."""
+
+
 def look(page: Page, name: str) -> None:
     """Check a page by WCAG 2.2 AA in both themes and on a phone; keep pictures of it where they are asked for."""
     page.wait_for_load_state()  # a click waits only until the answer begins: there may be no document yet
     for theme in ("light", "dark"):
-        page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-        page.wait_for_timeout(200)  # colours fade into each other
+        page.evaluate(THEMED, theme)
         found = Axe().run(page, options=RULES).response["violations"]
         assert not found, (name, theme, [(v["id"], [n["html"] for n in v["nodes"]]) for v in found])
     for width in (1280, *LAPTOPS):
@@ -50,8 +56,7 @@ def look(page: Page, name: str) -> None:
         folder = Path(SHOTS)
         folder.mkdir(parents=True, exist_ok=True)
         for theme in ("light", "dark"):
-            page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-            page.wait_for_timeout(300)
+            page.evaluate(THEMED, theme)
             for width in (1440, 1366, 1280, 390):
                 page.set_viewport_size({"width": width, "height": 860})
                 page.screenshot(path=folder / f"{name}-{theme}-{width}.png", full_page=True)
@@ -312,7 +317,6 @@ def test_an_administrator_keeps_accounts(walker: Walker) -> None:
     row.get_by_role("button", name="Give these roles").click()
     expect(row).to_contain_text("auditor, operator")
     page.get_by_role("button", name="Sign out").click()
-    walker.site.service.tries = Tries(200, 60.0)
     for _ in range(10):
         walker.sign_in("zoe")
         expect(page.get_by_role("alert")).to_be_visible()
@@ -337,9 +341,9 @@ def test_whoever_is_about_to_be_signed_out_is_told_and_stays_by_one_press(walker
     walker.sign_in("egon")
     told = page.get_by_role("alert").filter(has_text="Your session ends in two minutes")
     expect(page.get_by_role("heading", name="Billing")).to_be_visible()
-    page.clock.fast_forward("27:50")
+    page.clock.fast_forward("24:00")  # and all the time that passes here beside it
     expect(told).to_be_hidden()
-    page.clock.fast_forward("00:20")
+    page.clock.fast_forward("04:00")
     expect(told).to_be_visible()
     look(page, "session-ends")
     page.get_by_role("button", name="Stay signed in").focus()
