@@ -32,7 +32,11 @@ reached = []
 
 def pause(*_, **__):
     Path("paused").touch()
-    time.sleep(60 if threading.current_thread() is threading.main_thread() else 2)
+    if threading.current_thread() is threading.main_thread():
+        time.sleep(60)
+    while not Path("pressed").exists():
+        time.sleep(0.1)
+    time.sleep(1)
 
 failpoint.fail_point = lambda name: pause() if name in reached else None
 for module, _ in COMMANDS.values():
@@ -42,7 +46,8 @@ for module in ("deltalake", "pyarrow.parquet", "lethe.operations.intake.ingest",
     import_module(module)
 
 def run(where, arguments):
-    Path("paused").unlink(missing_ok=True)
+    for mark in ("paused", "pressed"):
+        Path(mark).unlink(missing_ok=True)
     process, terminal = pty.fork()
     if not process:
         if ":" in where:
@@ -62,6 +67,7 @@ def run(where, arguments):
         if pressed is None and Path("paused").exists():
             pressed = len(shown)
             os.write(terminal, b"\\x03")
+            Path("pressed").touch()
     os.close(terminal)
     status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     return status, shown[:pressed].decode(), None if pressed is None else shown[pressed:].decode()
