@@ -156,13 +156,13 @@ def test_workers_without_lethe_are_named_in_a_line(dask: DaskCluster) -> None:
 def test_a_scheduler_that_dies_leaves_nothing_half_done(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("lethe.operations.engines.dask._SECONDS", 4)
+    monkeypatch.setattr("lethe.operations.engines.dask._SECONDS", 15)
     with dask_cluster(tmp_path / "mortal") as mortal:
 
         class Dying(Dask):
             def map(self, work: Callable[[str], str], texts: Any) -> Iterator[str]:
                 threading.Timer(0.5, mortal.kill_scheduler).start()
-                yield from super().map(slow, [*texts] * 20)
+                yield from super().map(slow, [*texts] * 400)  # more than is done by then
 
         engine = Dying(mortal.address)
         with pytest.raises(TransientError, match="run it again"):
