@@ -64,7 +64,7 @@ def test_what_was_sent_when_a_session_was_over_is_sent_after_the_sign_in(walker:
     look(page, "once-more")
     page.get_by_role("button", name="Send it now").click()
     expect(page.get_by_role("heading", name="F-88")).to_be_visible()
-    page.get_by_role("button", name="Sign out").click()
+    walker.sign_out()
     page.go_back()
     expect(page).to_have_url(walker.site.url + "/sign-in")
     assert page.get_by_text("F-88").count() == 0

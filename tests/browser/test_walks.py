@@ -127,6 +127,7 @@ def test_an_investigator_looks_for_inflated_traffic_and_makes_a_case_file(walker
     walker.go("/cases")
     page.get_by_label("Reference").fill("F-2043")
     page.get_by_role("button", name="Open a case").click()
+    expect(page.get_by_role("heading", name="F-2043")).to_be_visible()
     walker.go("/detection")
     look(page, "detection")
     for kind in ("ait", "recycled"):
@@ -148,11 +149,11 @@ def test_an_investigator_looks_for_inflated_traffic_and_makes_a_case_file(walker
     )
     page.get_by_role("button", name="Ask for it").click()
     expect(page.get_by_text("Waits for a second person")).to_be_visible()
-    page.get_by_role("button", name="Sign out").click()
+    walker.sign_out()
     walker.sign_in("bela")
     walker.go("/approvals")
     page.get_by_role("button", name="Approve exactly this").last.click()
-    page.get_by_role("button", name="Sign out").click()
+    walker.sign_out()
     walker.sign_in("amal")
     walker.go("/cases")
     page.get_by_role("link", name="F-2043").click()
@@ -176,7 +177,7 @@ def test_a_second_person_approves_exactly_what_was_asked(walker: Walker) -> None
     page.get_by_label("Reason").fill("Five senders share one device.")
     page.get_by_role("button", name="Ask", exact=True).click()
     expect(page.get_by_text("requested")).to_be_visible()
-    page.get_by_role("button", name="Sign out").click()
+    walker.sign_out()
     walker.sign_in("bela")
     expect(page.get_by_text(number)).to_be_visible()
     expect(page.get_by_text("Five senders share one device.")).to_be_visible()
@@ -267,11 +268,11 @@ def test_the_privacy_office_erases_a_person_whom_a_hold_keeps(walker: Walker) ->
 def _approve(walker: Walker, reference: str) -> None:
     """Somebody else approves what waits under a reference."""
     page = walker.page
-    page.get_by_role("button", name="Sign out").click()
+    walker.sign_out()
     walker.sign_in("bela")
     asked = page.get_by_role("article").filter(has_text=reference)
     asked.get_by_role("button", name="Approve exactly this").click()
-    page.get_by_role("button", name="Sign out").click()
+    walker.sign_out()
 
 
 def test_a_billing_analyst_finds_a_charge_and_hands_a_dispute_over(walker: Walker) -> None:
@@ -316,7 +317,7 @@ def test_an_administrator_keeps_accounts(walker: Walker) -> None:
     look(page, "accounts-change")
     row.get_by_role("button", name="Give these roles").click()
     expect(row).to_contain_text("auditor, operator")
-    page.get_by_role("button", name="Sign out").click()
+    walker.sign_out()
     for _ in range(10):
         walker.sign_in("zoe")
         expect(page.get_by_role("alert")).to_be_visible()
@@ -325,7 +326,7 @@ def test_an_administrator_keeps_accounts(walker: Walker) -> None:
     row.get_by_text("Change").first.click()
     row.get_by_role("button", name="Unlock").click()
     expect(row).to_contain_text("first password")
-    page.get_by_role("button", name="Sign out").click()
+    walker.sign_out()
     page.get_by_label("Name").fill("zoe")
     page.get_by_label("Password").fill(first)
     page.get_by_role("button", name="Sign in").click()
@@ -394,4 +395,4 @@ def test_boards_of_those_who_watch_bill_and_run(walker: Walker) -> None:
         look(page, path.strip("/"))
         kept = page.evaluate("JSON.stringify([localStorage, sessionStorage])")
         assert not any(n in page.content() + kept for n in walker.site.numbers)
-        page.get_by_role("button", name="Sign out").click()
+        walker.sign_out()

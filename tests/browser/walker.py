@@ -47,3 +47,8 @@ class Walker:
         self.page.get_by_label("Password").fill(PASSWORD)
         self.page.get_by_role("button", name="Sign in").click()
         self.page.wait_for_load_state()  # a click waits only until the answer begins
+
+    def sign_out(self) -> None:
+        self.page.wait_for_load_state()
+        self.page.get_by_role("button", name="Sign out").click()
+        self.page.wait_for_url(self.site.url + "/sign-in")
