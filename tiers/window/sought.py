@@ -1,7 +1,7 @@
 """Rows of a table found without reading the rest: planned from the log and the footers, then read in places.
 
 The plan says which files can have the rows, by partition, by their place in a run, by positions in the log; then which
-row groups, by their statistics and Bloom filters. Files are read side by side, since a store takes its time for each.
+row groups, by their statistics and Bloom filters. Files of a store are read side by side: it takes its time for each.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from lethe.schemas.arrow import PARTITIONED_BY
+from lethe.schemas.compiled import native
 from lethe.schemas.errors import TransientError
 from lethe.tiers.compaction.layout import place_of
 from lethe.tiers.delta.rewrite import actions_of
@@ -127,9 +128,11 @@ def _gathered(
             _catalogues[table] = listed = Catalogue(table)
         work = plan(listed)
         try:
-            if len(work) < 2:
+            local = Path(objects.root).is_dir()
+            # Single values are taken out of mapped files by one thread: two would keep each other waiting.
+            if len(work) < 2 or (local and native() is not None):
                 return [row for one in work for row in one()]
-            readers = _readers(Path(objects.root).is_dir())
+            readers = _readers(local)
             return [row for rows in readers.map(lambda one: one(), work) for row in rows]
         except FileNotFoundError:
             continue
