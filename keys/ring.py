@@ -419,7 +419,8 @@ class KeyRing:
                 raise _being_given_up(key_id)
             keys = MonthKeys(key_id, self._secret(key_id, (usable or (0,))[-1]))
         except LetheError as error:
-            if doubtful and isinstance(error, TransientError):
+            # What went while it was read is no more in doubt: there is nothing that could still open.
+            if doubtful and isinstance(error, TransientError) and self._store.known(key_id).generations:
                 raise
             # Whatever failed, if somebody destroyed the keys meanwhile then that is why.
             self._refuse_destroyed(key_id)

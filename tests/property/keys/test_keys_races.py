@@ -80,6 +80,24 @@ def test_threads_that_make_and_destroy_end_with_it_destroyed(place: Path) -> Non
     nothing_is_left(place, ROUNDS)
 
 
+def test_keys_that_go_just_as_they_are_read_are_destroyed(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no directory notes what was ended, a mark of a live month is in doubt as long as something is there."""
+    late = ring(place)
+    assert token_key(late, 12) is not None
+    late.evict()
+    ring(place)._store.mark_destroyed("2025-01.w12", NOW)
+    read = late._store.read
+
+    def gone(key_id: str, generation: int) -> object:
+        ring(place).destroy(MONTH, 12, early=True)
+        return read(key_id, generation)
+
+    monkeypatch.setattr(late._store, "read", gone)
+    assert token_key(late, 12) is None
+
+
 def nothing_is_left(place: Path, destroyed: int) -> None:
     keys, blobs = os.listdir(place / "keys"), LocalBlobs(place / "warehouse").list("_keys/")
     assert [name for name in keys if not name.endswith(".destroyed")] == []

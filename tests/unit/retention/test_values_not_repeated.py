@@ -82,7 +82,7 @@ def world(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch, tmp
 
     monkeypatch.setattr(EmbeddedBroker, "start", refused)
     monkeypatch.setattr(demo, "_empty", refused)
-    monkeypatch.setattr(uvicorn, "run", lambda *_, **__: None)
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: None)
     monkeypatch.setattr(traffic, "produce", refused)
     monkeypatch.setattr(topics, "identify", refused)
     monkeypatch.setattr(main, "leave", sys.exit)
