@@ -75,19 +75,15 @@ class Picker:
 
     def __init__(self, data: memoryview, chunks: Chunks, table: str) -> None:
         self._data, self._chunks, self._table = data, chunks, table
-        self._unpack = (
-            zstandard.ZstdDecompressor().decompress
-        )  # one for each file that is read, since threads share none
+        # One for each file that is read, since threads share none.
+        self._unpack = zstandard.ZstdDecompressor().decompress
 
     def where(self, group: int, name: str, wanted: Rows) -> tuple[Rows, Rows]:
         """Find the rows of a group whose integers are among some, given in ascending order: their numbers, and the
         integers. Raises `OtherwiseError`.
         """
         chunk = self._chunks.chunk(group, name)
-        try:
-            rows, values = _code.where(self._data, chunk, self._chunks.rows(group), wanted, self._inflate)
-        except (ValueError, MemoryError, zstandard.ZstdError):
-            raise OtherwiseError from None
+        rows, values = self._asked(_code.where, chunk, self._chunks.rows(group), wanted)
         return np.frombuffer(rows, np.int64), np.frombuffer(values, np.int64)
 
     def carrying(self, group: int, name: str, wanted: Sequence[bytes], ordered: bool) -> Rows:
@@ -96,11 +92,7 @@ class Picker:
         Raises `OtherwiseError`.
         """
         chunk = self._chunks.chunk(group, name)
-        values = b"".join(wanted)
-        try:
-            rows = _code.carrying(self._data, chunk, self._chunks.rows(group), values, ordered, self._inflate)
-        except (ValueError, MemoryError, zstandard.ZstdError):
-            raise OtherwiseError from None
+        rows = self._asked(_code.carrying, chunk, self._chunks.rows(group), b"".join(wanted), ordered)
         return np.frombuffer(rows, np.int64)
 
     def pick(self, group: int, names: Sequence[str], rows: Rows) -> dict[str, list[Any]]:
@@ -109,14 +101,21 @@ class Picker:
         Raises `OtherwiseError`.
         """
         chunks = [self._chunks.chunk(group, name) for name in names]
+        found = dict(zip(names, self._asked(_code.pick, chunks, rows), strict=True))
         readers = _readers(self._table)
         try:
-            found = dict(zip(names, _code.pick(self._data, chunks, rows, self._inflate), strict=True))
             for name in readers.keys() & found.keys():
                 found[name] = [None if one is None else readers[name](one) for one in found[name]]
-        except (ValueError, ArithmeticError, MemoryError, zstandard.ZstdError):
+        except (ValueError, ArithmeticError):  # no time that there is
             raise OtherwiseError from None
         return found
+
+    def _asked(self, code: Callable[..., Any], *given: Any) -> Any:
+        """Call compiled code; raises `OtherwiseError` for what it does not take."""
+        try:
+            return code(self._data, *given, self._inflate)
+        except (ValueError, MemoryError, zstandard.ZstdError):
+            raise OtherwiseError from None
 
     def _inflate(self, packed: bytes, size: int) -> bytes:
         # A frame says how large it is: what a damaged one says is not taken from the memory.
