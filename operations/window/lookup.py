@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from lethe.operations.asker import Asker, record, record_each
@@ -229,15 +230,19 @@ def paired(
     `name` says how a person is written. Usage data has no archive row and no other party: what was done is joined.
     """
     used = usage_of(runtime.warehouse, runtime.ring, rows)
-    archive = window.metadata_of(runtime.warehouse, [r for r in rows if window.position_of(r) not in used])
+    placed = [(window.position_of(row), row) for row in rows]
+    archive = window.metadata_of(runtime.warehouse, [row for position, row in placed if position not in used])
     others: dict[Position, list[dict[str, Any]]] = {}
     # Where the archive names a business as the other party, no other person is looked for: that costs the most.
-    between = [r for r in rows if (m := archive.get(window.position_of(r))) and _business(r, m) is None]
+    between = [
+        row
+        for position, row in placed
+        if (metadata := archive.get(position)) and _business(row, metadata) is None
+    ]
     for row in window.others_of(runtime.warehouse, between):
         others.setdefault(window.position_of(row), []).append(row)
     answers = []
-    for row in rows:
-        position = window.position_of(row)
+    for position, row in placed:
         if (done := used.get(position)) is not None:
             answers.append((row, _usage(row, done)))
             continue
@@ -250,9 +255,9 @@ def paired(
             "role": row["role"],
             "kind": row["kind"],
             "counterpart": _counterpart(runtime, row, metadata, others.get(position, []), hidden, name),
-            **{k: v for k, v in metadata.items() if k not in ("event_time", "integrity_hash")},
-            "integrity_hash": metadata["integrity_hash"],
+            **metadata,
         }
+        answer["integrity_hash"] = answer.pop("integrity_hash")  # which comes last
         answers.append((row, answer))
     return answers
 
@@ -303,11 +308,12 @@ def _counterpart(
 
 def _business(row: dict[str, Any], metadata: dict[str, Any]) -> str | None:
     """Return the business at the other end of a record, as the archive names it."""
-    ends = {"recipient": DESTINATIONS, "sender": SOURCES}
-    named = (metadata[column] for column, roles in ends.items() if roles & _facing(row["role"]))
-    return next((business for business in named if business is not None), None)
+    facing = _facing(row["role"])
+    named: str | None = metadata["recipient"] if DESTINATIONS & facing else None
+    return metadata["sender"] if named is None and SOURCES & facing else named
 
 
+@cache
 def _facing(role: str) -> frozenset[str]:
     """Return the roles at the other end of a communication; of a role that is at neither end those of both."""
     return DESTINATIONS if role in SOURCES else SOURCES if role in DESTINATIONS else SOURCES | DESTINATIONS

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
+from operator import itemgetter
 from typing import Any, Final
 
 import pyarrow as pa
@@ -136,6 +137,10 @@ def find_each(
     return found
 
 
+_place_of: Final = itemgetter("stream", "partition", "offset", "index")
+"""A position as a plain tuple, of rows that are many."""
+
+
 def position_of(row: dict[str, Any]) -> Position:
     """Return the position of a row of any table."""
     return Position(row["stream"], row["partition"], row["offset"], row["index"])
@@ -168,10 +173,8 @@ def at_rows(
         offsets.add(row["offset"])
     if not places:
         return []
-    wanted = {position_of(row) for row in rows}
-    return [
-        row for row in by_position(warehouse.objects, table, places, columns) if position_of(row) in wanted
-    ]
+    wanted = {_place_of(row) for row in rows}
+    return [row for row in by_position(warehouse.objects, table, places, columns) if _place_of(row) in wanted]
 
 
 def value_of(row: dict[str, Any], ring: KeyRing) -> Subject | None:
