@@ -10,6 +10,7 @@
 
 #include "blocks.h"
 #include "columns.h"
+#include "footer.h"
 #include "pick.h"
 #include "reader.h"
 #include "rows.h"
@@ -630,10 +631,12 @@ static PyMethodDef methods[] = {
     {"blocks", blocks, METH_VARARGS, blocks_doc},
     {"carrying", carrying, METH_VARARGS, carrying_doc},
     {"digests", digests, METH_VARARGS, digests_doc},
+    {"footer", footer, METH_VARARGS, footer_doc},
     {"joined", joined, METH_VARARGS, joined_doc},
     {"objects", objects, METH_VARARGS, objects_doc},
     {"pick", pick, METH_VARARGS, pick_doc},
     {"read", read_values, METH_VARARGS, read_doc},
+    {"records", records, METH_VARARGS, records_doc},
     {"rows", rows_of, METH_VARARGS, rows_doc},
     {"sha3_512", sha3_512, METH_VARARGS, sha3_doc},
     {"times", times, METH_VARARGS, times_doc},
@@ -646,7 +649,7 @@ static int fill_module(PyObject *module) {
         {"LEAF", LEAF}, {"OBJECT", OBJECT}, {"LIST", LIST}, {"NEVER", NEVER}, {"FIRST", FIRST}, {"MOST_NODES", MOST_NODES},
         {"MOST_MEMBERS", MOST_MEMBERS}, {"MOST_LEAVES", MOST_LEAVES}, {"MOST_DISTINCT", MOST_DISTINCT},
         {"MOST_COLUMNS", MOST_COLUMNS}, {"MOST_BUFFERS", MOST_BUFFERS}, {"HASHES", hashes_here()},
-        {"LANES", lanes_here()}, {"BITS", FORM_BITS}, {"NUMBER", FORM_NUMBER}, {"TEXT", FORM_TEXT}, {"BYTES", FORM_BYTES},
+        {"LANES", lanes_here()}, {"FIELDS", FIELDS}, {"BITS", FORM_BITS}, {"NUMBER", FORM_NUMBER}, {"TEXT", FORM_TEXT}, {"BYTES", FORM_BYTES},
     };
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (PyModule_AddIntConstant(module, numbers[i].name, numbers[i].value) < 0) return -1;

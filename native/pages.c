@@ -8,58 +8,9 @@
 
 #include <string.h>
 
-/* --- Headers: Thrift's compact protocol ----------------------------------------------------------------------------- */
+#include "thrift.h"
 
-typedef struct {
-    const uint8_t *at, *end;
-    bool wrong;
-} Cursor;
-
-enum { STOP = 0, YES = 1, NO = 2, BYTE = 3, I16 = 4, I32 = 5, I64 = 6, DOUBLE = 7, BINARY = 8, STRUCT = 12, DEEPEST = 4 };
-
-static uint64_t varint(Cursor *c) {
-    uint64_t found = 0;
-    for (int shift = 0; shift < 64 && c->at < c->end; shift += 7) {
-        uint8_t byte = *c->at++;
-        found |= (uint64_t)(byte & 127) << shift;
-        if (byte < 128) return found;
-    }
-    c->wrong = true;
-    return 0;
-}
-
-static int64_t zigzag(uint64_t number) { return (int64_t)(number >> 1) ^ -(int64_t)(number & 1); }
-
-/* Go to the next member of an object: its type, and its number in `*id`. */
-static int member(Cursor *c, int64_t *id) {
-    if (c->wrong || c->at >= c->end) return c->wrong = true, STOP;
-    uint8_t head = *c->at++;
-    if (head == STOP) return STOP;
-    *id = head >> 4 ? *id + (head >> 4) : zigzag(varint(c));
-    if (*id < 0 || *id > INT16_MAX) return c->wrong = true, STOP;
-    return head & 15;
-}
-
-/* Go behind a member that is of no use. Lists and maps are in no header that is read here. */
-static void skip(Cursor *c, int type, int depth) {
-    uint64_t size = 0;
-    switch (type) {
-    case YES: case NO: return;
-    case BYTE: size = 1; break;
-    case I16: case I32: case I64: varint(c); return;
-    case DOUBLE: size = 8; break;
-    case BINARY: size = varint(c); break;
-    case STRUCT: {
-        int64_t id = 0;
-        for (int inner; depth < DEEPEST && (inner = member(c, &id)) != STOP;) skip(c, inner, depth + 1);
-        if (depth >= DEEPEST) c->wrong = true;
-        return;
-    }
-    default: c->wrong = true; return;
-    }
-    if (c->wrong || size > (uint64_t)(c->end - c->at)) c->wrong = true;
-    else c->at += size;
-}
+/* --- Headers of pages ------------------------------------------------------------------------------------------------ */
 
 enum { MOST_IDS = 9 };
 
@@ -71,7 +22,7 @@ static void integers(Cursor *c, int64_t *found, int depth, int64_t inner[][MOST_
         if (known && (type == I16 || type == I32 || type == I64)) found[id] = zigzag(varint(c));
         else if (known && (type == YES || type == NO)) found[id] = type == YES;
         else if (known && type == STRUCT && inner) integers(c, inner[id], depth + 1, NULL);
-        else skip(c, type, depth);
+        else skip(c, type, depth, false);
     }
 }
 

@@ -1,8 +1,9 @@
-/* What Python calls of `pages.c`: takes arguments apart, has pages unpacked, and makes objects of values. */
+/* What Python calls of `pages.c` and `footer.c`: takes arguments apart, has pages unpacked, and makes objects of values. */
 #include "pick.h"
 
 #include <string.h>
 
+#include "footer.h"
 #include "pages.h"
 
 enum { FEW = 16 }; /* values of which each is looked for in a dictionary by itself */
@@ -18,18 +19,35 @@ typedef struct {
     Kind kind;
 } Chunk;
 
-/* Take apart (start, end, packed, form, width): where its pages are, and what its values are. */
-static bool open_chunk(PyObject *described, const Py_buffer *data, Chunk *chunk) {
-    Py_ssize_t start, end;
-    int packed, form, width;
+/* A file, and where the column chunks of a row group are in it, as `footer` tells of it. */
+typedef struct {
+    Py_buffer data, places;
+} Group;
+
+static void close_group(Group *group) {
+    PyBuffer_Release(&group->places);
+    PyBuffer_Release(&group->data);
+}
+
+enum { UNPACKED = 0, ZSTD = 6 }; /* codecs */
+
+/* Take apart (column, form, width): where its pages are, and what its values are. */
+static bool open_chunk(PyObject *described, const Group *group, Chunk *chunk) {
+    Py_ssize_t column, columns = group->places.len / 8 / FIELDS;
+    int form, width;
     if (!PyTuple_Check(described)) return PyErr_SetString(PyExc_TypeError, "a chunk is described by a tuple"), false;
-    if (!PyArg_ParseTuple(described, "nnpii", &start, &end, &packed, &form, &width)) return false;
-    bool fits = start >= 0 && start <= end && end <= data->len && form >= FORM_BITS && form <= FORM_BYTES
+    if (!PyArg_ParseTuple(described, "nii", &column, &form, &width)) return false;
+    if (column < 0 || column >= columns || (uintptr_t)group->places.buf % 8) return refused(), false;
+    const int64_t *said = (const int64_t *)group->places.buf + column * FIELDS;
+    int64_t start = said[CHUNK_START], end = said[CHUNK_END], codec = said[CODEC];
+    bool fits = start >= 0 && start <= end && end <= group->data.len && (codec == UNPACKED || codec == ZSTD)
+                && form >= FORM_BITS && form <= FORM_BYTES
                 && width >= TEXTS && width <= UINT16_MAX && (form != FORM_NUMBER || width == INT32 || width == INT64)
                 && (form != FORM_BITS || width == BITS) && (form != FORM_TEXT || width == TEXTS)
                 && (form != FORM_BYTES || width != 0);
     if (!fits) return refused(), false;
-    *chunk = (Chunk){(const uint8_t *)data->buf + start, (const uint8_t *)data->buf + end, packed, form, (Kind)width};
+    const uint8_t *file = group->data.buf;
+    *chunk = (Chunk){file + start, file + end, codec == ZSTD, form, (Kind)width};
     return true;
 }
 
@@ -40,11 +58,26 @@ typedef struct {
     PyObject *held;
 } Unpacked;
 
+/* Say how many bytes a frame of Zstandard says that it holds (RFC 8878, 3.1.1.1); -1 where it says nothing, or is none. */
+static int64_t content_size(const uint8_t *at, int64_t size) {
+    static const uint8_t magic[] = {0x28, 0xb5, 0x2f, 0xfd};
+    if (size < 6 || memcmp(at, magic, sizeof magic) != 0) return -1;
+    int flag = at[4] >> 6, whole = at[4] >> 5 & 1, dictionary = at[4] & 3;
+    int64_t from = 5 + !whole + (dictionary ? 1 << (dictionary - 1) : 0), bytes = flag ? 1 << flag : whole;
+    if (!bytes || size < from + bytes) return -1;
+    uint64_t found = 0;
+    for (int64_t i = 0; i < bytes; i++) found |= (uint64_t)at[from + i] << (8 * i);
+    return (int64_t)((found + (bytes == 2 ? 256 : 0)) & INT64_MAX);
+}
+
 static bool unpack(const Page *page, PyObject *inflate, Unpacked *to) {
     Py_CLEAR(to->held);
     to->body = page->body;
     to->size = page->unpacked;
     if (!page->packed || (page->size == 0 && page->unpacked == 0)) return true;
+    /* What a damaged frame says is not taken from the memory. */
+    int64_t said = content_size(page->body, page->size);
+    if (said >= 0 && said != page->unpacked) return refused(), false;
     to->held = PyObject_CallFunction(inflate, "y#n", (const char *)page->body, (Py_ssize_t)page->size, (Py_ssize_t)page->unpacked);
     char *start;
     Py_ssize_t size;
@@ -178,23 +211,18 @@ static bool ascending(const Py_buffer *b) {
 }
 
 const char pick_doc[] =
-    "pick(data, chunks, rows, inflate)\n--\n\n"
-    "Take the values at some rows (int64, ascending) out of column chunks of a row group, each described as (start, end,\n"
-    "packed, form, width): a list of objects for each. `inflate(packed, size)` unpacks what is packed to so many bytes.\n"
+    "pick(data, places, chunks, rows, inflate)\n--\n\n"
+    "Take the values at some rows (int64, ascending) out of column chunks of a row group, each described as (column, form,\n"
+    "width): a list of objects for each. `places` tells of the row group as `footer` does, and `inflate(packed, size)` unpacks\n"
+    "what is packed to so many bytes, no more; a frame of Zstandard that says another size is not given to it.\n"
     "Raises ValueError for pages that have to be read in another way, damaged ones among them.";
 
-PyObject *pick(PyObject *self, PyObject *args) {
-    (void)self;
-    PyObject *listed, *inflate, *described = NULL, *result = NULL;
-    Py_buffer data = {0}, rows = {0};
+/* Take lists of values at rows out of each of some chunks; NULL with an error. `lists` has room for as many. */
+static bool columns_at(PyObject *described, const Group *group, const Py_buffer *rows, PyObject *inflate, PyObject **lists) {
     Room room = {0};
-    if (!PyArg_ParseTuple(args, "y*O!y*O", &data, &PyList_Type, &listed, &rows, &inflate)) return NULL;
-    if (!(described = PyList_AsTuple(listed))) goto done;
-    Py_ssize_t count = rows.len / 8;
-    if (!ascending(&rows) || (count && *(const int64_t *)rows.buf < 0)) {
-        refused();
-        goto done;
-    }
+    Py_ssize_t count = rows->len / 8;
+    bool fits = false;
+    if (!ascending(rows) || (count && *(const int64_t *)rows->buf < 0)) return refused(), false;
     room.rows = PyMem_Calloc((size_t)count + 1, sizeof *room.rows);
     room.numbers = PyMem_Calloc((size_t)count + 1, sizeof *room.numbers);
     room.entries = PyMem_Calloc((size_t)count + 1, sizeof *room.entries);
@@ -203,39 +231,127 @@ PyObject *pick(PyObject *self, PyObject *args) {
         PyErr_NoMemory();
         goto done;
     }
-    result = PyList_New(0);
-    for (Py_ssize_t i = 0; result && i < PyTuple_Size(described); i++) {
+    fits = true;
+    for (Py_ssize_t i = 0; fits && i < PyTuple_Size(described); i++) {
         Chunk chunk;
-        bool fits = open_chunk(PyTuple_GetItem(described, i), &data, &chunk)
-                    && append(result, column_at(&chunk, rows.buf, count, &room, inflate));
-        if (!fits) Py_CLEAR(result);
+        fits = open_chunk(PyTuple_GetItem(described, i), group, &chunk)
+               && (lists[i] = column_at(&chunk, rows->buf, count, &room, inflate)) != NULL;
     }
 done:
     PyMem_Free(room.rows);
     PyMem_Free(room.numbers);
     PyMem_Free(room.entries);
     PyMem_Free(room.values);
+    return fits;
+}
+
+PyObject *pick(PyObject *self, PyObject *args) {
+    (void)self;
+    PyObject *listed, *inflate, *described = NULL, *result = NULL, **lists = NULL;
+    Group group = {0};
+    Py_buffer rows = {0};
+    Py_ssize_t columns = 0;
+    if (!PyArg_ParseTuple(args, "y*y*O!y*O", &group.data, &group.places, &PyList_Type, &listed, &rows, &inflate)) return NULL;
+    if (!(described = PyList_AsTuple(listed))) goto done;
+    columns = PyTuple_Size(described);
+    if (!(lists = PyMem_Calloc((size_t)columns + 1, sizeof *lists))) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    if (!columns_at(described, &group, &rows, inflate, lists) || !(result = PyList_New(columns))) goto done;
+    for (Py_ssize_t i = 0; i < columns; i++) { /* gives the list away */
+        PyList_SetItem(result, i, lists[i]);
+        lists[i] = NULL;
+    }
+done:
+    for (Py_ssize_t i = 0; lists && i < columns; i++) Py_XDECREF(lists[i]);
+    PyMem_Free(lists);
     Py_XDECREF(described);
     PyBuffer_Release(&rows);
-    PyBuffer_Release(&data);
+    close_group(&group);
+    return result;
+}
+
+/* Put a column's values into the records, read by `reader` if it is not None. */
+static bool fill(PyObject *records, PyObject *name, PyObject *values, PyObject *reader) {
+    Py_ssize_t count = PyList_Size(records);
+    if (PyList_Size(values) != count) return refused(), false;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *value = Py_NewRef(PyList_GetItem(values, i)), *read = value;
+        if (!Py_IsNone(value) && !Py_IsNone(reader)) {
+            read = PyObject_CallFunctionObjArgs(reader, value, NULL);
+            Py_DECREF(value);
+        }
+        int done = read ? PyDict_SetItem(PyList_GetItem(records, i), name, read) : -1;
+        Py_XDECREF(read);
+        if (done < 0) return false;
+    }
+    return true;
+}
+
+const char records_doc[] =
+    "records(data, places, columns, rows, template, inflate)\n--\n\n"
+    "Make a dict of each of some rows (int64, ascending): a copy of `template` with the values of columns put in, each described as\n"
+    "(name, reader, chunk) with a chunk as `pick` has it; `reader`, if it is not None, makes what is put in of each value but None.\n"
+    "Raises ValueError as `pick` does, and what a reader raises.";
+
+PyObject *records(PyObject *self, PyObject *args) {
+    (void)self;
+    PyObject *listed, *template, *inflate, *columns = NULL, *chunks = NULL, *found = NULL, *result = NULL, **lists = NULL;
+    Group group = {0};
+    Py_buffer rows = {0};
+    Py_ssize_t count = 0;
+    if (!PyArg_ParseTuple(args, "y*y*O!y*O!O", &group.data, &group.places, &PyList_Type, &listed, &rows, &PyDict_Type, &template, &inflate)) return NULL;
+    if (!(columns = PyList_AsTuple(listed))) goto done;
+    count = PyTuple_Size(columns);
+    if (!(chunks = PyTuple_New(count)) || !(found = PyList_New(0))) goto done;
+    if (!(lists = PyMem_Calloc((size_t)count + 1, sizeof *lists))) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *column = PyTuple_GetItem(columns, i);
+        if (!PyTuple_Check(column) || PyTuple_Size(column) != 3) {
+            PyErr_SetString(PyExc_TypeError, "a column is described by three things");
+            goto done;
+        }
+        PyTuple_SetItem(chunks, i, Py_NewRef(PyTuple_GetItem(column, 2)));
+    }
+    if (!columns_at(chunks, &group, &rows, inflate, lists)) goto done;
+    for (Py_ssize_t i = 0; i < rows.len / 8; i++)
+        if (!append(found, PyDict_Copy(template))) goto done;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *column = PyTuple_GetItem(columns, i);
+        if (!fill(found, PyTuple_GetItem(column, 0), lists[i], PyTuple_GetItem(column, 1))) goto done;
+    }
+    result = Py_NewRef(found);
+done:
+    for (Py_ssize_t i = 0; lists && i < count; i++) Py_XDECREF(lists[i]);
+    PyMem_Free(lists);
+    Py_XDECREF(found);
+    Py_XDECREF(chunks);
+    Py_XDECREF(columns);
+    PyBuffer_Release(&rows);
+    close_group(&group);
     return result;
 }
 
 const char where_doc[] =
-    "where(data, chunk, rows, wanted, inflate)\n--\n\n"
+    "where(data, places, chunk, rows, wanted, inflate)\n--\n\n"
     "Find the rows of a column chunk of so many rows whose integers are among some (int64, ascending): their numbers, and the\n"
     "integers of each, as bytes (int64). Raises ValueError as `pick` does, and for a column with nulls or of which integers are not written as differences.";
 
 PyObject *where(PyObject *self, PyObject *args) {
     (void)self;
     PyObject *described, *inflate, *result = NULL;
-    Py_buffer data = {0}, wanted = {0};
+    Group group = {0};
+    Py_buffer wanted = {0};
     Py_ssize_t rows;
     Unpacked body = {0};
     int64_t *found = NULL, *values = NULL;
     Chunk chunk;
-    if (!PyArg_ParseTuple(args, "y*Ony*O", &data, &described, &rows, &wanted, &inflate)) return NULL;
-    if (!open_chunk(described, &data, &chunk)) goto done;
+    if (!PyArg_ParseTuple(args, "y*y*Ony*O", &group.data, &group.places, &described, &rows, &wanted, &inflate)) return NULL;
+    if (!open_chunk(described, &group, &chunk)) goto done;
     if (!ascending(&wanted) || rows < 0 || rows > INT32_MAX || chunk.form != FORM_NUMBER || chunk.kind != INT64) {
         refused();
         goto done;
@@ -271,12 +387,12 @@ done:
     PyMem_Free(values);
     Py_XDECREF(body.held);
     PyBuffer_Release(&wanted);
-    PyBuffer_Release(&data);
+    close_group(&group);
     return result;
 }
 
 const char carrying_doc[] =
-    "carrying(data, chunk, rows, wanted, ordered, inflate)\n--\n\n"
+    "carrying(data, places, chunk, rows, wanted, ordered, inflate)\n--\n\n"
     "Find the rows of a column chunk of so many rows whose bytes (8 or more, all of one width) are among some, which lie one\n"
     "after the other in ascending order: their numbers as bytes (int64). `ordered`: the column's are in that order, too, nulls\n"
     "at the end. Raises ValueError as `pick` does, and for a column whose values are not plain.";
@@ -284,14 +400,15 @@ const char carrying_doc[] =
 PyObject *carrying(PyObject *self, PyObject *args) {
     (void)self;
     PyObject *described, *inflate, *result = NULL;
-    Py_buffer data = {0}, wanted = {0};
+    Group group = {0};
+    Py_buffer wanted = {0};
     Py_ssize_t rows;
     int ordered;
     Unpacked body = {0};
     int64_t *found = NULL, *prefixes = NULL;
     Chunk chunk;
-    if (!PyArg_ParseTuple(args, "y*Ony*pO", &data, &described, &rows, &wanted, &ordered, &inflate)) return NULL;
-    if (!open_chunk(described, &data, &chunk)) goto done;
+    if (!PyArg_ParseTuple(args, "y*y*Ony*pO", &group.data, &group.places, &described, &rows, &wanted, &ordered, &inflate)) return NULL;
+    if (!open_chunk(described, &group, &chunk)) goto done;
     int64_t width = chunk.kind;
     if (rows < 0 || rows > INT32_MAX || chunk.form != FORM_BYTES || width < 8 || wanted.len % width) {
         refused();
@@ -333,6 +450,36 @@ done:
     PyMem_Free(prefixes);
     Py_XDECREF(body.held);
     PyBuffer_Release(&wanted);
+    close_group(&group);
+    return result;
+}
+
+const char footer_doc[] =
+    "footer(data)\n--\n\n"
+    "Read where column chunks are out of a Parquet footer: where the list of row groups begins in it and ends, how many columns\n"
+    "there are, the rows of each row group, and FIELDS numbers for each of its columns (see `native/footer.h`), both as bytes\n"
+    "(int64). Raises ValueError for what is no footer, and for chunks that are encrypted or in other files.";
+
+PyObject *footer(PyObject *self, PyObject *args) {
+    (void)self;
+    PyObject *rows = NULL, *chunks = NULL, *result = NULL;
+    Py_buffer data = {0};
+    Shape shape;
+    if (!PyArg_ParseTuple(args, "y*", &data)) return NULL;
+    if (!footer_shape(data.buf, data.len, &shape)) {
+        refused();
+        goto done;
+    }
+    rows = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(shape.groups * 8));
+    chunks = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(shape.groups * shape.columns * FIELDS * 8));
+    if (!rows || !chunks) goto done;
+    /* A bytes object that nobody else has seen may be written to. */
+    if (footer_chunks(data.buf, data.len, &shape, (int64_t *)(void *)PyBytes_AsString(rows), (int64_t *)(void *)PyBytes_AsString(chunks)))
+        result = Py_BuildValue("nnnOO", (Py_ssize_t)shape.start, (Py_ssize_t)shape.end, (Py_ssize_t)shape.columns, rows, chunks);
+    else refused();
+done:
+    Py_XDECREF(rows);
+    Py_XDECREF(chunks);
     PyBuffer_Release(&data);
     return result;
 }

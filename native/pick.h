@@ -1,4 +1,4 @@
-/* What Python calls of `pages.c`. */
+/* What Python calls of `pages.c` and `footer.c`. */
 #ifndef LETHE_PICK_H
 #define LETHE_PICK_H
 
@@ -8,9 +8,11 @@
 
 enum { FORM_BITS, FORM_NUMBER, FORM_TEXT, FORM_BYTES };
 
-extern const char pick_doc[], where_doc[], carrying_doc[];
+extern const char pick_doc[], records_doc[], where_doc[], carrying_doc[], footer_doc[];
 PyObject *pick(PyObject *self, PyObject *args);
+PyObject *records(PyObject *self, PyObject *args);
 PyObject *where(PyObject *self, PyObject *args);
 PyObject *carrying(PyObject *self, PyObject *args);
+PyObject *footer(PyObject *self, PyObject *args);
 
 #endif

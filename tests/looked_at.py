@@ -9,7 +9,7 @@ import pytest
 
 from lethe.tiers.delta import places
 from lethe.tiers.window import _picked
-from lethe.tiers.window._picked import Picker
+from lethe.tiers.window._picked import Column, Picker
 
 
 class Reads:
@@ -41,8 +41,9 @@ class Reads:
         def told(name: str) -> None:
             ask = getattr(Picker, name)
 
-            def asked(self: Picker, group: int, columns: str | Sequence[str], *sought: Any) -> Any:
-                read(paths[id(self._data)], group, [columns] if isinstance(columns, str) else columns)
+            def asked(self: Picker, group: int, columns: str | list[Column], *sought: Any) -> Any:
+                names = [columns] if isinstance(columns, str) else [column for column, *_ in columns]
+                read(paths[id(self._data)], group, names)
                 return ask(self, group, columns, *sought)
 
             monkeypatch.setattr(Picker, name, asked)
@@ -50,7 +51,7 @@ class Reads:
         if not compiled:
             monkeypatch.setattr(_picked, "_code", None)
         monkeypatch.setattr("lethe.tiers.window._footers.Opened", Counting)
-        for name in ("where", "carrying", "pick"):
+        for name in ("where", "carrying", "records"):
             told(name)
 
     def of(self, table: str) -> set[tuple[str, int]]:

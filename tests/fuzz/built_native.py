@@ -21,7 +21,7 @@ NAME = "lethe._native"
 VARIABLE = "LETHE_TEST_NATIVE"
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "native"
-TARGETS = ("reader", "records", "columns", "blocks", "rows", "pages", "arguments")
+TARGETS = ("reader", "records", "columns", "blocks", "rows", "pages", "footer", "arguments")
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
 SANITIZED = (
     "-O1",

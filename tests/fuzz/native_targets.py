@@ -20,6 +20,8 @@ from typing import Any
 import atheris
 import built_native
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lethe import _native as native
 from lethe.schemas.declaration import format as formats
@@ -332,15 +334,16 @@ def pages(data: bytes) -> None:
     if len(data) < HEAD:
         return
     form, width = FORMS[data[0] % len(FORMS)]
-    chunk = HEAD, len(data), bool(data[1] & 1), form, width
+    places = np.array([HEAD, len(data), 6 * (data[1] & 1), *[-1] * (native.FIELDS - 3)], np.int64)
+    chunk = 0, form, width
     wanted = Random(data[2:HEAD]).sample(range(data[2] + 1 << data[3] % 5), min(data[2] + 1, 9))
     rows = np.array(sorted(wanted), np.int64)
-    values = _picked(data, chunk, rows)
+    values = _picked(data, places, chunk, rows)
     if values is not None:
         assert len(values) == len(rows)
         assert all(value is None or type(value) is OF_FORM[form] for value in values)
         for row, value in zip(rows[:3], values[:3], strict=True):  # one by one as together
-            assert _picked(data, chunk, rows[rows == row]) == [value]
+            assert _picked(data, places, chunk, rows[rows == row]) == [value]
     whole = int(rows[-1]) + 1
     for find, given in (("where", [v for v in values or [0, 7] if isinstance(v, int)]),
                         ("carrying", [v for v in values or [bytes(16)] if isinstance(v, bytes)])):  # fmt: skip
@@ -348,7 +351,7 @@ def pages(data: bytes) -> None:
         asked = np.array(among, np.int64) if find == "where" else exact(b"".join(among))
         try:
             more = (_inflate,) if find == "where" else (bool(data[1] & 2), _inflate)
-            found = getattr(native, find)(exact(data), chunk, whole, asked, *more)
+            found = getattr(native, find)(exact(data), places, chunk, whole, asked, *more)
         except ValueError:
             continue
         at, *integers = [np.frombuffer(one, np.int64) for one in (found if find == "where" else (found,))]
@@ -360,9 +363,12 @@ def pages(data: bytes) -> None:
         assert not integers or set(integers[0].tolist()) <= set(among)
 
 
-def _picked(data: bytes, chunk: tuple[int, int, bool, int, int], rows: Array) -> list[Any] | None:
+def _picked(data: bytes, places: Array, chunk: tuple[int, int, int], rows: Array) -> list[Any] | None:
     try:
-        return native.pick(exact(data), [chunk], rows, _inflate)[0]
+        found = native.pick(exact(data), places, [chunk], rows, _inflate)[0]
+        made = native.records(exact(data), places, [("a", None, chunk)], rows, {"a": 0}, _inflate)
+        assert [record["a"] for record in made] == found
+        return list(found)
     except ValueError:
         return None
 
@@ -372,6 +378,34 @@ def _inflate(packed: bytes, size: int) -> bytes:
     if size > LARGEST:
         raise ValueError
     return (packed * (size // max(1, len(packed)) + 1))[:size].ljust(size, b"\0")
+
+
+def footer(data: bytes) -> None:
+    """Any bytes are a footer: what is noted of it is what the library says, where that reads it, too."""
+    try:
+        start, end, columns, rows, chunks = native.footer(exact(data))
+    except ValueError:
+        return
+    assert 0 < start < end <= len(data)
+    many = np.frombuffer(rows, np.int64)
+    places = np.frombuffer(chunks, np.int64).reshape(len(many), columns, native.FIELDS)
+    whole = b"PAR1" + data + len(data).to_bytes(4, "little") + b"PAR1"
+    try:
+        said = pq.read_metadata(pa.BufferReader(whole))
+    except (pa.ArrowException, OSError, ValueError):
+        return
+    assert said.num_row_groups == len(many)
+    for group in range(min(len(many), 3)):
+        try:
+            described = said.row_group(group)
+            found = [described.column(at) for at in range(min(columns, described.num_columns))]
+            starts = [(c.data_page_offset, c.dictionary_page_offset or c.data_page_offset) for c in found]
+            sizes = [c.total_compressed_size for c in found]
+        except (pa.ArrowException, OSError, ValueError, IndexError):
+            return
+        assert described.num_rows == many[group]
+        assert [min(both) for both in starts] == places[group, : len(found), 0].tolist()
+        assert sizes == (places[group, : len(found), 1] - places[group, : len(found), 0]).tolist()
 
 
 def arguments(data: bytes) -> None:
@@ -384,8 +418,9 @@ def arguments(data: bytes) -> None:
         np.zeros(VIEW, np.uint8), np.frombuffer(data[: len(data) // 8 * 8], np.int64),
         (b"", None, 0, exact(data), [data]),
         [(b'"n":', None, 0, exact(bytes(VIEW)), [])], np.zeros(1, np.uint8), np.zeros(1, np.uint32), 1,
-        (0, len(data), 1, 1, 4), [(3, len(data) + 1, 0, 3, 16)], [(-1, 2, 0, 2, -1), None], len, _inflate,
+        (0, 1, 4), [(3, 3, 16)], [(-1, 2, -1), None], [("a", len, (0, 2, -1))], {}, len, _inflate,
     ]  # fmt: skip
+    places = np.array([0, len(data), 0, *[-1] * (native.FIELDS - 3)], np.int64)
     fitting = {
         "read": [[[(b"a", 0, 0)]], 1, data, np.array([0, len(data)], np.int64), np.zeros(1, np.bool_),
                  np.zeros(len(data), np.uint8), np.zeros(VIEW, np.uint8), np.zeros(1, np.uint8), np.zeros(1, np.uint32),
@@ -398,9 +433,11 @@ def arguments(data: bytes) -> None:
         "digests": [0, data, np.array([0, len(data)], np.int32), 1],
         "sha3_512": [[data, b""], np.array([1, 0, 1], np.int32)],
         "above": [data[: len(data) // 32 * 32], 3],
-        "pick": [data, [(0, len(data), 0, native.TEXT, -1)], np.array([0, 5], np.int64), _inflate],
-        "where": [data, (0, len(data), 1, native.NUMBER, 8), 20, np.array([0, 5], np.int64), _inflate],
-        "carrying": [data, (0, len(data), 0, native.BYTES, 16), 20, data[: len(data) // 16 * 16], False, _inflate],
+        "pick": [data, places, [(0, native.TEXT, -1)], np.array([0, 5], np.int64), _inflate],
+        "records": [data, places, [("a", None, (0, native.TEXT, -1))], np.array([0, 5], np.int64), {}, _inflate],
+        "where": [data, places, (0, native.NUMBER, 8), 20, np.array([0, 5], np.int64), _inflate],
+        "carrying": [data, places, (0, native.BYTES, 16), 20, data[: len(data) // 16 * 16], False, _inflate],
+        "footer": [data],
     }  # fmt: skip
     for name, given in fitting.items():
         for _ in range(6):
@@ -420,6 +457,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "blocks": blocks,
     "rows": rows,
     "pages": pages,
+    "footer": footer,
     "arguments": arguments,
 }
 

@@ -22,6 +22,7 @@ THOSE_THAT_TOUCH_IT = [
     "tests/unit/keys/test_tokens.py",
     "tests/unit/integrity/test_compiled_rows.py",
     "tests/unit/tiers/test_picked.py",
+    "tests/unit/tiers/test_row_groups.py",
     "tests/property/splitting/test_fields.py",
 ]
 RUNS = {
@@ -31,6 +32,7 @@ RUNS = {
     "blocks": 8_000,
     "rows": 4_000,
     "pages": 8_000,
+    "footer": 8_000,
     "arguments": 4_000,
 }
 PLANTED = """

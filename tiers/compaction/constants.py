@@ -7,7 +7,7 @@ most columns of a row group have one value or none.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -124,14 +124,19 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 class Noted:
-    """What a file's notes say of a row group: `runs` by column, with values as a reader of a schema has them.
+    """What a file's notes say of a row group: `runs` by column, with values as a reader of a schema has them, and which
+    columns are `empty` throughout the file.
 
     Raises `ValueError` for notes that no merge has written.
     """
 
-    def __init__(self, runs: Mapping[str, Sequence[Run]], schema: pa.Schema) -> None:
+    def __init__(
+        self, runs: Mapping[str, Sequence[Run]], schema: pa.Schema, empty: Iterable[str] = ()
+    ) -> None:
+        self._nothing = dict.fromkeys(empty)
         self._ends: dict[str, list[int]] = {}
         self._runs: dict[str, list[tuple[int, int, Any]]] = {}
+        self._between: dict[int, dict[str, Any]] = {}
         for field in schema:
             if not (mine := runs.get(field.name)):
                 continue
@@ -140,10 +145,19 @@ class Noted:
                 raise ValueError("noted row groups are in no order")
             self._ends[field.name] = borders[1::2]
             self._runs[field.name] = [(at, end, value_of(said, field.type)) for at, end, said in mine]
+        self._borders = sorted({border for mine in self._runs.values() for run in mine for border in run[:2]})
 
-    def values(self, group: int) -> dict[str, Any]:
-        """Return the columns that have one value throughout a row group, with it."""
-        found = {}
+    def values(self, group: int) -> Mapping[str, Any]:
+        """Return the columns that have one value throughout a row group, with it: the same object where others follow
+        that have the same.
+        """
+        between = bisect_right(self._borders, group)
+        if between not in self._between:
+            self._between[between] = self._values(group)
+        return self._between[between]
+
+    def _values(self, group: int) -> dict[str, Any]:
+        found: dict[str, Any] = dict(self._nothing)
         for name, ends in self._ends.items():
             number = bisect_right(ends, group)
             if number < len(ends) and self._runs[name][number][0] <= group:

@@ -120,12 +120,11 @@ class Notes:
 
     def __init__(self, said: Contents, schema: pa.Schema) -> None:
         self._first = said.first
-        self._nothing = dict.fromkeys(said.empty)
-        self._noted = Noted(said.constant, schema)
+        self._noted = Noted(said.constant, schema, said.empty)
 
-    def constants(self, group: int) -> dict[str, Any]:
+    def constants(self, group: int) -> Mapping[str, Any]:
         """Return the columns that have one value throughout a row group, as far as that was noted, with it."""
-        return self._nothing | self._noted.values(group)
+        return self._noted.values(group)
 
     def hold_of(self, group: int, rows: pa.Table) -> bool:
         """Tell whether they are true of the rows of a row group."""

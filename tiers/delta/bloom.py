@@ -6,6 +6,7 @@ Format: Parquet "Bloom filter" specification, split block Bloom filters over xxH
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -24,6 +25,7 @@ _SALT: Final = np.array(
     ],
     np.uint32,
 )
+_SALTS: Final[list[int]] = _SALT.tolist()
 _BLOCK: Final = 32
 _AT_ONCE: Final = 1 << 14
 """Values and row groups that are compared at one time, of some hundred bytes each."""
@@ -46,6 +48,28 @@ def hashes_of(values: Sequence[bytes]) -> _Hashes:
     mixed = (mixed ^ mixed >> np.uint64(29)) * _P3
     hashes: _Hashes = mixed ^ mixed >> np.uint64(32)
     return hashes
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What is looked for in filters, of one value: which block (in parts of 2^32), and which of its bits."""
+
+    part: int
+    bits: int
+
+    @classmethod
+    def of(cls, hashed: int) -> Probe:
+        """Take the hash of a value, see `hashes_of`."""
+        low, bits = hashed & 0xFFFFFFFF, 0
+        for word, salt in enumerate(_SALTS):
+            bits |= 1 << (32 * word + ((low * salt & 0xFFFFFFFF) >> 27))
+        return cls(hashed >> 32, bits)
+
+    def may_be_in(self, data: memoryview, start: int, length: int) -> bool:
+        """Tell whether the value can be in the row group whose filter begins at `start`, its header included."""
+        size = _size(data, start + 1)
+        at = start + length - size + (self.part * (size // _BLOCK) >> 32) * _BLOCK
+        return int.from_bytes(data[at : at + _BLOCK], "little") & self.bits == self.bits
 
 
 class Filters:

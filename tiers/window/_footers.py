@@ -19,33 +19,41 @@ import pyarrow.parquet as pq
 from lethe.schemas.arrow import file_schema
 from lethe.schemas.errors import IntegrityError
 from lethe.tiers.compaction.layout import Contents, Notes, place_of
-from lethe.tiers.delta.bloom import Filters, hashes_of
+from lethe.tiers.delta.bloom import Filters, Probe, hashes_of
 from lethe.tiers.delta.files import DICTIONARY
 from lethe.tiers.delta.places import Opened
 from lethe.tiers.delta.rewrite import BROKEN
 from lethe.tiers.store.objects import Objects
-from lethe.tiers.window._picked import Chunks
+from lethe.tiers.window._picked import Chunks, chunks_of
+from lethe.tiers.window._row_groups import Ends, RowGroups, row_groups
 
 _FOOTERS: Final = 256
 """Footers kept in memory: a few hundred kilobytes each, once a month is compacted."""
 
+_FEW: Final = 16
+"""Values, each in a row group, that are asked for one by one."""
+
 _SEEN_OF_EACH: Final = 8
 """Row groups whose ends are asked for on the way to one token, by halving."""
 
+_NOTHING: Final[Mapping[str, Any]] = {}
+
 Key = tuple[str, int, int]
 """Stream, partition, offset."""
-Ends = tuple[Any, Any]
 
 
 class Footer:
     """A file's footer, and what was asked of it before."""
 
-    def __init__(self, metadata: pq.FileMetaData, table: str, merged: bool) -> None:
-        self.metadata = metadata
+    def __init__(self, said: RowGroups, table: str, merged: bool) -> None:
+        metadata = said.described
+        self.said = said
+        self.library: pq.FileMetaData | None = None if metadata.num_row_groups < said.count else metadata
+        """The footer as the library has it, once that was needed."""
         self.contents = Contents.decode(metadata.metadata) if merged else None
         """What a merged file says of itself."""
         self._notes = None if self.contents is None else Notes(self.contents, file_schema(table))
-        self.groups = range(metadata.num_row_groups)
+        self.groups = range(said.count)
         self.merged = merged
         """Whether its rows are in the order of their table: a merge has written it."""
         self.columns = {metadata.schema.column(at).path: at for at in range(metadata.num_columns)}
@@ -56,27 +64,24 @@ class Footer:
         self._filters: dict[tuple[str, int], tuple[int, int] | None] = {}
 
     def chunks(self) -> Chunks:
-        """Return where its column chunks are, for whoever takes single values out of them."""
+        """Say which of its columns single values can be taken out of."""
         return self._chunks
 
     @cached_property
     def _chunks(self) -> Chunks:
-        return Chunks(self.metadata, self._table, self.columns)
+        return chunks_of(self._table, self.said.described)
 
-    def constants(self, group: int) -> dict[str, Any]:
-        """Return the columns of which a merge has noted that they have one value throughout a row group, with it."""
-        return {} if self._notes is None else self._notes.constants(group)
+    def constants(self, group: int) -> Mapping[str, Any]:
+        """Return the columns of which a merge has noted that they have one value throughout a row group, with it; the
+        same object where the row groups that follow have the same.
+        """
+        return _NOTHING if self._notes is None else self._notes.constants(group)
 
     def ends(self, column: str, group: int) -> Ends | None:
         """Return the least and the greatest value of a column in a row group; None if the footer says nothing."""
         if (column, group) not in self._ends:
             at = self.columns.get(column)
-            chunk = None if at is None else self.metadata.row_group(group).column(at)
-            said = chunk.statistics if chunk is not None and chunk.is_stats_set else None
-            if said is not None and said.has_min_max:
-                self._ends[column, group] = said.min, said.max
-            else:
-                self._ends[column, group] = None
+            self._ends[column, group] = None if at is None else self.said.ends(group, at)
         return self._ends[column, group]
 
     def with_tokens(self, tokens: Iterable[bytes]) -> dict[bytes, list[int]]:
@@ -142,6 +147,8 @@ class Footer:
         groups = sorted({group for of_value in sought.values() for group in of_value})
         if not groups:
             return set()
+        if opened.mapped is not None and sum(map(len, sought.values())) <= _FEW:
+            return self._one_by_one(opened.mapped, column, sought)
         places = [self._filter(column, group) for group in groups]
         there = [place for place in places if place is not None]
         if len(there) < len(places):
@@ -155,12 +162,21 @@ class Footer:
         holds = filters.may_hold(np.repeat(hashes_of(list(sought)), times), np.searchsorted(groups, asked))
         return set(asked[holds].tolist())
 
+    def _one_by_one(self, data: memoryview, column: str, sought: Mapping[bytes, Sequence[int]]) -> set[int]:
+        """Ask the filters of a file that is in memory for few values: to prepare for many takes as long as a dozen."""
+        found = set()
+        for hashed, of_value in zip(hashes_of(list(sought)).tolist(), sought.values(), strict=True):
+            probe = Probe.of(hashed)
+            for group in of_value:
+                place = self._filter(column, group)
+                if place is None or probe.may_be_in(data, *place):
+                    found.add(group)
+        return found
+
     def _filter(self, column: str, group: int) -> tuple[int, int] | None:
         """Say where the Bloom filter of a column in a row group is and how long it is."""
         if (column, group) not in self._filters:
-            chunk = self.metadata.row_group(group).column(self.columns[column])
-            place = chunk.bloom_filter_offset, chunk.bloom_filter_length
-            self._filters[column, group] = place if all(place) else None
+            self._filters[column, group] = self.said.bloom(group, self.columns[column])
         return self._filters[column, group]
 
 
@@ -178,8 +194,8 @@ def opened(objects: Objects, table: str, path: str, size: int) -> tuple[Opened, 
     with _lock:
         known = _footers.get(key)
     try:
-        file = Opened(objects, whole, size, None if known is None else known.metadata, _texts(table))
-        footer = known or Footer(file.metadata, table, place_of(path) is not None)
+        file = Opened(objects, whole, size, None if known is None else known.library, _texts(table))
+        footer = known or Footer(row_groups(file), table, place_of(path) is not None)
     except FileNotFoundError:
         raise
     except BROKEN as error:

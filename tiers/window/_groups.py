@@ -6,7 +6,9 @@ What a merge has noted of a row group is not read. Of a file that is in memory s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final
@@ -19,7 +21,7 @@ import pyarrow.compute as pc
 from lethe.schemas.arrow import PARTITIONED_BY, TABLES, file_schema
 from lethe.tiers.delta.places import Opened
 from lethe.tiers.window._footers import Footer
-from lethe.tiers.window._picked import OtherwiseError, Rows, picker_of
+from lethe.tiers.window._picked import Column, OtherwiseError, Rows, picker_of
 
 _FEW: Final = 8
 """Values that are taken out of a column one by one: to prepare for more takes as long as these."""
@@ -31,7 +33,44 @@ class GroupReader:
 
     def __init__(self, opened: Opened, footer: Footer, table: str) -> None:
         self.opened, self.footer, self.table = opened, footer, table
-        self.picker = picker_of(opened.mapped, footer.chunks, table)
+        self.picker = picker_of(opened.mapped, footer.said, footer.chunks, table)
+        self._template: _Template | None = None
+
+    def template(
+        self, noted: Mapping[str, Any], partition: tuple[str, ...], names: Sequence[str], known: Sequence[str]
+    ) -> _Template:
+        """Return what rows are made of that are in a group with these notes: mostly what those of the last one were.
+
+        `known`: columns that are put in afterwards.
+        """
+        last = self._template
+        if last is None or last.noted is not noted or last.names is not names or last.known is not known:
+            values: dict[str, Any] = {name: noted.get(name) for name in names}
+            for key, value in zip(PARTITIONED_BY[self.table], partition, strict=True):
+                values[key] = int(value) if pa.types.is_integer(TABLES[self.table].field(key).type) else value
+            unknown = [name for name in names if name not in noted and name not in known]
+            columns = None
+            if self.picker is not None:
+                with suppress(OtherwiseError):
+                    columns = self.picker.columns(unknown)
+            last = self._template = _Template(noted, names, known, values, unknown, columns)
+        return last
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """A row's values as far as the notes of its group say them, and which columns are to be put in."""
+
+    noted: Mapping[str, Any]
+    names: Sequence[str]
+    known: Sequence[str]
+    values: dict[str, Any]
+    unknown: list[str]
+    columns: list[Column] | None
+    """As compiled code has them; None where it cannot."""
+
+
+_OFFSET: Final = ("offset",)
 
 
 class Group:
@@ -102,16 +141,31 @@ class Group:
             for name in names
         }
 
-    def taken(self, rows: Rows, partition: tuple[str, ...], names: Sequence[str]) -> list[dict[str, Any]]:
-        """Return rows as dicts: the named columns, and the values of their partition."""
+    def taken(
+        self, rows: Rows, partition: tuple[str, ...], names: Sequence[str], offsets: Sequence[int] = ()
+    ) -> list[dict[str, Any]]:
+        """Return rows as dicts: the named columns, and the values of their partition. `offsets`: theirs, if known."""
         if not len(rows):
             return []
-        values = self.values(names, rows)
-        table = self._reader.table
-        for key, value in zip(PARTITIONED_BY[table], partition, strict=True):
-            is_number = pa.types.is_integer(TABLES[table].field(key).type)
-            values[key] = [int(value) if is_number else value] * len(rows)
-        return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+        template = self._reader.template(self._noted, partition, names, _OFFSET if offsets else ())
+        found = self._made(rows, template)
+        if found is None:
+            values = self.values(template.unknown, rows)
+            made = zip(*values.values(), strict=True) if values else [()] * len(rows)
+            found = [template.values | dict(zip(values, row, strict=True)) for row in made]
+        if offsets:
+            for row, offset in zip(found, offsets, strict=True):
+                row["offset"] = offset
+        return found
+
+    def _made(self, rows: Rows, template: _Template) -> list[dict[str, Any]] | None:
+        """Have rows made by compiled code; None where it cannot, or columns were read by the library already."""
+        if self._reader.picker is None or template.columns is None or self._columns:
+            return None
+        try:
+            return self._reader.picker.records(self._number, template.columns, rows, template.values)
+        except OtherwiseError:
+            return None
 
     def _unknown(self, names: Sequence[str]) -> list[str]:
         """Return those columns of which neither the file says what is in them nor they were read."""
@@ -120,6 +174,7 @@ class Group:
     def _read(self, names: Sequence[str]) -> None:
         """Read columns in one go."""
         rows = self._reader.opened.read(self._number, list(dict.fromkeys(names)))
+        self._reader.footer.library = self._reader.opened.metadata
         self._columns.update(zip(rows.column_names, rows.columns, strict=True))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -21,69 +21,43 @@ import zstandard
 
 from lethe.schemas.arrow import file_schema
 from lethe.schemas.compiled import native
+from lethe.tiers.window._row_groups import RowGroups
 
 _code: Final = native()
-_PACKED: Final = {"ZSTD": True, "UNCOMPRESSED": False}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Rows = npt.NDArray[np.int64]
 """Numbers of rows in a row group, ascending."""
-_Chunk = tuple[int, int, bool, int, int]
-"""Where a column chunk begins and ends, whether it is packed, and what its values are, as compiled code has them."""
+Chunks = dict[str, tuple[int, int, int]]
+"""The columns of a file that values can be taken out of one by one: their number in it, and what their values are, as
+compiled code has it.
+"""
+
+
+Column = tuple[str, Callable[[Any], Any] | None, tuple[int, int, int]]
+"""A column by name, what makes its values of numbers if that is needed, and where it is."""
 
 
 class OtherwiseError(Exception):
     """The file has to be read in another way."""
 
 
-class Chunks:
-    """The column chunks of a file, as far as values can be taken out of them one by one."""
-
-    def __init__(self, metadata: pq.FileMetaData, table: str, columns: dict[str, int]) -> None:
-        self._metadata, self._columns = metadata, columns
-        self._forms = _forms(table, metadata)
-        self._known: dict[tuple[int, str], _Chunk | None] = {}
-
-    def chunk(self, group: int, name: str) -> _Chunk:
-        """Describe a column chunk; raises `OtherwiseError` for one that is not taken apart here."""
-        key = group, name
-        if key not in self._known:
-            self._known[key] = self._chunk(group, name)
-        if (found := self._known[key]) is None:
-            raise OtherwiseError
-        return found
-
-    def _chunk(self, group: int, name: str) -> _Chunk | None:
-        if name not in self._forms:
-            return None
-        said = self._metadata.row_group(group).column(self._columns[name])
-        if said.compression not in _PACKED:
-            return None
-        start = said.data_page_offset
-        if said.dictionary_page_offset:  # some writers say 0 where there is none
-            start = min(start, said.dictionary_page_offset)
-        form, width = self._forms[name]
-        return start, start + said.total_compressed_size, _PACKED[said.compression], form, width
-
-    def rows(self, group: int) -> int:
-        """Say how many rows a row group has."""
-        return int(self._metadata.row_group(group).num_rows)
-
-
 class Picker:
     """A file that is mapped into memory, and what takes values out of it."""
 
-    def __init__(self, data: memoryview, chunks: Chunks, table: str) -> None:
-        self._data, self._chunks, self._table = data, chunks, table
-        # One for each file that is read, since threads share none.
-        self._unpack = zstandard.ZstdDecompressor().decompress
+    def __init__(self, data: memoryview, said: RowGroups, chunks: Chunks, table: str) -> None:
+        self._data, self._said, self._chunks, self._table = data, said, chunks, table
+
+    @cached_property
+    def _described(self) -> dict[str, Column]:
+        reader = _readers(self._table).get
+        return {name: (name, reader(name), chunk) for name, chunk in self._chunks.items()}
 
     def where(self, group: int, name: str, wanted: Rows) -> tuple[Rows, Rows]:
         """Find the rows of a group whose integers are among some, given in ascending order: their numbers, and the
         integers. Raises `OtherwiseError`.
         """
-        chunk = self._chunks.chunk(group, name)
-        rows, values = self._asked(_code.where, chunk, self._chunks.rows(group), wanted)
+        rows, values = self._asked(_code.where, group, self._chunk(name), self._said.rows(group), wanted)
         return np.frombuffer(rows, np.int64), np.frombuffer(values, np.int64)
 
     def carrying(self, group: int, name: str, wanted: Sequence[bytes], ordered: bool) -> Rows:
@@ -91,8 +65,8 @@ class Picker:
 
         Raises `OtherwiseError`.
         """
-        chunk = self._chunks.chunk(group, name)
-        rows = self._asked(_code.carrying, chunk, self._chunks.rows(group), b"".join(wanted), ordered)
+        asked = b"".join(wanted), ordered
+        rows = self._asked(_code.carrying, group, self._chunk(name), self._said.rows(group), *asked)
         return np.frombuffer(rows, np.int64)
 
     def pick(self, group: int, names: Sequence[str], rows: Rows) -> dict[str, list[Any]]:
@@ -100,50 +74,67 @@ class Picker:
 
         Raises `OtherwiseError`.
         """
-        chunks = [self._chunks.chunk(group, name) for name in names]
-        found = dict(zip(names, self._asked(_code.pick, chunks, rows), strict=True))
-        readers = _readers(self._table)
+        made = self.records(group, self.columns(names), rows, {})
+        return {name: [row[name] for row in made] for name in names}
+
+    def columns(self, names: Sequence[str]) -> list[Column]:
+        """Describe columns for `records`; raises `OtherwiseError` if one is not taken apart here."""
         try:
-            for name in readers.keys() & found.keys():
-                found[name] = [None if one is None else readers[name](one) for one in found[name]]
-        except (ValueError, ArithmeticError):  # no time that there is
+            return [self._described[name] for name in names]
+        except KeyError:
             raise OtherwiseError from None
+
+    def records(
+        self, group: int, columns: list[Column], rows: Rows, template: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Return some rows of a group as dicts: copies of `template` with the values of columns put in.
+
+        Raises `OtherwiseError`.
+        """
+        found: list[dict[str, Any]] = self._asked(_code.records, group, columns, rows, template)
         return found
 
-    def _asked(self, code: Callable[..., Any], *given: Any) -> Any:
+    def _chunk(self, name: str) -> tuple[int, int, int]:
+        if name not in self._chunks:
+            raise OtherwiseError
+        return self._chunks[name]
+
+    def _asked(self, code: Callable[..., Any], group: int, *given: Any) -> Any:
         """Call compiled code; raises `OtherwiseError` for what it does not take."""
         try:
-            return code(self._data, *given, self._inflate)
-        except (ValueError, MemoryError, zstandard.ZstdError):
+            return code(self._data, self._said.places(group), *given, self._inflate)
+        except (ValueError, ArithmeticError, MemoryError, zstandard.ZstdError):  # or no time that there is
             raise OtherwiseError from None
 
-    def _inflate(self, packed: bytes, size: int) -> bytes:
-        # A frame says how large it is: what a damaged one says is not taken from the memory.
-        if zstandard.frame_content_size(packed) != size:
-            raise OtherwiseError
-        return self._unpack(packed)
+    @cached_property
+    def _inflate(self) -> Callable[[bytes, int], bytes]:
+        """What unpacks: one for each file that is read, since threads share none."""
+        return zstandard.ZstdDecompressor().decompress
 
 
-def picker_of(data: memoryview | None, chunks: Callable[[], Chunks], table: str) -> Picker | None:
+def picker_of(
+    data: memoryview | None, said: RowGroups, chunks: Callable[[], Chunks], table: str
+) -> Picker | None:
     """Return what takes values out of a file that is in memory as a whole; None without compiled code."""
-    return None if data is None or _code is None else Picker(data, chunks(), table)
+    return None if data is None or _code is None else Picker(data, said, chunks(), table)
 
 
-def _forms(table: str, metadata: pq.FileMetaData) -> dict[str, tuple[int, int]]:
-    """Return what the values of a file's columns are in its pages: of those that are of the type the table has."""
+def chunks_of(table: str, metadata: pq.FileMetaData) -> Chunks:
+    """Say which columns of a file can be read here: those that are of the type the table has."""
     described = metadata.schema
     of_file = described.to_arrow_schema()
-    physical = {c.path: c.physical_type for c in map(described.column, range(len(described)))}
+    numbered = {
+        column.path: (at, column.physical_type)
+        for at, column in enumerate(map(described.column, range(len(described))))
+    }
     found = {}
     for field in file_schema(table):
         at = of_file.get_field_index(field.name)
-        form = (
-            _form(field.type, physical.get(field.name))
-            if at >= 0 and of_file.field(at).type == field.type
-            else None
-        )
-        if form is not None:
-            found[field.name] = form
+        if at < 0 or of_file.field(at).type != field.type or field.name not in numbered:
+            continue
+        column, physical = numbered[field.name]
+        if (form := _form(field.type, physical)) is not None:
+            found[field.name] = (column, *form)
     return found
 
 

@@ -83,12 +83,13 @@ def by_token(objects: Objects, table: Table, wanted: dict[tuple[str, str], Token
     def plan(listed: Catalogue) -> list[Callable[[], list[dict[str, Any]]]]:
         work = []
         for partition, tokens in wanted.items():
-            prefixes = {int.from_bytes(t[:_PREFIX], "big") for t in tokens.subjects}
+            prefixes = [(int.from_bytes(t[:_PREFIX], "big"), t) for t in tokens.subjects]
             for file in listed.files(partition):
-                place = place_of(file.path)
-                near = place is None or any(place.may_hold(p) for p in prefixes)
-                if near or tokens.messages:
-                    work.append(_work(_tokens_in, objects, table.name, partition, file, tokens))
+                near = tokens
+                if (place := place_of(file.path)) is not None:
+                    near = Tokens(frozenset(t for p, t in prefixes if place.may_hold(p)), tokens.messages)
+                if near.subjects or near.messages:
+                    work.append(_work(_tokens_in, objects, table.name, partition, file, near))
         return work
 
     return _gathered(objects, table, plan)
@@ -188,5 +189,6 @@ def _positions_in(
             places = zip(of["stream"], of["partition"], strict=True)
             mine = [offset in where.get(place, ()) for place, offset in zip(places, offsets, strict=True)]
             rows = rows[np.array(mine, np.bool_)]
-        found += group.taken(rows, partition, names)
+            offsets = [offset for offset, is_mine in zip(offsets, mine, strict=True) if is_mine]
+        found += group.taken(rows, partition, names, offsets)
     return found

@@ -91,28 +91,62 @@ def unpacked(packed: bytes, size: int) -> bytes:
 
 PAGES, LENGTH = pages("a", None, "a text too long to be short", "a")
 FIRST = np.array([0, 2], np.int64)
+TEXT_CHUNK, NUMBERS, WIDE = (0, code.TEXT, -1), (0, code.NUMBER, 8), (0, code.BYTES, 16)
+
+
+def places(start: int, end: int, codec: int = 6) -> np.ndarray[Any, Any]:
+    """Where the chunk of the only column is, as `footer` tells of it."""
+    return np.array([start, end, codec, *[-1] * (code.FIELDS - 3)], np.int64)
+
+
+HERE = places(0, LENGTH)
+TEMPLATE = {"b": [], "a": None}
+SINK = io.BytesIO()
+pq.write_table(pa.table({"a": ["x", "y"], "b": [1, 2]}), SINK, row_group_size=1)
+FOOTER = SINK.getvalue()[-8 - int.from_bytes(SINK.getvalue()[-8:-4], "little") : -8]
 CALLS |= {
-    "pick": (code.pick, (PAGES, [(0, LENGTH, 1, code.TEXT, -1)], FIRST, unpacked)),
-    "pick, nowhere": (code.pick, (PAGES, [(0, LENGTH + 1, 1, code.TEXT, -1)], FIRST, unpacked)),
-    "pick, too few rows": (code.pick, (PAGES, [(0, LENGTH, 1, code.TEXT, -1)], FIRST + 3, unpacked)),
-    "pick, no text": (code.pick, (PAGES, [(0, LENGTH, 1, code.NUMBER, 8)], FIRST, unpacked)),
-    "pick, too short": (code.pick, (PAGES, [(0, LENGTH, 1, code.TEXT, -1)], FIRST, inflate)),
-    "pick, refused": (code.pick, (PAGES, [(0, LENGTH, 1, code.TEXT, -1)], FIRST, refuse)),
-    "pick, no bytes": (code.pick, (PAGES, [(0, LENGTH, 1, code.TEXT, -1)], FIRST, lambda *given: None)),
-    "pick, no chunk": (code.pick, (PAGES, [(0, LENGTH, 1, code.TEXT, -1), None], FIRST, unpacked)),
-    "where": (code.where, (PAGES, (0, LENGTH, 1, code.NUMBER, 8), 4, FIRST, unpacked)),
-    "where, no numbers": (code.where, (PAGES, (0, LENGTH, 1, code.TEXT, -1), 4, FIRST, unpacked)),
-    "carrying": (code.carrying, (PAGES, (0, LENGTH, 1, code.BYTES, 16), 4, VALUE[:32], False, unpacked)),
-    "carrying, no width": (
-        code.carrying,
-        (PAGES, (0, LENGTH, 1, code.BYTES, 16), 4, VALUE[:31], False, unpacked),
+    "pick": (code.pick, (PAGES, HERE, [TEXT_CHUNK], FIRST, unpacked)),
+    "pick, nowhere": (code.pick, (PAGES, places(0, LENGTH + 1), [TEXT_CHUNK], FIRST, unpacked)),
+    "pick, another codec": (code.pick, (PAGES, places(0, LENGTH, 1), [TEXT_CHUNK], FIRST, unpacked)),
+    "pick, no such column": (code.pick, (PAGES, HERE, [(1, code.TEXT, -1)], FIRST, unpacked)),
+    "pick, no places": (code.pick, (PAGES, HERE[:3], [TEXT_CHUNK], FIRST, unpacked)),
+    "pick, too few rows": (code.pick, (PAGES, HERE, [TEXT_CHUNK], FIRST + 3, unpacked)),
+    "pick, no text": (code.pick, (PAGES, HERE, [NUMBERS], FIRST, unpacked)),
+    "pick, too short": (code.pick, (PAGES, HERE, [TEXT_CHUNK], FIRST, inflate)),
+    "pick, refused": (code.pick, (PAGES, HERE, [TEXT_CHUNK], FIRST, refuse)),
+    "pick, no bytes": (code.pick, (PAGES, HERE, [TEXT_CHUNK], FIRST, lambda *given: None)),
+    "pick, no chunk": (code.pick, (PAGES, HERE, [TEXT_CHUNK, None], FIRST, unpacked)),
+    "records": (code.records, (PAGES, HERE, [("a", None, TEXT_CHUNK)], FIRST, TEMPLATE, unpacked)),
+    "records, read": (code.records, (PAGES, HERE, [("a", str.upper, TEXT_CHUNK)], FIRST, TEMPLATE, unpacked)),
+    "records, not read": (code.records, (PAGES, HERE, [("a", int, TEXT_CHUNK)], FIRST, TEMPLATE, unpacked)),
+    "records, no reader": (code.records, (PAGES, HERE, [("a", "b", TEXT_CHUNK)], FIRST, TEMPLATE, unpacked)),
+    "records, no name": (code.records, (PAGES, HERE, [([], None, TEXT_CHUNK)], FIRST, TEMPLATE, unpacked)),
+    "records, no column": (code.records, (PAGES, HERE, [("a", TEXT_CHUNK)], FIRST, TEMPLATE, unpacked)),
+    "records, nowhere": (
+        code.records,
+        (PAGES, places(5, LENGTH), [("a", None, TEXT_CHUNK)], FIRST, TEMPLATE, unpacked),
     ),
+    "where": (code.where, (PAGES, HERE, NUMBERS, 4, FIRST, unpacked)),
+    "where, no numbers": (code.where, (PAGES, HERE, TEXT_CHUNK, 4, FIRST, unpacked)),
+    "carrying": (code.carrying, (PAGES, HERE, WIDE, 4, VALUE[:32], False, unpacked)),
+    "carrying, no width": (code.carrying, (PAGES, HERE, WIDE, 4, VALUE[:31], False, unpacked)),
+    "footer": (code.footer, (FOOTER,)),
+    "footer, cut short": (code.footer, (FOOTER[:-60],)),
+    "footer, none": (code.footer, (VALUE,)),
 }
 
 
 def test_what_is_given_to_these_calls_is_taken() -> None:
     call, given = CALLS["pick"]
     assert call(*given) == [["a", "a text too long to be short"]]
+    call, given = CALLS["records, read"]
+    assert call(*given) == [{"b": [], "a": "A"}, {"b": [], "a": "A TEXT TOO LONG TO BE SHORT"}]
+    assert TEMPLATE == {"b": [], "a": None}
+    call, given = CALLS["footer"]
+    start, end, columns, rows, chunks = call(*given)
+    assert 0 < start < end < len(FOOTER)
+    assert (columns, np.frombuffer(rows, np.int64).tolist()) == (2, [1, 1])
+    assert len(chunks) == 2 * 2 * code.FIELDS * 8
 
 
 def flat(given: Any) -> list[Any]:

@@ -18,10 +18,11 @@ from lethe.schemas.arrow import TABLES, file_schema
 from lethe.tiers.delta.files import SORTED_BY, by_token, encoding
 from lethe.tiers.delta.places import Opened
 from lethe.tiers.store.objects import LocalObjects
-from lethe.tiers.window import _groups, _picked
+from lethe.tiers.window import _picked
 from lethe.tiers.window._footers import Footer
 from lethe.tiers.window._groups import Group, GroupReader
 from lethe.tiers.window._picked import OtherwiseError
+from lethe.tiers.window._row_groups import row_groups
 
 pytestmark = pytest.mark.usefixtures("reader")
 SOUGHT = ("identifiers", "metadata", "usage")
@@ -68,7 +69,7 @@ def written(folder: Path, table: str, rows: pa.Table, **how: Any) -> Opened:
 
 
 def reader_of(opened: Opened, table: str, merged: bool = False) -> GroupReader:
-    return GroupReader(opened, Footer(opened.metadata, table, merged), table)
+    return GroupReader(opened, Footer(row_groups(opened), table, merged), table)
 
 
 def both(reader: GroupReader, monkeypatch: pytest.MonkeyPatch, ask: Any) -> tuple[Any, Any]:
@@ -213,8 +214,8 @@ def test_damaged_pages_give_no_more_than_the_library_has(seed: int, tmp_path: Pa
     data = bytearray((tmp_path / "metadata" / "file.parquet").read_bytes())
     for _ in range(chance.choice((1, 30, 400))):
         data[chance.randrange(len(data))] = chance.randrange(256)
-    footer = Footer(opened.metadata, "metadata", merged=False)
-    picker = _picked.picker_of(memoryview(bytes(data)), footer.chunks, "metadata")
+    footer = Footer(row_groups(opened), "metadata", merged=False)
+    picker = _picked.picker_of(memoryview(bytes(data)), footer.said, footer.chunks, "metadata")
     assert picker is not None
     for name in footer.names:
         try:
@@ -245,7 +246,6 @@ def test_all_types_of_the_tables_are_known() -> None:
         schema = file_schema(table)
         empty = io.BytesIO()
         pq.write_table(schema.empty_table(), empty, **encoding(table, schema, 1))
-        forms = _picked._forms(table, pq.read_metadata(empty))
-        assert forms.keys() == set(schema.names), table
+        known = _picked.chunks_of(table, pq.read_metadata(empty))
+        assert known.keys() == set(schema.names), table
     assert set(SOUGHT) <= TABLES.keys()
-    assert _groups._FEW
