@@ -16,6 +16,7 @@ static bool objects(Cursor *c, uint64_t *many) { return (list_of(c, many) == STR
 
 static void statistics(Cursor *c, const uint8_t *data, int64_t *said) {
     int64_t id = 0;
+    for (int i = LEAST_AT; i < FIELDS; i++) said[i] = -1; /* of those that come twice the last ones count */
     for (int type; (type = member(c, &id)) != STOP;) {
         if (type == BINARY && (id == 5 || id == 6)) { /* max_value, min_value */
             int64_t *place = said + (id == 5 ? GREATEST_AT : LEAST_AT);
@@ -31,13 +32,12 @@ static void statistics(Cursor *c, const uint8_t *data, int64_t *said) {
 static bool column_metadata(Cursor *c, const uint8_t *data, int64_t *said) {
     int64_t id = 0, size = -1, values = -1, dictionary = -1;
     for (int type; (type = member(c, &id)) != STOP;) {
-        bool number = type == I32 || type == I64;
-        if (number && id == 4) said[CODEC] = zigzag(varint(c));
-        else if (number && id == 7) size = zigzag(varint(c));
-        else if (number && id == 9) values = zigzag(varint(c));
-        else if (number && id == 11) dictionary = zigzag(varint(c));
-        else if (number && id == 14) said[BLOOM_START] = zigzag(varint(c));
-        else if (number && id == 15) said[BLOOM_SIZE] = zigzag(varint(c));
+        if (type == I32 && id == 4) said[CODEC] = zigzag(varint(c));
+        else if (type == I64 && id == 7) size = zigzag(varint(c));
+        else if (type == I64 && id == 9) values = zigzag(varint(c));
+        else if (type == I64 && id == 11) dictionary = zigzag(varint(c));
+        else if (type == I64 && id == 14) said[BLOOM_START] = zigzag(varint(c));
+        else if (type == I32 && id == 15) said[BLOOM_SIZE] = zigzag(varint(c));
         else if (type == STRUCT && id == 12) statistics(c, data, said);
         else skip(c, type, 0, false);
     }

@@ -20,8 +20,6 @@ from typing import Any
 import atheris
 import built_native
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lethe import _native as native
 from lethe.schemas.declaration import format as formats
@@ -381,31 +379,83 @@ def _inflate(packed: bytes, size: int) -> bytes:
 
 
 def footer(data: bytes) -> None:
-    """Any bytes are a footer: what is noted of it is what the library says, where that reads it, too."""
+    """Any bytes are a footer: what is noted of it is what a plain reader of Thrift's compact protocol says."""
     try:
         start, end, columns, rows, chunks = native.footer(exact(data))
     except ValueError:
         return
     assert 0 < start < end <= len(data)
-    many = np.frombuffer(rows, np.int64)
-    places = np.frombuffer(chunks, np.int64).reshape(len(many), columns, native.FIELDS)
-    whole = b"PAR1" + data + len(data).to_bytes(4, "little") + b"PAR1"
-    try:
-        said = pq.read_metadata(pa.BufferReader(whole))
-    except (pa.ArrowException, OSError, ValueError):
-        return
-    assert said.num_row_groups == len(many)
-    for group in range(min(len(many), 3)):
-        try:
-            described = said.row_group(group)
-            found = [described.column(at) for at in range(min(columns, described.num_columns))]
-            starts = [(c.data_page_offset, c.dictionary_page_offset or c.data_page_offset) for c in found]
-            sizes = [c.total_compressed_size for c in found]
-        except (pa.ArrowException, OSError, ValueError, IndexError):
-            return
-        assert described.num_rows == many[group]
-        assert [min(both) for both in starts] == places[group, : len(found), 0].tolist()
-        assert sizes == (places[group, : len(found), 1] - places[group, : len(found), 0]).tolist()
+    many = np.frombuffer(rows, np.int64).tolist()
+    places = np.frombuffer(chunks, np.int64).reshape(len(many), columns, native.FIELDS).tolist()
+    groups, at = _list(data, start)
+    assert at == end
+    assert [group[3, I64] for group in groups] == many
+    for group, said in zip(groups, places, strict=True):
+        assert len(group[1, LIST]) == columns
+        for chunk, (first, last, codec, *more) in zip(group[1, LIST], said, strict=True):
+            found = chunk[3, OBJECT]
+            assert first in (found[9, I64], found.get((11, I64)))
+            assert (last - first, codec) == (found[7, I64], found.get((4, I32), -1))
+            assert more[:2] == [found.get((14, I64), -1), found.get((15, I32), -1)]
+            for number, (place, size) in ((6, more[2:4]), (5, more[4:6])):  # the least value, the greatest
+                value = found.get((12, OBJECT), {}).get((number, BINARY))
+                assert (data[place : place + size] if place >= 0 else None) == value
+
+
+I32, I64, BINARY, LIST, OBJECT = 5, 6, 8, 9, 12
+
+
+def _object(data: bytes, at: int) -> tuple[dict[tuple[int, int], Any], int]:
+    """Read an object of Thrift's compact protocol, by number and type; of members that come twice the last counts."""
+    found: dict[tuple[int, int], Any] = {}
+    number = 0
+    while (head := data[at]) & 15:  # a type of 0 is the end
+        at += 1
+        if head >> 4:
+            number += head >> 4
+        else:
+            number, at = _number(data, at)
+        found[number, head & 15], at = _value(data, at, head & 15, element=False)
+    return found, at + 1
+
+
+def _list(data: bytes, at: int) -> tuple[list[Any], int]:
+    many, kind, at = data[at] >> 4, data[at] & 15, at + 1
+    if many == 15:
+        many, at = _unsigned(data, at)
+    found = []
+    for _ in range(many):
+        one, at = _value(data, at, kind, element=True)
+        found.append(one)
+    return found, at
+
+
+def _value(data: bytes, at: int, kind: int, element: bool) -> tuple[Any, int]:
+    if kind in (1, 2):
+        return kind == 1, at + element
+    if kind == BINARY:
+        size, at = _unsigned(data, at)
+        return data[at : at + size], at + size
+    fixed = {3: 1, 7: 8}.get(kind)
+    if fixed is not None:
+        return None, at + fixed
+    if kind in (4, I32, I64):
+        return _number(data, at)
+    return _object(data, at) if kind == OBJECT else _list(data, at)
+
+
+def _unsigned(data: bytes, at: int) -> tuple[int, int]:
+    found = shift = 0
+    while True:
+        found |= (data[at] & 127) << shift
+        if data[at] < 128:
+            return found & (2**64 - 1), at + 1
+        at, shift = at + 1, shift + 7
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    found, at = _unsigned(data, at)
+    return (found >> 1) ^ -(found & 1), at
 
 
 def arguments(data: bytes) -> None:
