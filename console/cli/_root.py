@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 import typer
@@ -137,8 +139,30 @@ def _collect_from_now_on() -> None:
         gc.enable()
 
 
+_WHOLE: Final = re.compile(r"-?[0-9]{1,15}")
+
+
+def _plainly(value: Any, annotation: Any, info: Any) -> Any:
+    """Return what a plain text says, as the library would: a path or a whole number; None where that has to read it.
+
+    It has to for all that it would refuse, so that it says so.
+    """
+    if not isinstance(value, str) or info.parser is not None:
+        return None
+    if annotation is int and _WHOLE.fullmatch(value):
+        number = int(value)
+        within = (info.min is None or number >= info.min) and (info.max is None or number <= info.max)
+        return number if within and not info.clamp else None
+    asked = info.exists or info.resolve_path or info.allow_dash or info.writable or info.path_type is not None
+    if annotation is Path and value and "\0" not in value and info.file_okay and info.dir_okay and not asked:
+        path = Path(value)
+        return path if not path.exists() or os.access(path, os.R_OK) else None
+    return None
+
+
 class _AsTyped:
-    """Reads a parameter that is a text, or a list of texts, as it was typed; what else was typed the library reads.
+    """Reads a parameter that is a text, or a list of texts, as it was typed, and plain paths and numbers; what else was
+    typed the library reads.
 
     It reads every parameter through pydantic, also what was not typed, and importing that costs a command a sixth of
     its start.
@@ -151,6 +175,8 @@ class _AsTyped:
             return () if several else None
         if param.type_descriptor.parameter_info.parser is None and annotation in (str, list[str]):
             return list(map(str, value)) if several else str(value)
+        if (plain := _plainly(value, annotation, param.type_descriptor.parameter_info)) is not None:
+            return plain
         param._runtime_param = None
         return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
 

@@ -100,7 +100,7 @@ def test_a_look_up_that_finds_something_imports_no_more_of_them(tmp_path: Path) 
                  ("ingest", "r.ndjson", *kind)):  # fmt: skip
         assert imported(*made, cwd=tmp_path)[0] == 0
     number = json.loads((tmp_path / "r.ndjson").read_bytes().splitlines()[0])["to"]
-    status, packages = imported("lookup", number, *ASK, cwd=tmp_path)
+    status, packages = imported("--config", "lethe.toml", "lookup", number, *ASK, cwd=tmp_path)
     assert status == 0
     entry = audit_entries(tmp_path / "keys")[-1]
     assert (entry["action"], entry["count"] >= 1) == ("lookup", True), "it did find something"
