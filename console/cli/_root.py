@@ -155,8 +155,9 @@ def _plainly(value: Any, annotation: Any, info: Any) -> Any:
         return number if within and not info.clamp else None
     asked = info.exists or info.resolve_path or info.allow_dash or info.writable or info.path_type is not None
     if annotation is Path and value and "\0" not in value and info.file_okay and info.dir_okay and not asked:
-        path = Path(value)
-        return path if not path.exists() or os.access(path, os.R_OK) else None
+        # What cannot be looked at is not there, for the library too; `Path.exists` would raise.
+        there = os.path.exists(value)  # noqa: PTH110
+        return Path(value) if not there or os.access(value, os.R_OK) else None
     return None
 
 

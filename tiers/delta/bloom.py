@@ -66,8 +66,13 @@ class Probe:
         return cls(hashed >> 32, bits)
 
     def may_be_in(self, data: memoryview, start: int, length: int) -> bool:
-        """Tell whether the value can be in the row group whose filter begins at `start`, its header included."""
-        size = _size(data, start + 1)
+        """Tell whether the value can be in the row group whose filter begins at `start`, its header included.
+
+        It can be where no filter is: whoever reads on sees what is wrong with the file.
+        """
+        size = _size(data, start + 1) if _BLOCK < length <= len(data) - start else 0
+        if not _BLOCK <= size < length:
+            return True
         at = start + length - size + (self.part * (size // _BLOCK) >> 32) * _BLOCK
         return int.from_bytes(data[at : at + _BLOCK], "little") & self.bits == self.bits
 

@@ -154,8 +154,8 @@ def row_groups(opened: Opened) -> RowGroups:
     if _code is not None and (footer := _footer_of(opened.mapped)) is not None:
         try:
             return Compiled(footer)
-        except (ValueError, pa.ArrowException):
-            pass
+        except (ValueError, OSError, pa.ArrowException):
+            pass  # the library says what is wrong with it, if it is not only another writer's
     return ByLibrary(opened.metadata)
 
 

@@ -15,7 +15,7 @@ from lethe.console.cli import _root
 
 TEXTS = (
     "0", "7", "10", "11", "-1", "-0", "+7", " 7", "7 ", "007", "1_0", "1e1", "7.0", "٧", "9" * 15, "9" * 20, "", ".",
-    "x", "no/such/file", "there", "secret", "folder", "~", "a b", "-", "//x//y/../z",
+    "x", "no/such/file", "there", "secret", "folder", "~", "a b", "-", "//x//y/../z", "x" * 5_000, "there/below",
 )  # fmt: skip
 
 

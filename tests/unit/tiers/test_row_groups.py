@@ -154,3 +154,12 @@ def test_filters_are_asked_one_by_one_as_all_at_once(seed: int, tmp_path: Path) 
             Probe.of(hashed) for hashed in hashes_of([chance.randbytes(16) for _ in range(400)]).tolist()
         ]
         assert sum(probe.may_be_in(file.mapped, *place) for probe in strange) < 60
+
+
+def test_a_filter_that_is_not_there_hides_nothing() -> None:
+    probe = Probe.of(hashes_of([bytes(16)]).tolist()[0])
+    data = memoryview(bytes(100))
+    for place in ((10, 47), (90, 47), (99, 1), (200, 47), (10, 1 << 40)):
+        assert probe.may_be_in(data, *place)
+    whole = memoryview(b"\x15\x40" + bytes(13) + bytes(32))
+    assert not probe.may_be_in(whole, 0, len(whole)), "32 bytes without a bit"
