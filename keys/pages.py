@@ -13,11 +13,11 @@ from __future__ import annotations
 import struct
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import zstandard
 
 from lethe.keys.monthkeys import MonthKeys
 from lethe.keys.sealing import open_value, seal_value
+from lethe.schemas.compute import pc
 from lethe.schemas.errors import IntegrityError
 
 ENTRIES = pa.schema(

@@ -28,7 +28,6 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import ECB
@@ -36,6 +35,7 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 from lethe.keys.monthkeys import MonthKeys
 from lethe.keys.secret import Secret
 from lethe.schemas.compiled import native
+from lethe.schemas.compute import pc
 from lethe.schemas.errors import IntegrityError
 from lethe.schemas.flat import bytes_of, ends_of, large
 

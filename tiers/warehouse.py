@@ -12,11 +12,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lethe.keys.anchors import Anchors, LedgerKey
 from lethe.keys.ring import KeyRing
 from lethe.schemas.arrow import WINDOW_TABLES
+from lethe.schemas.compute import pc
 from lethe.schemas.errors import FencedError, TransientError, UnknownOutcomeError
 from lethe.schemas.transformed import TransformedBatch
 from lethe.schemas.words import counted

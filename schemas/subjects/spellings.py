@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import phonenumbers
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from lethe.schemas.compute import pc
 from lethe.schemas.subjects.addresses import Subject
 from lethe.schemas.subjects.crowd import SEPARATORS, Crowd
 

@@ -14,8 +14,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from lethe.schemas.compute import pc
 from lethe.schemas.errors import ConfigurationError, IntegrityError
 from lethe.tiers.store.objects import Objects
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lethe.keys.anchors import LedgerKey
 from lethe.schemas.arrow import LEDGER
+from lethe.schemas.compute import pc
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.transformed import Counts, TransformedBatch
 from lethe.tiers.commit.declarations import Declarations, declared_of

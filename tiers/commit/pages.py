@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lethe.keys.pages import seal_page
 from lethe.keys.ring import KeyRing
 from lethe.schemas.arrow import ORIGINALS
+from lethe.schemas.compute import pc
 from lethe.schemas.retention.calendar import Month
 
 _PAGE_RECORDS: Final = 4_096

@@ -13,7 +13,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from lethe.schemas.compute import pc
 
 Said = str | int | bool | None
 """A value as it is noted: times as microseconds since 1970, decimals as text."""

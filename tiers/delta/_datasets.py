@@ -6,7 +6,7 @@ from functools import reduce
 from operator import and_
 from typing import Any
 
-import pyarrow.compute as pc
+from lethe.schemas.compute import pc
 
 
 def by_partition(dataset: Any) -> Any:

@@ -12,10 +12,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lethe.schemas.arrow import PARTITIONED_BY, file_schema
+from lethe.schemas.compute import pc
 from lethe.tiers.delta.log import DataFile
 from lethe.tiers.store.objects import Objects
 

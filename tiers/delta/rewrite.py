@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from deltalake.transaction import RemoveAction
 
 from lethe.schemas.arrow import PARTITIONED_BY, TABLES, complete
+from lethe.schemas.compute import pc
 from lethe.schemas.errors import FencedError, IntegrityError
 from lethe.tiers.delta.files import write_files
 from lethe.tiers.delta.log import DataFile

@@ -38,12 +38,12 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lethe.keys.monthkeys import MonthKeys
 from lethe.keys.ring import UNREADABLE, KeyRing, UnknownKeyError, month_key_id
 from lethe.keys.sealing import open_value, seal_value
 from lethe.keys.tokens import subject_token
+from lethe.schemas.compute import pc
 from lethe.schemas.errors import ExpiredKeyError, IntegrityError, LetheError
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month, window_end

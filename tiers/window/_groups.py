@@ -16,9 +16,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lethe.schemas.arrow import PARTITIONED_BY, TABLES, file_schema
+from lethe.schemas.compute import pc
 from lethe.tiers.delta.places import Opened
 from lethe.tiers.window._footers import Footer
 from lethe.tiers.window._picked import Column, OtherwiseError, Rows, picker_of

@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from lethe.schemas.compute import pc
 from lethe.schemas.position import Position
 
 WHERE: Final = ["stream", "partition", "offset", "index"]

@@ -12,7 +12,6 @@ from operator import or_
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import zstandard
 
 from lethe.keys.monthkeys import MonthKeys
@@ -20,6 +19,7 @@ from lethe.keys.pages import open_page, seal_page
 from lethe.keys.ring import KeyRing, month_key_id
 from lethe.keys.sealing import open_value, subject_place
 from lethe.keys.tokens import reverse_message_tokens, reverse_tokens, tokens_each
+from lethe.schemas.compute import pc
 from lethe.schemas.errors import ExpiredKeyError
 from lethe.schemas.position import Position
 from lethe.schemas.retention.calendar import Month
