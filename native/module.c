@@ -646,6 +646,7 @@ static PyMethodDef methods[] = {
 
 static int fill_module(PyObject *module) {
     const struct { const char *name; long value; } numbers[] = {
+        {"INTERFACE", 2}, /* see schemas/compiled.py */
         {"LEAF", LEAF}, {"OBJECT", OBJECT}, {"LIST", LIST}, {"NEVER", NEVER}, {"FIRST", FIRST}, {"MOST_NODES", MOST_NODES},
         {"MOST_MEMBERS", MOST_MEMBERS}, {"MOST_LEAVES", MOST_LEAVES}, {"MOST_DISTINCT", MOST_DISTINCT},
         {"MOST_COLUMNS", MOST_COLUMNS}, {"MOST_BUFFERS", MOST_BUFFERS}, {"HASHES", hashes_here()},

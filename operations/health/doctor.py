@@ -115,7 +115,7 @@ def _reader(_: Runtime, what: str) -> Iterator[Check]:
         yield Check(what, "ok", "compiled: records in the usual spelling are read in one pass")
     else:
         yield Check(what, "warning", "not compiled: every record takes the way of the unusual ones, a fifth more work",
-                    "install Lethe where there is a C compiler (`cc`)")  # fmt: skip
+                    "install Lethe anew, where there is a C compiler (`cc`)")  # fmt: skip
 
 
 def _memory(_: Runtime, what: str) -> Iterator[Check]:

@@ -215,3 +215,12 @@ def test_lists_may_change_while_they_are_read() -> None:
     finally:
         stop.set()
         other.join()
+
+
+def test_what_was_built_of_other_code_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after an update without a new installation: all goes the general way, and `lethe doctor` says so."""
+    assert native() is code
+    monkeypatch.setattr(code, "INTERFACE", code.INTERFACE - 1)
+    assert native() is None
+    monkeypatch.delattr(code, "INTERFACE")
+    assert native() is None
