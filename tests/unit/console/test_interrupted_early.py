@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from lethe.console.cli import _early
+
 PRESSED = """
 import os, signal, sys
 
@@ -75,4 +77,6 @@ def test_a_command_that_has_begun_is_told_by_an_exception() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is not _early._end, (
+        "nor does this process end so, whoever started it"
+    )
