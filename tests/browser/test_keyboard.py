@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 from walker import PEOPLE, Walker
 
 MOST = 400
@@ -171,3 +173,34 @@ def test_a_case_is_worked_on_by_keyboard_alone(walker: Walker) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_text("nothing more was read")).to_be_visible()
     expect(page.get_by_role("checkbox", name="accounts")).to_be_checked()
+
+
+REACHED = """() => {
+  const seen = new Set(["node-0"]);
+  for (const at of seen) for (const key of ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"]) {
+    document.getElementById(at).focus();
+    document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+    seen.add(document.activeElement.id);
+  }
+  return seen.size;
+}"""
+SCRIPT = Path(__file__).parents[2] / "console" / "web" / "static" / "lethe.js"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_arrows_lead_to_every_node_of_any_drawing(chromium: Browser, seed: int) -> None:
+    """Of a crowd some node is nearest to no other; some lie in one place."""
+    chance = Random(seed)
+    many, width = chance.choice((1, 2, 5, 43, 80)), chance.choice((1, 4, 30, 800))
+    drawn = "".join(
+        f'<g id="node-{n}" data-at="{chance.uniform(0, width):.{chance.choice((0, 1))}f} {chance.uniform(0, 600):.1f}" '
+        f'tabindex="{-1 if n else 0}" aria-label="{n}"><circle r="3"/></g>'
+        for n in range(many)
+    )
+    html = f'<body><figure class="graph"><svg>{drawn}</svg><p data-picked></p></figure><script src="lethe.js"></script>'
+    page = chromium.new_page()
+    page.route("http://drawing.test/", lambda route: route.fulfill(body=html, content_type="text/html"))
+    page.route("http://drawing.test/lethe.js", lambda route: route.fulfill(path=SCRIPT))
+    page.goto("http://drawing.test/")
+    assert page.evaluate(REACHED) == many
+    page.close()

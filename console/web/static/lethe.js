@@ -32,7 +32,8 @@
     const open = event.key === "Escape" && document.activeElement?.closest("details[open]");
     if (open) { open.open = false; open.querySelector("summary").focus(); }
   });
-  // One node of a graph is in the order of Tab. Arrows go to the nearest node that way, and what it is linked with stands out.
+  // One node of a graph is in the order of Tab. Arrows go to the nearest node that way, and what it is linked with stands
+  // out. A node that is nearest to none is put between one that is reached and what lies behind it: arrows lead to all.
   for (const figure of document.querySelectorAll("figure.graph")) {
     const nodes = [...figure.querySelectorAll("[data-at]")].sort((a, b) => number(a) - number(b));
     const links = [...figure.querySelectorAll("[data-ends]")];
@@ -51,6 +52,26 @@
         if (along > 0 && aside <= along && far < least) { best = other; least = far; }
       }
       return best;
+    }
+    const ways = new Map(nodes.map((node) => [node, {}]));
+    for (const [node, way] of ways) for (const key of Object.keys(turns)) way[key] = beside(node, turns[key]);
+    function reached() {
+      const seen = new Set(nodes.slice(0, 1));
+      for (const node of seen) for (const other of Object.values(ways.get(node))) if (other) seen.add(other);
+      return seen;
+    }
+    for (let seen = reached(); seen.size < nodes.length; seen = reached()) {
+      let best = null, least = Infinity;
+      for (const from of seen) for (const to of nodes) {
+        const [right, down] = [place(to)[0] - place(from)[0], place(to)[1] - place(from)[1]];
+        if (seen.has(to) || Math.hypot(right, down) >= least) continue;
+        least = Math.hypot(right, down);
+        const key = Math.abs(right) >= Math.abs(down) ? (right < 0 ? "ArrowLeft" : "ArrowRight") : down < 0 ? "ArrowUp" : "ArrowDown";
+        best = [from, to, key];
+      }
+      const [from, to, key] = best, behind = ways.get(from)[key];
+      ways.get(from)[key] = to;
+      if (behind) ways.get(to)[key] = behind;
     }
     figure.addEventListener("focusin", (event) => {
       const node = event.target.closest("[data-at]");
@@ -76,7 +97,7 @@
     figure.addEventListener("keydown", (event) => {
       const node = event.target.closest("[data-at]");
       if (!node || event.ctrlKey || event.metaKey || event.altKey) return;
-      const next = event.key === "Home" ? nodes[0] : event.key === "End" ? nodes.at(-1) : turns[event.key] && beside(node, turns[event.key]);
+      const next = event.key === "Home" ? nodes[0] : event.key === "End" ? nodes.at(-1) : ways.get(node)[event.key];
       if (next === undefined) return;
       event.preventDefault();
       next?.focus();
