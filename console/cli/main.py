@@ -53,6 +53,8 @@ def main() -> None:
     """Run the command line: status 0 done, 1 failed, 2 wrong usage."""
     # A plug-in that happens to be installed would be shown every value that is validated.
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+    # Nothing here multiplies matrices, and numpy would start a thread for each processor when it is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     arguments = sys.argv[1:]
     # These may stand anywhere before `--`, as every command has them.
     machine = False
