@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -123,10 +124,12 @@ class Warehouse:
         """The handle on the account of what was committed."""
         return self.table("ledger")
 
-    def open_ahead(self, names: Iterable[str]) -> None:
-        """Open several tables side by side: on an object store each takes a few requests, one after the other."""
+    @contextmanager
+    def opening(self, names: Iterable[str]) -> Iterator[None]:
+        """Open several tables while something else is done: on an object store each takes a few requests in a row."""
         with ThreadPoolExecutor(len(WINDOW_TABLES) + 2) as threads:
             opened = [threads.submit(self._open_one, name) for name in names]
+            yield
         for one in opened:
             one.result()
 

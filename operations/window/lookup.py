@@ -103,8 +103,8 @@ def _each(
         people = [asked_for(runtime, text, since, until) for text in texts]
         queries = [query for _, query in people]
         # Step 1
-        runtime.warehouse.open_ahead(("identifiers", "metadata", "usage"))
-        asked = window.tokens_of_each(queries, runtime.ring, runtime.clock())
+        with runtime.warehouse.opening(("identifiers", "metadata", "usage")):
+            asked = window.tokens_of_each(queries, runtime.ring, runtime.clock())
         found = window.find_each(runtime.warehouse, asked, queries)
         hidden = hidden_tokens(runtime, asker)
         shown = [[r for r in rows if not is_hidden(r, hidden)] for rows in found]
