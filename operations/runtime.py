@@ -22,17 +22,17 @@ from lethe.operations.audit.earlier import EarlierFile
 from lethe.operations.audit.log import AuditLog
 from lethe.operations.audit.tokens import AuditTokens
 from lethe.operations.key_providers import openers
-from lethe.operations.lines import FileSources, Lines, check_charges
 from lethe.operations.settings import Settings
-from lethe.operations.site_files import SiteFile, read_codes, read_residence
 from lethe.operations.telemetry.traces import Traces
 from lethe.schemas.errors import ConfigurationError
-from lethe.schemas.listed_codes import Codes
 from lethe.tiers.rights import restrictions
 from lethe.tiers.store.objects import Objects, open_objects
 from lethe.tiers.warehouse import Warehouse
 
 if TYPE_CHECKING:  # what splits records costs a look-up more to import than all the rest
+    from lethe.operations.lines import FileSources
+    from lethe.operations.site_files import SiteFile
+    from lethe.schemas.listed_codes import Codes
     from lethe.streams.transform.decode.registry import Registry
     from lethe.streams.transform.transform import Transform
     from lethe.tiers.maintenance import Kept
@@ -202,12 +202,16 @@ class Runtime:
     @cached_property
     def listed_codes(self) -> SiteFile[Codes] | None:
         """The codes that the site's file says name nobody; None where there is no such file in the settings."""
+        from lethe.operations.site_files import SiteFile, read_codes
+
         path = self.settings.codes
         return None if path is None else SiteFile(path, read_codes, time.monotonic)
 
     @cached_property
     def file_sources(self) -> FileSources:
         """Under which source's settings files were taken in."""
+        from lethe.operations.lines import FileSources
+
         return FileSources(self.objects)
 
     @cached_property
@@ -222,6 +226,8 @@ class Runtime:
     @cached_property
     def transform(self) -> Transform:
         """What turns batches into rows."""
+        from lethe.operations.lines import Lines, check_charges
+        from lethe.operations.site_files import SiteFile, read_residence
         from lethe.streams.transform.split.split import Rules
         from lethe.streams.transform.transform import Transform
 

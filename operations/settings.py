@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from lethe.operations import environment as variables
 from lethe.operations.key_settings import Keys
-from lethe.operations.lines import LineSettings
+from lethe.operations.line_settings import LineSettings
 from lethe.schemas.countries import checked
 from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.position import STREAM_PATTERN

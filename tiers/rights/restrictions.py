@@ -54,12 +54,11 @@ from lethe.tiers.store.failpoint import fail_point
 from lethe.tiers.store.objects import Objects
 from lethe.tiers.warehouse import Warehouse
 from lethe.tiers.window.lookup import Query, position_of
-from lethe.tiers.window.mentions import mentions
-from lethe.tiers.window.records import Part, at, open_parts, select
 
-if TYPE_CHECKING:  # every look-up asks for restrictions, hardly one for holds
+if TYPE_CHECKING:  # every look-up asks which restrictions are in force, and for nothing else of this module
     from lethe.tiers.holds.definition import Hold
     from lethe.tiers.maintenance import MaintenanceContext
+    from lethe.tiers.window.records import Part
 
 _FOLDER: Final = "_restrictions"
 _COPY: Final = re.compile(r"_restrictions/([0-9]{4}-[0-9]{2})\.w([0-9]+)\.([0-9a-f]{16})\.json")
@@ -183,6 +182,8 @@ def tokens(objects: Objects, ring: KeyRing, now: datetime) -> set[tuple[str, int
 
 def concern(warehouse: Warehouse, ring: KeyRing, position: Position, now: datetime) -> bool:
     """Tell whether a record names a restricted person, as far as its month still opens."""
+    from lethe.tiers.window.records import at, select
+
     hidden = tokens(warehouse.objects, ring, now)
     columns = ["stream", "partition", "offset", "index", "month", "window_months", "token"]
     rows = select(warehouse.window["identifiers"], at([position]), columns) if hidden else ()
@@ -193,6 +194,8 @@ def concern(warehouse: Warehouse, ring: KeyRing, position: Position, now: dateti
 
 def named_in(objects: Objects, ring: KeyRing, value: bytes) -> bool:
     """Tell whether raw bytes, such as those of a rejected record, name a restricted person."""
+    from lethe.tiers.window.mentions import mentions
+
     return any(mentions(value, restriction.subjects) for restriction in every(objects, ring))
 
 
@@ -394,6 +397,7 @@ def _is_anywhere(
 ) -> bool:
     """Tell whether the window, or what a hold has preserved, has anything that a look-up for the person would find."""
     from lethe.tiers.holds.scope import held_roles
+    from lethe.tiers.window.records import open_parts
 
     query, holds = Query(subjects, None), list(holds)
     if holds and any(info.state == "ended" for info in maintenance.ring.list(maintenance.clock())):
@@ -405,6 +409,8 @@ def _is_anywhere(
 
 def _names(maintenance: MaintenanceContext, part: Part, subjects: tuple[Subject, ...]) -> bool:
     """Tell whether a partition of the window has a row that a look-up for the person would find."""
+    from lethe.tiers.window.records import select
+
     theirs = pa.array(part.tokens(subjects), pa.binary())
     rows = part.rows & pc.field("token").isin(theirs)
     return bool(select(maintenance.warehouse.window["identifiers"], rows, ["offset"]))

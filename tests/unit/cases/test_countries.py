@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import phonenumbers
 import pytest
 
-from lethe.operations.lines import LineSettings
+from lethe.operations.line_settings import LineSettings
 from lethe.operations.retention.policy import explained
 from lethe.operations.settings import Integrity
 from lethe.schemas.countries import COUNTRIES

@@ -79,10 +79,14 @@ NOT_FOR_A_LOOK_UP = {
     "lethe.schemas.declaration.format",
     "lethe.integrity.log.entries",
     "lethe.integrity.log.outside",
+    "lethe.operations.lines",
+    "lethe.operations.site_files",
     "lethe.tiers.holds",
     "lethe.tiers.maintenance",
+    "lethe.tiers.window.mentions",
+    "lethe.tiers.window.records",
 }
-MOST_OF_OUR_OWN = 137
+MOST_OF_OUR_OWN = 129
 ASK = ("--case", "C", "--purpose", "p")
 
 
@@ -107,6 +111,22 @@ def test_a_look_up_that_finds_something_imports_no_more_of_them(tmp_path: Path) 
     assert (entry["action"], entry["count"] >= 1) == ("lookup", True), "it did find something"
     assert "phonenumbers" in packages, "the number was read"
     assert packages & NOT_FOR_A_LOOK_UP == set()
+
+
+@pytest.mark.parametrize(("said", "starts"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])
+def test_numpy_starts_no_threads_of_its_own_unless_somebody_wants_them(
+    said: dict[str, str], starts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would for every processor, when it is imported; nothing of Lethe would use them."""
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    program = PROGRAM.replace(
+        "def end(status):", 'def end(status):\n    print("set", os.environ["OPENBLAS_NUM_THREADS"])'
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"import os\n{program}", "lookup", "+923001234567", *ASK],
+        capture_output=True, text=True, cwd=tmp_path, check=False, env={**os.environ, **said},
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == f"set {starts}", done.stderr[-2000:]
 
 
 class Answering(BaseHTTPRequestHandler):

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transform_kit import Kit, quarantine, rows
 
-from lethe.operations.lines import LineSettings, check_charges
+from lethe.operations.line_settings import LineSettings
+from lethe.operations.lines import check_charges
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.declaration.format import Format
 from lethe.schemas.errors import ConfigurationError
