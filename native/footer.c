@@ -11,7 +11,7 @@
 
 enum { SMALLEST_CHUNK = 16 }; /* bytes that a chunk's members take at least: a list that says more of them is not believed */
 
-/* Go to the next element of a list of objects that is known to have `many`; false for any other list. */
+/* Go to the first element of a list of objects, and say how many there are; false for a list of anything else. */
 static bool objects(Cursor *c, uint64_t *many) { return (list_of(c, many) == STRUCT || *many == 0) && !c->wrong; }
 
 static void statistics(Cursor *c, const uint8_t *data, int64_t *said) {

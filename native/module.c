@@ -634,7 +634,6 @@ static PyMethodDef methods[] = {
     {"footer", footer, METH_VARARGS, footer_doc},
     {"joined", joined, METH_VARARGS, joined_doc},
     {"objects", objects, METH_VARARGS, objects_doc},
-    {"pick", pick, METH_VARARGS, pick_doc},
     {"read", read_values, METH_VARARGS, read_doc},
     {"records", records, METH_VARARGS, records_doc},
     {"rows", rows_of, METH_VARARGS, rows_doc},

@@ -210,13 +210,6 @@ static bool ascending(const Py_buffer *b) {
     return true;
 }
 
-const char pick_doc[] =
-    "pick(data, places, chunks, rows, inflate)\n--\n\n"
-    "Take the values at some rows (int64, ascending) out of column chunks of a row group, each described as (column, form,\n"
-    "width): a list of objects for each. `places` tells of the row group as `footer` does, and `inflate(packed, size)` unpacks\n"
-    "what is packed to so many bytes, no more; a frame of Zstandard that says another size is not given to it.\n"
-    "Raises ValueError for pages that have to be read in another way, damaged ones among them.";
-
 /* Take lists of values at rows out of each of some chunks; NULL with an error. `lists` has room for as many. */
 static bool columns_at(PyObject *described, const Group *group, const Py_buffer *rows, PyObject *inflate, PyObject **lists) {
     Room room = {0};
@@ -245,33 +238,6 @@ done:
     return fits;
 }
 
-PyObject *pick(PyObject *self, PyObject *args) {
-    (void)self;
-    PyObject *listed, *inflate, *described = NULL, *result = NULL, **lists = NULL;
-    Group group = {0};
-    Py_buffer rows = {0};
-    Py_ssize_t columns = 0;
-    if (!PyArg_ParseTuple(args, "y*y*O!y*O", &group.data, &group.places, &PyList_Type, &listed, &rows, &inflate)) return NULL;
-    if (!(described = PyList_AsTuple(listed))) goto done;
-    columns = PyTuple_Size(described);
-    if (!(lists = PyMem_Calloc((size_t)columns + 1, sizeof *lists))) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    if (!columns_at(described, &group, &rows, inflate, lists) || !(result = PyList_New(columns))) goto done;
-    for (Py_ssize_t i = 0; i < columns; i++) { /* gives the list away */
-        PyList_SetItem(result, i, lists[i]);
-        lists[i] = NULL;
-    }
-done:
-    for (Py_ssize_t i = 0; lists && i < columns; i++) Py_XDECREF(lists[i]);
-    PyMem_Free(lists);
-    Py_XDECREF(described);
-    PyBuffer_Release(&rows);
-    close_group(&group);
-    return result;
-}
-
 /* Put a column's values into the records, read by `reader` if it is not None. */
 static bool fill(PyObject *records, PyObject *name, PyObject *values, PyObject *reader) {
     Py_ssize_t count = PyList_Size(records);
@@ -291,9 +257,11 @@ static bool fill(PyObject *records, PyObject *name, PyObject *values, PyObject *
 
 const char records_doc[] =
     "records(data, places, columns, rows, template, inflate)\n--\n\n"
-    "Make a dict of each of some rows (int64, ascending): a copy of `template` with the values of columns put in, each described as\n"
-    "(name, reader, chunk) with a chunk as `pick` has it; `reader`, if it is not None, makes what is put in of each value but None.\n"
-    "Raises ValueError as `pick` does, and what a reader raises.";
+    "Make a dict of each of some rows (int64, ascending) of a row group: a copy of `template` with the values of columns put in,\n"
+    "each described as (name, reader, (column, form, width)); `reader`, if it is not None, makes what is put in of each value but\n"
+    "None. `places` tells of the row group as `footer` does, and `inflate(packed, size)` unpacks what is packed to so many bytes, no\n"
+    "more; a frame of Zstandard that says another size is not given to it.\n"
+    "Raises ValueError for pages that have to be read in another way, damaged ones among them, and what a reader raises.";
 
 PyObject *records(PyObject *self, PyObject *args) {
     (void)self;
@@ -339,7 +307,7 @@ done:
 const char where_doc[] =
     "where(data, places, chunk, rows, wanted, inflate)\n--\n\n"
     "Find the rows of a column chunk of so many rows whose integers are among some (int64, ascending): their numbers, and the\n"
-    "integers of each, as bytes (int64). Raises ValueError as `pick` does, and for a column with nulls or of which integers are not written as differences.";
+    "integers of each, as bytes (int64). Raises ValueError as `records` does, and for a column with nulls or of which integers are not written as differences.";
 
 PyObject *where(PyObject *self, PyObject *args) {
     (void)self;
@@ -395,7 +363,7 @@ const char carrying_doc[] =
     "carrying(data, places, chunk, rows, wanted, ordered, inflate)\n--\n\n"
     "Find the rows of a column chunk of so many rows whose bytes (8 or more, all of one width) are among some, which lie one\n"
     "after the other in ascending order: their numbers as bytes (int64). `ordered`: the column's are in that order, too, nulls\n"
-    "at the end. Raises ValueError as `pick` does, and for a column whose values are not plain.";
+    "at the end. Raises ValueError as `records` does, and for a column whose values are not plain.";
 
 PyObject *carrying(PyObject *self, PyObject *args) {
     (void)self;

@@ -8,8 +8,7 @@
 
 enum { FORM_BITS, FORM_NUMBER, FORM_TEXT, FORM_BYTES };
 
-extern const char pick_doc[], records_doc[], where_doc[], carrying_doc[], footer_doc[];
-PyObject *pick(PyObject *self, PyObject *args);
+extern const char records_doc[], where_doc[], carrying_doc[], footer_doc[];
 PyObject *records(PyObject *self, PyObject *args);
 PyObject *where(PyObject *self, PyObject *args);
 PyObject *carrying(PyObject *self, PyObject *args);

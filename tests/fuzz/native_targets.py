@@ -363,10 +363,8 @@ def pages(data: bytes) -> None:
 
 def _picked(data: bytes, places: Array, chunk: tuple[int, int, int], rows: Array) -> list[Any] | None:
     try:
-        found = native.pick(exact(data), places, [chunk], rows, _inflate)[0]
         made = native.records(exact(data), places, [("a", None, chunk)], rows, {"a": 0}, _inflate)
-        assert [record["a"] for record in made] == found
-        return list(found)
+        return [record["a"] for record in made]
     except ValueError:
         return None
 
@@ -483,7 +481,6 @@ def arguments(data: bytes) -> None:
         "digests": [0, data, np.array([0, len(data)], np.int32), 1],
         "sha3_512": [[data, b""], np.array([1, 0, 1], np.int32)],
         "above": [data[: len(data) // 32 * 32], 3],
-        "pick": [data, places, [(0, native.TEXT, -1)], np.array([0, 5], np.int64), _inflate],
         "records": [data, places, [("a", None, (0, native.TEXT, -1))], np.array([0, 5], np.int64), {}, _inflate],
         "where": [data, places, (0, native.NUMBER, 8), 20, np.array([0, 5], np.int64), _inflate],
         "carrying": [data, places, (0, native.BYTES, 16), 20, data[: len(data) // 16 * 16], False, _inflate],

@@ -32,7 +32,7 @@ _READ: Final[dict[str, Callable[[bytes], Any]]] = {
     "BYTE_ARRAY": bytes.decode,
 }
 """What makes values of their bytes: texts, bytes and integers, as what is found by its ends is one of them."""
-_BLOOM, _LEAST, _GREATEST = 3, 5, 7  # as `native/footer.h` has them
+_BLOOM, _LEAST = 3, 5  # as `native/footer.h` has them
 
 
 class RowGroups(Protocol):

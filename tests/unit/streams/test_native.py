@@ -105,17 +105,37 @@ SINK = io.BytesIO()
 pq.write_table(pa.table({"a": ["x", "y"], "b": [1, 2]}), SINK, row_group_size=1)
 FOOTER = SINK.getvalue()[-8 - int.from_bytes(SINK.getvalue()[-8:-4], "little") : -8]
 CALLS |= {
-    "pick": (code.pick, (PAGES, HERE, [TEXT_CHUNK], FIRST, unpacked)),
-    "pick, nowhere": (code.pick, (PAGES, places(0, LENGTH + 1), [TEXT_CHUNK], FIRST, unpacked)),
-    "pick, another codec": (code.pick, (PAGES, places(0, LENGTH, 1), [TEXT_CHUNK], FIRST, unpacked)),
-    "pick, no such column": (code.pick, (PAGES, HERE, [(1, code.TEXT, -1)], FIRST, unpacked)),
-    "pick, no places": (code.pick, (PAGES, HERE[:3], [TEXT_CHUNK], FIRST, unpacked)),
-    "pick, too few rows": (code.pick, (PAGES, HERE, [TEXT_CHUNK], FIRST + 3, unpacked)),
-    "pick, no text": (code.pick, (PAGES, HERE, [NUMBERS], FIRST, unpacked)),
-    "pick, too short": (code.pick, (PAGES, HERE, [TEXT_CHUNK], FIRST, inflate)),
-    "pick, refused": (code.pick, (PAGES, HERE, [TEXT_CHUNK], FIRST, refuse)),
-    "pick, no bytes": (code.pick, (PAGES, HERE, [TEXT_CHUNK], FIRST, lambda *given: None)),
-    "pick, no chunk": (code.pick, (PAGES, HERE, [TEXT_CHUNK, None], FIRST, unpacked)),
+    "records, beyond the end": (
+        code.records,
+        (PAGES, places(0, LENGTH + 1), [("a", None, TEXT_CHUNK)], FIRST, TEMPLATE, unpacked),
+    ),
+    "records, another codec": (
+        code.records,
+        (PAGES, places(0, LENGTH, 1), [("a", None, TEXT_CHUNK)], FIRST, TEMPLATE, unpacked),
+    ),
+    "records, no such column": (
+        code.records,
+        (PAGES, HERE, [("a", None, (1, code.TEXT, -1))], FIRST, TEMPLATE, unpacked),
+    ),
+    "records, no places": (
+        code.records,
+        (PAGES, HERE[:3], [("a", None, TEXT_CHUNK)], FIRST, TEMPLATE, unpacked),
+    ),
+    "records, too few rows": (
+        code.records,
+        (PAGES, HERE, [("a", None, TEXT_CHUNK)], FIRST + 3, TEMPLATE, unpacked),
+    ),
+    "records, no text": (code.records, (PAGES, HERE, [("a", None, NUMBERS)], FIRST, TEMPLATE, unpacked)),
+    "records, too short": (code.records, (PAGES, HERE, [("a", None, TEXT_CHUNK)], FIRST, TEMPLATE, inflate)),
+    "records, refused": (code.records, (PAGES, HERE, [("a", None, TEXT_CHUNK)], FIRST, TEMPLATE, refuse)),
+    "records, no bytes": (
+        code.records,
+        (PAGES, HERE, [("a", None, TEXT_CHUNK)], FIRST, TEMPLATE, lambda *given: None),
+    ),
+    "records, no chunk": (
+        code.records,
+        (PAGES, HERE, [("a", None, TEXT_CHUNK), None], FIRST, TEMPLATE, unpacked),
+    ),
     "records": (code.records, (PAGES, HERE, [("a", None, TEXT_CHUNK)], FIRST, TEMPLATE, unpacked)),
     "records, read": (code.records, (PAGES, HERE, [("a", str.upper, TEXT_CHUNK)], FIRST, TEMPLATE, unpacked)),
     "records, not read": (code.records, (PAGES, HERE, [("a", int, TEXT_CHUNK)], FIRST, TEMPLATE, unpacked)),
@@ -137,8 +157,8 @@ CALLS |= {
 
 
 def test_what_is_given_to_these_calls_is_taken() -> None:
-    call, given = CALLS["pick"]
-    assert call(*given) == [["a", "a text too long to be short"]]
+    call, given = CALLS["records"]
+    assert call(*given) == [{"b": [], "a": "a"}, {"b": [], "a": "a text too long to be short"}]
     call, given = CALLS["records, read"]
     assert call(*given) == [{"b": [], "a": "A"}, {"b": [], "a": "A TEXT TOO LONG TO BE SHORT"}]
     assert TEMPLATE == {"b": [], "a": None}
