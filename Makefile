@@ -14,7 +14,8 @@ TOOLS := systemd-analyze:systemd npm:npm pg_ctlcluster:postgresql gcc:gcc clang:
 test-kafka test-spark: TOOLS += java:openjdk-17-jre-headless mvn:maven
 test-kafka: TOOLS += curl:curl jq:jq
 T ?= tests
-FAST := tests/unit/schemas tests/unit/keys tests/unit/streams tests/unit/integrity tests/unit/deploy/test_papers.py tests/vectors
+HOUSE := tests/unit/deploy/test_papers.py tests/unit/deploy/test_architecture_page.py
+FAST := tests/unit/schemas tests/unit/keys tests/unit/streams tests/unit/integrity $(HOUSE) tests/vectors
 N ?=
 JOURNAL ?=
 MINUTES ?=
@@ -110,11 +111,12 @@ fuzz: setup tools ## Fuzz the compiled code: make fuzz MINUTES=30; what is new g
 	$(BIN)/python tests/fuzz/built_native.py $(or $(MINUTES),10)
 
 .PHONY: lint
-lint: setup ## ruff, mypy --strict, and the law between rooms
+lint: setup ## ruff, mypy --strict, the law between rooms, and what the papers say of them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest -p no:cacheprovider $(HOUSE)
 
 .PHONY: format
 format: setup ## Format the code

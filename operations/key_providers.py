@@ -8,7 +8,7 @@ from functools import partial
 
 from lethe.keys.providers.choice import Openers
 from lethe.keys.providers.interface import KeyProvider
-from lethe.operations.key_settings import (
+from lethe.operations.sections.keys import (
     AwsKeys,
     AzureKeys,
     GcpKeys,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from lethe.operations.line_settings import LineSettings
+from lethe.operations.sections.lines import LineSettings
 from lethe.operations.site_files import SiteFile, read_own_numbers
 from lethe.schemas.errors import ConfigurationError, InputError
 from lethe.schemas.line import ANY_LINE, Line

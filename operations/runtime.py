@@ -32,7 +32,7 @@ from lethe.tiers.warehouse import Warehouse
 if TYPE_CHECKING:  # what splits records costs a look-up more to import than all the rest
     from lethe.operations.lines import FileSources
     from lethe.operations.site_files import SiteFile
-    from lethe.schemas.listed_codes import Codes
+    from lethe.schemas.site.listed_codes import Codes
     from lethe.streams.transform.decode.registry import Registry
     from lethe.streams.transform.transform import Transform
     from lethe.tiers.maintenance import Kept

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from lethe.operations import environment as variables
-from lethe.operations.key_settings import Keys
-from lethe.operations.line_settings import LineSettings
+from lethe.operations.sections import environment as variables
+from lethe.operations.sections.keys import Keys
+from lethe.operations.sections.lines import LineSettings
 from lethe.schemas.countries import checked
 from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.position import STREAM_PATTERN

@@ -10,8 +10,8 @@ from typing import Final, Generic, TypeVar
 
 from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.line import OwnNumbers, parse_own_numbers
-from lethe.schemas.listed_codes import Codes, parse_codes
-from lethe.schemas.residence import Residence, parse_residence
+from lethe.schemas.site.listed_codes import Codes, parse_codes
+from lethe.schemas.site.residence import Residence, parse_residence
 
 _log = logging.getLogger(__name__)
 _LOOK_EVERY: Final = 5.0  # seconds

@@ -10,9 +10,9 @@ __all__ = [
     "flat",
     "line",
     "position",
-    "residence",
     "retention",
     "sections",
+    "site",
     "subjects",
     "transformed",
 ]

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from lethe.schemas.residence import Residence
 from lethe.schemas.retention.calendar import Month
 from lethe.schemas.retention.data_class import DataClass
 from lethe.schemas.retention.policy import Period
+from lethe.schemas.site.residence import Residence
 from lethe.schemas.subjects.addresses import Subject
 from lethe.schemas.subjects.geography import country_of_mcc, country_of_prefix
 from lethe.streams.transform.batch import Reason

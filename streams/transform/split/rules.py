@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Final
 
 from lethe.schemas.line import Line
-from lethe.schemas.residence import Residence
 from lethe.schemas.retention.policy import RetentionPolicy
+from lethe.schemas.site.residence import Residence
 
 ID: Final = " id"  # no declared path has a space in it
 

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 import phonenumbers
 import pytest
 
-from lethe.operations.line_settings import LineSettings
 from lethe.operations.retention.policy import explained
+from lethe.operations.sections.lines import LineSettings
 from lethe.operations.settings import Integrity
 from lethe.schemas.countries import COUNTRIES
 from lethe.schemas.errors import ConfigurationError, InputError
-from lethe.schemas.residence import parse_residence
 from lethe.schemas.retention.policy import CountryPeriod, RetentionPolicy
 from lethe.schemas.sections import SectionError
+from lethe.schemas.site.residence import parse_residence
 from lethe.schemas.subjects.addresses import Subject
 from lethe.schemas.subjects.geography import MCC_COUNTRY
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from transform_kit import Kit, rows, subjects
 
-from lethe.operations.line_settings import LineSettings
 from lethe.operations.lines import Lines
+from lethe.operations.sections.lines import LineSettings
 from lethe.schemas.errors import ConfigurationError
 from lethe.schemas.line import Line, parse_own_numbers
 

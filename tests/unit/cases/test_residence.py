@@ -15,8 +15,8 @@ from lethe.operations.settings import Settings
 from lethe.operations.site_files import SiteFile, read_residence
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.errors import ConfigurationError
-from lethe.schemas.residence import parse_residence
 from lethe.schemas.retention.policy import RetentionPolicy
+from lethe.schemas.site.residence import parse_residence
 from lethe.streams.transform.split.rules import Rules
 from lethe.streams.transform.transform import Transform
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transform_kit import Kit, quarantine, rows
 
-from lethe.operations.line_settings import LineSettings
 from lethe.operations.lines import check_charges
+from lethe.operations.sections.lines import LineSettings
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.declaration.format import Format
 from lethe.schemas.errors import ConfigurationError

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from transform_kit import Kit, rows
 
-from lethe.operations.line_settings import LineSettings
+from lethe.operations.sections.lines import LineSettings
 from lethe.schemas.declaration import format as formats
 from lethe.schemas.line import Line
 from lethe.schemas.sections import SectionError

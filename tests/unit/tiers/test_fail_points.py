@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import lethe
-from lethe.operations import environment
+from lethe.operations.sections import environment
 from lethe.tiers.store import failpoint
 
 PROGRAM = "from lethe.tiers.store.failpoint import fail_point; fail_point('here'); print('on')"
@@ -39,7 +39,7 @@ def test_where_it_does_not_work_it_is_no_setting() -> None:
     assert "LETHE_FAIL_POINT" in environment.NOT_SETTINGS
     program = (
         "import lethe.tiers.store.failpoint as f; f.FOR_TESTS = False\n"
-        "from lethe.operations.environment import NOT_SETTINGS; print('LETHE_FAIL_POINT' in NOT_SETTINGS)"
+        "from lethe.operations.sections.environment import NOT_SETTINGS; print('LETHE_FAIL_POINT' in NOT_SETTINGS)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
