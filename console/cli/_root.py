@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from lethe.console.cli._early import command_begins
+from lethe.console.cli._garbage import collect_from_now_on
 from lethe.console.cli._interrupted import CALLED, ended_in_words
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -133,12 +133,6 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 """Name of a command -> the module it stands in, and its help in one line, known without importing it."""
 
 
-def _collect_from_now_on() -> None:
-    if not gc.isenabled():  # `lethe.console.cli.start` has stopped it
-        gc.freeze()  # what is here stays, so it need not be looked at
-        gc.enable()
-
-
 _WHOLE: Final = re.compile(r"-?[0-9]{1,15}")
 
 
@@ -211,7 +205,7 @@ class LazyGroup(TyperGroup):
         command = get_group(app).get_command(ctx, cmd_name)
         if command is not None:
             _read_as_typed(command, ctx)
-        _collect_from_now_on()
+        collect_from_now_on()
         ctx.meta[CALLED] = cmd_name  # from here on it may have done something
         command_begins()
         return command

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import orjson
 import typer
 
+from lethe.console.cli._garbage import uncollected
 from lethe.console.cli._writing import as_csv, escaped, fits, jsonable, paragraphs, text_of
 from lethe.console.cli.who import terminal, who
 from lethe.schemas.errors import ConfigurationError, InputError, Interrupted, LetheError
@@ -85,7 +86,8 @@ class Shell:
 
         Raises `ConfigurationError` when there is no warehouse and the command is none that makes one.
         """
-        from lethe.operations.runtime import Runtime
+        with uncollected():
+            from lethe.operations.runtime import Runtime
 
         runtime = replace(Runtime(self.settings), topics=_ask_topics, ends=_ask_ends)
         if not self.makes and not runtime.has_warehouse():

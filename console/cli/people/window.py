@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from lethe.console.cli._garbage import uncollected
 from lethe.console.cli.remote.calls import ask, communications
 from lethe.console.cli.shell import Shell, asker, fail, moment, shell, typed_each
 from lethe.operations.asker import Asker
@@ -107,7 +108,8 @@ def _looked_up(invocation: Shell, function: str, who: Asker, **given: Any) -> li
     """Look up here, or through the service: a client needs none of the libraries that read tables."""
     if invocation.server is not None:
         return communications(invocation.server, f"window.lookup.{function}", who, given)
-    from lethe.operations.window import lookup
+    with uncollected():
+        from lethe.operations.window import lookup
 
     found = getattr(lookup, function)(invocation.runtime, who, **given)
     return found if isinstance(found, list) else [found]
