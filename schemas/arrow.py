@@ -6,6 +6,7 @@ columns: they are in the path of a file, not in the file.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 import pyarrow as pa
@@ -253,6 +254,7 @@ def conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
+@cache
 def file_schema(table: str) -> pa.Schema:
     """Return the columns of a table that are inside its files, in order: all but the partition columns."""
     partitions = PARTITIONED_BY[table]

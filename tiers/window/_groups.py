@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -135,7 +134,7 @@ class Group:
                 pass
         if unknown:
             self._read(unknown)
-        of_type = _schema(self._reader.table).field
+        of_type = file_schema(self._reader.table).field
         return {
             name: found[name] if name in found else _values(self._columns[name], rows, of_type(name).type)
             for name in names
@@ -225,6 +224,3 @@ def _times(numbers: Iterable[int | None], kind: Any) -> list[datetime | None]:
     """Return times given as microseconds. The library's own bring in pandas, where that is installed."""
     start = datetime(1970, 1, 1, tzinfo=None if kind.tz is None else UTC)
     return [None if number is None else start + timedelta(microseconds=number) for number in numbers]
-
-
-_schema = cache(file_schema)

@@ -45,8 +45,12 @@ class OtherwiseError(Exception):
 class Picker:
     """A file that is mapped into memory, and what takes values out of it."""
 
-    def __init__(self, data: memoryview, said: RowGroups, chunks: Chunks, table: str) -> None:
-        self._data, self._said, self._chunks, self._table = data, said, chunks, table
+    def __init__(self, data: memoryview, said: RowGroups, chunks: Callable[[], Chunks], table: str) -> None:
+        self._data, self._said, self._told, self._table = data, said, chunks, table
+
+    @cached_property
+    def _chunks(self) -> Chunks:
+        return self._told()  # of most files that a look-up opens no row group is read
 
     @cached_property
     def _described(self) -> dict[str, Column]:
@@ -116,7 +120,7 @@ def picker_of(
     data: memoryview | None, said: RowGroups, chunks: Callable[[], Chunks], table: str
 ) -> Picker | None:
     """Return what takes values out of a file that is in memory as a whole; None without compiled code."""
-    return None if data is None or _code is None else Picker(data, said, chunks(), table)
+    return None if data is None or _code is None else Picker(data, said, chunks, table)
 
 
 def chunks_of(table: str, metadata: pq.FileMetaData) -> Chunks:
