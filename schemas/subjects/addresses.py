@@ -60,6 +60,15 @@ _SCHEMES: Final = frozenset(
     # and labels: of Twilio's clients, of numbers in CDRs, `urn:tel:`
     "sms smsto mms mmsto callto fax imessage client user phone mobile msisdn e164 e.164 urn".split()
 )
+_LABEL: Final = re.compile(  # of a number, in exports and logs, with something else behind it than a colon
+    r"(?:msisdn|e\.?164|phone|mobile|cell|tel|gsm|number)[=\-/. :]{1,3}(\(?(?:\+|00)[0-9(].*|[1-9][0-9]{10,14})",
+    re.IGNORECASE,
+)
+_TYPED: Final = (
+    re.compile(  # type of number, numbering plan and number, as SMPP has them: an international one of E.164
+        r"1([./:])1\1(?:\+|00)?([1-9][0-9]{6,14})", re.ASCII
+    )
+)
 _CALLING: Final = re.compile(
     r"4:(\+[0-9]{7,15})"
 )  # Azure Communication Services and Teams, of a telephone number
@@ -288,6 +297,10 @@ def _by_shape(text: str, depth: int = 0) -> Subject:
         return Subject("msisdn", canonical_number(match[1]))
     if number := international(text):
         return Subject("msisdn", number)
+    if match := _TYPED.fullmatch(text):
+        return Subject("msisdn", canonical_number(match[2]))
+    if (match := _LABEL.fullmatch(text)) and (number := international(match[1].strip())):
+        return Subject("msisdn", number)
     if match := _CALLING.fullmatch(text):
         return _by_shape(match[1], depth + 1)
     if (match := _PLMN.fullmatch(text)) and (number := international(match[1])):
@@ -295,7 +308,7 @@ def _by_shape(text: str, depth: int = 0) -> Subject:
     if (
         colon
         and scheme in _SCHEMES
-        and (found := _by_shape(text.partition(":")[2], depth + 1)).kind != "opaque"
+        and (found := _by_shape(text.partition(":")[2].strip(), depth + 1)).kind != "opaque"
     ):
         return found
     if colon and scheme in ("tel", "mailto"):

@@ -59,6 +59,11 @@ _DATE = re.compile(
     r"(?:[T ,]+([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?"
     r"(?:\s*([AaPp][Mm]))?(?:\s*(Z|[+-][0-9]{2}:?[0-9]{2}))?)?", re.ASCII,
 )  # fmt: skip
+_NAMED_DATE = re.compile(
+    r"(?:(?P<day>[0-9]{1,2})[ ./-](?P<month>[A-Za-z]{3,9})|(?P<named>[A-Za-z]{3,9})[ ./-](?P<number>[0-9]{1,2}))"
+    r",?[ ./-](?=[0-9])", re.ASCII,
+)  # fmt: skip
+_MONTHS = "january february march april may june july august september october november december".split()
 _FEW = 256  # texts for which a column of numbers costs more than a list
 
 
@@ -410,9 +415,15 @@ def _digits(text: str) -> datetime:
 
 
 def _day_first(day: int, month: int) -> Callable[[str], datetime]:
-    """Make a reader of dates as people write them, the year last: `9/1/2026 9:20:05 PM`, `09.01.26, 21:20`."""
+    """Make a reader of dates as people write them, the year last: `9/1/2026 9:20:05 PM`, `09.01.26, 21:20`.
+
+    A month by its English name is one wherever it stands: `9-Jan-2026`, `Jan 9, 2026`.
+    """
 
     def read(text: str) -> datetime:
+        if match := _NAMED_DATE.match(text):
+            both = match["day"] or match["number"], _month(match["month"] or match["named"])
+            text = f"{both[day]}/{both[month]}/{text[match.end() :]}"
         match = _DATE.fullmatch(text)
         if match is None:
             raise ValueError
@@ -428,6 +439,14 @@ def _day_first(day: int, month: int) -> Callable[[str], datetime]:
         return _iso(f"{date}T{hour:02}:{match[5] or '00'}:{match[6] or '00'}{fraction}{match[9] or ''}")
 
     return read
+
+
+def _month(name: str) -> str:
+    """Return the number of a month by its English name, or the beginning of it; raises `ValueError` for others."""
+    for number, whole in enumerate(_MONTHS, 1):
+        if whole.startswith(name.lower()):
+            return f"{number}"
+    raise ValueError
 
 
 _READERS: dict[str, Callable[[str], datetime]] = {

@@ -51,6 +51,10 @@ WRAPPED: dict[str, Callable[[str], str]] = {
     "formula with a plus": lambda n: f'="+{n}"', "a float": lambda n: f"{n}.0", "a comma left": lambda n: f"+{n},",
     "sms": lambda n: f"sms:+{n}", "smsto": lambda n: f"SMSTO:+{n}", "callto": lambda n: f"callto:+{n}",
     "mms": lambda n: f"+{n}/TYPE=PLMN", "mms gateway": lambda n: f"{n}/type=plmn@mms.example.net",
+    "a label": lambda n: f"MSISDN: {n}", "a label and a plus": lambda n: f"Tel. +{n}",
+    "a label of a log": lambda n: f"msisdn=+{n}", "a label and a line": lambda n: f"MSISDN-00{n}",
+    "type and plan": lambda n: f"1/1/{n}", "type and plan with dots": lambda n: f"1.1.{n}",
+    "type and plan with a plus": lambda n: f"1:1:+{n}",
     "a device": lambda n: f"{n}:12@s.whatsapp.net", "a device's agent": lambda n: f"{n}.0:3@s.whatsapp.net",
     "ported": lambda n: f"sip:+{n};rn=+1999;npdi@gw.example:5060;user=phone",
     "carrier": lambda n: f'"A, B" <sips:%2B{n};cic=+16789@gw.example>;tag=x',
@@ -99,6 +103,18 @@ def test_marks_left_around_a_number_change_nobody(wrapped: list[tuple[str, str, 
 def test_marks_make_no_number_of_what_is_none(text: str) -> None:
     found = read(text, Reading())
     assert found is None or found.kind == "opaque"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["phone-1234567", "mobile 12345678", "number-20260109", "Tel", "tel-", "msisdn=", "GSM/anonymous",
+     "cellar-923001234567",
+     "5/0/923001234567", "2/1/03001234567", "1/1.923001234567", "1/1/0300123456",
+     "0/1/923001234567", "1/8/923001234567"],
+)  # fmt: skip
+def test_a_label_makes_no_number_of_what_may_be_something_else(text: str) -> None:
+    """A device, a date, a name, a national number, a number of another plan: each stays as it is written."""
+    assert read(text, Reading()) == Subject("opaque", text)
 
 
 @given(NUMBERS.filter(lambda n: len(n) >= 10))

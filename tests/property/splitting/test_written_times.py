@@ -31,6 +31,8 @@ def nanos(moment: datetime) -> int:
     return (whole.days * 86_400 + whole.seconds) * 10**9 + whole.microseconds * 1000
 
 
+NAMES = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+FULL = "January February March April May June July August September October November December".split()
 EXACT: dict[str, tuple[str, Callable[[datetime], str]]] = {
     "Z": ("iso", lambda m: m.isoformat() + "Z"),
     "offset": ("iso", lambda m: (m + timedelta(hours=5)).isoformat(" ") + "+0500"),
@@ -43,6 +45,11 @@ EXACT: dict[str, tuple[str, Callable[[datetime], str]]] = {
     "s with nine places": ("epoch_s", lambda m: str(Decimal(nanos(m) + 999).scaleb(-9))),
     "day first": ("dmy", lambda m: m.strftime("%d/%m/%Y %H:%M:%S.%f")),
     "month first": ("mdy", lambda m: m.strftime("%m/%d/%Y %I:%M:%S.%f %p")),
+    "a month by name": ("dmy", lambda m: m.strftime(f"%d-{NAMES[m.month - 1]}-%Y %H:%M:%S.%f")),
+    "a month in full": ("dmy", lambda m: m.strftime(f"%d {FULL[m.month - 1]} %Y, %I:%M:%S.%f %p")),
+    "a month in capitals": ("mdy", lambda m: m.strftime(f"%d/{NAMES[m.month - 1].upper()}/%Y %H:%M:%S.%f")),
+    "a month by name first": ("mdy", lambda m: m.strftime(f"{NAMES[m.month - 1]} %d, %Y %H:%M:%S.%f")),
+    "a month first all the same": ("dmy", lambda m: m.strftime(f"{NAMES[m.month - 1]}-%d-%Y %H:%M:%S.%f")),
     "with an offset": ("dmy", lambda m: (m - timedelta(hours=3)).strftime("%d.%m.%Y, %H:%M:%S.%f-03:00")),
 }
 
@@ -102,7 +109,9 @@ def test_a_midnight_that_ends_a_day_begins_the_next(moment: datetime, offset: st
         ("iso", "2026-03-06 15:17:05 PKT"), ("iso", "2026-03-06T24:01:00Z"),
         ("iso", "2026-03-06T24:00:00.001Z"), ("iso", "2026-03-06T10:20:60Z"),
         ("iso", "2026-03-06T10:20:60+0000"), ("mdy", "13/01/2026 10:00"), ("dmy", "9/1/2026 13:00 PM"),
-        ("dmy", "2026-01-09 10:00"), ("yyyymmddhhmmss", "2026010921200"), ("epoch_ms", "1767950411"),
+        ("dmy", "2026-01-09 10:00"), ("dmy", "29-Feb-2025 10:00"), ("dmy", "9-Jänner-2026"), ("mdy", "Ma 9, 2026x"),
+        ("dmy", "9-Fev-2026"), ("mdy", "Junk 9, 2026"), ("dmy", "30-Feb-2026 24:00"),
+        ("yyyymmddhhmmss", "2026010921200"), ("epoch_ms", "1767950411"),
         ("epoch_s", "1767950411123"), ("epoch_us", "1767950411123"), ("epoch_ns", "1767950411123"),
     ],
 )  # fmt: skip
