@@ -64,11 +64,8 @@ _LABEL: Final = re.compile(  # of a number, in exports and logs, with something 
     r"(?:msisdn|e\.?164|phone|mobile|cell|tel|gsm|number)[=\-/. :]{1,3}(\(?(?:\+|00)[0-9(].*|[1-9][0-9]{10,14})",
     re.IGNORECASE,
 )
-_TYPED: Final = (
-    re.compile(  # type of number, numbering plan and number, as SMPP has them: an international one of E.164
-        r"1([./:])1\1(?:\+|00)?([1-9][0-9]{6,14})", re.ASCII
-    )
-)
+_TYPED: Final = re.compile(r"1([./:])1\1(?:\+|00)?([1-9][0-9]{6,14})", re.ASCII)
+"""Type of number, numbering plan and number, as SMPP has them: an international one (1) of E.164 (1)."""
 _CALLING: Final = re.compile(
     r"4:(\+[0-9]{7,15})"
 )  # Azure Communication Services and Teams, of a telephone number
