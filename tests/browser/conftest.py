@@ -26,7 +26,7 @@ from lethe.testing.traffic.fraud import fraud
 expect.set_options(timeout=30_000)  # as long as a click waits: the machine may have much else to do
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # what one module leaves behind is not what another finds
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     settings = Settings(
